@@ -1,0 +1,195 @@
+//! Reading a frame body back: by the leader, the memtable, recovery and the dump tool. The bytes may
+//! come from the file, so nothing is believed before it is checked.
+
+use super::{FLAG_EVENT, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, KIND_KEYED, KIND_MESSAGE, KeyedOperation};
+use crate::codec::{DecodeError, Decoder};
+use crate::entry::{Origin, TableId};
+use crate::limits;
+use std::ops::Range;
+
+type Result<T> = std::result::Result<T, DecodeError>;
+
+/// Offset of the seq inside a target record.
+pub(crate) const TARGET_SEQ_OFFSET: usize = 6;
+/// Bytes of a target record before its key.
+const TARGET_HEADER: usize = 14;
+
+/// One record of a frame body.
+#[derive(Debug, Clone)]
+pub(crate) enum Op<'a> {
+    Message(Message<'a>),
+    Keyed {
+        /// Index of the record in its batch: later records win.
+        index: u32,
+        operation: KeyedOperation,
+        table: TableId,
+        /// Range of the key in the body.
+        key: Range<usize>,
+        /// Range of the value in the body.
+        value: Range<usize>,
+    },
+}
+
+/// A message record: one payload and where it goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Message<'a> {
+    /// Offset of the record in the body.
+    pub(crate) offset: usize,
+    pub(crate) target_count: usize,
+    targets: Decoder<'a>,
+}
+
+impl<'a> Message<'a> {
+    /// The targets, in order.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = Target<'a>> + use<'a> {
+        let mut decoder = self.targets.clone();
+        (0..self.target_count).map(move |_| target(&mut decoder).expect("checked by decode"))
+    }
+}
+
+/// Where a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target<'a> {
+    pub(crate) table: TableId,
+    pub(crate) key: &'a [u8],
+    /// 0 until assigned.
+    pub(crate) seq: u64,
+}
+
+/// What all entries of one message share, found again from the record's offset.
+#[derive(Debug, Clone)]
+pub(crate) struct MessageRef<'a> {
+    pub(crate) event_ms: Option<i64>,
+    pub(crate) payload: Range<usize>,
+    flags: u8,
+    origin: Option<(TableId, u64, &'a [u8])>,
+    first: Target<'a>,
+}
+
+impl MessageRef<'_> {
+    /// The origin of the entry of this message in `(table, key)`. The first target of a fan-out has
+    /// none: it is the origin.
+    pub(crate) fn origin(&self, table: TableId, key: &[u8]) -> Option<Origin> {
+        if let Some((table, seq, key)) = self.origin {
+            return Some(Origin { table, seq, key: key.into() });
+        }
+        let is_first = self.first.table == table && self.first.key == key;
+        if self.flags & FLAG_ORIGIN_IS_FIRST == 0 || is_first {
+            return None;
+        }
+        Some(Origin { table: self.first.table, seq: self.first.seq, key: self.first.key.into() })
+    }
+}
+
+/// The records of a body, front to back. Stops after the first error.
+pub(crate) fn decode(body: &[u8]) -> impl Iterator<Item = Result<Op<'_>>> {
+    let mut decoder = Decoder::new(body);
+    let mut index = 0;
+    let mut failed = false;
+    std::iter::from_fn(move || {
+        if failed || decoder.is_empty() {
+            return None;
+        }
+        let op = next(&mut decoder, index);
+        index += 1;
+        failed = op.is_err();
+        Some(op)
+    })
+}
+
+/// The message record at `offset` of a body that [`decode`] has accepted.
+pub(crate) fn message_at(body: &[u8], offset: usize) -> Result<MessageRef<'_>> {
+    let mut decoder = Decoder::new(body);
+    decoder.take(offset, "message offset")?;
+    message_ref(&mut decoder).map(|(message, _)| message)
+}
+
+/// The target record at `offset` of a body built by a batch.
+pub(super) fn target_at(body: &[u8], offset: usize) -> Target<'_> {
+    let mut decoder = Decoder::new(&body[offset..]);
+    target(&mut decoder).expect("the batch wrote this record")
+}
+
+fn next<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
+    let offset = decoder.position();
+    let mut ahead = decoder.clone();
+    match ahead.u8("record kind")? {
+        KIND_MESSAGE => {
+            let (_, target_count) = message_ref(decoder)?;
+            let targets = decoder.clone();
+            for _ in 0..target_count {
+                target(decoder)?;
+            }
+            Ok(Op::Message(Message { offset, target_count, targets }))
+        }
+        KIND_KEYED => {
+            *decoder = ahead;
+            keyed(decoder, index)
+        }
+        _ => Err(decoder.error("record kind")),
+    }
+}
+
+/// Reads a message record up to its targets; the decoder then stands at the first target.
+fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)> {
+    if decoder.u8("record kind")? != KIND_MESSAGE {
+        return Err(decoder.error("record kind"));
+    }
+    let flags = decoder.u8("message flags")?;
+    if flags & !(FLAG_EVENT | FLAG_ORIGIN | FLAG_ORIGIN_IS_FIRST) != 0 {
+        return Err(decoder.error("message flags"));
+    }
+    let event_ms = match flags & FLAG_EVENT {
+        0 => None,
+        _ => Some(decoder.i64("event time")?),
+    };
+    let origin = match flags & FLAG_ORIGIN {
+        0 => None,
+        _ => {
+            let table = TableId(decoder.u32("origin table")?);
+            let seq = decoder.u64("origin seq")?;
+            Some((table, seq, key(decoder)?))
+        }
+    };
+    let length = decoder.u32("payload length")? as usize;
+    let start = decoder.position();
+    decoder.take(length, "payload")?;
+    let payload = start..decoder.position();
+    let target_count = decoder.u32("target count")? as usize;
+    if target_count == 0 || target_count > decoder.remaining() / TARGET_HEADER {
+        return Err(decoder.error("target count"));
+    }
+    let first = target(&mut decoder.clone())?;
+    Ok((MessageRef { event_ms, payload, flags, origin, first }, target_count))
+}
+
+fn target<'a>(decoder: &mut Decoder<'a>) -> Result<Target<'a>> {
+    let table = TableId(decoder.u32("target table")?);
+    let length = decoder.u16("key length")? as usize;
+    let seq = decoder.u64("target seq")?;
+    if !(limits::KEY_LENGTH_MIN..=limits::KEY_LENGTH_MAX).contains(&length) {
+        return Err(decoder.error("key length"));
+    }
+    Ok(Target { table, seq, key: decoder.take(length, "target key")? })
+}
+
+fn keyed<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
+    let operation = decoder.u8("keyed operation")?;
+    let operation =
+        KeyedOperation::from_byte(operation).ok_or(decoder.error("keyed operation"))?;
+    let table = TableId(decoder.u32("keyed table")?);
+    let key_length = key(decoder)?.len();
+    let key = decoder.position() - key_length..decoder.position();
+    let value_length = decoder.u32("value length")? as usize;
+    let start = decoder.position();
+    decoder.take(value_length, "value")?;
+    Ok(Op::Keyed { index, operation, table, key, value: start..decoder.position() })
+}
+
+fn key<'a>(decoder: &mut Decoder<'a>) -> Result<&'a [u8]> {
+    let length = decoder.u16("key length")? as usize;
+    if !(limits::KEY_LENGTH_MIN..=limits::KEY_LENGTH_MAX).contains(&length) {
+        return Err(decoder.error("key length"));
+    }
+    decoder.take(length, "key")
+}

@@ -1,0 +1,118 @@
+//! A cursor over untrusted bytes.
+
+/// A read past the end of the bytes, or a value that cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DecodeError {
+    /// What was being read.
+    pub(crate) what: &'static str,
+    /// Offset within the decoded bytes.
+    pub(crate) offset: usize,
+}
+
+impl std::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} cannot be decoded at byte {} of the unit", self.what, self.offset)
+    }
+}
+
+/// Reads little-endian values from a slice, front to back.
+#[derive(Debug, Clone)]
+pub(crate) struct Decoder<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+type Result<T> = std::result::Result<T, DecodeError>;
+
+impl<'a> Decoder<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Decoder { bytes, position: 0 }
+    }
+
+    /// Bytes consumed so far.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
+    pub(crate) fn remaining(&self) -> usize {
+        self.bytes.len() - self.position
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.remaining() == 0
+    }
+
+    /// An error about the current position.
+    pub(crate) fn error(&self, what: &'static str) -> DecodeError {
+        DecodeError { what, offset: self.position }
+    }
+
+    pub(crate) fn take(&mut self, length: usize, what: &'static str) -> Result<&'a [u8]> {
+        let end = self.position.checked_add(length).ok_or(self.error(what))?;
+        let taken = self.bytes.get(self.position..end).ok_or(self.error(what))?;
+        self.position = end;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N]> {
+        let error = self.error(what);
+        self.take(N, what)?.try_into().map_err(|_| error)
+    }
+
+    pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8> {
+        Ok(u8::from_le_bytes(self.array(what)?))
+    }
+
+    pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16> {
+        Ok(u16::from_le_bytes(self.array(what)?))
+    }
+
+    pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.array(what)?))
+    }
+
+    pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64> {
+        Ok(u64::from_le_bytes(self.array(what)?))
+    }
+
+    pub(crate) fn i64(&mut self, what: &'static str) -> Result<i64> {
+        Ok(i64::from_le_bytes(self.array(what)?))
+    }
+
+    /// Reserved bytes: they must be zero, so that a later version may give them a meaning.
+    pub(crate) fn zeros(&mut self, length: usize, what: &'static str) -> Result<()> {
+        let error = self.error(what);
+        if self.take(length, what)?.iter().any(|byte| *byte != 0) {
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// A LEB128 integer of at most ten bytes, in its shortest form or not.
+    pub(crate) fn varint(&mut self, what: &'static str) -> Result<u64> {
+        let error = self.error(what);
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8(what)?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return Err(error);
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(error)
+    }
+
+    /// A varint that counts bytes or items still to come: never more than the remaining bytes.
+    pub(crate) fn length(&mut self, what: &'static str) -> Result<usize> {
+        let error = self.error(what);
+        let value = self.varint(what)?;
+        match usize::try_from(value) {
+            Ok(length) if length <= self.remaining() => Ok(length),
+            _ => Err(error),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a reader gets: entries of a timeline, values of a keyed table, and their payload bytes.
+
+use crate::file::Region;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+/// A table of one store. Ids are given at creation and never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub u32);
+
+/// Where an inbox entry came from: the entry of the conversation that was fanned out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The table of the original entry.
+    pub table: TableId,
+    /// The encoded timeline id of the original entry.
+    pub key: Box<[u8]>,
+    /// The original entry's sequence id.
+    pub seq: u64,
+}
+
+/// One entry of a timeline.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Position in its timeline: 1, 2, 3, …
+    pub seq: u64,
+    /// Number of the batch that wrote it, over the whole store.
+    pub commit: u64,
+    /// When the engine committed it, in milliseconds since 1970 (UTC). Never falls inside a
+    /// timeline.
+    pub time_ms: u64,
+    /// When it happened, as the caller gave it, in milliseconds since 1970 (UTC).
+    pub event_ms: Option<i64>,
+    /// The entry it was fanned out from.
+    pub origin: Option<Origin>,
+    /// The caller's bytes.
+    pub payload: Payload,
+}
+
+/// Bytes of an entry, shared with the memtable or the block they lie in: cloning copies nothing.
+#[derive(Clone)]
+pub struct Payload {
+    owner: PayloadOwner,
+    range: Range<usize>,
+}
+
+#[derive(Clone)]
+enum PayloadOwner {
+    Frame(Arc<Vec<u8>>),
+    Region(Region),
+}
+
+impl Payload {
+    /// Bytes `range` of a WAL frame held by a memtable. The range must lie inside the frame.
+    pub(crate) fn in_frame(frame: Arc<Vec<u8>>, range: Range<usize>) -> Payload {
+        assert!(range.start <= range.end && range.end <= frame.len());
+        Payload { owner: PayloadOwner::Frame(frame), range }
+    }
+
+    /// Bytes `range` of a block or of a mapped extent. The range must lie inside the region.
+    pub(crate) fn in_region(region: Region, range: Range<usize>) -> Payload {
+        assert!(range.start <= range.end && range.end <= region.len());
+        Payload { owner: PayloadOwner::Region(region), range }
+    }
+
+    /// A payload of its own.
+    pub fn from_vec(bytes: Vec<u8>) -> Payload {
+        let range = 0..bytes.len();
+        Payload { owner: PayloadOwner::Frame(Arc::new(bytes)), range }
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.owner {
+            PayloadOwner::Frame(frame) => &frame[self.range.clone()],
+            PayloadOwner::Region(region) => &region[self.range.clone()],
+        }
+    }
+}
+
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Payload) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Payload {}
+
+impl std::fmt::Debug for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Payload({} bytes: {:?})", self.len(), String::from_utf8_lossy(&self[..self.len().min(32)]))
+    }
+}

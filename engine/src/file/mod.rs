@@ -1,0 +1,23 @@
+//! The single file. This module knows bytes and places, never keys.
+//!
+//! ```text
+//! 0          64 KiB            64 KiB + ring                       end
+//! | superblock | WAL ring ...... | extents: SSTables, manifest, free |
+//!   4 copies,    written once      multiples of 4 KiB, handed out by
+//!   16 KiB apart with zeros        `allocator`, live ones listed in
+//!                                  the manifest
+//! ```
+
+mod buffer;
+pub(crate) mod disk;
+mod extent;
+mod region;
+
+pub(crate) use buffer::AlignedBuffer;
+pub use disk::{Disk, Flush, Geometry, Identity};
+pub use extent::Extent;
+pub use region::Region;
+
+/// The random identity of one store file; part of the seed of every checksum in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct FileId(pub [u8; 16]);

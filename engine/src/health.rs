@@ -1,0 +1,30 @@
+//! The poison cell: after a failed sync or ring write, every write refuses until the store is
+//! opened again.
+//!
+//! Why: after a failed sync the kernel may have marked the pages clean without writing them, so a
+//! later sync that succeeds proves nothing about them. The first cause is kept for ever.
+
+use crate::error::{Error, Result};
+use std::sync::{Arc, OnceLock};
+
+/// Shared by everything that writes.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Health {
+    cause: Arc<OnceLock<Arc<str>>>,
+}
+
+impl Health {
+    /// Fails with the first cause if the store is poisoned.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.cause.get() {
+            None => Ok(()),
+            Some(cause) => Err(Error::Poisoned { cause: Arc::clone(cause) }),
+        }
+    }
+
+    /// Poisons the store, unless it is poisoned already, and returns the error for the caller.
+    pub(crate) fn poison(&self, what: &str, error: &Error) -> Error {
+        let cause = self.cause.get_or_init(|| Arc::from(format!("{what}: {error}")));
+        Error::Poisoned { cause: Arc::clone(cause) }
+    }
+}

@@ -1,0 +1,84 @@
+//! Every bound and size constant of the engine, and the relations between them.
+//!
+//! A limit that a user can meet is quoted in the error that reports it.
+
+/// The unit of the file: superblock copies, extents and manifest records are multiples of it.
+pub const BLOCK_SIZE: u64 = 4096;
+/// Largest alignment that a direct write may need (logical block of the device).
+pub const DIRECT_ALIGNMENT_MAX: usize = 4096;
+
+/// Shortest and longest encoded timeline id or key of a keyed table, in bytes.
+pub const KEY_LENGTH_MIN: usize = 1;
+/// Longest encoded timeline id or key of a keyed table, in bytes.
+pub const KEY_LENGTH_MAX: usize = 1024;
+/// Longest payload of one entry and longest value of a keyed table, in bytes.
+pub const PAYLOAD_LENGTH_MAX: usize = 16 * 1024 * 1024;
+/// Longest table name, in bytes.
+pub const TABLE_NAME_LENGTH_MAX: usize = 128;
+/// Most tables in one store.
+pub const TABLE_COUNT_MAX: usize = 1024;
+/// Most bytes of frames in one atomic batch; a quarter of the ring where that is less.
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The highest sequence id given out. Above it `SeqExhausted`; the rest is kept for sentinels.
+pub const SEQ_MAX: u64 = u64::MAX - (1 << 16);
+
+/// Superblock copies in the file.
+pub const SUPERBLOCK_COPIES: usize = 4;
+/// Bytes of one superblock copy.
+pub const SUPERBLOCK_SIZE: usize = 4096;
+/// Distance between the starts of two copies.
+pub const SUPERBLOCK_STRIDE: u64 = 16 * 1024;
+/// Where the WAL ring begins: just behind the superblock zone.
+pub const RING_OFFSET: u64 = SUPERBLOCK_COPIES as u64 * SUPERBLOCK_STRIDE;
+
+/// Smallest WAL ring, in bytes.
+pub const RING_BYTES_MIN: u64 = 256 * 1024;
+/// Largest WAL ring, in bytes.
+pub const RING_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// WAL ring where the options do not say, in bytes.
+pub const RING_BYTES_DEFAULT: u64 = 128 * 1024 * 1024;
+/// The leader forces a sync before more than this share of the ring (1/n) is unsynced.
+pub const RING_UNSYNCED_SHARE: u64 = 8;
+
+/// Smallest memtable limit, in bytes.
+pub const MEMTABLE_BYTES_MIN: usize = 16 * 1024;
+/// Memtable limit where the options do not say, in bytes.
+pub const MEMTABLE_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+/// Memory budget where the options do not say, in bytes.
+pub const MEMORY_BUDGET_DEFAULT: usize = 512 * 1024 * 1024;
+
+/// Target size of a data block in an SSTable, before compression, in bytes.
+pub const DATA_BLOCK_BYTES: usize = 16 * 1024;
+/// A timeline's fragment below this many bytes is not cut over two blocks.
+pub const FRAGMENT_UNCUT_BYTES: usize = 4 * 1024;
+/// Size of index, directory and filter pages of an SSTable, in bytes.
+pub const PAGE_SIZE: usize = 4096;
+/// Bytes after which flush and compaction begin a new SSTable, by default.
+pub const SSTABLE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+/// Bytes of one direct write of background output.
+pub const OUTPUT_PIECE_BYTES: usize = 256 * 1024;
+
+/// LSM levels, level 0 included.
+pub const LEVEL_COUNT: usize = 7;
+/// SSTables in level 0 of a table at which compaction begins.
+pub const LEVEL0_COMPACT: usize = 8;
+/// SSTables in level 0 of a table at which writers are slowed down.
+pub const LEVEL0_SLOW: usize = 24;
+/// SSTables in level 0 of a table at which writers wait.
+pub const LEVEL0_STOP: usize = 48;
+/// Size ratio of neighbouring levels.
+pub const LEVEL_RATIO: u64 = 10;
+
+/// Entries that may be published ahead of the last sync, over the whole store (the epoch rule's G).
+pub const UNSYNCED_ENTRIES_MAX: u64 = 1_000_000;
+
+/// Smallest manifest extent, in bytes.
+pub const MANIFEST_EXTENT_BYTES_MIN: u64 = 64 * 1024;
+
+const _: () = assert!(SUPERBLOCK_SIZE as u64 <= SUPERBLOCK_STRIDE);
+const _: () = assert!(RING_OFFSET.is_multiple_of(BLOCK_SIZE));
+const _: () = assert!(RING_BYTES_MIN.is_multiple_of(BLOCK_SIZE));
+const _: () = assert!(BATCH_BYTES_MAX >= PAYLOAD_LENGTH_MAX);
+const _: () = assert!(LEVEL0_COMPACT < LEVEL0_SLOW && LEVEL0_SLOW < LEVEL0_STOP);
+const _: () = assert!(FRAGMENT_UNCUT_BYTES < DATA_BLOCK_BYTES);
+const _: () = assert!(PAGE_SIZE as u64 == BLOCK_SIZE);

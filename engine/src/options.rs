@@ -1,0 +1,165 @@
+//! Options of a store and of its tables, with their bounds.
+
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::version::TableKind;
+use std::time::Duration;
+
+/// When a commit is acknowledged, and what survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Acknowledged once the disk has it: survives kill -9 and power loss. Group-committed.
+    #[default]
+    Sync,
+    /// Acknowledged once written, synced at most this much later: survives kill -9; power loss
+    /// takes at most the last such stretch of time.
+    Interval(Duration),
+    /// Acknowledged once written: survives kill -9; power loss takes what the engine has not synced
+    /// for its own reasons yet (at most 1,000,000 entries and an eighth of the ring).
+    Buffered,
+}
+
+/// How blocks of the file are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadMode {
+    /// Through read-only maps of immutable extents. Checksums are verified on first touch.
+    #[default]
+    Map,
+    /// With `pread` into a block cache. Checksums are verified at each read.
+    Read,
+}
+
+/// Options of an open store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Create the store where the file does not exist or is empty. Default: true.
+    pub create: bool,
+    /// Open without the writer lock, write nothing. Default: false.
+    pub read_only: bool,
+    /// Bytes of the WAL ring, fixed at creation; a multiple of 4,096. Default 128 MiB, at least
+    /// 256 KiB, at most 8 GiB.
+    pub ring_bytes: u64,
+    /// Bytes after which the memtable is flushed. Default 64 MiB, at least 16 KiB.
+    pub memtable_bytes: usize,
+    /// Bytes after which flush and compaction begin a new SSTable. Default 64 MiB, at least 16 KiB.
+    pub sstable_bytes: u64,
+    /// Bytes for memtables, caches and timeline state together. Default 512 MiB.
+    pub memory_budget: usize,
+    /// How blocks are read. Default: maps.
+    pub read_mode: ReadMode,
+    /// Bytes per second of background output; 0 is no limit. Default 200 MB/s, not applied to a
+    /// flush that writers wait for.
+    pub output_rate: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            create: true,
+            read_only: false,
+            ring_bytes: limits::RING_BYTES_DEFAULT,
+            memtable_bytes: limits::MEMTABLE_BYTES_DEFAULT,
+            sstable_bytes: limits::SSTABLE_BYTES_DEFAULT,
+            memory_budget: limits::MEMORY_BUDGET_DEFAULT,
+            read_mode: ReadMode::Map,
+            output_rate: 200_000_000,
+        }
+    }
+}
+
+impl Options {
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUse`] that names the option, its value and its limit.
+    pub fn validate(&self) -> Result<()> {
+        let ring = limits::RING_BYTES_MIN..=limits::RING_BYTES_MAX;
+        if !ring.contains(&self.ring_bytes) || !self.ring_bytes.is_multiple_of(limits::BLOCK_SIZE) {
+            return Err(Error::invalid(format!(
+                "ring_bytes is {}, it must be a multiple of {} from {} to {}",
+                self.ring_bytes,
+                limits::BLOCK_SIZE,
+                limits::RING_BYTES_MIN,
+                limits::RING_BYTES_MAX
+            )));
+        }
+        if self.memtable_bytes < limits::MEMTABLE_BYTES_MIN {
+            return Err(Error::invalid(format!(
+                "memtable_bytes is {}, it must be at least {}",
+                self.memtable_bytes,
+                limits::MEMTABLE_BYTES_MIN
+            )));
+        }
+        if self.sstable_bytes < limits::DATA_BLOCK_BYTES as u64 {
+            return Err(Error::invalid(format!(
+                "sstable_bytes is {}, it must be at least {}",
+                self.sstable_bytes,
+                limits::DATA_BLOCK_BYTES
+            )));
+        }
+        Ok(())
+    }
+
+    /// Most bytes of frames in one batch under these options.
+    pub fn batch_bytes_max(&self) -> usize {
+        let quarter = usize::try_from(self.ring_bytes / 4).unwrap_or(usize::MAX);
+        limits::BATCH_BYTES_MAX.min(quarter)
+    }
+}
+
+/// Who gives the sequence ids of a timeline table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Sequence {
+    /// The engine: dense, 1, 2, 3, …
+    #[default]
+    Assigned,
+    /// The caller: strictly increasing; a stale id is [`Error::Conflict`], never an overwrite.
+    Given,
+}
+
+/// How the blocks of a table's hot SSTables are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Compression {
+    /// As they are: the fastest to write and to read.
+    #[default]
+    None,
+    /// lz4, where it makes a block smaller.
+    Lz4,
+}
+
+/// Options of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableOptions {
+    /// Timelines or keys.
+    pub kind: TableKind,
+    /// Who gives sequence ids (timeline tables).
+    pub sequence: Sequence,
+    /// Entries older than this, by commit time, are never returned. `None`: kept for ever.
+    pub ttl_ms: Option<u64>,
+    /// Compression of data blocks.
+    pub compression: Compression,
+}
+
+impl TableOptions {
+    /// A timeline table with dense ids, kept for ever.
+    pub fn timeline() -> TableOptions {
+        TableOptions {
+            kind: TableKind::Timeline,
+            sequence: Sequence::Assigned,
+            ttl_ms: None,
+            compression: Compression::None,
+        }
+    }
+
+    /// A keyed table.
+    pub fn keyed() -> TableOptions {
+        TableOptions { kind: TableKind::Keyed, ..TableOptions::timeline() }
+    }
+
+    /// With a time to live, by commit time.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> TableOptions {
+        self.ttl_ms = Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+}

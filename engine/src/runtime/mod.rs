@@ -1,0 +1,60 @@
+//! Time and threads: the other two doors to the world, beside `Disk`.
+//!
+//! Background work is a [`Worker`]: a state machine that is stepped. The real scheduler steps each
+//! worker on a thread of its own; the simulated one steps them on the caller's thread in an order
+//! drawn from a seed, so the same code runs under both.
+
+use crate::error::Result;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Wall and monotonic time.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds since 1970 (UTC), as the system believes. May jump either way.
+    fn wall_ms(&self) -> u64;
+    /// Milliseconds since some fixed moment of this process. Never falls.
+    fn monotonic_ms(&self) -> u64;
+}
+
+/// What one step of a worker did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Something was done: step again.
+    Busy,
+    /// Nothing to do until woken, or until so much time has passed.
+    Idle(Option<Duration>),
+    /// The worker is finished and is dropped.
+    Done,
+}
+
+/// A piece of background work.
+pub trait Worker: Send + 'static {
+    /// Does a bounded piece of work.
+    fn step(&mut self) -> Progress;
+}
+
+/// A level-triggered wake-up shared by a worker and those who feed it: a wake that comes before
+/// the wait is not lost.
+pub trait Wake: Send + Sync + 'static {
+    /// Makes the worker step soon.
+    fn wake(&self);
+}
+
+/// Runs workers.
+pub trait Scheduler: Send + Sync + 'static {
+    /// Starts a worker. It is stepped until it says [`Progress::Done`].
+    /// Fails when the system gives no thread. `dead` is called once, if a step panics.
+    fn spawn(
+        &self,
+        name: &str,
+        worker: Box<dyn Worker>,
+        dead: Box<dyn FnOnce(String) + Send>,
+    ) -> Result<Arc<dyn Wake>>;
+
+    /// Gives others a chance: the caller waits for background work and has nothing to do. Threads
+    /// sleep up to `limit`; the simulated scheduler steps a worker, or lets simulated time pass.
+    fn pause(&self, limit: Duration);
+
+    /// Whether all workers run on the caller's thread: then nobody else will lead a commit.
+    fn single_threaded(&self) -> bool;
+}

@@ -1,0 +1,51 @@
+//! What the manifest knows of one SSTable: plain data, no I/O.
+
+use crate::entry::TableId;
+use crate::file::Extent;
+
+/// What a table of the store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TableKind {
+    /// Append-only queues keyed by `(timeline id, seq)`.
+    Timeline,
+    /// Bytes keyed by bytes, newest value wins.
+    Keyed,
+}
+
+/// The manifest's record of one SSTable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SstableMeta {
+    /// Unique in the store, never reused; part of the seed of every checksum in the SSTable.
+    pub number: u64,
+    /// The table whose data it holds.
+    pub table: TableId,
+    /// What the table holds.
+    pub kind: TableKind,
+    /// Where it lies.
+    pub extent: Extent,
+    /// Bytes in use at the front of the extent, footer included.
+    pub bytes: u64,
+    /// Checksum of the footer: the parent holds its child's checksum.
+    pub footer_checksum: u32,
+    /// Entries (versions, in a keyed table).
+    pub entries: u64,
+    /// Timelines, or keys.
+    pub keys: u64,
+    /// Payload or value bytes.
+    pub payload_bytes: u64,
+    /// Smallest key, and the first seq of that timeline here (0 in a keyed table).
+    pub first: (Box<[u8]>, u64),
+    /// Largest key, and the last seq of that timeline here (0 in a keyed table).
+    pub last: (Box<[u8]>, u64),
+    /// Smallest and largest commit number.
+    pub commits: (u64, u64),
+    /// Smallest and largest commit time, in milliseconds since 1970.
+    pub times_ms: (u64, u64),
+}
+
+impl SstableMeta {
+    /// Whether the key ranges meet.
+    pub fn overlaps(&self, other: &SstableMeta) -> bool {
+        self.first.0 <= other.last.0 && other.first.0 <= self.last.0
+    }
+}
