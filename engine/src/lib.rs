@@ -11,6 +11,7 @@ mod options;
 mod runtime;
 mod sync;
 mod version;
+mod wal;
 
 pub use batch::{KeyedOperation, Precondition, WriteBatch};
 pub use entry::{Entry, Origin, Payload, TableId};
