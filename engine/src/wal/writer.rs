@@ -24,18 +24,15 @@ use super::state::WalState;
 use crate::codec::round_up;
 use crate::error::Result;
 use crate::file::{AlignedBuffer, Disk, Extent, FileId, Flush, disk};
-use crate::sync::Arc;
+use std::sync::Arc;
 
 /// Bytes of the buffer that are kept between groups; one giant batch must not cost its size for
 /// ever.
 const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
 
-/// The disk is shared through the standard pointer, also where loom replaces the others.
-type SharedDisk = std::sync::Arc<dyn Disk>;
-
 /// Appends groups to one log.
 pub(crate) struct Writer {
-    disk: SharedDisk,
+    disk: Arc<dyn Disk>,
     log: LogId,
     ring: Ring,
     alignment: usize,
@@ -49,7 +46,7 @@ impl Writer {
     /// salt must never have been used in this file before, and `start` must be aligned for the
     /// disk: see [`WalPosition::aligned`].
     pub(crate) fn new(
-        disk: SharedDisk,
+        disk: Arc<dyn Disk>,
         file: FileId,
         ring: Extent,
         salt: u64,
@@ -83,6 +80,12 @@ impl Writer {
     pub(crate) fn group_bytes(&self, body_bytes: impl Iterator<Item = usize>) -> u64 {
         let frames: u64 = body_bytes.map(|bytes| (FRAME_HEADER_SIZE + bytes) as u64).sum();
         round_up(HEADER_SIZE as u64 + frames, self.alignment as u64)
+    }
+
+    /// Bytes of the buffer that are held between groups.
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Appends one group; its frames get the commit numbers `first_commit`, `first_commit + 1`, ….
