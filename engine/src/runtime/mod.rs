@@ -4,6 +4,11 @@
 //! worker on a thread of its own; the simulated one steps them on the caller's thread in an order
 //! drawn from a seed, so the same code runs under both.
 
+mod random;
+
+pub use random::Random;
+pub(crate) use random::mix;
+
 use crate::error::Result;
 use std::sync::Arc;
 use std::time::Duration;
