@@ -1,5 +1,6 @@
 //! Tests of the ring, against a disk in memory; `crash.rs` uses the simulated one.
 
+mod crash;
 mod damage;
 mod golden;
 mod hostile;
