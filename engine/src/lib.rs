@@ -13,6 +13,7 @@ mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod version;
+mod wal;
 
 pub use batch::{KeyedOperation, Precondition, WriteBatch};
 pub use entry::{Entry, Origin, Payload, TableId};
