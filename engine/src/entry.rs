@@ -9,6 +9,16 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId(pub u32);
 
+impl TableId {
+    /// Ids below this are the engine's own tables.
+    pub(crate) const FIRST_OF_USERS: u32 = 16;
+
+    /// Whether the table is the engine's own, which users neither read nor write.
+    pub(crate) fn is_engine_owned(self) -> bool {
+        self.0 < TableId::FIRST_OF_USERS
+    }
+}
+
 /// Where an inbox entry came from: the entry of the conversation that was fanned out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {

@@ -91,3 +91,5 @@ pub const GROUP_BATCHES_MAX: usize = 4096;
 pub const LEADER_GROUPS_MAX: usize = 4;
 /// Frozen memtables that may wait for their flush beside the active one.
 pub const FROZEN_MEMTABLES_MAX: usize = 1;
+/// Fewest bytes that an entry's target takes in a frame.
+pub const TARGET_BYTES_MIN: usize = 15;

@@ -254,7 +254,7 @@ impl Core {
             memtable_bytes: view.active.bytes(),
             memtable_limit: self.options.memtable_bytes,
             flushing: !view.frozen.is_empty(),
-            level0: view.version.level0_max(),
+            level0: view.level0_max(),
         }
     }
 

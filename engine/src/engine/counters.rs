@@ -87,7 +87,7 @@ impl Core {
             ring_used_bytes: self.log.used_bytes(),
             ..Stats::default()
         };
-        for (level, sstable) in view.version.iter() {
+        for (_, level, sstable) in view.version.iter() {
             let level = usize::from(level);
             stats.levels.resize(stats.levels.len().max(level + 1), 0);
             stats.levels[level] += 1;

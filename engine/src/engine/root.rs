@@ -13,7 +13,7 @@
 //! # Concurrency
 //! Runs under the `root` lock, on background threads and in `create_table`.
 
-use super::{Core, Counters};
+use super::Core;
 use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::file::disk::sync;
@@ -24,7 +24,7 @@ use crate::options::{Durability, TableOptions};
 use crate::read::Frozen;
 use crate::sstable::Sstable;
 use crate::sync::{Arc, Ordering};
-use crate::version::{Catalog, Edit, SstableMeta, TableRecord};
+use crate::version::{Catalog, Edit, HasMeta, SstableMeta, TableRecord, Version};
 
 /// See the module.
 pub(crate) struct Root {
@@ -103,7 +103,11 @@ impl Core {
             self.allocator.release(replaced, sequence);
         }
         self.allocator.durable(sequence);
-        self.log.release(root.superblock.wal.lsn);
+        // During recovery the log that is replayed is not the one that will be written.
+        let head = root.superblock.wal.lsn;
+        if head <= self.log.written_lsn() {
+            self.log.release(head);
+        }
     }
 
     /// Swaps the view. The flushed mark goes first: a leader that still sees the memtable in its
@@ -116,7 +120,7 @@ impl Core {
         let tables = Arc::new(root.catalog.tables.clone());
         let epochs: Arc<[u64]> = root.catalog.epochs.clone().into();
         let old = self.views.current();
-        let version = Arc::new(old.version.changed(&change.removed, change.added, &change.moved));
+        let version = Arc::new(next_version(&old.version, &change));
         self.views.replace(|view| {
             view.version = version;
             view.tables = tables;
@@ -125,7 +129,7 @@ impl Core {
                 view.frozen.retain(|frozen| !Arc::ptr_eq(frozen, flushed));
             }
         });
-        for (_, sstable) in old.version.iter() {
+        for (_, _, sstable) in old.version.iter() {
             if change.removed.contains(&sstable.meta().number) {
                 sstable.mark_obsolete(sequence);
             }
@@ -193,9 +197,20 @@ impl Core {
         let record = TableRecord { id, name: name.to_owned(), options };
         let edits = vec![Edit::TableCreated(record)];
         self.commit_root(Change { edits, ..Change::default() })?;
-        Counters::add(&self.counters.flushes, 0);
         Ok(id)
     }
+}
+
+/// The version behind `old`.
+fn next_version(old: &Version<Arc<Sstable>>, change: &Change) -> Version<Arc<Sstable>> {
+    let mut removed = change.removed.clone();
+    let mut added = change.added.clone();
+    for (number, level) in &change.moved {
+        let (_, sstable) = old.find(*number).expect("the catalog has accepted the move");
+        removed.push(*number);
+        added.push((*level, Arc::clone(sstable)));
+    }
+    old.apply(&removed, added)
 }
 
 fn check_table_name(name: &str) -> Result<()> {

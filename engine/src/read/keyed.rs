@@ -8,7 +8,7 @@ use crate::batch::KeyedOperation;
 use crate::memtable::KeyedRange;
 use crate::sstable::KeyedCursor;
 use crate::state::{StateRecord, state_key};
-use crate::sync::Arc;
+use crate::version::STATE_TABLE;
 use std::ops::Bound;
 
 /// The value of a key at a commit.
@@ -38,7 +38,7 @@ pub(crate) fn value_in(
 /// The newest durable record of a timeline, if it has one.
 pub(crate) fn newest_state(view: &View, table: TableId, key: &[u8]) -> Result<Option<StateRecord>> {
     let key = state_key(table, key);
-    for sstable in view.sstables(TableId::STATE, &key) {
+    for sstable in view.sstables(STATE_TABLE, &key) {
         if let Some(version) = sstable.versions(&key, u64::MAX)?.first() {
             let record = StateRecord::decode(&version.value).map_err(|error| {
                 let place = sstable.meta().extent.offset;
@@ -100,7 +100,7 @@ impl Values {
         for memtable in view.memtables() {
             streams.push(Stream::Memory(memtable.keyed_range(table, from)));
         }
-        for sstable in view.version.of_table(table) {
+        for sstable in view.sstables_of(table) {
             streams.push(Stream::Disk(sstable.keyed_cursor(from)?));
         }
         let streams = streams

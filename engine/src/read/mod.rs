@@ -30,6 +30,7 @@ mod view;
 
 pub use keyed::Values;
 pub use scan::Scan;
+pub(crate) use scan::latest_seq_at;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::Snapshots;
 pub use timelines::{TimelineInfo, Timelines};

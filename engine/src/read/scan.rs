@@ -139,3 +139,23 @@ pub(super) fn count(view: &Arc<View>, table: TableId, key: &[u8], bounds: &Bound
     }
     Ok(total)
 }
+
+/// The highest seq at a commit, expired entries included; 0 if there is none.
+pub(crate) fn latest_seq_at(
+    view: &Arc<View>,
+    table: TableId,
+    key: &[u8],
+    commit: u64,
+) -> Result<u64> {
+    let key: Arc<[u8]> = key.into();
+    let bounds = Bounds { from: 0, to: u64::MAX, commit, alive_from_ms: 0 };
+    for source in Source::all(view, table, &key) {
+        let source = source?;
+        let indexes = source.indexes(&bounds)?;
+        if !indexes.is_empty() {
+            let entry = source.cursor(indexes.end - 1, Direction::Backward)?.next()?;
+            return Ok(entry.map_or(0, |entry| entry.seq));
+        }
+    }
+    Ok(0)
+}

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::memtable::Run;
 use crate::sstable::KeyedCursor;
 use crate::state::{StateRecord, state_key};
+use crate::version::STATE_TABLE;
 use std::iter::Peekable;
 use std::ops::Bound;
 
@@ -53,7 +54,7 @@ impl Timelines {
             _ => Bound::Included(state_key(table, prefix)),
         };
         let mut records = Vec::new();
-        for sstable in view.version.of_table(TableId::STATE) {
+        for sstable in view.sstables_of(STATE_TABLE) {
             let mut cursor = sstable.keyed_cursor(state_from.as_ref().map(|key| &key[..]))?;
             let head = cursor.next()?;
             records.push((cursor, head));

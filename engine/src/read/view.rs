@@ -1,6 +1,7 @@
 //! The view: everything a read looks at, behind one pointer.
 
 use crate::entry::TableId;
+use crate::limits::LEVEL_COUNT;
 use crate::memtable::Memtable;
 use crate::sstable::Sstable;
 use crate::sync::{Arc, RwLock};
@@ -44,7 +45,26 @@ impl View {
         table: TableId,
         key: &'a [u8],
     ) -> impl Iterator<Item = &'a Arc<Sstable>> {
-        self.version.candidates(table, key)
+        let holds = move |sstable: &&Arc<Sstable>| {
+            let meta = sstable.meta();
+            *meta.first.0 <= *key && *key <= *meta.last.0
+        };
+        let level0 = self.version.level(table, 0).iter().filter(holds);
+        let deeper = (1..LEVEL_COUNT)
+            .flat_map(move |level| self.version.candidates(table, level, key));
+        level0.chain(deeper)
+    }
+
+    /// All SSTables of a table.
+    pub(crate) fn sstables_of(&self, table: TableId) -> impl Iterator<Item = &Arc<Sstable>> {
+        let levels = self.version.levels(table).into_iter();
+        levels.flat_map(|levels| levels.iter().map(|(_, sstable)| sstable))
+    }
+
+    /// SSTables in level 0 of the table that has most of them.
+    pub(crate) fn level0_max(&self) -> usize {
+        let count = |table: &TableId| self.version.level(*table, 0).len();
+        self.tables.keys().map(count).max().unwrap_or(0)
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Group<'a> {
     pub(crate) lsn: u64,
     /// Where the next one starts.
     pub(crate) end: u64,
+    /// Behind it: where the next one starts, and what it must follow.
+    pub(crate) position: WalPosition,
     /// Commit number of the first frame; the others count on.
     pub(crate) first_commit: u64,
     /// Commit time of all its frames.
@@ -183,6 +185,7 @@ impl<'a> Walk<'a> {
         Ok(Some(Group {
             lsn,
             end,
+            position: self.position,
             first_commit: header.first_commit,
             time_ms: header.time_ms,
             synced_lsn: header.synced_lsn,

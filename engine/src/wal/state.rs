@@ -34,7 +34,7 @@ pub(crate) struct WalState {
 
 impl WalState {
     /// An empty log that starts at `lsn`.
-    pub(super) fn new(ring_bytes: u64, lsn: u64) -> WalState {
+    pub(crate) fn new(ring_bytes: u64, lsn: u64) -> WalState {
         assert!(ring_bytes > SPARE_BYTES);
         WalState {
             ring_bytes,

@@ -9,7 +9,7 @@ use crate::compaction::OutputContext;
 use crate::error::{Error, Result};
 use crate::file::disk::sync;
 use crate::file::superblock::{self, Superblock};
-use crate::file::{Allocator, Disk, Extent, ExtentGuard, FileId, Pacer};
+use crate::file::{Allocator, Extent, ExtentGuard, Pacer};
 use crate::health::Health;
 use crate::limits;
 use crate::manifest::{self, Manifest};
@@ -36,13 +36,7 @@ pub(super) fn open_for_writing(parts: &Parts, options: &Options) -> Result<Arc<C
     options.ring_bytes = superblock.ring.length;
     let catalog = manifest::replay(&**disk, superblock.file, &superblock.manifest)?;
     let mut core = assemble(parts, &options, &superblock, catalog)?;
-    let memtable_bytes = options.memtable_bytes;
-    let end = replay(&core, &superblock, |core, position, commit| {
-        if core.views.current().active.bytes() < memtable_bytes {
-            return Ok(());
-        }
-        flush_recovered(core, position, commit)
-    })?;
+    let end = replay(&core, &superblock, flush_recovered)?;
     flush_recovered(&core, end.position, end.commit)?;
     begin_log(&mut core, parts, &superblock, &end)?;
     Ok(Arc::new(core))
@@ -77,7 +71,10 @@ fn open_read_only(parts: &Parts, options: &Options, superblock: &Superblock) -> 
     options.ring_bytes = superblock.ring.length;
     let catalog = manifest::replay(&*parts.disk, superblock.file, &superblock.manifest)?;
     let core = assemble(parts, &options, superblock, catalog)?;
-    let end = replay(&core, superblock, |_, _, _| Ok(()))?;
+    let end = replay(&core, superblock, |core, position, commit| {
+        core.freeze(position, commit + 1);
+        Ok(())
+    })?;
     // What was read may not be on the disk yet; once it is shown to anyone it must never be lost.
     sync(&*parts.disk, "syncing what was read")?;
     core.published.store(end.commit, crate::sync::Ordering::Release);
@@ -117,8 +114,6 @@ fn assemble(
         Arc::clone(&parts.scheduler),
         options.output_rate,
     ));
-    let head = WalPosition { lsn: superblock.wal.lsn, previous: superblock.wal.previous };
-    let writer = log_writer(&disk, superblock.file, superblock.ring, superblock.wal.salt, head);
     let next_commit = superblock.commit + 1;
     let view = View {
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
@@ -158,7 +153,7 @@ fn assemble(
         states: StateCache::new(options.memory_budget / 8),
         queue: CommitQueue::new(),
         leader: Mutex::new(None),
-        log: Arc::clone(writer.state()),
+        log: Arc::new(WalState::new(superblock.ring.length, superblock.wal.lsn)),
         root: Mutex::new(Root { superblock: superblock.clone(), manifest, catalog }),
         allocator,
         pacer,
@@ -177,16 +172,6 @@ fn assemble(
         opened_sequence: superblock.sequence,
         disk,
     })
-}
-
-fn log_writer(
-    disk: &Arc<dyn Disk>,
-    file: FileId,
-    ring: Extent,
-    salt: u64,
-    head: WalPosition,
-) -> Writer {
-    Writer::new(Arc::clone(disk), file, ring, salt, head)
 }
 
 fn open_sstables(
@@ -212,14 +197,16 @@ struct LogEnd {
     time_ms: u64,
 }
 
-/// Puts every group of the log into the memtable; `after` is called behind each.
+/// Puts every group of the log into the memtable; `full` is called when it should be flushed, with
+/// the position and the commit up to which it holds the log.
 fn replay(
     core: &Core,
     superblock: &Superblock,
-    mut after: impl FnMut(&Core, WalPosition, u64) -> Result<()>,
+    full: impl Fn(&Core, WalPosition, u64) -> Result<()>,
 ) -> Result<LogEnd> {
     let head = WalPosition { lsn: superblock.wal.lsn, previous: superblock.wal.previous };
     let mut commit = superblock.commit;
+    let mut position = head;
     let mut time_ms = 0;
     let mut each = |group: Group<'_>| {
         let place = superblock.ring.offset + group.lsn % superblock.ring.length;
@@ -227,9 +214,22 @@ fn replay(
             let detail = format!("commit {} behind commit {commit}", group.first_commit);
             return Err(Error::corruption("WAL", place, detail));
         }
+        let last = group.first_commit + u64::from(group.frame_count) - 1;
+        let bytes = usize::try_from(group.end - group.lsn).unwrap_or(usize::MAX);
+        let active = Arc::clone(&core.views.current().active);
+        let room = active.bytes() < core.options.memtable_bytes
+            && active.fits(last, group.time_ms, bytes, bytes / limits::TARGET_BYTES_MIN);
+        if !room && !active.is_empty() {
+            full(core, position, commit)?;
+        }
+        if core.views.current().active.is_empty() {
+            // Its base is the oldest commit and time that it will hold.
+            let fresh = Arc::new(Memtable::new(group.first_commit, group.time_ms));
+            core.views.replace(|view| view.active = fresh);
+        }
         commit = group.first_commit - 1;
         time_ms = group.time_ms.max(time_ms);
-        let position = group.position();
+        position = group.position;
         for (kind, body) in group.frames {
             if kind != FRAME_BATCH {
                 let detail = format!("frame kind {kind}");
@@ -241,7 +241,7 @@ fn replay(
                 .apply(Arc::new(body.to_vec()), commit, group.time_ms)
                 .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
         }
-        after(core, position, commit)
+        Ok(())
     };
     let end = wal::replay(
         &*core.disk,
@@ -306,7 +306,7 @@ fn begin_log(core: &mut Core, parts: &Parts, found: &Superblock, end: &LogEnd) -
     let edits = if lost { vec![Edit::EpochBegun { commit: end.commit }] } else { Vec::new() };
     core.clock.commits_seen(end.time_ms);
     let change = Change { edits, unsynced: Some(false), ..Change::default() };
-    let writer = log_writer(&core.disk, core.file, found.ring, salt, position);
+    let writer = Writer::new(Arc::clone(&core.disk), core.file, found.ring, salt, position);
     core.log = Arc::clone(writer.state());
     core.commit_root(change)?;
     // Commit numbers that may have been seen are not given out again, like sequence ids.
