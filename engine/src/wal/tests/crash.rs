@@ -5,6 +5,7 @@ use super::{FILE, GROUP_MAX};
 use crate::error::{ErrorKind, Result};
 use crate::file::{Disk, Extent};
 use crate::limits::RING_UNSYNCED_SHARE;
+use crate::sync::{AtomicBool, Ordering};
 use crate::testing::{
     AfterFailedSync, CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes, SimDisk,
     SimOptions, WrittenPart,
@@ -30,10 +31,15 @@ struct Root {
 /// One step of the store above the log.
 #[derive(Debug, Clone)]
 enum Step {
-    Append { lengths: Vec<usize>, durable: bool },
+    Append {
+        lengths: Vec<usize>,
+        durable: bool,
+    },
     Sync,
     /// Everything up to the log's end is flushed; the head moves there, the mark may lag.
-    Release { exact: bool },
+    Release {
+        exact: bool,
+    },
 }
 
 /// A store that is nothing but its log. The bodies are numbered, so that any mixture shows.
@@ -123,7 +129,11 @@ impl Store {
     fn release(&mut self, exact: bool) {
         let state = self.writer.state();
         self.root.head = self.writer.position();
-        self.root.synced_lsn = if exact { self.root.head.lsn } else { state.synced_lsn() };
+        self.root.synced_lsn = if exact {
+            self.root.head.lsn
+        } else {
+            state.synced_lsn()
+        };
         state.release(self.root.head.lsn);
         self.acknowledged = self.root.head.lsn;
         self.groups.clear();
@@ -151,7 +161,10 @@ impl Store {
             &mut each,
         )
         .expect("a crash is not damage");
-        assert!(end.end.lsn >= self.acknowledged, "an acknowledged group is gone");
+        assert!(
+            end.end.lsn >= self.acknowledged,
+            "an acknowledged group is gone"
+        );
         end
     }
 
@@ -189,7 +202,11 @@ fn options() -> impl Strategy<Value = SimOptions> {
 }
 
 fn policies(pending: usize, seed: u64) -> Vec<CrashPolicy> {
-    let mut policies = vec![CrashPolicy::DropAll, CrashPolicy::KeepAll, CrashPolicy::Kill];
+    let mut policies = vec![
+        CrashPolicy::DropAll,
+        CrashPolicy::KeepAll,
+        CrashPolicy::Kill,
+    ];
     for index in 0..=pending {
         policies.push(CrashPolicy::Prefix(index));
         policies.push(CrashPolicy::DropOne(index));
@@ -208,7 +225,7 @@ fn policies(pending: usize, seed: u64) -> Vec<CrashPolicy> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     /// Two lives of one log, each ended by a power loss at a random operation; after each, every
     /// image that the disk may hold is replayed, and one of them is lived on with.
@@ -290,4 +307,32 @@ proptest! {
         let end = store.check(&store.disk);
         prop_assert_eq!(end.end, store.writer.position());
     }
+}
+
+/// The interval worker syncs beside the leader: whatever it has marked survives.
+#[test]
+fn what_another_thread_has_synced_survives() {
+    let mut store = Store::create(SimOptions::default(), 0);
+    let state = Arc::clone(store.writer.state());
+    let disk = store.disk.clone();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let syncer = scope.spawn(|| {
+            let mut marked = 0;
+            while !done.load(Ordering::Acquire) {
+                marked = sync_written(&state, &disk).unwrap();
+                assert!(state.unsynced_bytes() <= RING.length);
+            }
+            marked
+        });
+        for length in 0..150 {
+            store.append(&[length], false).unwrap();
+        }
+        done.store(true, Ordering::Release);
+        store.acknowledged = syncer.join().unwrap();
+    });
+    store.append(&[5], false).unwrap();
+    assert!(store.acknowledged <= state.synced_lsn());
+    let end = store.check(&store.disk.crash_image(&CrashPolicy::DropAll));
+    assert_eq!(end.end.lsn, state.synced_lsn());
 }

@@ -50,18 +50,51 @@ fn a_made_up_group_that_is_well_formed_is_believed() {
 fn headers_that_verify_and_make_no_sense_are_refused() {
     let good = header();
     let bad = [
-        Header { alignment_shift: 8, ..good },
-        Header { alignment_shift: 13, ..good },
-        Header { alignment_shift: 255, ..good },
+        Header {
+            alignment_shift: 8,
+            ..good
+        },
+        Header {
+            alignment_shift: 13,
+            ..good
+        },
+        Header {
+            alignment_shift: 255,
+            ..good
+        },
         Header { length: 96, ..good },
-        Header { length: 1 << 20, ..good },
-        Header { length: u32::MAX, ..good },
-        Header { frame_count: 0, ..good },
-        Header { frame_count: 2, ..good },
-        Header { frame_count: u32::MAX, ..good },
-        Header { synced_lsn: 1, ..good },
-        Header { first_commit: u64::MAX, ..good },
-        Header { previous: 1, ..good },
+        Header {
+            length: 1 << 20,
+            ..good
+        },
+        Header {
+            length: u32::MAX,
+            ..good
+        },
+        Header {
+            frame_count: 0,
+            ..good
+        },
+        Header {
+            frame_count: 2,
+            ..good
+        },
+        Header {
+            frame_count: u32::MAX,
+            ..good
+        },
+        Header {
+            synced_lsn: 1,
+            ..good
+        },
+        Header {
+            first_commit: u64::MAX,
+            ..good
+        },
+        Header {
+            previous: 1,
+            ..good
+        },
     ];
     for header in bad {
         assert_refused(log_with(header, &frame(4, 1)).read());
