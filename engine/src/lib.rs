@@ -20,4 +20,5 @@ pub use error::{Corruption, Error, ErrorKind, Result};
 pub use file::{Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk, Region};
 pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOptions};
 pub use runtime::{Clock, Progress, Random, Scheduler, Wake, Worker};
+pub use runtime::{Entropy, SeededEntropy, SystemClock, SystemEntropy, ThreadScheduler};
 pub use version::{SstableMeta, TableKind};
