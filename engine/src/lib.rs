@@ -33,4 +33,5 @@ pub use file::{Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk
 pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOptions};
 pub use read::{Scan, Snapshot, TimelineInfo, Timelines, Values};
 pub use runtime::{Clock, Progress, Random, Scheduler, Wake, Worker};
+pub use runtime::{Entropy, SeededEntropy, SystemClock, SystemEntropy, ThreadScheduler};
 pub use version::{SstableMeta, TableKind};
