@@ -44,7 +44,7 @@ fn reported_alignment(file: &File) -> Option<Option<usize>> {
 
 /// Finds the alignment by reading, never by writing. An empty file tells nothing, since the end of
 /// the file is found before the alignment is looked at: then the larger one is safe.
-fn probed_alignment(file: &File) -> Option<usize> {
+pub(super) fn probed_alignment(file: &File) -> Option<usize> {
     let mut buffer = AlignedBuffer::with_capacity(4096);
     buffer.extend(&[0; 4096]);
     let length = file.metadata().ok()?.len();

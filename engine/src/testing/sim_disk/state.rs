@@ -72,18 +72,23 @@ impl State {
         let whole = self.write_operation(offset, bytes);
         self.begin(kind, offset, length, bytes, Some(&whole))?;
         let (count, fails) = self.written_part(bytes.len());
-        if count > 0 {
-            let count = self.fit(offset, count)?;
-            let operation = self.write_operation(offset, &bytes[..count]);
-            match flush {
-                Flush::Now if !fails => self.add_durable(offset, operation),
-                Flush::Now | Flush::Later => self.add(operation),
-            }
-            if !fails {
-                return Ok(count);
-            }
+        if count == 0 {
+            return if fails { Err(device_error()) } else { Ok(0) };
         }
-        if fails { Err(device_error()) } else { Ok(0) }
+        let count = self.fit(offset, count)?;
+        let operation = match count == bytes.len() {
+            true => whole,
+            false => self.write_operation(offset, &bytes[..count]),
+        };
+        match flush {
+            Flush::Now if !fails => self.add_durable(offset, operation),
+            Flush::Now | Flush::Later => self.add(operation),
+        }
+        if fails {
+            Err(device_error())
+        } else {
+            Ok(count)
+        }
     }
 
     fn write_operation(&self, offset: u64, bytes: &[u8]) -> Operation {
