@@ -1,9 +1,10 @@
 //! The inside of a simulated file: what each operation does to its images.
 
+use super::device::{check_range, device_error, invalid};
 use super::fault::{AfterFailedSync, FaultEffect, FaultOperation, WrittenPart};
 use super::image::PAGE;
 use super::operation::{Change, Operation};
-use super::{Logged, State, check_range, device_error, invalid};
+use super::{Logged, State};
 use crate::file::Flush;
 use crate::runtime::mix;
 use std::io;

@@ -1,6 +1,7 @@
 use super::*;
-use crate::file::AlignedBuffer;
+use crate::file::{AlignedBuffer, Disk, Flush};
 use proptest::prelude::*;
+use std::io;
 
 fn aligned(length: usize, byte: u8) -> AlignedBuffer {
     let mut buffer = AlignedBuffer::with_capacity(length);
