@@ -8,6 +8,9 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+/// `f_type` of tmpfs. It takes the flag for direct I/O since Linux 6.6, and ignores it.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+
 /// A descriptor past the page cache and the alignment that its writes need, or `None` where the
 /// file system has no such thing, or wants an alignment beyond a block.
 #[expect(
@@ -22,6 +25,10 @@ pub(super) fn open_direct(path: &Path, writes: bool) -> Option<(File, usize)> {
         .custom_flags(flags)
         .open(path)
         .ok()?;
+    let file_system = rustix::fs::fstatfs(&direct).ok()?.f_type;
+    if u64::try_from(file_system) == Ok(TMPFS_MAGIC) {
+        return None;
+    }
     let alignment = reported_alignment(&direct).unwrap_or_else(|| probed_alignment(&direct))?;
     Some((direct, alignment))
 }
@@ -44,7 +51,7 @@ fn reported_alignment(file: &File) -> Option<Option<usize>> {
 
 /// Finds the alignment by reading, never by writing. An empty file tells nothing, since the end of
 /// the file is found before the alignment is looked at: then the larger one is safe.
-fn probed_alignment(file: &File) -> Option<usize> {
+pub(super) fn probed_alignment(file: &File) -> Option<usize> {
     let mut buffer = AlignedBuffer::with_capacity(4096);
     buffer.extend(&[0; 4096]);
     let length = file.metadata().ok()?.len();

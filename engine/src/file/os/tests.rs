@@ -50,9 +50,7 @@ fn writes_are_read_back_with_either_flush() {
     let disk = new_disk(&folder);
     let alignment = disk.geometry().alignment;
     assert!(matches!(alignment, 512 | 4096));
-    let bytes: Vec<u8> = (0..alignment * 3)
-        .map(|index| (index % 251 + 1) as u8)
-        .collect();
+    let bytes: Vec<u8> = (1..=251).cycle().take(alignment * 3).collect();
     let buffer = aligned(&bytes);
     for (place, flush) in [(0, Flush::Later), (8192 * 4, Flush::Now)] {
         assert_eq!(
@@ -155,7 +153,7 @@ fn allocation_by_writing_extends_with_zeros() {
 fn maps_begin_anywhere_and_end_inside_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let disk = new_disk(&folder);
-    let bytes: Vec<u8> = (0..16_384).map(|index| (index % 251) as u8).collect();
+    let bytes: Vec<u8> = (1..=251).cycle().take(16_384).collect();
     disk.write_at(0, aligned(&bytes).as_slice(), Flush::Later)
         .unwrap();
     for (offset, length) in [
@@ -180,6 +178,25 @@ fn maps_begin_anywhere_and_end_inside_the_file() {
     let map = disk.map(100, 100).unwrap();
     drop(disk);
     assert_eq!(&map[..], &bytes[100..200]);
+}
+
+/// Old kernels do not tell the alignment; what is found by reading must be safe for writing.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_probed_alignment_is_no_smaller_than_the_reported_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = new_disk(&folder);
+    let Some(direct) = &disk.direct else {
+        return;
+    };
+    assert_eq!(
+        platform::probed_alignment(direct),
+        Some(4096),
+        "an empty file tells nothing"
+    );
+    disk.allocate(0, 8192).unwrap();
+    let probed = platform::probed_alignment(direct).expect("direct reads work");
+    assert!(probed >= disk.geometry().alignment);
 }
 
 #[test]

@@ -45,11 +45,13 @@ struct Slot {
     number: u64,
     name: String,
     /// The worker and whom to tell of its death; away while it steps.
-    worker: Option<(Box<dyn Worker>, Dead)>,
+    worker: Option<Hired>,
     wake: Arc<SimWake>,
     /// Runnable from this monotonic time on; `None`: only when woken.
     due_ms: Option<u64>,
 }
+
+type Hired = (Box<dyn Worker>, Dead);
 
 struct SimWake(AtomicBool);
 
@@ -136,7 +138,7 @@ impl SimScheduler {
         &self.clock
     }
 
-    fn take_runnable(&self) -> Option<(u64, (Box<dyn Worker>, Dead))> {
+    fn take_runnable(&self) -> Option<(u64, Hired)> {
         let now_ms = self.clock.monotonic_ms();
         let mut state = self.state.lock();
         let runnable: Vec<usize> = (0..state.slots.len())
