@@ -7,13 +7,14 @@ mod error;
 mod file;
 mod health;
 pub mod limits;
+mod memtable;
 mod options;
 mod runtime;
 mod sync;
 mod version;
 
 pub use batch::{KeyedOperation, Precondition, WriteBatch};
-pub use entry::{Entry, Origin, Payload, TableId};
+pub use entry::{Direction, Entry, Origin, Payload, TableId};
 pub use error::{Corruption, Error, ErrorKind, Result};
 pub use file::{Disk, Extent, FileId, Flush, Geometry, Identity, Region};
 pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOptions};
