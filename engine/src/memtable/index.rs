@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 /// Logarithm of the slots of the first table.
 const FIRST_BITS: u32 = if cfg!(loom) { 2 } else { 6 };
 /// Doublings: the last table has 2^30 slots, more than the arena has room for headers.
-const TABLE_COUNT: usize = 25;
+const TABLE_COUNT: usize = if cfg!(loom) { 3 } else { 25 };
 
 /// See the module.
 pub(super) struct RunIndex {

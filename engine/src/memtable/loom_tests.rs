@@ -10,6 +10,8 @@ use crate::entry::Direction;
 use loom::thread;
 
 const TABLE: TableId = TableId(16);
+/// Stack of a model's threads: 256 KiB.
+const STACK_WORDS: usize = 32 * 1024;
 
 fn body(key: &[u8], seq: u64) -> Arc<Vec<u8>> {
     let mut batch = WriteBatch::new();
@@ -20,10 +22,32 @@ fn body(key: &[u8], seq: u64) -> Arc<Vec<u8>> {
     Arc::new(batch.into_body())
 }
 
-fn model(check: impl Fn() + Sync + Send + 'static) {
+/// Explores `check` on a thread with room for the memtable's constructor, and makes sure that it was
+/// explored: a model whose thread dies of a stack overflow ends as if all were well.
+fn model(check: fn()) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
-    builder.check(check);
+    let finished = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counter = Arc::clone(&finished);
+    builder.check(move || {
+        let counter = Arc::clone(&counter);
+        let checking = thread::Builder::new()
+            .stack_size(STACK_WORDS)
+            .spawn(move || {
+                check();
+                counter.fetch_add(1, Ordering::Relaxed);
+            });
+        checking.expect("loom spawns").join().expect("no panic");
+    });
+    let finished = finished.load(Ordering::Relaxed);
+    assert!(finished > 10, "only {finished} executions");
+}
+
+fn spawn(work: impl FnOnce() + 'static) -> thread::JoinHandle<()> {
+    thread::Builder::new()
+        .stack_size(STACK_WORDS)
+        .spawn(work)
+        .expect("loom spawns")
 }
 
 /// A reader that sees n entries sees n whole ones, across the change of chunks that the third entry
@@ -35,7 +59,7 @@ fn loom_a_published_count_covers_whole_entries() {
         memtable.apply(body(b"k", 1), 1, 0).expect("fits");
         memtable.apply(body(b"k", 2), 2, 0).expect("fits");
         let writer = Arc::clone(&memtable);
-        let writing = thread::spawn(move || {
+        let writing = spawn(move || {
             writer.apply(body(b"k", 3), 3, 0).expect("fits");
             writer.apply(body(b"k", 4), 4, 0).expect("fits");
         });
@@ -66,7 +90,7 @@ fn loom_a_run_that_is_found_is_whole() {
             memtable.apply(body(key, 1), commit, 0).expect("fits");
         }
         let writer = Arc::clone(&memtable);
-        let writing = thread::spawn(move || {
+        let writing = spawn(move || {
             // The fourth run is one too many for the first table of four slots.
             writer.apply(body(b"d", 7), 4, 0).expect("fits");
         });

@@ -128,7 +128,7 @@ impl Memtable {
     ) -> bool {
         // Keyed records may need a table record each, so they count as targets do.
         let records = targets.max(body_bytes / RECORD_BYTES_MIN) as u64;
-        let room = u64::from(segments::CAPACITY) - (1 << 20);
+        let room = u64::from(segments::CAPACITY).saturating_sub(1 << 20);
         let words = self
             .entries()
             .saturating_add(records)

@@ -19,18 +19,20 @@
 
 use std::sync::OnceLock;
 
-/// Logarithm of the items in the first segment. Loom pays for every atomic, so it gets few.
+/// Logarithm of the items in the first segment. Loom pays for every atomic, and its threads have
+/// small stacks, so it gets few.
 const FIRST_BITS: u32 = if cfg!(loom) { 3 } else { 7 };
 /// Logarithm of the number of segments of one size.
 const PIECE_BITS: u32 = 3;
 /// Logarithm of the number that is added to an index to make its leading bit name its size class.
 const BASE_BITS: u32 = FIRST_BITS + PIECE_BITS;
 /// Size classes: the last one ends where indexes end.
-const SIZE_CLASSES: u32 = 32 - BASE_BITS;
+const SIZE_CLASSES: u32 = if cfg!(loom) { 3 } else { u32::BITS - BASE_BITS };
 const SEGMENT_COUNT: usize = (SIZE_CLASSES << PIECE_BITS) as usize;
 
 /// Items that fit: indexes are below this.
-pub(super) const CAPACITY: u32 = u32::MAX - (1 << BASE_BITS) + 1;
+pub(super) const CAPACITY: u32 =
+    (u32::MAX >> (u32::BITS - BASE_BITS - SIZE_CLASSES)) - (1 << BASE_BITS) + 1;
 
 /// See the module.
 pub(super) struct Segments<T> {
