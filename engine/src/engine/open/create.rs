@@ -25,8 +25,7 @@ pub(super) fn create(parts: &Parts, options: &Options) -> Result<()> {
     write_zeros(parts, ring)?;
     sync(&**disk, "creating the store")?;
     let mut file = [0; 16];
-    file[..8].copy_from_slice(&parts.entropy.next().to_le_bytes());
-    file[8..].copy_from_slice(&parts.entropy.next().to_le_bytes());
+    parts.entropy.fill(&mut file)?;
     let file = FileId(file);
     let allocator =
         Arc::new(Allocator::new(Arc::clone(disk), ring.end(), ring.end(), &[])?);
@@ -41,7 +40,7 @@ pub(super) fn create(parts: &Parts, options: &Options) -> Result<()> {
         file_length: allocator.file_length(),
         ring,
         manifest,
-        wal: WalHead { lsn: 0, previous: 0, salt: parts.entropy.next() },
+        wal: WalHead { lsn: 0, previous: 0, salt: parts.entropy.random()? },
         clock_high_water_ms: now,
         clean: true,
         identity: disk.identity(),

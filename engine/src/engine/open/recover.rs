@@ -290,7 +290,7 @@ fn begin_log(core: &mut Core, parts: &Parts, found: &Superblock, end: &LogEnd) -
     let lost = found.unsynced && !same_boot;
     let same_inode =
         (identity.device, identity.inode) == (found.identity.device, found.identity.inode);
-    let salt = parts.entropy.next();
+    let salt = parts.entropy.random()?;
     let alignment = parts.disk.geometry().alignment;
     let position = end.position.aligned(alignment);
     {
@@ -304,7 +304,8 @@ fn begin_log(core: &mut Core, parts: &Parts, found: &Superblock, end: &LogEnd) -
         superblock.incarnation += u64::from(!same_inode);
     }
     let edits = if lost { vec![Edit::EpochBegun { commit: end.commit }] } else { Vec::new() };
-    core.clock.commits_seen(end.time_ms);
+    let newest = core.views.current().version.iter().map(|(_, _, s)| s.meta().times_ms.1).max();
+    core.clock.commits_seen(end.time_ms.max(newest.unwrap_or(0)));
     let change = Change { edits, unsynced: Some(false), ..Change::default() };
     let writer = Writer::new(Arc::clone(&core.disk), core.file, found.ring, salt, position);
     core.log = Arc::clone(writer.state());
