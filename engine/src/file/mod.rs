@@ -12,11 +12,13 @@ mod buffer;
 pub(crate) mod disk;
 mod extent;
 mod region;
+pub(crate) mod superblock;
 
 pub(crate) use buffer::AlignedBuffer;
 pub use disk::{Disk, Flush, Geometry, Identity};
 pub use extent::Extent;
 pub use region::Region;
+pub(crate) use superblock::{ManifestRef, Superblock, WalHead};
 
 /// The random identity of one store file; part of the seed of every checksum in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
