@@ -8,12 +8,14 @@
 //!                                  the manifest
 //! ```
 
+pub(crate) mod allocator;
 mod buffer;
 pub(crate) mod disk;
 mod extent;
 mod region;
 pub(crate) mod superblock;
 
+pub(crate) use allocator::{Allocator, ExtentGuard, Reservation};
 pub(crate) use buffer::AlignedBuffer;
 pub use disk::{Disk, Flush, Geometry, Identity};
 pub use extent::Extent;
