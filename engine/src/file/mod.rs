@@ -12,6 +12,8 @@ pub(crate) mod allocator;
 mod buffer;
 pub(crate) mod disk;
 mod extent;
+mod extent_writer;
+mod pacer;
 mod region;
 pub(crate) mod superblock;
 
@@ -19,6 +21,8 @@ pub(crate) use allocator::{Allocator, ExtentGuard, Reservation};
 pub(crate) use buffer::AlignedBuffer;
 pub use disk::{Disk, Flush, Geometry, Identity};
 pub use extent::Extent;
+pub(crate) use extent_writer::ExtentWriter;
+pub(crate) use pacer::Pacer;
 pub use region::Region;
 pub(crate) use superblock::{ManifestRef, Superblock, WalHead};
 
