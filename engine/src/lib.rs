@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod health;
 pub mod limits;
+mod manifest;
 mod options;
 mod runtime;
 mod sync;
