@@ -1,9 +1,10 @@
 //! The inside of a simulated file: what each operation does to its images.
 
+use super::device::{check_range, device_error, invalid};
 use super::fault::{AfterFailedSync, FaultEffect, FaultOperation, WrittenPart};
 use super::image::PAGE;
 use super::operation::{Change, Operation};
-use super::{Logged, State, check_range, device_error, invalid};
+use super::{Logged, State};
 use crate::file::Flush;
 use crate::runtime::mix;
 use std::io;
@@ -72,18 +73,23 @@ impl State {
         let whole = self.write_operation(offset, bytes);
         self.begin(kind, offset, length, bytes, Some(&whole))?;
         let (count, fails) = self.written_part(bytes.len());
-        if count > 0 {
-            let count = self.fit(offset, count)?;
-            let operation = self.write_operation(offset, &bytes[..count]);
-            match flush {
-                Flush::Now if !fails => self.add_durable(offset, operation),
-                Flush::Now | Flush::Later => self.add(operation),
-            }
-            if !fails {
-                return Ok(count);
-            }
+        if count == 0 {
+            return if fails { Err(device_error()) } else { Ok(0) };
         }
-        if fails { Err(device_error()) } else { Ok(0) }
+        let count = self.fit(offset, count)?;
+        let operation = match count == bytes.len() {
+            true => whole,
+            false => self.write_operation(offset, &bytes[..count]),
+        };
+        match flush {
+            Flush::Now if !fails => self.add_durable(offset, operation),
+            Flush::Now | Flush::Later => self.add(operation),
+        }
+        if fails {
+            Err(device_error())
+        } else {
+            Ok(count)
+        }
     }
 
     fn write_operation(&self, offset: u64, bytes: &[u8]) -> Operation {

@@ -1,5 +1,7 @@
 use super::*;
-use crate::file::AlignedBuffer;
+use crate::file::{AlignedBuffer, Disk, Flush};
+use proptest::prelude::*;
+use std::io;
 
 fn aligned(length: usize, byte: u8) -> AlignedBuffer {
     let mut buffer = AlignedBuffer::with_capacity(length);
@@ -420,4 +422,98 @@ fn the_log_hash_tells_runs_apart() {
     };
     assert_eq!(run(b'a'), run(b'a'));
     assert_ne!(run(b'a'), run(b'b'));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Write {
+        sector: u64,
+        sectors: usize,
+        now: bool,
+    },
+    Truncate {
+        sector: u64,
+    },
+    Allocate {
+        sector: u64,
+        sectors: u64,
+    },
+    Punch {
+        sector: u64,
+        sectors: u64,
+    },
+    Sync,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0..40_u64, 1..12_usize, any::<bool>())
+            .prop_map(|(sector, sectors, now)| Step::Write { sector, sectors, now }),
+        1 => (0..40_u64).prop_map(|sector| Step::Truncate { sector }),
+        1 => (0..40_u64, 1..20_u64).prop_map(|(sector, sectors)| Step::Allocate { sector, sectors }),
+        1 => (0..40_u64, 1..20_u64).prop_map(|(sector, sectors)| Step::Punch { sector, sectors }),
+        1 => Just(Step::Sync),
+    ];
+    prop::collection::vec(step, 1..30)
+}
+
+/// Every policy that a disk with `pending` operations can be crashed with, a few seeds each.
+fn policies(pending: usize) -> Vec<CrashPolicy> {
+    let mut policies = vec![CrashPolicy::DropAll, CrashPolicy::KeepAll];
+    for index in 0..=pending {
+        policies.extend([
+            CrashPolicy::Prefix(index),
+            CrashPolicy::DropOne(index),
+            CrashPolicy::KeepOne(index),
+            CrashPolicy::TearOne {
+                index,
+                seed: index as u64,
+            },
+        ]);
+    }
+    policies.extend((0..8).map(|seed| CrashPolicy::Random { seed }));
+    policies
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The promises of a device: what was synced, or flushed at once, is in every image; keeping
+    /// everything gives the live file.
+    #[test]
+    fn images_hold_what_was_promised(steps in steps()) {
+        let disk = SimDisk::new(SimOptions::default());
+        for (index, step) in steps.iter().enumerate() {
+            let byte = u8::try_from(index + 1).unwrap();
+            match *step {
+                Step::Write { sector, sectors, now } => {
+                    let bytes = aligned(sectors * 512, byte);
+                    let flush = if now { Flush::Now } else { Flush::Later };
+                    disk.write_at(sector * 512, bytes.as_slice(), flush).unwrap();
+                    if now {
+                        for policy in policies(disk.pending_count()) {
+                            let mut found = vec![0; sectors * 512];
+                            let image = disk.crash_image(&policy);
+                            image.read_at(sector * 512, &mut found).unwrap();
+                            prop_assert_eq!(&found[..], bytes.as_slice(), "{:?}", policy);
+                        }
+                    }
+                }
+                Step::Truncate { sector } => disk.truncate(sector * 512).unwrap(),
+                Step::Allocate { sector, sectors } => {
+                    disk.allocate(sector * 512, sectors * 512).unwrap();
+                }
+                Step::Punch { sector, sectors } => {
+                    disk.punch_hole(sector * 512, sectors * 512).unwrap();
+                }
+                Step::Sync => {
+                    disk.sync().unwrap();
+                    prop_assert_eq!(disk.pending_count(), 0);
+                    prop_assert_eq!(disk.crash_image(&CrashPolicy::DropAll).bytes(), disk.bytes());
+                }
+            }
+            prop_assert_eq!(disk.crash_image(&CrashPolicy::KeepAll).bytes(), disk.bytes());
+            prop_assert_eq!(disk.crash_image(&CrashPolicy::Kill).bytes(), disk.bytes());
+        }
+    }
 }
