@@ -1,6 +1,7 @@
 //! The storage engine of Tidelog: timelines in one file.
 
 pub mod batch;
+mod cache;
 mod codec;
 mod entry;
 mod error;
@@ -13,7 +14,7 @@ mod sync;
 mod version;
 
 pub use batch::{KeyedOperation, Precondition, WriteBatch};
-pub use entry::{Entry, Origin, Payload, TableId};
+pub use entry::{Direction, Entry, Origin, Payload, TableId};
 pub use error::{Corruption, Error, ErrorKind, Result};
 pub use file::{Disk, Extent, FileId, Flush, Geometry, Identity, Region};
 pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOptions};
