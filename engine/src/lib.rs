@@ -10,6 +10,7 @@ mod health;
 pub mod limits;
 mod options;
 mod runtime;
+mod sstable;
 mod sync;
 mod version;
 
