@@ -1,5 +1,6 @@
 //! What a reader gets: entries of a timeline, values of a keyed table, and their payload bytes.
 
+use crate::batch::KeyedOperation;
 use crate::file::Region;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -35,6 +36,32 @@ pub struct Entry {
     pub origin: Option<Origin>,
     /// The caller's bytes.
     pub payload: Payload,
+}
+
+/// One version of a key of a keyed table: what one write did to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyedVersion {
+    /// The key.
+    pub key: Box<[u8]>,
+    /// Number of the batch that wrote it, over the whole store.
+    pub commit: u64,
+    /// Index of the record in its batch: the highest is the newest.
+    pub index: u32,
+    /// When the engine committed it, in milliseconds since 1970 (UTC).
+    pub time_ms: u64,
+    /// What was done to the key.
+    pub operation: KeyedOperation,
+    /// The operand: empty for a deletion.
+    pub value: Payload,
+}
+
+/// Which way a scan goes along a timeline or a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From old to new, from small keys to large ones.
+    Forward,
+    /// From new to old, from large keys to small ones.
+    Backward,
 }
 
 /// Bytes of an entry, shared with the memtable or the block they lie in: cloning copies nothing.

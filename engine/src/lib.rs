@@ -2,6 +2,7 @@
 
 pub mod batch;
 mod codec;
+mod compaction;
 mod entry;
 mod error;
 mod file;

@@ -1,0 +1,7 @@
+//! Flush and compaction.
+
+mod keep;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use keep::{Keeper, fold};

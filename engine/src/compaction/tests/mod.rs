@@ -1,0 +1,3 @@
+//! Tests of flush and compaction, one file a concept.
+
+mod keep;
