@@ -11,11 +11,13 @@
 mod buffer;
 pub(crate) mod disk;
 mod extent;
+mod os;
 mod region;
 
 pub(crate) use buffer::AlignedBuffer;
 pub use disk::{Disk, Flush, Geometry, Identity};
 pub use extent::Extent;
+pub use os::{OpenMode, OsDisk};
 pub use region::Region;
 
 /// The random identity of one store file; part of the seed of every checksum in it.
