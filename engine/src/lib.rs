@@ -9,6 +9,7 @@ mod file;
 mod health;
 pub mod limits;
 mod memtable;
+mod manifest;
 mod options;
 mod runtime;
 mod sync;
