@@ -53,6 +53,16 @@ pub(crate) struct Change {
 impl Core {
     /// Makes a change durable and visible.
     pub(crate) fn commit_root(&self, change: Change) -> Result<()> {
+        let added: Vec<_> = change.added.iter().map(|(_, sstable)| Arc::clone(sstable)).collect();
+        let outcome = self.try_commit_root(change);
+        if outcome.is_err() {
+            // No root names them: their extents are free once the last reader is gone.
+            added.iter().for_each(|sstable| sstable.mark_obsolete(0));
+        }
+        outcome
+    }
+
+    fn try_commit_root(&self, change: Change) -> Result<()> {
         let mut root = self.root.lock();
         self.health.check()?;
         let edits = self.edits(&root, &change);
@@ -99,8 +109,10 @@ impl Core {
     /// What the older superblocks alone needed is free now.
     fn release(&self, root: &mut Root) {
         let sequence = root.superblock.sequence;
-        if let Some(replaced) = root.manifest.as_mut().and_then(Manifest::take_replaced) {
-            self.allocator.release(replaced, sequence);
+        let replaced = root.manifest.as_mut().map(Manifest::take_replaced).unwrap_or_default();
+        for extent in replaced {
+            // The root before this one was the last that needed it.
+            self.allocator.release(extent, sequence - 1);
         }
         self.allocator.durable(sequence);
         // During recovery the log that is replayed is not the one that will be written.
@@ -131,7 +143,7 @@ impl Core {
         });
         for (_, _, sstable) in old.version.iter() {
             if change.removed.contains(&sstable.meta().number) {
-                sstable.mark_obsolete(sequence);
+                sstable.mark_obsolete(sequence - 1);
             }
         }
     }

@@ -29,8 +29,9 @@ pub(super) fn create(parts: &Parts, options: &Options) -> Result<()> {
     let file = FileId(file);
     let allocator =
         Arc::new(Allocator::new(Arc::clone(disk), ring.end(), ring.end(), &[])?);
-    let (_, manifest) =
-        Manifest::create(Arc::clone(disk), file, Arc::clone(&allocator), &Catalog::new())?;
+    let manifest =
+        Manifest::create(Arc::clone(disk), file, Arc::clone(&allocator), &Catalog::new())?
+            .reference();
     sync(&**disk, "creating the store")?;
     let now = parts.clock.wall_ms();
     let superblock = Superblock {

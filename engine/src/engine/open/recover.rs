@@ -133,12 +133,12 @@ fn assemble(
     };
     let manifest = match options.read_only {
         true => None,
-        false => Some(Manifest::open(
-            Arc::clone(&disk),
-            superblock.file,
-            Arc::clone(&allocator),
-            superblock.manifest,
-        )?),
+        false => {
+            let reference = &superblock.manifest;
+            let opened =
+                Manifest::open(Arc::clone(&disk), superblock.file, Arc::clone(&allocator), reference);
+            Some(opened?.0)
+        }
     };
     Ok(Core {
         file: superblock.file,
