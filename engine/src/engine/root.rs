@@ -65,7 +65,7 @@ impl Core {
     fn try_commit_root(&self, change: Change) -> Result<()> {
         let mut root = self.root.lock();
         self.health.check()?;
-        let edits = self.edits(&root, &change);
+        let edits = edits(&change);
         let mut catalog = root.catalog.clone();
         for edit in &edits {
             catalog.apply(edit).map_err(|why| Error::invalid(format!("impossible edit: {why}")))?;
@@ -148,33 +148,6 @@ impl Core {
         }
     }
 
-    fn edits(&self, root: &Root, change: &Change) -> Vec<Edit> {
-        let mut edits = change.edits.clone();
-        edits.extend(change.removed.iter().map(|number| Edit::SstableRemoved { number: *number }));
-        edits.extend(change.added.iter().map(|(level, sstable)| Edit::SstableAdded {
-            level: *level,
-            meta: SstableMeta::clone(sstable.meta()),
-        }));
-        edits.extend(
-            change.moved.iter().map(|(number, level)| Edit::SstableMoved {
-                number: *number,
-                level: *level,
-            }),
-        );
-        let next_sstable = self.output.next_number.load(Ordering::Acquire);
-        if !edits.is_empty() && next_sstable != root.catalog.next_sstable {
-            let next_table = edits
-                .iter()
-                .filter_map(|edit| match edit {
-                    Edit::TableCreated(record) => Some(record.id.0 + 1),
-                    _ => None,
-                })
-                .fold(root.catalog.next_table, u32::max);
-            edits.push(Edit::Counters { next_sstable, next_table });
-        }
-        edits
-    }
-
     /// Before the first commit that is acknowledged unsynced: the superblock says so, so that the
     /// next opening knows that readers may have seen what a power loss took.
     pub(crate) fn declare_unsynced(&self, durability: Durability) -> Result<()> {
@@ -223,6 +196,23 @@ fn next_version(old: &Version<Arc<Sstable>>, change: &Change) -> Version<Arc<Sst
         added.push((*level, Arc::clone(sstable)));
     }
     old.apply(&removed, added)
+}
+
+/// The edits of a change: what goes, before what comes.
+fn edits(change: &Change) -> Vec<Edit> {
+    let mut edits = change.edits.clone();
+    edits.extend(change.removed.iter().map(|number| Edit::SstableRemoved { number: *number }));
+    edits.extend(change.added.iter().map(|(level, sstable)| Edit::SstableAdded {
+        level: *level,
+        meta: SstableMeta::clone(sstable.meta()),
+    }));
+    edits.extend(
+        change.moved.iter().map(|(number, level)| Edit::SstableMoved {
+            number: *number,
+            level: *level,
+        }),
+    );
+    edits
 }
 
 fn check_table_name(name: &str) -> Result<()> {

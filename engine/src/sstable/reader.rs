@@ -426,7 +426,7 @@ fn rank_in_block(block: &Block, key: &[u8], by: Rank) -> Result<Option<u64>, Dec
     Ok(Some(fragment.base_index() + low as u64))
 }
 
-impl HasMeta for Sstable {
+impl crate::version::HasMeta for Sstable {
     fn meta(&self) -> &SstableMeta {
         &self.meta
     }

@@ -38,15 +38,21 @@ pub(super) fn create(parts: &Parts, options: &Options) -> Result<()> {
         sequence: 1,
         file,
         incarnation: 1,
+        format_version: superblock::FORMAT_VERSION,
+        compatible: 0,
+        read_only_compatible: 0,
+        incompatible: 0,
         file_length: allocator.file_length(),
         ring,
         manifest,
         wal: WalHead { lsn: 0, previous: 0, salt: parts.entropy.random()? },
+        synced_lsn: 0,
+        commit: 0,
         clock_high_water_ms: now,
         clean: true,
+        unsynced: false,
         identity: disk.identity(),
         created_ms: now,
-        ..Superblock::default()
     };
     superblock::write(&**disk, &superblock)
 }
