@@ -64,7 +64,10 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     ];
     (length, any::<u8>()).prop_map(|(length, seed)| {
         (0..length)
-            .map(|at| seed.wrapping_mul(31).wrapping_add((at / 7 % 251) as u8))
+            .map(|at| {
+                seed.wrapping_mul(31)
+                    .wrapping_add(u8::try_from(at / 7 % 251).unwrap())
+            })
             .collect()
     })
 }
