@@ -1,6 +1,7 @@
 //! The storage engine of Tidelog: timelines in one file.
 
 pub mod batch;
+mod cache;
 mod codec;
 mod compaction;
 mod entry;
@@ -12,6 +13,7 @@ mod memtable;
 mod manifest;
 mod options;
 mod runtime;
+mod sstable;
 mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
