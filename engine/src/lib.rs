@@ -14,6 +14,7 @@ mod manifest;
 mod options;
 mod runtime;
 mod sstable;
+mod state;
 mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
