@@ -57,7 +57,7 @@ impl Core {
         let outcome = self.try_commit_root(change);
         if outcome.is_err() {
             // No root names them: their extents are free once the last reader is gone.
-            added.iter().for_each(|sstable| sstable.mark_obsolete(0));
+            added.iter().for_each(|sstable| sstable.mark_obsolete(1));
         }
         outcome
     }

@@ -214,11 +214,26 @@ pub(crate) fn heal(disk: &dyn Disk, superblock: &Superblock) -> Result<usize> {
     Ok(stale.len())
 }
 
+/// First bytes of copy 0 from the beginning of a creation until the first superblock takes its
+/// place; zeros follow.
+const CREATION_MAGIC: [u8; 8] = *b"TideNew\0";
+
+/// Marks the file as being created, durably: what is torn from here on to the first superblock
+/// belongs to a store that was never finished.
+pub(crate) fn mark_creation(disk: &dyn Disk) -> Result<()> {
+    let mut block = AlignedBuffer::with_capacity(SUPERBLOCK_SIZE);
+    block.extend(&CREATION_MAGIC);
+    block.pad_to(SUPERBLOCK_SIZE);
+    disk::write_all_at(disk, "marking the creation", 0, block.as_slice(), Flush::Later)?;
+    disk::sync(disk, "marking the creation")
+}
+
 /// Whether the creation of this file never came to its end, so that it may be created anew: no
 /// acknowledged write can be in it.
 ///
-/// So it is if and only if copies 2 and 3, the gaps of the zone and the first block of the ring are
-/// zero (bytes behind the end of the file count as zero), and copies 0 and 1
+/// So it is if and only if copies 2 and 3 and the gaps of the zone are zero (bytes behind the end of
+/// the file count as zero), the first block of the ring is zero or copy 0 is the creation mark, and
+/// copies 0 and 1
 /// - hold no valid state of sequence 2 or more, and
 /// - are zero as well where the file is too short for a ring: creation gives the file its length
 ///   before it writes, so a short file with bytes in it is somebody else's.
@@ -235,8 +250,12 @@ pub(crate) fn is_unfinished(disk: &dyn Disk) -> Result<bool> {
     let in_first_half =
         |offset: usize| offset % stride < SUPERBLOCK_SIZE && offset < stride + SUPERBLOCK_SIZE;
     let long_enough = length >= zone_length;
+    let ring = usize::try_from(RING_OFFSET).expect("the ring begins at 64 KiB");
+    let marked = zone.starts_with(&CREATION_MAGIC)
+        && zone[CREATION_MAGIC.len()..SUPERBLOCK_SIZE.min(there)].iter().all(|byte| *byte == 0);
+    let of_creation = |offset: usize| in_first_half(offset) || marked && offset >= ring;
     let foreign =
-        |(offset, byte): (usize, &u8)| *byte != 0 && !(long_enough && in_first_half(offset));
+        |(offset, byte): (usize, &u8)| *byte != 0 && !(long_enough && of_creation(offset));
     if zone.iter().enumerate().any(foreign) {
         return Ok(false);
     }
