@@ -1,6 +1,6 @@
 //! [`Batch`]: what one commit writes, in plain data that every backend can read.
 
-use tidelog_engine::{KeyedOperation, Origin, Precondition, TableId};
+use tidelog_engine::{KeyedOperation, Origin, Payload, Precondition, TableId};
 
 /// Where one entry of a message goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -16,8 +16,8 @@ pub struct Target {
 /// One payload and the timelines it goes to. Backends keep the payload once.
 #[derive(Debug, Clone)]
 pub struct BatchMessage {
-    /// The payload.
-    pub payload: Vec<u8>,
+    /// The payload, shared: cloning a batch copies none.
+    pub payload: Payload,
     /// When it happened, in milliseconds since 1970 (UTC), if the caller says so.
     pub event_ms: Option<i64>,
     /// The entry it comes from, named by every entry of this message.
@@ -53,6 +53,19 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// A batch that appends a payload to one timeline.
+    pub fn append(target: Target, payload: Payload, event_ms: Option<i64>) -> Batch {
+        let targets = vec![target];
+        let message = BatchMessage {
+            payload,
+            event_ms,
+            origin: None,
+            first_is_origin: false,
+            targets,
+        };
+        Batch::of(message)
+    }
+
     /// A batch of one message.
     pub fn of(message: BatchMessage) -> Batch {
         Batch {

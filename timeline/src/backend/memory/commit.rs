@@ -163,7 +163,7 @@ fn check_precondition(state: &State, precondition: &Precondition, now: u64) -> R
 }
 
 fn add_message(state: &mut State, message: BatchMessage, seqs: &mut impl Iterator<Item = u64>) {
-    let payload = Payload::from_vec(message.payload);
+    let payload = message.payload;
     let mut first: Option<Origin> = None;
     for target in message.targets {
         let seq = seqs.next().expect("a seq was assigned to each target");

@@ -1,23 +1,16 @@
 use super::*;
-use crate::backend::{BatchMessage, KeyedWrite, Target};
+use crate::backend::{KeyedWrite, Target};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tidelog_engine::KeyedOperation;
+use tidelog_engine::{KeyedOperation, Payload};
 
 fn append(table: TableId, key: &[u8]) -> Batch {
-    let targets = vec![Target {
+    let target = Target {
         table,
         key: key.into(),
         seq: None,
-    }];
-    let payload = b"x".to_vec();
-    Batch::of(BatchMessage {
-        payload,
-        event_ms: None,
-        origin: None,
-        first_is_origin: false,
-        targets,
-    })
+    };
+    Batch::append(target, Payload::from_vec(b"x".to_vec()), None)
 }
 
 fn put(table: TableId, key: &[u8], value: &[u8]) -> Batch {
