@@ -72,10 +72,6 @@ impl Pool {
         Ok(())
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the pool's threads start"
-    )]
     fn start(&self) -> std::io::Result<JoinHandle<()>> {
         let shared = Arc::clone(&self.shared);
         thread::Builder::new()

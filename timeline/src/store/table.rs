@@ -262,12 +262,13 @@ impl Iterator for Timelines {
     type Item = Result<TimelineInfo>;
 
     fn next(&mut self) -> Option<Result<TimelineInfo>> {
-        if self.page.is_empty() && !self.ended {
-            if let Err(error) = self.read_page() {
-                self.ended = true;
-                self.page.clear();
-                return Some(Err(error));
-            }
+        if self.page.is_empty()
+            && !self.ended
+            && let Err(error) = self.read_page()
+        {
+            self.ended = true;
+            self.page.clear();
+            return Some(Err(error));
         }
         self.page.pop_front().map(Ok)
     }

@@ -58,6 +58,10 @@ impl<M: Message> EntryStream<M> {
     ///
     /// # Errors
     /// As the items of [`Timeline::scan`](crate::Timeline::scan).
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the name that streams have for it"
+    )]
     pub fn next(&mut self) -> impl Future<Output = Option<Result<TimelineEntry<M>>>> + Send {
         std::future::poll_fn(|context| self.poll_next(context))
     }

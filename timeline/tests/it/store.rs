@@ -444,3 +444,203 @@ fn fan_out_delivers_once_and_names_its_origin() {
         .unwrap();
     assert_eq!(crowd.commit().unwrap_err().kind(), ErrorKind::TooLarge);
 }
+
+/// A memory backend that says that its reads block, so that they go to the store's threads.
+struct Blocking(MemoryBackend);
+
+impl tidelog::Backend for Blocking {
+    fn create_table(
+        &self,
+        name: &str,
+        options: &tidelog::TableOptions,
+    ) -> Result<tidelog::TableId> {
+        self.0.create_table(name, options)
+    }
+
+    fn table(&self, name: &str) -> Result<Option<tidelog::backend::TableDescription>> {
+        self.0.table(name)
+    }
+
+    fn tables(&self) -> Result<Vec<tidelog::backend::TableDescription>> {
+        self.0.tables()
+    }
+
+    fn commit(
+        &self,
+        batch: tidelog::backend::Batch,
+        durability: tidelog::Durability,
+    ) -> Result<tidelog::backend::Committed> {
+        self.0.commit(batch, durability)
+    }
+
+    /// Answers from another thread, a little later.
+    fn commit_async(
+        &self,
+        batch: tidelog::backend::Batch,
+        durability: tidelog::Durability,
+    ) -> tidelog::backend::CommitFuture {
+        let result = self.0.commit(batch, durability);
+        let mut thread = None;
+        Box::pin(std::future::poll_fn(
+            move |context: &mut std::task::Context<'_>| {
+                if thread.is_some() {
+                    return std::task::Poll::Ready(result.clone());
+                }
+                let waker = context.waker().clone();
+                thread = Some(std::thread::spawn(move || waker.wake()));
+                std::task::Poll::Pending
+            },
+        ))
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn tidelog::backend::BackendSnapshot>> {
+        self.0.snapshot()
+    }
+
+    fn reads_block(&self) -> bool {
+        true
+    }
+
+    fn batch_bytes_max(&self) -> usize {
+        self.0.batch_bytes_max()
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.0.sync()
+    }
+
+    fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+}
+
+fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        let mut context = std::task::Context::from_waker(&waker);
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[test]
+fn reads_that_block_go_to_the_stores_threads() {
+    let store = Store::with_backend(Arc::new(Blocking(MemoryBackend::new()))).unwrap();
+    let room = store
+        .table::<String>("t")
+        .create()
+        .unwrap()
+        .timeline("room")
+        .unwrap();
+    for index in 0..250 {
+        room.batch(&text(index)).map(drop).unwrap();
+    }
+    store.flush().unwrap();
+    assert_eq!(room.get_async(3).wait().unwrap().unwrap().message, "2");
+    let found = block_on(async {
+        let mut stream = room.scan_async(Scan::forward().from(2).page(10)).unwrap();
+        let mut found = Vec::new();
+        while let Some(entry) = stream.next().await {
+            found.push(entry.unwrap().seq);
+        }
+        found
+    });
+    assert_eq!(found, (2..=250).collect::<Vec<_>>());
+    let abandoned = room.scan_async(Scan::forward()).unwrap();
+    drop(abandoned);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_commit_that_takes_its_time_calls_back() {
+    let store = Store::with_backend(Arc::new(Blocking(MemoryBackend::new()))).unwrap();
+    let room = store
+        .table::<String>("t")
+        .create()
+        .unwrap()
+        .timeline("room")
+        .unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for index in 0..50 {
+        let slot = Arc::clone(&seen);
+        let callback = move |result: Result<tidelog::TimelineEntry<String>>| {
+            slot.lock().unwrap().push(result.unwrap().seq);
+        };
+        room.store_with_callback(&text(index), callback).unwrap();
+    }
+    assert_eq!(room.store_async(&text("last")).wait().unwrap().seq, 51);
+    store.close().unwrap();
+    let mut seen = std::mem::take(&mut *seen.lock().unwrap());
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=50).collect::<Vec<_>>());
+}
+
+/// A message whose decoder panics.
+#[derive(Debug, Clone)]
+struct Trap;
+
+impl tidelog::Message for Trap {
+    fn encode(&self, _: &mut Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+
+    fn decode(_: &[u8]) -> Result<Trap> {
+        panic!("a trap")
+    }
+}
+
+#[test]
+fn a_panic_in_a_decoder_does_not_end_the_threads_of_reads() {
+    let store = Store::with_backend(Arc::new(Blocking(MemoryBackend::new()))).unwrap();
+    let room = store
+        .table::<Trap>("t")
+        .create()
+        .unwrap()
+        .timeline("room")
+        .unwrap();
+    room.store(&Trap).unwrap();
+    for _ in 0..5 {
+        assert_eq!(
+            room.latest_async().wait().unwrap_err().kind(),
+            ErrorKind::Panicked
+        );
+    }
+    assert_eq!(room.len_async().wait().unwrap(), 1);
+}
+
+#[test]
+fn many_threads_share_one_buffer() {
+    let store = patient();
+    let table = store.table::<String>("t").create().unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let room = table.timeline(("room", writer)).unwrap();
+            scope.spawn(move || {
+                for index in 0..300 {
+                    match index % 7 {
+                        3 => assert_eq!(room.store(&text(index)).unwrap().seq, index + 1),
+                        5 => room.flush().unwrap(),
+                        _ => {}
+                    }
+                    if index % 7 != 3 {
+                        drop(room.batch(&text(index)).unwrap());
+                    }
+                }
+            });
+        }
+    });
+    store.flush().unwrap();
+    for writer in 0..4 {
+        let room = table.timeline(("room", writer)).unwrap();
+        assert_eq!(messages(&room), (0..300).map(text).collect::<Vec<_>>());
+    }
+}
