@@ -4,15 +4,13 @@
 //! it. A future may be dropped at any time; what it stands for goes on. A promise that is dropped
 //! without an answer answers with an error, so nobody waits for ever.
 
-use crate::backend::CommitFuture;
-use crate::backend::Committed;
+use crate::backend::{CommitFuture, Committed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sync::Mutex;
+use crate::sync::{Condvar, Mutex};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 
 /// Turns the commit of a write into what the caller asked for.
 type Finish<T> = Box<dyn FnOnce(Committed) -> T + Send>;
@@ -127,24 +125,35 @@ impl<T> Drop for Promise<T> {
     }
 }
 
-struct Unpark(Thread);
+/// Wakes a thread that waits for a future.
+#[derive(Default)]
+struct Signal {
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
 
-impl Wake for Unpark {
+impl Wake for Signal {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        *self.woken.lock() = true;
+        self.changed.notify_all();
     }
 }
 
 /// Waits for a future on this thread.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let signal = Arc::new(Signal::default());
+    let waker = Waker::from(Arc::clone(&signal));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
         }
+        let mut woken = signal.woken.lock();
+        while !*woken {
+            woken = signal.changed.wait(woken);
+        }
+        *woken = false;
     }
 }
 

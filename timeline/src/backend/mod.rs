@@ -111,6 +111,34 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
+impl Page {
+    /// A page of the entries of a scan, up to the limits of the request: for backends that iterate.
+    ///
+    /// # Errors
+    /// The first among the entries; [`InvalidUse`](crate::ErrorKind::InvalidUse) for a limit of 0.
+    pub fn fill(
+        entries: impl Iterator<Item = Result<Entry>>,
+        request: &ScanRequest,
+    ) -> Result<Page> {
+        if request.limit == 0 {
+            return Err(crate::Error::invalid("a page of no entries"));
+        }
+        let mut page = Page::default();
+        let mut bytes = 0;
+        for entry in entries {
+            let entry = entry?;
+            let full = page.entries.len() == request.limit || bytes >= request.byte_limit;
+            if full && !page.entries.is_empty() {
+                page.next = Some(entry.seq);
+                break;
+            }
+            bytes += entry.payload.len();
+            page.entries.push(entry);
+        }
+        Ok(page)
+    }
+}
+
 /// A key of a keyed table and its value.
 pub type KeyValue = (Box<[u8]>, Payload);
 

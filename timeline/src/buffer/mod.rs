@@ -213,6 +213,10 @@ impl Buffer {
             .is_some_and(|handle| handle.thread().id() == thread::current().id())
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where the buffer's thread starts"
+    )]
     fn start(&self, queue: &mut Queue) -> Result<()> {
         if queue.thread.is_some() {
             return Ok(());

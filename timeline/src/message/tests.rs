@@ -58,10 +58,10 @@ fn golden_bytes() {
     assert_eq!(encoded(&message).unwrap(), expected);
     assert_eq!(StringMessage::decode(expected).unwrap(), message);
 
-    let distinct = DistinctMessage::with_id("7", vec![9u8]).unwrap();
-    assert_eq!(encoded(&distinct).unwrap(), b"\x01\x01\0\0\07\x09");
+    let distinct = DistinctMessage::with_id("k", vec![9u8]).unwrap();
+    assert_eq!(encoded(&distinct).unwrap(), b"\x01\x01\0\0\0k\x09");
     assert_eq!(
-        DistinctMessage::decode(b"\x01\x01\0\0\07\x09").unwrap(),
+        DistinctMessage::decode(b"\x01\x01\0\0\0k\x09").unwrap(),
         distinct
     );
 }

@@ -1,4 +1,9 @@
 //! The timeline library from outside: one suite over every backend, and the behaviour of a store.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests are about real threads and time"
+)]
+
 mod conformance;
 mod store;

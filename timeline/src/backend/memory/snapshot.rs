@@ -5,7 +5,7 @@ use super::state::{Run, State, Version};
 use crate::backend::{
     BackendSnapshot, Direction, KeyValue, Page, ScanRequest, TableDescription, TimelineDescription,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -104,16 +104,13 @@ impl BackendSnapshot for MemorySnapshot {
     }
 
     fn scan(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<Page> {
-        if request.limit == 0 {
-            return Err(Error::invalid("a scan of no entries"));
-        }
         let (low, high) = match request.direction {
             Direction::Forward => (request.from, request.to),
             Direction::Backward => (request.to, request.from),
         };
         self.with_run(table, key, |run, range| {
             let Some(run) = run else {
-                return Page::default();
+                return Ok(Page::default());
             };
             let end = run
                 .entries
@@ -125,10 +122,10 @@ impl BackendSnapshot for MemorySnapshot {
                 .max(range.start);
             let entries = run.entries.range(start.min(end)..end);
             match request.direction {
-                Direction::Forward => page(entries, request),
-                Direction::Backward => page(entries.rev(), request),
+                Direction::Forward => Page::fill(entries.cloned().map(Ok), request),
+                Direction::Backward => Page::fill(entries.rev().cloned().map(Ok), request),
             }
-        })
+        })?
     }
 
     fn value(&self, table: TableId, key: &[u8]) -> Result<Option<Payload>> {
@@ -195,19 +192,4 @@ impl BackendSnapshot for MemorySnapshot {
         });
         Ok(found.take(limit).collect())
     }
-}
-
-/// Takes entries up to the limits of the request.
-fn page<'a>(entries: impl Iterator<Item = &'a Entry>, request: &ScanRequest) -> Page {
-    let mut page = Page::default();
-    let mut bytes = 0;
-    for entry in entries {
-        if page.entries.len() == request.limit || bytes >= request.byte_limit.max(1) {
-            page.next = Some(entry.seq);
-            break;
-        }
-        bytes += entry.payload.len();
-        page.entries.push(entry.clone());
-    }
-    page
 }

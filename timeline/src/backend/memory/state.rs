@@ -90,12 +90,13 @@ impl State {
         Ok(table)
     }
 
-    /// Entries and values committed before this time have expired.
+    /// Entries and values committed before this time have expired: one of time t is alive while
+    /// now < t + ttl, as in the engine.
     pub(super) fn expired_before(&self, table: &TableDescription, now: u64) -> u64 {
         table
             .options
             .ttl_ms
-            .map_or(0, |ttl| now.saturating_sub(ttl))
+            .map_or(0, |ttl| now.saturating_add(1).saturating_sub(ttl))
     }
 
     /// The oldest commit that somebody may still look from.
