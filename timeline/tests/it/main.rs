@@ -4,6 +4,7 @@
     clippy::disallowed_methods,
     reason = "these tests are about real threads and time"
 )]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod conformance;
 mod store;
