@@ -1,9 +1,12 @@
 //! A group message: stored once, delivered to two inboxes, read by one of them.
 
-use tidelog::{Result, Scan, Store, StringMessage};
+use tidelog::{Scan, Store, StringMessage};
 
-fn main() -> Result<()> {
-    let store = Store::in_memory();
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let store = Store::options()
+        .memory_budget(256 << 20)
+        .open(folder.path().join("chat.tide"))?;
     let history = store.table::<StringMessage>("message").create()?;
     let inbox = store.table::<StringMessage>("sync").create()?;
     let hello = StringMessage::with_id("m-1", "hello");
@@ -18,5 +21,5 @@ fn main() -> Result<()> {
     {
         assert_eq!(entry?.origin.map(|origin| origin.seq), Some(sent.seq));
     }
-    store.close()
+    Ok(store.close()?)
 }

@@ -57,7 +57,7 @@ mod store;
 mod sync;
 mod timeline;
 
-pub use backend::{Backend, Direction, MemoryBackend};
+pub use backend::{Backend, Direction, EmbeddedBackend, MemoryBackend};
 pub use buffer::BufferOptions;
 pub use error::{Action, Error, ErrorKind, FlushFailure, Result};
 pub use fanout::{Delivered, FanOut, Sent};

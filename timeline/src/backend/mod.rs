@@ -16,6 +16,7 @@
 //! 6. `latest_seq` never goes back, whatever expires.
 
 mod batch;
+mod embedded;
 mod memory;
 
 use crate::error::Result;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use tidelog_engine::{Durability, Entry, Payload, TableId, TableOptions};
 
 pub use batch::{Batch, BatchMessage, KeyedWrite, Target};
+pub use embedded::EmbeddedBackend;
 pub use memory::MemoryBackend;
 
 /// What a commit answers.

@@ -45,6 +45,15 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.read_threads == 0 {
+            return Err(Error::invalid("read_threads is 0, it must be at least 1"));
+        }
+        self.buffer.validate()
+    }
+}
+
 pub(crate) struct Core {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) durability: Durability,
@@ -85,10 +94,7 @@ impl Request {
 
 impl Core {
     pub(crate) fn new(backend: Arc<dyn Backend>, settings: Settings) -> Result<Core> {
-        settings.buffer.validate()?;
-        if settings.read_threads == 0 {
-            return Err(Error::invalid("read_threads is 0, it must be at least 1"));
-        }
+        settings.validate()?;
         let tracker = Arc::<Tracker>::default();
         Ok(Core {
             buffer: Buffer::new(Arc::clone(&backend), settings.buffer, Arc::clone(&tracker)),

@@ -10,6 +10,7 @@ use self::core::{Core, Settings};
 use crate::backend::{Backend, TableDescription};
 use crate::error::Result;
 use crate::message::Message;
+use std::path::Path;
 use std::sync::Arc;
 use tidelog_engine::TableOptions;
 
@@ -42,6 +43,28 @@ impl Store {
     /// Options for opening a store.
     pub fn options() -> StoreOptions {
         StoreOptions::default()
+    }
+
+    /// Opens the store in the file at `path` with default options, and creates it where there is
+    /// none. For others, [`Store::options`].
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().expect("a folder");
+    /// # let path = folder.path().join("chat.tide");
+    /// let store = tidelog::Store::open(&path)?;
+    /// let room = store.table::<String>("message").create()?.timeline("room")?;
+    /// room.store(&"hello".to_string())?;
+    /// store.close()?;
+    /// let store = tidelog::Store::open(&path)?;
+    /// let room = store.table::<String>("message").open()?.timeline("room")?;
+    /// assert_eq!(room.latest_seq()?, 1);
+    /// # Ok::<(), tidelog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`StoreOptions::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Store> {
+        Store::options().open(path)
     }
 
     /// A store over any backend, with default options. For others,

@@ -2,9 +2,10 @@
 
 use super::Store;
 use super::core::Settings;
-use crate::backend::Backend;
+use crate::backend::{Backend, EmbeddedBackend};
 use crate::buffer::BufferOptions;
 use crate::error::Result;
+use std::path::Path;
 use std::sync::Arc;
 use tidelog_engine::{Durability, Options};
 
@@ -59,6 +60,18 @@ impl StoreOptions {
     pub fn read_threads(mut self, count: usize) -> StoreOptions {
         self.settings.read_threads = count;
         self
+    }
+
+    /// Opens the store in the file at `path`, and creates it where there is none (unless
+    /// [`Options::create`] says no).
+    ///
+    /// # Errors
+    /// As [`EmbeddedBackend::open`]; [`InvalidUse`](crate::ErrorKind::InvalidUse) for an option out
+    /// of its bounds.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
+        self.settings.validate()?;
+        let backend = EmbeddedBackend::open(path, self.engine)?;
+        Store::new(Arc::new(backend), self.settings)
     }
 
     /// Opens a store over any backend. The options of the engine are not used.

@@ -36,6 +36,21 @@ fn memory() {
     suite(&|| Arc::new(tidelog::MemoryBackend::new()));
 }
 
+#[test]
+fn embedded() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = std::cell::Cell::new(0);
+    suite(&|| {
+        count.set(count.get() + 1);
+        let path = folder.path().join(format!("{}.tide", count.get()));
+        let options = tidelog::Options {
+            ring_bytes: 8 << 20,
+            ..tidelog::Options::default()
+        };
+        Arc::new(tidelog::EmbeddedBackend::open(path, options).unwrap())
+    });
+}
+
 fn target(table: TableId, key: &str) -> Target {
     Target {
         table,
