@@ -1,0 +1,242 @@
+//! [`EmbeddedBackend`]: the engine in this process, one file. The default.
+//!
+//! Only translation: batches become the engine's, iterators become pages. The engine keeps the
+//! promises.
+
+use super::{
+    Backend, BackendSnapshot, Batch, BatchMessage, CommitFuture, Committed, Direction, KeyValue,
+    Page, ScanRequest, TableDescription, TimelineDescription,
+};
+use crate::error::{Error, Result};
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+use tidelog_engine::{
+    Durability, Engine, Entry, KeyedOperation, Options, Payload, TableId, TableInfo, TableOptions,
+    WriteBatch,
+};
+
+/// A store in one file, by the embedded engine. Its clones share the engine.
+#[derive(Clone)]
+pub struct EmbeddedBackend {
+    engine: Engine,
+    batch_bytes_max: usize,
+}
+
+impl EmbeddedBackend {
+    /// Opens the store at `path`; creates it where the options say so.
+    ///
+    /// # Errors
+    /// [`Locked`](crate::ErrorKind::Locked) while another process writes it,
+    /// [`Corruption`](crate::ErrorKind::Corruption), [`Unsupported`](crate::ErrorKind::Unsupported),
+    /// [`InvalidUse`](crate::ErrorKind::InvalidUse) for options out of bounds, and those of the disk.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<EmbeddedBackend> {
+        let batch_bytes_max = options.batch_bytes_max();
+        Ok(EmbeddedBackend {
+            engine: Engine::open(path, options)?,
+            batch_bytes_max,
+        })
+    }
+
+    /// A backend over an engine that is open already.
+    pub fn new(engine: Engine) -> EmbeddedBackend {
+        let batch_bytes_max = tidelog_engine::limits::BATCH_BYTES_MAX;
+        EmbeddedBackend {
+            engine,
+            batch_bytes_max,
+        }
+    }
+
+    /// The engine: for its counters, compaction and flush.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl Backend for EmbeddedBackend {
+    fn create_table(&self, name: &str, options: &TableOptions) -> Result<TableId> {
+        Ok(self.engine.create_table(name, options.clone())?)
+    }
+
+    fn table(&self, name: &str) -> Result<Option<TableDescription>> {
+        Ok(self.engine.table(name).map(description))
+    }
+
+    fn tables(&self) -> Result<Vec<TableDescription>> {
+        let mut tables: Vec<_> = self.engine.tables().into_iter().map(description).collect();
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(tables)
+    }
+
+    fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed> {
+        Ok(committed(
+            self.engine.commit(write_batch(&batch)?, durability)?,
+        ))
+    }
+
+    fn commit_async(&self, batch: Batch, durability: Durability) -> CommitFuture {
+        match write_batch(&batch) {
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+            Ok(batch) => {
+                // The engine queues the batch here, not at the first poll.
+                let future = self.engine.commit_async(batch, durability);
+                Box::pin(async move { Ok(committed(future.await?)) })
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn BackendSnapshot>> {
+        Ok(Arc::new(EmbeddedSnapshot(self.engine.snapshot())))
+    }
+
+    fn reads_block(&self) -> bool {
+        true
+    }
+
+    fn batch_bytes_max(&self) -> usize {
+        self.batch_bytes_max
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(self.engine.sync()?)
+    }
+
+    fn close(&self) -> Result<()> {
+        Ok(self.engine.close()?)
+    }
+}
+
+fn description(table: TableInfo) -> TableDescription {
+    TableDescription::new(table.id, table.name, table.options)
+}
+
+fn committed(committed: tidelog_engine::Committed) -> Committed {
+    Committed::new(committed.commit, committed.time_ms, committed.seqs)
+}
+
+fn write_batch(batch: &Batch) -> Result<WriteBatch> {
+    let mut writes = WriteBatch::new();
+    for message in &batch.messages {
+        add_message(&mut writes, message)?;
+    }
+    for write in &batch.keyed {
+        let counter = || {
+            let value = write.value.as_slice().try_into();
+            value
+                .map(i64::from_le_bytes)
+                .map_err(|_| Error::invalid("a counter has 8 bytes"))
+        };
+        match write.operation {
+            KeyedOperation::Put => writes.put(write.table, &write.key, &write.value)?,
+            KeyedOperation::Delete => writes.delete(write.table, &write.key)?,
+            KeyedOperation::Add => writes.add(write.table, &write.key, counter()?)?,
+            KeyedOperation::Max => writes.max(write.table, &write.key, counter()?)?,
+        }
+    }
+    for precondition in &batch.preconditions {
+        writes.require(precondition.clone());
+    }
+    Ok(writes)
+}
+
+fn add_message(writes: &mut WriteBatch, message: &BatchMessage) -> Result<()> {
+    let (payload, event_ms) = (&*message.payload, message.event_ms);
+    if let ([target], None) = (message.targets.as_slice(), &message.origin) {
+        match target.seq {
+            None => writes.append(target.table, &target.key, payload, event_ms)?,
+            Some(seq) => writes.append_at(target.table, &target.key, seq, payload, event_ms)?,
+        }
+        return Ok(());
+    }
+    if message.targets.iter().any(|target| target.seq.is_some()) {
+        return Err(Error::invalid(
+            "a message with a given sequence id has one target",
+        ));
+    }
+    let targets = message
+        .targets
+        .iter()
+        .map(|target| (target.table, &*target.key));
+    let origin = message.origin.as_ref();
+    Ok(writes.fan_out(targets, payload, event_ms, origin, message.first_is_origin)?)
+}
+
+struct EmbeddedSnapshot(tidelog_engine::Snapshot);
+
+impl BackendSnapshot for EmbeddedSnapshot {
+    fn commit(&self) -> u64 {
+        self.0.commit()
+    }
+
+    fn get(&self, table: TableId, key: &[u8], seq: u64) -> Result<Option<Entry>> {
+        Ok(self.0.get(table, key, seq)?)
+    }
+
+    fn latest(&self, table: TableId, key: &[u8]) -> Result<Option<Entry>> {
+        Ok(self.0.latest(table, key)?)
+    }
+
+    fn latest_seq(&self, table: TableId, key: &[u8]) -> Result<u64> {
+        Ok(self.0.latest_seq(table, key)?)
+    }
+
+    fn len(&self, table: TableId, key: &[u8]) -> Result<u64> {
+        Ok(self.0.len(table, key)?)
+    }
+
+    fn scan(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<Page> {
+        let (low, high, direction) = match request.direction {
+            Direction::Forward => (request.from, request.to, tidelog_engine::Direction::Forward),
+            Direction::Backward => (
+                request.to,
+                request.from,
+                tidelog_engine::Direction::Backward,
+            ),
+        };
+        let entries = self.0.scan(table, key, low, high, direction)?;
+        Page::fill(entries.map(|entry| Ok(entry?)), request)
+    }
+
+    fn value(&self, table: TableId, key: &[u8]) -> Result<Option<Payload>> {
+        Ok(self.0.value(table, key)?)
+    }
+
+    fn values(
+        &self,
+        table: TableId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>> {
+        let values = self.0.values(table, from, to)?.take(limit);
+        values.map(|value| Ok(value?)).collect()
+    }
+
+    fn timelines(
+        &self,
+        table: TableId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<TimelineDescription>> {
+        let mut found = Vec::new();
+        for timeline in self.0.timelines(table, prefix, after)? {
+            let timeline = timeline?;
+            let next_seq = match timeline.last_commit <= self.0.commit() {
+                true => timeline.next_seq,
+                // The listing may know more than this moment does: ask for the moment.
+                false => self.0.latest_seq(table, &timeline.key)? + 1,
+            };
+            if next_seq > 1 {
+                found.push(TimelineDescription {
+                    key: timeline.key,
+                    next_seq,
+                });
+            }
+            if found.len() == limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
