@@ -1,5 +1,6 @@
 //! What a reader gets: entries of a timeline, values of a keyed table, and their payload bytes.
 
+use crate::batch::KeyedOperation;
 use crate::file::Region;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -7,6 +8,16 @@ use std::sync::Arc;
 /// A table of one store. Ids are given at creation and never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId(pub u32);
+
+impl TableId {
+    /// Ids below this are the engine's own tables.
+    pub(crate) const FIRST_OF_USERS: u32 = 16;
+
+    /// Whether the table is the engine's own, which users neither read nor write.
+    pub(crate) fn is_engine_owned(self) -> bool {
+        self.0 < TableId::FIRST_OF_USERS
+    }
+}
 
 /// Where an inbox entry came from: the entry of the conversation that was fanned out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,6 +46,32 @@ pub struct Entry {
     pub origin: Option<Origin>,
     /// The caller's bytes.
     pub payload: Payload,
+}
+
+/// One version of a key of a keyed table: what one write did to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyedVersion {
+    /// The key.
+    pub key: Box<[u8]>,
+    /// Number of the batch that wrote it, over the whole store.
+    pub commit: u64,
+    /// Index of the record in its batch: the highest is the newest.
+    pub index: u32,
+    /// When the engine committed it, in milliseconds since 1970 (UTC).
+    pub time_ms: u64,
+    /// What was done to the key.
+    pub operation: KeyedOperation,
+    /// The operand: empty for a deletion.
+    pub value: Payload,
+}
+
+/// Which way a scan goes along a timeline or a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From old to new, from small keys to large ones.
+    Forward,
+    /// From new to old, from large keys to small ones.
+    Backward,
 }
 
 /// Bytes of an entry, shared with the memtable or the block they lie in: cloning copies nothing.

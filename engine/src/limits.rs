@@ -82,3 +82,14 @@ const _: () = assert!(BATCH_BYTES_MAX >= PAYLOAD_LENGTH_MAX);
 const _: () = assert!(LEVEL0_COMPACT < LEVEL0_SLOW && LEVEL0_SLOW < LEVEL0_STOP);
 const _: () = assert!(FRAGMENT_UNCUT_BYTES < DATA_BLOCK_BYTES);
 const _: () = assert!(PAGE_SIZE as u64 == BLOCK_SIZE);
+
+/// Longest key of an engine-owned table: a timeline id behind the id of its table.
+pub const STATE_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 4;
+/// Most batches that one commit group takes.
+pub const GROUP_BATCHES_MAX: usize = 4096;
+/// Commit groups that one leader serves before it gives leadership away.
+pub const LEADER_GROUPS_MAX: usize = 4;
+/// Frozen memtables that may wait for their flush beside the active one.
+pub const FROZEN_MEMTABLES_MAX: usize = 1;
+/// Fewest bytes that an entry's target takes in a frame.
+pub const TARGET_BYTES_MIN: usize = 15;

@@ -1,5 +1,5 @@
-//! `Disk`: the only door to the file. The real one is `os.rs`, the simulated one
-//! `testing/sim_disk.rs`.
+//! `Disk`: the only door to the file. The real one is in `os/`, the simulated one in
+//! `testing/sim_disk/`.
 //!
 //! Contract, on which every structure above leans:
 //! - `write_at` goes to the device past the page cache where [`Geometry::direct`] says so, and then

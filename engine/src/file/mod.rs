@@ -8,15 +8,25 @@
 //!                                  the manifest
 //! ```
 
+pub(crate) mod allocator;
 mod buffer;
 pub(crate) mod disk;
 mod extent;
+mod extent_writer;
+mod os;
+mod pacer;
 mod region;
+pub(crate) mod superblock;
 
+pub(crate) use allocator::{Allocator, ExtentGuard, Reservation};
 pub(crate) use buffer::AlignedBuffer;
 pub use disk::{Disk, Flush, Geometry, Identity};
 pub use extent::Extent;
+pub(crate) use extent_writer::ExtentWriter;
+pub use os::{OpenMode, OsDisk};
+pub(crate) use pacer::Pacer;
 pub use region::Region;
+pub(crate) use superblock::{ManifestRef, Superblock, WalHead};
 
 /// The random identity of one store file; part of the seed of every checksum in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

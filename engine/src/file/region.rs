@@ -1,5 +1,6 @@
 //! Immutable bytes of the file: a map, or a copy on the heap. Cloning shares them.
 
+use std::any::Any;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -11,6 +12,13 @@ pub struct Region(Source);
 enum Source {
     Memory(Arc<[u8]>),
     Map(Arc<memmap2::Mmap>),
+    Guarded(Arc<Guarded>),
+}
+
+/// Bytes together with what must live as long as anybody can see them.
+struct Guarded {
+    region: Region,
+    _guard: Arc<dyn Any + Send + Sync>,
 }
 
 impl Region {
@@ -23,6 +31,12 @@ impl Region {
     pub(crate) fn from_map(map: memmap2::Mmap) -> Region {
         Region(Source::Map(Arc::new(map)))
     }
+
+    /// The same bytes, which keep `guard` alive. A payload handed to a reader may outlive the
+    /// SSTable it was read from; the extent under its map must not be written again meanwhile.
+    pub(crate) fn with_guard(self, guard: Arc<dyn Any + Send + Sync>) -> Region {
+        Region(Source::Guarded(Arc::new(Guarded { region: self, _guard: guard })))
+    }
 }
 
 impl Deref for Region {
@@ -32,6 +46,7 @@ impl Deref for Region {
         match &self.0 {
             Source::Memory(bytes) => bytes,
             Source::Map(map) => map,
+            Source::Guarded(guarded) => &guarded.region,
         }
     }
 }

@@ -1,8 +1,22 @@
-//! Time and threads: the other two doors to the world, beside `Disk`.
+//! Time, threads and randomness: the other doors to the world, beside `Disk`.
 //!
 //! Background work is a [`Worker`]: a state machine that is stepped. The real scheduler steps each
 //! worker on a thread of its own; the simulated one steps them on the caller's thread in an order
 //! drawn from a seed, so the same code runs under both.
+
+mod entropy;
+mod random;
+mod store_clock;
+mod system_clock;
+mod threads;
+
+pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use random::Random;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use random::mix;
+pub(crate) use store_clock::StoreClock;
+pub use system_clock::SystemClock;
+pub use threads::ThreadScheduler;
 
 use crate::error::Result;
 use std::sync::Arc;
@@ -57,4 +71,11 @@ pub trait Scheduler: Send + Sync + 'static {
 
     /// Whether all workers run on the caller's thread: then nobody else will lead a commit.
     fn single_threaded(&self) -> bool;
+}
+
+/// What a panic said, for `dead` and the health cell.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_owned()
 }

@@ -1,0 +1,102 @@
+//! The block cache: verified, decompressed blocks of SSTables, bounded in bytes.
+//!
+//! Used where blocks are read with `pread`, and for decompressed blocks everywhere. What comes out
+//! has been verified when it went in, so a hit costs no checksum.
+//!
+//! ```text
+//! key (SSTable number, offset) --hash--> shard --map--> slot [key | region | referenced]
+//!                                                        ^ hand
+//! ```
+//!
+//! Eviction is CLOCK: a hit sets the slot's bit; the hand clears bits until it meets a slot without
+//! one, and takes that.
+//!
+//! # Invariants
+//! 1. The bytes of a shard never exceed its capacity; a block larger than that is never cached.
+//! 2. SSTable numbers are never reused, so an entry is never stale; `remove` only frees memory.
+//!
+//! # Concurrency
+//! One lock a shard, held for a lookup or an insertion, never across I/O.
+
+mod shard;
+#[cfg(test)]
+mod tests;
+
+use crate::file::Region;
+use crate::sync::{AtomicU64, Mutex, Ordering};
+use shard::Shard;
+
+/// Most shards; a small cache has fewer, so that a shard still holds some blocks.
+const SHARD_COUNT_MAX: usize = 16;
+/// Fewest bytes for which another shard is worth having.
+const SHARD_BYTES_MIN: usize = 1024 * 1024;
+
+/// A block's name: SSTable number and offset in the SSTable.
+pub(crate) type BlockKey = (u64, u64);
+
+/// The cache, shared by all SSTables of a store.
+#[derive(Debug)]
+pub(crate) struct BlockCache {
+    shards: Box<[Mutex<Shard>]>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl BlockCache {
+    /// A cache of at most `bytes` bytes; with 0 it keeps nothing.
+    pub(crate) fn new(bytes: usize) -> BlockCache {
+        let count = (bytes / SHARD_BYTES_MIN).clamp(1, SHARD_COUNT_MAX);
+        let shards = (0..count)
+            .map(|_| Mutex::new(Shard::new(bytes / count)))
+            .collect();
+        BlockCache {
+            shards,
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    /// The block, if it is cached.
+    pub(crate) fn get(&self, key: BlockKey) -> Option<Region> {
+        let found = self.shard(key).lock().get(key);
+        let counter = if found.is_some() {
+            &self.hits
+        } else {
+            &self.misses
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    /// Keeps a verified block.
+    pub(crate) fn insert(&self, key: BlockKey, region: Region) {
+        self.shard(key).lock().insert(key, region);
+    }
+
+    /// Drops the blocks of an SSTable that is gone.
+    pub(crate) fn remove(&self, number: u64) {
+        for shard in &self.shards {
+            shard.lock().remove(number);
+        }
+    }
+
+    /// Bytes held now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().bytes()).sum()
+    }
+
+    /// Lookups that found their block, and those that did not.
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        (
+            self.hits.load(Ordering::Relaxed),
+            self.misses.load(Ordering::Relaxed),
+        )
+    }
+
+    fn shard(&self, (number, offset): BlockKey) -> &Mutex<Shard> {
+        // Neighbouring blocks go to different shards: the high bits of a product depend on all bits.
+        let mixed = (number.rotate_left(32) ^ offset).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let index = mixed % self.shards.len() as u64;
+        &self.shards[usize::try_from(index).expect("less than the number of shards")]
+    }
+}

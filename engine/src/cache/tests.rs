@@ -1,0 +1,53 @@
+use super::BlockCache;
+use crate::file::Region;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+fn region(length: usize, byte: u8) -> Region {
+    Region::from_memory(Arc::from(vec![byte; length]))
+}
+
+#[test]
+fn keeps_what_is_used_and_stays_in_its_bytes() {
+    let cache = BlockCache::new(10_000);
+    cache.insert((1, 0), region(1000, 7));
+    for offset in 1..100 {
+        assert!(cache.get((1, 0)).is_some(), "a block in use stays");
+        cache.insert((2, offset), region(1000, 1));
+        assert!(cache.bytes() <= 10_000);
+    }
+    assert_eq!(cache.get((1, 0)).unwrap()[0], 7);
+    assert!(cache.get((2, 1)).is_none());
+}
+
+#[test]
+fn refuses_what_is_larger_than_a_shard() {
+    let cache = BlockCache::new(100);
+    cache.insert((1, 0), region(1000, 7));
+    assert!(cache.get((1, 0)).is_none());
+    let nothing = BlockCache::new(0);
+    nothing.insert((1, 0), region(0, 7));
+    assert!(nothing.get((1, 0)).is_none());
+    assert_eq!(nothing.hits_and_misses(), (0, 1));
+}
+
+proptest! {
+    #[test]
+    fn never_returns_another_block(
+        operations in prop::collection::vec((0u64..4, 0u64..40, 1usize..3000), 1..300),
+    ) {
+        let cache = BlockCache::new(20_000);
+        for (number, offset, length) in operations {
+            if length % 17 == 0 {
+                cache.remove(number);
+                prop_assert!((0..40).all(|offset| cache.get((number, offset)).is_none()));
+                continue;
+            }
+            let byte = u8::try_from(number * 40 + offset).unwrap();
+            cache.insert((number, offset), region(length, byte));
+            prop_assert!(cache.bytes() <= 20_000);
+            let found = cache.get((number, offset)).unwrap();
+            prop_assert!(found.iter().all(|found| *found == byte));
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The leader: turns waiting slots into one group on the log, then into visible entries.
+//!
+//! See `mod.rs` for the protocol and its invariants. Whoever holds leadership runs this; nothing in
+//! here reads the disk.
+
+use super::queue::Leadership;
+use super::{Committed, Outcome, Request, Slot};
+use crate::batch::Precondition;
+use crate::engine::Core;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::options::Durability;
+use crate::state::StateCell;
+use crate::sync::{Arc, Ordering};
+use crate::wal::Writer;
+use std::time::Duration;
+
+/// What only the leader touches.
+pub(crate) struct Leader {
+    writer: Writer,
+    next_commit: u64,
+    /// Where the active memtable's first group lies.
+    memtable_lsn: u64,
+    /// Entries published since the last sync.
+    unsynced_entries: u64,
+    /// A slot that was taken but did not fit into its group: first of the next.
+    held: Option<Member>,
+}
+
+/// A slot on its way through a group.
+struct Member {
+    slot: Arc<Slot>,
+    request: Request,
+}
+
+impl Member {
+    fn refuse(self, error: Error) {
+        self.slot.complete(Outcome::Final(Err(error)));
+    }
+}
+
+impl Leader {
+    pub(crate) fn new(writer: Writer, next_commit: u64) -> Leader {
+        let memtable_lsn = writer.end().lsn;
+        Leader { writer, next_commit, memtable_lsn, unsynced_entries: 0, held: None }
+    }
+
+    /// Commits groups until no slot waits, or a few groups have been served.
+    pub(crate) fn lead(&mut self, core: &Core, leadership: &Leadership<'_, Arc<Slot>>) {
+        let mut groups = 0;
+        while groups < limits::LEADER_GROUPS_MAX || self.held.is_some() {
+            let group = self.gather(core, leadership);
+            if group.is_empty() {
+                return;
+            }
+            self.commit_group(core, group);
+            // Before leadership is given away: the other order makes half-empty groups.
+            core.queue.wake_all();
+            groups += 1;
+        }
+    }
+
+    /// Freezes the active memtable, if it holds anything, so that it will be flushed. Returns
+    /// whether a frozen memtable has no room yet.
+    pub(crate) fn freeze(&mut self, core: &Core) -> bool {
+        let view = core.views.current();
+        if view.active.is_empty() {
+            return false;
+        }
+        if view.frozen.len() >= limits::FROZEN_MEMTABLES_MAX {
+            return true;
+        }
+        core.freeze(self.writer.end(), self.next_commit);
+        self.memtable_lsn = self.writer.end().lsn;
+        false
+    }
+
+    /// Takes waiting slots, as many as one group holds.
+    fn gather(&mut self, core: &Core, leadership: &Leadership<'_, Arc<Slot>>) -> Vec<Member> {
+        let bytes_max = core.options.batch_bytes_max();
+        let mut group: Vec<Member> = Vec::new();
+        let mut bytes = 0;
+        let mut keyed = false;
+        while group.len() < limits::GROUP_BATCHES_MAX {
+            let member = match self.held.take() {
+                Some(member) => member,
+                None => match leadership.pop() {
+                    Some(slot) => Member { request: slot.take_request(), slot },
+                    None => break,
+                },
+            };
+            let batch = &member.request.batch;
+            let looks_at_values =
+                batch.preconditions().iter().any(|p| matches!(p, Precondition::Value { .. }));
+            let too_large = bytes + batch.byte_count() > bytes_max;
+            if !group.is_empty() && (too_large || keyed && looks_at_values) {
+                self.held = Some(member);
+                break;
+            }
+            bytes += batch.byte_count();
+            keyed |= batch.has_keyed_writes();
+            group.push(member);
+        }
+        group
+    }
+
+    fn commit_group(&mut self, core: &Core, group: Vec<Member>) {
+        let bytes = self.writer.group_bytes(group.iter().map(|m| m.request.batch.byte_count()));
+        let targets: usize = group.iter().map(|m| m.request.batch.append_count()).sum();
+        if let Err(error) = self.make_room(core, bytes, targets) {
+            group.into_iter().for_each(|member| member.refuse(error.clone()));
+            return;
+        }
+        let time_ms = core.clock.commit_now();
+        let group = assign_all(core, group);
+        if group.is_empty() {
+            return;
+        }
+        let first_commit = self.next_commit;
+        if let Err(error) = self.write(core, &group, first_commit, time_ms) {
+            let error = core.health.poison("writing the log failed", &error);
+            group.into_iter().for_each(|member| member.refuse(error.clone()));
+            return;
+        }
+        self.publish(core, group, first_commit, time_ms);
+    }
+
+    /// One write, and one sync if anyone asked, or if too much is unsynced.
+    fn write(&mut self, core: &Core, group: &[Member], commit: u64, time_ms: u64) -> Result<()> {
+        let bodies: Vec<&[u8]> = group.iter().map(|m| m.request.batch.body()).collect();
+        let entries: u64 = group.iter().map(|m| m.request.batch.append_count() as u64).sum();
+        let bytes = self.writer.group_bytes(bodies.iter().map(|body| body.len()));
+        let asked = group.iter().any(|member| member.request.durability == Durability::Sync);
+        let behind = core.log.unsynced_bytes() + bytes
+            > core.options.ring_bytes / limits::RING_UNSYNCED_SHARE;
+        if core.log.unsynced_bytes() == 0 {
+            self.unsynced_entries = 0;
+        }
+        let durable =
+            asked || behind || self.unsynced_entries + entries > limits::UNSYNCED_ENTRIES_MAX;
+        self.writer.write_group(commit, time_ms, &bodies, durable)?;
+        self.unsynced_entries = if durable { 0 } else { self.unsynced_entries + entries };
+        core.counters.groups.fetch_add(1, Ordering::Relaxed);
+        core.counters.synced_groups.fetch_add(u64::from(durable), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Memtable, then the published commit, then the callers.
+    fn publish(&mut self, core: &Core, group: Vec<Member>, first_commit: u64, time_ms: u64) {
+        let view = core.views.current();
+        let mut ended = Vec::with_capacity(group.len());
+        for (commit, member) in (first_commit..).zip(group) {
+            let Request { batch, cells, durability, .. } = member.request;
+            let seqs = (0..batch.append_count()).map(|index| batch.target(index).seq).collect();
+            let body = Arc::new(batch.into_body());
+            view.active.apply(body, commit, time_ms).expect("the batch wrote its own body");
+            cells.iter().for_each(|cell| cell.set_last_commit(commit));
+            if let Durability::Interval(delay) = durability {
+                core.sync_within(delay);
+            }
+            ended.push((member.slot, Committed { commit, time_ms, seqs }));
+            self.next_commit = commit + 1;
+            // The cells are unpinned here, after the memtable knows what they know.
+            drop(cells);
+        }
+        core.published.store(self.next_commit - 1, Ordering::Release);
+        core.counters.commits.fetch_add(ended.len() as u64, Ordering::Relaxed);
+        for (slot, committed) in ended {
+            slot.complete(Outcome::Final(Ok(committed)));
+        }
+    }
+
+    /// Waits until the memtable and the ring can take the group, freezing the memtable when it is
+    /// full. Fails without a trace when the disk is full or the store poisoned.
+    fn make_room(&mut self, core: &Core, bytes: u64, targets: usize) -> Result<()> {
+        loop {
+            core.health.check()?;
+            let view = core.views.current();
+            let body_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            let span = self.writer.end().lsn - self.memtable_lsn + bytes;
+            let full = view.active.bytes() >= core.options.memtable_bytes
+                || span > core.options.ring_bytes / 8 * 3
+                || !view.active.fits(self.next_commit, core.clock.commit_now(), body_bytes, targets);
+            let full = full && !view.active.is_empty();
+            if !full && core.log.free_bytes() > bytes {
+                return Ok(());
+            }
+            let waits = self.freeze(core);
+            if waits || core.log.free_bytes() <= bytes {
+                core.flush_failure()?;
+                core.scheduler.pause(Duration::from_micros(200));
+            }
+        }
+    }
+}
+
+/// Checks the preconditions of each member and assigns its sequence ids; refused ones are completed
+/// here and are not in the result.
+fn assign_all(core: &Core, group: Vec<Member>) -> Vec<Member> {
+    let mut kept = Vec::with_capacity(group.len());
+    for mut member in group {
+        if values_may_have_changed(core, &member.request) {
+            let Request { batch, durability, .. } = member.request;
+            member.slot.complete(Outcome::Retry(batch, durability));
+            continue;
+        }
+        match assign(&mut member.request) {
+            Ok(()) => kept.push(member),
+            Err(error) => member.refuse(error),
+        }
+    }
+    kept
+}
+
+/// Whether a value that was seen at `resolved_at` may have been written since.
+fn values_may_have_changed(core: &Core, request: &Request) -> bool {
+    let view = core.views.current();
+    let flushed = core.flushed_through.load(Ordering::Acquire) > request.resolved_at;
+    request.batch.preconditions().iter().any(|precondition| match precondition {
+        Precondition::NextSeq { .. } => false,
+        Precondition::Value { table, key, .. } => {
+            flushed
+                || view
+                    .memtables()
+                    .any(|memtable| memtable.has_write_after(*table, key, request.resolved_at))
+        }
+    })
+}
+
+/// Assigns dense sequence ids from the pinned cells, or checks given ones; takes back what it did
+/// when a later target fails.
+fn assign(request: &mut Request) -> Result<()> {
+    for (cell, seq) in &request.expected {
+        if cell.next_seq() != *seq {
+            return Err(Error::Conflict {
+                what: "next sequence id".to_owned(),
+                expected: seq.to_string(),
+                found: cell.next_seq().to_string(),
+            });
+        }
+    }
+    let mut done: Vec<(&StateCell, u64)> = Vec::with_capacity(request.cells.len());
+    let mut failure = None;
+    for (index, cell) in request.cells.iter().enumerate() {
+        let given = request.batch.target(index).seq;
+        let next = cell.next_seq();
+        let seq = if given == 0 { next } else { given };
+        if let Err(error) = check_seq(given, next, seq) {
+            failure = Some(error);
+            break;
+        }
+        done.push((cell.as_ref(), next));
+        cell.set_next_seq(seq + 1);
+        if given == 0 {
+            request.batch.assign(index, seq);
+        }
+    }
+    match failure {
+        None => Ok(()),
+        Some(error) => {
+            done.iter().rev().for_each(|(cell, next)| cell.set_next_seq(*next));
+            Err(error)
+        }
+    }
+}
+
+fn check_seq(given: u64, next: u64, seq: u64) -> Result<()> {
+    if seq > limits::SEQ_MAX {
+        return Err(Error::TooLarge { what: "sequence id", value: seq, limit: limits::SEQ_MAX });
+    }
+    if given != 0 && given < next {
+        return Err(Error::Conflict {
+            what: "given sequence id, which must be above all before it".to_owned(),
+            expected: format!("at least {next}"),
+            found: given.to_string(),
+        });
+    }
+    Ok(())
+}

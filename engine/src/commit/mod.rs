@@ -1,0 +1,51 @@
+//! The write path, from a batch to an acknowledgement.
+//!
+//! ```text
+//! caller:  check limits ─► resolve: pin state cells ─► stall if behind ─► push slot ─► lead or wait
+//! leader:  take all waiting slots
+//!          per slot: preconditions, sequence ids into the batch's bytes   (a refused slot ends here)
+//!          one WAL write, one sync if anyone asked
+//!          memtable ─► published commit ─► complete slots, wake all
+//!          ... again while slots wait, a few times; only then give leadership away
+//! ```
+//!
+//! # Invariants
+//! I1. Sequence ids are assigned by the leader alone, in WAL order, and only to what is certain to be
+//!     written: a failed write poisons the store, so no later batch can leave a hole behind it.
+//! I2. A commit is published after its group is written (and synced, if any of the group asked), and
+//!     after all of it is in the memtable; commits are published in order. So a reader that takes
+//!     the published commit first and the view second sees every entry up to it, and none missing.
+//! I3. A slot is completed exactly once, by the leader, and outlives its caller: a dropped future
+//!     changes nothing.
+//! I4. The group is woken before leadership is given away (measured: the other order halves the
+//!     groups).
+//! I5. Entries published ahead of the last sync are never more than `UNSYNCED_ENTRIES_MAX`, and
+//!     never more than an eighth of the ring.
+//!
+//! # Concurrency
+//! Callers share the queue and the state cells. Everything else here belongs to the leader; the
+//! mutex around it is taken by whoever has won leadership, so it is never waited for.
+
+mod future;
+mod leader;
+mod queue;
+mod resolve;
+mod slot;
+mod stall;
+
+pub use future::CommitFuture;
+pub(crate) use leader::Leader;
+pub(crate) use queue::CommitQueue;
+pub(crate) use slot::{Outcome, Request, Slot};
+pub(crate) use stall::{Pressure, Stall, stall};
+
+/// What a commit was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The batch's number over the whole store.
+    pub commit: u64,
+    /// The commit time, in milliseconds since 1970 (UTC).
+    pub time_ms: u64,
+    /// The sequence id of each appended entry, one a target, in the order of the calls.
+    pub seqs: Vec<u64>,
+}

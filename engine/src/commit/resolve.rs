@@ -1,0 +1,130 @@
+//! Resolving a batch on its caller's thread: limits, tables, pinned state, value preconditions.
+//!
+//! All reading of the disk that a commit may need happens here, before the queue.
+
+use super::Request;
+use crate::batch::{Op, Precondition, WriteBatch, decode};
+use crate::engine::Core;
+use crate::entry::TableId;
+use crate::error::{Error, Result};
+use crate::options::{Durability, Sequence, TableOptions};
+use crate::read::View;
+use crate::state::StateCell;
+use crate::sync::{Arc, Ordering};
+use crate::version::TableKind;
+
+/// Checks everything that does not depend on other writers, and pins the state of all timelines.
+pub(crate) fn resolve(core: &Core, batch: WriteBatch, durability: Durability) -> Result<Request> {
+    core.check_writable()?;
+    if batch.is_empty() {
+        return Err(Error::invalid("an empty batch"));
+    }
+    let limit = core.options.batch_bytes_max() as u64;
+    if batch.byte_count() as u64 > limit {
+        return Err(Error::TooLarge {
+            what: "batch bytes (16 MiB, or a quarter of the ring where that is less)",
+            value: batch.byte_count() as u64,
+            limit,
+        });
+    }
+    // Before the view: what is published at this commit is in any view taken later.
+    let resolved_at = core.published.load(Ordering::Acquire);
+    let view = core.views.current();
+    check_keyed_tables(&view, &batch)?;
+    let cells = pin_targets(core, &view, &batch)?;
+    let expected = check_preconditions(core, &view, &batch, resolved_at)?;
+    Ok(Request { batch, cells, expected, durability, resolved_at })
+}
+
+fn pin_targets(core: &Core, view: &View, batch: &WriteBatch) -> Result<Vec<Arc<StateCell>>> {
+    let mut cells = Vec::with_capacity(batch.append_count());
+    let mut known: Option<(TableId, Sequence)> = None;
+    for index in 0..batch.append_count() {
+        let target = batch.target(index);
+        let sequence = match known {
+            Some((table, sequence)) if table == target.table => sequence,
+            _ => table_of(view, target.table, TableKind::Timeline)?.sequence,
+        };
+        known = Some((target.table, sequence));
+        match (sequence, target.seq) {
+            (Sequence::Assigned, 1..) => {
+                return Err(Error::invalid(format!(
+                    "table {} assigns sequence ids itself, {} was given",
+                    target.table.0, target.seq
+                )));
+            }
+            (Sequence::Given, 0) => {
+                let what = format!("table {} needs a sequence id from the caller", target.table.0);
+                return Err(Error::InvalidUse { what });
+            }
+            _ => cells.push(core.pin(target.table, target.key)?),
+        }
+    }
+    Ok(cells)
+}
+
+fn check_keyed_tables(view: &View, batch: &WriteBatch) -> Result<()> {
+    if !batch.has_keyed_writes() {
+        return Ok(());
+    }
+    for op in decode(batch.body()) {
+        if let Op::Keyed { table, .. } = op.expect("the batch wrote its own body") {
+            table_of(view, table, TableKind::Keyed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Pins what sequence preconditions speak of, and looks at the values that value preconditions name.
+fn check_preconditions(
+    core: &Core,
+    view: &Arc<View>,
+    batch: &WriteBatch,
+    resolved_at: u64,
+) -> Result<Vec<(Arc<StateCell>, u64)>> {
+    let mut expected = Vec::new();
+    for precondition in batch.preconditions() {
+        match precondition {
+            Precondition::NextSeq { table, key, seq } => {
+                crate::batch::check_key(key)?;
+                table_of(view, *table, TableKind::Timeline)?;
+                expected.push((core.pin(*table, key)?, *seq));
+            }
+            Precondition::Value { table, key, value } => {
+                crate::batch::check_key(key)?;
+                table_of(view, *table, TableKind::Keyed)?;
+                let found = core.value_at(view, *table, key, resolved_at)?;
+                if found.as_deref() != value.as_deref() {
+                    return Err(Error::Conflict {
+                        what: format!("value of {}", String::from_utf8_lossy(key)),
+                        expected: describe(value.as_deref()),
+                        found: describe(found.as_deref()),
+                    });
+                }
+            }
+        }
+    }
+    Ok(expected)
+}
+
+fn table_of(view: &View, id: TableId, kind: TableKind) -> Result<&TableOptions> {
+    let record = view.tables.get(&id).filter(|_| !id.is_engine_owned());
+    let record = record.ok_or_else(|| Error::NotFound { what: format!("table {}", id.0) })?;
+    if record.options.kind != kind {
+        return Err(Error::invalid(format!(
+            "table {} holds {:?} data, the batch writes {kind:?} data to it",
+            record.name, record.options.kind
+        )));
+    }
+    Ok(&record.options)
+}
+
+fn describe(value: Option<&[u8]>) -> String {
+    match value {
+        None => "nothing".to_owned(),
+        Some(value) => {
+            let shown = &value[..value.len().min(64)];
+            format!("{} bytes: {}", value.len(), String::from_utf8_lossy(shown))
+        }
+    }
+}

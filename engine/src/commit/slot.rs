@@ -1,0 +1,89 @@
+//! One batch waiting for its commit, and where its outcome is put.
+
+use super::Committed;
+use crate::batch::WriteBatch;
+use crate::error::Result;
+use crate::options::Durability;
+use crate::state::StateCell;
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use std::task::Waker;
+
+/// A batch that has been resolved: ready for a leader.
+pub(crate) struct Request {
+    pub(crate) batch: WriteBatch,
+    /// The pinned state of each target, in the batch's order.
+    pub(crate) cells: Vec<Arc<StateCell>>,
+    /// The pinned state of each sequence precondition, in the batch's order.
+    pub(crate) expected: Vec<(Arc<StateCell>, u64)>,
+    pub(crate) durability: Durability,
+    /// The commit at which value preconditions were seen to hold.
+    pub(crate) resolved_at: u64,
+}
+
+/// How a slot ended.
+pub(crate) enum Outcome {
+    /// For good.
+    Final(Result<Committed>),
+    /// A value precondition must be looked at again: here is the batch back.
+    Retry(WriteBatch, Durability),
+}
+
+/// Shared by the caller, or its future, and the leader.
+pub(crate) struct Slot {
+    request: Mutex<Option<Request>>,
+    done: AtomicBool,
+    end: Mutex<End>,
+}
+
+#[derive(Default)]
+struct End {
+    outcome: Option<Outcome>,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    pub(crate) fn new(request: Request) -> Slot {
+        Slot {
+            request: Mutex::new(Some(request)),
+            done: AtomicBool::new(false),
+            end: Mutex::new(End::default()),
+        }
+    }
+
+    /// Leader only, once.
+    pub(crate) fn take_request(&self) -> Request {
+        self.request.lock().take().expect("a slot is taken by one leader, once")
+    }
+
+    /// Leader only, once. The caller wakes sleepers afterwards.
+    pub(crate) fn complete(&self, outcome: Outcome) {
+        let waker = {
+            let mut end = self.end.lock();
+            end.outcome = Some(outcome);
+            end.waker.take()
+        };
+        self.done.store(true, Ordering::Release);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// The outcome, once.
+    pub(crate) fn take_outcome(&self) -> Option<Outcome> {
+        self.end.lock().outcome.take()
+    }
+
+    /// The outcome, or a promise to wake.
+    pub(crate) fn poll_outcome(&self, waker: &Waker) -> Option<Outcome> {
+        let mut end = self.end.lock();
+        if let Some(outcome) = end.outcome.take() {
+            return Some(outcome);
+        }
+        end.waker = Some(waker.clone());
+        None
+    }
+}

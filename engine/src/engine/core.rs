@@ -1,0 +1,357 @@
+//! The shared core of an open store: what commits, reads and background work have in common.
+//!
+//! # Concurrency
+//! Everything is shared; each field says who changes it. Locks are taken in the order `leader`,
+//! `root`, `views`; the leader never takes `root`.
+
+use super::Counters;
+use super::root::Root;
+use super::workers::Wakes;
+use crate::batch::WriteBatch;
+use crate::commit::{
+    CommitFuture, CommitQueue, Committed, Leader, Outcome, Pressure, Slot, Stall, resolve, stall,
+};
+use crate::entry::{Payload, TableId};
+use crate::error::{Error, Result};
+use crate::file::superblock;
+use crate::file::{Allocator, Disk, FileId, Pacer};
+use crate::health::Health;
+use crate::limits;
+use crate::memtable::Memtable;
+use crate::options::{Durability, Options, Sequence};
+use crate::read::{Frozen, Snapshots, View, Views, newest_state, value_in};
+use crate::runtime::{Clock, Scheduler, StoreClock};
+use crate::state::{StateCache, StateCell, StateRecord};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::wal::{WalPosition, WalState, sync_written};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// See the module.
+pub(crate) struct Core {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) file: FileId,
+    pub(crate) options: Options,
+    pub(crate) raw_clock: Arc<dyn Clock>,
+    pub(crate) clock: StoreClock,
+    pub(crate) scheduler: Arc<dyn Scheduler>,
+    pub(crate) health: Health,
+    /// Replaced by the leader (freeze) and by whoever holds `root`.
+    pub(crate) views: Views,
+    /// Stored by the leader alone.
+    pub(crate) published: AtomicU64,
+    /// Everything up to this commit is in SSTables.
+    pub(crate) flushed_through: AtomicU64,
+    pub(crate) states: StateCache,
+    pub(crate) queue: CommitQueue<Arc<Slot>>,
+    /// Taken only by whoever has leadership over `queue`; `None` in a store opened for reading.
+    pub(crate) leader: Mutex<Option<Leader>>,
+    pub(crate) log: Arc<WalState>,
+    /// Superblock, manifest, catalog: taken by background work and table creation, held across
+    /// their syncs; the commit path takes it only for the first unsynced commit of an opening.
+    pub(crate) root: Mutex<Root>,
+    pub(crate) allocator: Arc<Allocator>,
+    pub(crate) pacer: Arc<Pacer>,
+    pub(crate) output: crate::compaction::OutputContext,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) counters: Counters,
+    pub(crate) wakes: OnceLock<Wakes>,
+    /// Workers that have not ended.
+    pub(crate) live_workers: AtomicUsize,
+    /// Why the last flush failed, until one succeeds.
+    pub(crate) flush_error: Mutex<Option<Error>>,
+    /// Why the last compaction failed, until one succeeds.
+    pub(crate) compaction_error: Mutex<Option<Error>>,
+    /// When the log must be synced, on the monotonic clock; `u64::MAX` is never.
+    pub(crate) sync_due_ms: AtomicU64,
+    /// Compaction goes on until there is one level: asked for by a user.
+    pub(crate) compact_all: AtomicBool,
+    /// The superblock says that unsynced entries may have been published.
+    pub(crate) unsynced_declared: AtomicBool,
+    /// New commits are refused.
+    pub(crate) closing: AtomicBool,
+    /// Workers end, reads are refused.
+    pub(crate) closed: AtomicBool,
+    /// The superblock that this opening began with.
+    pub(crate) opened_sequence: u64,
+}
+
+impl Core {
+    /// Fails unless the store takes writes.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.options.read_only {
+            return Err(Error::Closed { what: "the store was opened for reading only" });
+        }
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Error::Closed { what: "the store was closed" });
+        }
+        self.health.check()
+    }
+
+    /// Fails once the store was closed.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(Error::Closed { what: "the store was closed" }),
+            false => Ok(()),
+        }
+    }
+
+    /// Commits a batch and waits for it.
+    pub(crate) fn commit(&self, mut batch: WriteBatch, durability: Durability) -> Result<Committed> {
+        loop {
+            self.declare_unsynced(durability)?;
+            let request = resolve(self, batch, durability)?;
+            self.wait_for_pace(request.batch.byte_count())?;
+            let slot = Arc::new(Slot::new(request));
+            self.queue.push(Arc::clone(&slot));
+            while !slot.is_done() {
+                if !self.lead() {
+                    self.queue.sleep_unless(|| slot.is_done());
+                }
+            }
+            match slot.take_outcome().expect("a done slot has its outcome") {
+                Outcome::Final(result) => return result,
+                Outcome::Retry(returned, _) => batch = returned,
+            }
+        }
+    }
+
+    /// Queues a batch without waiting.
+    pub(crate) fn submit(self: &Arc<Self>, batch: WriteBatch, durability: Durability) -> CommitFuture {
+        let request = self.declare_unsynced(durability).and_then(|()| resolve(self, batch, durability));
+        match request {
+            Err(error) => CommitFuture::refused(error),
+            Ok(request) => {
+                let slot = Arc::new(Slot::new(request));
+                self.queue.push(Arc::clone(&slot));
+                self.wake(|wakes| &wakes.commit);
+                CommitFuture::waiting(Arc::clone(self), slot)
+            }
+        }
+    }
+
+    /// Leads waiting slots, unless somebody else does.
+    pub(crate) fn lead(&self) -> bool {
+        let Some(leadership) = self.queue.try_lead() else { return false };
+        let guard = PoisonOnPanic(&self.health);
+        if let Some(leader) = self.leader.lock().as_mut() {
+            leader.lead(self, &leadership);
+        }
+        std::mem::forget(guard);
+        true
+    }
+
+    /// Pins the state of a timeline. May read the disk.
+    pub(crate) fn pin(&self, table: TableId, key: &[u8]) -> Result<Arc<StateCell>> {
+        self.states.pin(table, key, || {
+            let record = self.load_state(table, key)?;
+            Ok(self.with_epochs(table, &record))
+        })
+    }
+
+    /// What memtables and the state table know of a timeline.
+    pub(crate) fn load_state(&self, table: TableId, key: &[u8]) -> Result<StateRecord> {
+        let view = self.views.current();
+        for memtable in view.memtables() {
+            let Some(run) = memtable.run(table, key) else { continue };
+            if let Some(last) = run.count_at(u64::MAX).checked_sub(1) {
+                return Ok(StateRecord {
+                    next_seq: run.seq(last) + 1,
+                    last_commit: run.commit(last),
+                    last_time_ms: run.time_ms(last),
+                });
+            }
+        }
+        Ok(newest_state(&view, table, key)?.unwrap_or(StateRecord::NEW))
+    }
+
+    /// The epoch rule: a jump of G for every power loss since the timeline's last commit in which
+    /// readers may have seen entries that were lost.
+    pub(crate) fn with_epochs(&self, table: TableId, record: &StateRecord) -> StateRecord {
+        let view = self.views.current();
+        let given = view.tables.get(&table).map(|r| r.options.sequence) == Some(Sequence::Given);
+        if given {
+            return *record;
+        }
+        let epochs = view.epochs.iter().filter(|epoch| **epoch >= record.last_commit).count();
+        let jump = limits::UNSYNCED_ENTRIES_MAX.saturating_mul(epochs as u64);
+        StateRecord { next_seq: record.next_seq.saturating_add(jump), ..*record }
+    }
+
+    /// The highest seq at a commit; 0 if there was none.
+    pub(crate) fn latest_seq(&self, table: TableId, key: &[u8], commit: u64) -> Result<u64> {
+        let view = self.views.current();
+        for memtable in view.memtables() {
+            let Some(run) = memtable.run(table, key) else { continue };
+            if let Some(last) = run.count_at(commit).checked_sub(1) {
+                return Ok(run.seq(last));
+            }
+        }
+        let record = newest_state(&view, table, key)?.unwrap_or(StateRecord::NEW);
+        if record.last_commit <= commit {
+            return Ok(record.next_seq - 1);
+        }
+        crate::read::latest_seq_at(&view, table, key, commit)
+    }
+
+    /// A keyed value at a commit, expired values included: for preconditions.
+    pub(crate) fn value_at(
+        &self,
+        view: &Arc<View>,
+        table: TableId,
+        key: &[u8],
+        commit: u64,
+    ) -> Result<Option<Payload>> {
+        let ttl_ms = view.tables.get(&table).and_then(|record| record.options.ttl_ms);
+        let alive_from_ms = ttl_ms.map_or(0, |ttl| (self.clock.expiry_now() + 1).saturating_sub(ttl));
+        value_in(view, table, key, commit, alive_from_ms)
+    }
+
+    /// Leader only: the active memtable takes no more; a new one takes its place.
+    pub(crate) fn freeze(&self, end: WalPosition, next_commit: u64) {
+        let fresh = Arc::new(Memtable::new(next_commit, self.clock.commit_now()));
+        self.views.replace(|view| {
+            let memtable = std::mem::replace(&mut view.active, fresh);
+            let frozen = Frozen { memtable, end, commit: next_commit - 1 };
+            view.frozen.insert(0, Arc::new(frozen));
+        });
+        self.wake(|wakes| &wakes.flush);
+    }
+
+    /// Slows a writer down, or stops it, while background work is behind.
+    fn wait_for_pace(&self, bytes: usize) -> Result<()> {
+        let mut waited = Duration::ZERO;
+        loop {
+            match stall(&self.pressure(), bytes) {
+                Stall::Go => break,
+                Stall::Slow(delay) => {
+                    self.scheduler.pause(delay);
+                    waited += delay;
+                    break;
+                }
+                Stall::Stop => {
+                    self.health.check()?;
+                    if let Some(error) = self.compaction_error.lock().clone() {
+                        return Err(error);
+                    }
+                    self.wake(|wakes| &wakes.compact);
+                    let delay = Duration::from_millis(1);
+                    self.scheduler.pause(delay);
+                    waited += delay;
+                }
+            }
+        }
+        if !waited.is_zero() {
+            let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+            Counters::add(&self.counters.stalled_nanos, nanos);
+        }
+        Ok(())
+    }
+
+    fn pressure(&self) -> Pressure {
+        let view = self.views.current();
+        Pressure {
+            memtable_bytes: view.active.bytes(),
+            memtable_limit: self.options.memtable_bytes,
+            flushing: !view.frozen.is_empty(),
+            level0: view.level0_max(),
+        }
+    }
+
+    /// The last flush's failure, if it was not followed by a success: writers that need its room
+    /// get it instead of waiting.
+    pub(crate) fn flush_failure(&self) -> Result<()> {
+        match &*self.flush_error.lock() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes sure that the log is synced within `delay` from now.
+    pub(crate) fn sync_within(&self, delay: Duration) {
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let due = self.raw_clock.monotonic_ms().saturating_add(delay_ms);
+        if self.sync_due_ms.fetch_min(due, Ordering::AcqRel) > due {
+            self.wake(|wakes| &wakes.sync);
+        }
+    }
+
+    /// Syncs the log as far as it is written.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.check_writable()?;
+        sync_written(&self.log, &*self.disk)
+            .map_err(|error| self.health.poison("syncing the log failed", &error))
+    }
+
+    /// Wakes a worker, once there are workers.
+    pub(crate) fn wake(
+        &self,
+        which: impl FnOnce(&Wakes) -> &Arc<dyn crate::runtime::Wake>,
+    ) {
+        if let Some(wakes) = self.wakes.get() {
+            which(wakes).wake();
+        }
+    }
+
+    /// Freezes the active memtable and waits until no memtable waits for its flush.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.check_writable()?;
+        self.flush_memtables()
+    }
+
+    pub(crate) fn flush_memtables(&self) -> Result<()> {
+        let goal = self.published.load(Ordering::Acquire);
+        *self.flush_error.lock() = None;
+        while self.flushed_through.load(Ordering::Acquire) < goal {
+            self.health.check()?;
+            if let Some(leadership) = self.queue.try_lead() {
+                if let Some(leader) = self.leader.lock().as_mut() {
+                    leader.freeze(self);
+                }
+                drop(leadership);
+            }
+            self.wake(|wakes| &wakes.flush);
+            self.flush_failure()?;
+            self.scheduler.pause(Duration::from_micros(200));
+        }
+        Ok(())
+    }
+
+    /// Flushes and compacts until nothing is left to do.
+    pub(crate) fn compact(&self) -> Result<()> {
+        self.flush()?;
+        *self.compaction_error.lock() = None;
+        self.compact_all.store(true, Ordering::Release);
+        while self.compact_all.load(Ordering::Acquire) {
+            self.check_writable()?;
+            if let Some(error) = self.compaction_error.lock().clone() {
+                return Err(error);
+            }
+            self.wake(|wakes| &wakes.compact);
+            self.scheduler.pause(Duration::from_micros(500));
+        }
+        Ok(())
+    }
+
+    /// Beside a live writer, damage may be no damage: the writer may have reused the place.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        let Error::Corruption(corruption) = &error else { return error };
+        if !self.options.read_only {
+            return error;
+        }
+        match superblock::read(&*self.disk) {
+            Ok(now) if now.sequence == self.opened_sequence => error,
+            _ => Error::SnapshotTooOld { what: corruption.what, offset: corruption.offset },
+        }
+    }
+}
+
+/// A leader that panics leaves slots and counters in doubt: the store takes no more writes.
+struct PoisonOnPanic<'a>(&'a Health);
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        let error = Error::Closed { what: "the leader panicked" };
+        let _ = self.0.poison("committing a group failed", &error);
+    }
+}

@@ -1,0 +1,99 @@
+//! What the engine counts, and the sizes a user can ask for.
+
+use super::Core;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Counters since the store was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) groups: AtomicU64,
+    pub(crate) synced_groups: AtomicU64,
+    pub(crate) flushes: AtomicU64,
+    pub(crate) flushed_bytes: AtomicU64,
+    pub(crate) compactions: AtomicU64,
+    pub(crate) compacted_bytes: AtomicU64,
+    pub(crate) stalled_nanos: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, value: u64) {
+        counter.fetch_add(value, Ordering::Relaxed);
+    }
+}
+
+/// A store's counters and sizes; see [`Engine::stats`](crate::Engine::stats).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The newest commit number that readers see.
+    pub published_commit: u64,
+    /// Batches committed since the store was opened.
+    pub commits: u64,
+    /// Commit groups written since then: one WAL write each.
+    pub groups: u64,
+    /// Groups that were synced.
+    pub synced_groups: u64,
+    /// Memtables flushed since then, and the bytes of their SSTables.
+    pub flushes: u64,
+    /// Bytes written by flushes.
+    pub flushed_bytes: u64,
+    /// Compactions finished since then.
+    pub compactions: u64,
+    /// Bytes written by compactions.
+    pub compacted_bytes: u64,
+    /// Nanoseconds that writers were slowed down or stopped.
+    pub stalled_nanos: u64,
+    /// Bytes in memtables.
+    pub memtable_bytes: u64,
+    /// Timelines whose state is in memory.
+    pub state_cells: u64,
+    /// Loads of timeline state from memtables or the file.
+    pub state_loads: u64,
+    /// Live SSTables.
+    pub sstables: u64,
+    /// Bytes of live SSTables.
+    pub sstable_bytes: u64,
+    /// Live SSTables by level, all tables together.
+    pub levels: Vec<u64>,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// Free bytes inside the file.
+    pub free_bytes: u64,
+    /// Bytes of the ring in use.
+    pub ring_used_bytes: u64,
+}
+
+impl Core {
+    pub(crate) fn stats(&self) -> Stats {
+        let view = self.views.current();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        let mut stats = Stats {
+            published_commit: self.published.load(Ordering::Acquire),
+            commits: read(&counters.commits),
+            groups: read(&counters.groups),
+            synced_groups: read(&counters.synced_groups),
+            flushes: read(&counters.flushes),
+            flushed_bytes: read(&counters.flushed_bytes),
+            compactions: read(&counters.compactions),
+            compacted_bytes: read(&counters.compacted_bytes),
+            stalled_nanos: read(&counters.stalled_nanos),
+            memtable_bytes: view.memtables().map(|memtable| memtable.bytes() as u64).sum(),
+            state_cells: self.states.len() as u64,
+            state_loads: self.states.loads(),
+            file_bytes: self.allocator.file_length(),
+            free_bytes: self.allocator.free_bytes(),
+            ring_used_bytes: self.log.used_bytes(),
+            ..Stats::default()
+        };
+        for (_, level, sstable) in view.version.iter() {
+            let level = usize::from(level);
+            stats.levels.resize(stats.levels.len().max(level + 1), 0);
+            stats.levels[level] += 1;
+            stats.sstables += 1;
+            stats.sstable_bytes += sstable.meta().extent.length;
+        }
+        stats
+    }
+}

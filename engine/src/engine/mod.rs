@@ -1,0 +1,174 @@
+//! The engine: opening, committing, reading. Wiring only; the algorithms live in the other modules.
+
+mod core;
+mod counters;
+mod open;
+mod root;
+mod workers;
+
+pub(crate) use self::core::Core;
+pub(crate) use counters::Counters;
+pub use counters::Stats;
+pub use open::Parts;
+
+use crate::batch::WriteBatch;
+use crate::commit::{CommitFuture, Committed};
+use crate::entry::TableId;
+use crate::error::Result;
+use crate::options::{Durability, Options, TableOptions};
+use crate::read::Snapshot;
+use crate::sync::Arc;
+use std::path::Path;
+
+/// An open store. Cloning shares it; the last clone to go closes it.
+///
+/// ```
+/// use tidelog_engine::{Direction, Durability, Engine, Options, TableOptions, WriteBatch};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("chat.tide");
+/// let engine = Engine::open(&path, Options::default())?;
+/// let messages = engine.create_table("message", TableOptions::timeline())?;
+/// let mut batch = WriteBatch::new();
+/// batch.append(messages, b"room", b"hello", None)?;
+/// let committed = engine.commit(batch, Durability::Sync)?;
+/// assert_eq!(committed.seqs, [1]);
+/// let newest = engine.snapshot().scan(messages, b"room", 1, u64::MAX, Direction::Backward)?;
+/// assert_eq!(&*newest.take(20).next().expect("one entry")?.payload, b"hello");
+/// engine.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    handle: Arc<Handle>,
+}
+
+/// A table of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableInfo {
+    /// Its id, never reused.
+    pub id: TableId,
+    /// Its name.
+    pub name: String,
+    /// Its options.
+    pub options: TableOptions,
+}
+
+/// Closes the store when the last clone of its engine goes. What fails then is not lost: the log has
+/// it.
+struct Handle {
+    core: Arc<Core>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Nobody is left to hear of a failure; the next opening replays the log.
+        let _ = self.core.close();
+    }
+}
+
+impl Engine {
+    /// Opens the store at `path`, creating it where [`Options::create`] says so.
+    ///
+    /// Time is bounded by the WAL ring, whatever the size of the data.
+    ///
+    /// # Errors
+    /// `Locked` when another writer has it, `NotFound`, `Corruption` when acknowledged data are
+    /// damaged, `Unsupported` for a file of another version, `InvalidUse` for bad options.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Engine> {
+        Engine::open_with(Parts::real(path.as_ref(), &options)?, options)
+    }
+
+    /// Opens a store over other seams: a simulated disk, clock and scheduler.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_with(parts: Parts, options: Options) -> Result<Engine> {
+        let core = open::open(parts, options)?;
+        Ok(Engine { handle: Arc::new(Handle { core }) })
+    }
+
+    /// Creates a table; durable on return.
+    ///
+    /// # Errors
+    /// `AlreadyExists`; `InvalidUse` or `TooLarge` for a bad name; `NoSpace`.
+    pub fn create_table(&self, name: &str, options: TableOptions) -> Result<TableId> {
+        self.handle.core.create_table(name, options)
+    }
+
+    /// The table of that name.
+    pub fn table(&self, name: &str) -> Option<TableInfo> {
+        self.tables().into_iter().find(|table| table.name == name)
+    }
+
+    /// All tables, in the order of their creation.
+    pub fn tables(&self) -> Vec<TableInfo> {
+        let view = self.handle.core.views.current();
+        let records = view.tables.values().filter(|record| !record.id.is_engine_owned());
+        records
+            .map(|record| TableInfo {
+                id: record.id,
+                name: record.name.clone(),
+                options: record.options.clone(),
+            })
+            .collect()
+    }
+
+    /// Commits a batch, atomically, and waits for what `durability` promises.
+    ///
+    /// # Errors
+    /// `Conflict` when a precondition fails, `TooLarge`, `NotFound` for an unknown table, `NoSpace`;
+    /// in all of these nothing was written. `Poisoned` after a failed write: the batch may or may
+    /// not be there after the store is opened again.
+    pub fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<Committed> {
+        self.handle.core.commit(batch, durability)
+    }
+
+    /// Queues a batch and returns a future of its outcome. May read one block of the file for each
+    /// timeline that is not in memory; never waits for the disk to write.
+    pub fn commit_async(&self, batch: WriteBatch, durability: Durability) -> CommitFuture {
+        self.handle.core.submit(batch, durability)
+    }
+
+    /// A consistent moment of the whole store: everything committed so far.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.handle.core)
+    }
+
+    /// Makes everything committed so far durable, whatever its durability.
+    ///
+    /// # Errors
+    /// A failed sync poisons the store.
+    pub fn sync(&self) -> Result<()> {
+        self.handle.core.sync()
+    }
+
+    /// Moves everything in memory to SSTables, and waits for it.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io` of the last attempt; nothing is lost, the engine goes on trying.
+    pub fn flush(&self) -> Result<()> {
+        self.handle.core.flush()
+    }
+
+    /// Flushes, then compacts until no level has anything to do.
+    ///
+    /// # Errors
+    /// As [`Engine::flush`].
+    pub fn compact(&self) -> Result<()> {
+        self.handle.core.compact()
+    }
+
+    /// Flushes, stops the background work and marks the file as closed in order. Later calls fail
+    /// with `Closed`; closing twice is fine.
+    ///
+    /// # Errors
+    /// As [`Engine::flush`]; the log keeps what could not be flushed.
+    pub fn close(&self) -> Result<()> {
+        self.handle.core.close()
+    }
+
+    /// Counters and sizes at this moment.
+    pub fn stats(&self) -> Stats {
+        self.handle.core.stats()
+    }
+}

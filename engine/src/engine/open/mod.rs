@@ -1,0 +1,124 @@
+//! Opening and closing, in order.
+//!
+//! ```text
+//! lock ─► superblock ─► manifest ─► allocator ─► replay the log into memtables, flushing as they fill
+//!      ─► (writer) flush the rest, begin an empty log under a new salt ─► workers
+//! ```
+//! Recovery writes only to free space until its last step, the superblock that begins the empty log;
+//! so it may crash anywhere, any number of times, and starts again from the same root.
+
+mod create;
+mod recover;
+
+use super::root::Change;
+use super::{Core, workers};
+use crate::error::{Error, Result};
+use crate::file::disk::Disk;
+use crate::file::superblock;
+use crate::file::{OpenMode, OsDisk};
+use crate::options::Options;
+use crate::runtime::{Clock, Entropy, Scheduler, SystemClock, SystemEntropy, ThreadScheduler};
+use crate::sync::{Arc, Ordering};
+use std::path::Path;
+use std::time::Duration;
+
+/// The seams a store stands on.
+pub struct Parts {
+    /// The file.
+    pub disk: Arc<dyn Disk>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Threads.
+    pub scheduler: Arc<dyn Scheduler>,
+    /// Randomness, for file ids and salts.
+    pub entropy: Arc<dyn Entropy>,
+    /// What errors call the store: its path.
+    pub name: String,
+}
+
+impl Parts {
+    /// The operating system's file, clock and threads.
+    ///
+    /// # Errors
+    /// `NotFound` when the file does not exist and is not to be created; `Io`.
+    pub fn real(path: &Path, options: &Options) -> Result<Parts> {
+        options.validate()?;
+        let mode = match (options.read_only, options.create) {
+            (true, _) => OpenMode::ReadOnly,
+            (false, true) => OpenMode::CreateReadWrite,
+            (false, false) => OpenMode::ReadWrite,
+        };
+        Ok(Parts {
+            disk: Arc::new(OsDisk::open(path, mode)?),
+            clock: Arc::new(SystemClock::new()),
+            scheduler: Arc::new(ThreadScheduler::new()),
+            entropy: Arc::new(SystemEntropy),
+            name: path.display().to_string(),
+        })
+    }
+}
+
+/// Opens a store.
+pub(super) fn open(parts: Parts, options: Options) -> Result<Arc<Core>> {
+    options.validate()?;
+    if !options.read_only && !locked(&parts)? {
+        return Err(Error::Locked { path: parts.name });
+    }
+    if superblock::is_unfinished(&*parts.disk)? {
+        if options.read_only || !options.create {
+            return Err(Error::NotFound { what: format!("a store in {}", parts.name) });
+        }
+        create::create(&parts, &options)?;
+    }
+    let core = match options.read_only {
+        true => recover::open_beside_writer(&parts, &options)?,
+        false => recover::open_for_writing(&parts, &options)?,
+    };
+    if !options.read_only {
+        workers::start(&core)?;
+    }
+    Ok(core)
+}
+
+fn locked(parts: &Parts) -> Result<bool> {
+    parts.disk.try_lock().map_err(|error| Error::io("locking the store", 0, error))
+}
+
+impl Core {
+    /// Flushes, stops the workers, marks the file as closed in order.
+    pub(crate) fn close(&self) -> Result<()> {
+        if self.options.read_only {
+            self.closed.store(true, Ordering::Release);
+            return Ok(());
+        }
+        if self.closing.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let flushed = self.drain();
+        self.closed.store(true, Ordering::Release);
+        self.stop_workers();
+        flushed?;
+        let clean = Change { clean: true, unsynced: Some(false), ..Change::default() };
+        self.commit_root(clean)
+    }
+
+    /// Commits what was queued before the closing, and flushes it.
+    fn drain(&self) -> Result<()> {
+        while !self.queue.is_empty() {
+            if !self.lead() {
+                self.scheduler.pause(Duration::from_micros(100));
+            }
+        }
+        self.flush_memtables()
+    }
+
+    fn stop_workers(&self) {
+        let Some(wakes) = self.wakes.get() else { return };
+        while self.live_workers.load(Ordering::Acquire) > 0 {
+            for wake in [&wakes.flush, &wakes.compact, &wakes.sync, &wakes.commit] {
+                wake.wake();
+            }
+            self.scheduler.pause(Duration::from_micros(100));
+        }
+    }
+}

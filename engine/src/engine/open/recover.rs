@@ -1,0 +1,322 @@
+//! From a file to a core: what the root says, and what the log adds.
+
+use super::Parts;
+use super::super::root::{Change, Root};
+use super::super::{Core, Counters};
+use crate::cache::BlockCache;
+use crate::commit::{CommitQueue, Leader};
+use crate::compaction::OutputContext;
+use crate::error::{Error, Result};
+use crate::file::disk::sync;
+use crate::file::superblock::{self, Superblock};
+use crate::file::{Allocator, Extent, ExtentGuard, Pacer};
+use crate::health::Health;
+use crate::limits;
+use crate::manifest::{self, Manifest};
+use crate::memtable::Memtable;
+use crate::options::Options;
+use crate::read::{Frozen, Snapshots, View, Views};
+use crate::runtime::StoreClock;
+use crate::sstable::{Source, Sstable};
+use crate::state::StateCache;
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex};
+use crate::version::{Catalog, Edit, SstableMeta, Version};
+use crate::wal::{self, FRAME_BATCH, Group, WalPosition, WalState, Writer};
+use std::sync::OnceLock;
+
+/// Opens for writing: recovers, and begins an empty log.
+pub(super) fn open_for_writing(parts: &Parts, options: &Options) -> Result<Arc<Core>> {
+    let disk = &parts.disk;
+    // What is read from here on is on the disk: stale clean pages cannot be believed otherwise.
+    sync(&**disk, "syncing before recovery")?;
+    let superblock = superblock::read(&**disk)?;
+    superblock.check_writable()?;
+    superblock::heal(&**disk, &superblock)?;
+    let mut options = options.clone();
+    options.ring_bytes = superblock.ring.length;
+    let catalog = manifest::replay(&**disk, superblock.file, &superblock.manifest)?;
+    let mut core = assemble(parts, &options, &superblock, catalog)?;
+    let end = replay(&core, &superblock, flush_recovered)?;
+    flush_recovered(&core, end.position, end.commit)?;
+    begin_log(&mut core, parts, &superblock, &end)?;
+    Ok(Arc::new(core))
+}
+
+/// Opens for reading, possibly beside a live writer: nothing is written, the log goes to memory.
+pub(super) fn open_beside_writer(parts: &Parts, options: &Options) -> Result<Arc<Core>> {
+    let mut attempts = 0;
+    loop {
+        let superblock = superblock::read(&*parts.disk)?;
+        let opened = open_read_only(parts, options, &superblock);
+        match opened {
+            // The writer may have moved on under our reading: then what looks like damage is none.
+            Err(Error::Corruption(corruption)) => {
+                let moved_on = superblock::read(&*parts.disk)?.sequence != superblock.sequence;
+                if !moved_on {
+                    return Err(Error::Corruption(corruption));
+                }
+                attempts += 1;
+                if attempts == 20 {
+                    let Error::Corruption(what) = Error::Corruption(corruption) else { continue };
+                    return Err(Error::SnapshotTooOld { what: what.what, offset: what.offset });
+                }
+            }
+            other => return other,
+        }
+    }
+}
+
+fn open_read_only(parts: &Parts, options: &Options, superblock: &Superblock) -> Result<Arc<Core>> {
+    let mut options = options.clone();
+    options.ring_bytes = superblock.ring.length;
+    let catalog = manifest::replay(&*parts.disk, superblock.file, &superblock.manifest)?;
+    let core = assemble(parts, &options, superblock, catalog)?;
+    let end = replay(&core, superblock, |core, position, commit| {
+        core.freeze(position, commit + 1);
+        Ok(())
+    })?;
+    // What was read may not be on the disk yet; once it is shown to anyone it must never be lost.
+    sync(&*parts.disk, "syncing what was read")?;
+    core.published.store(end.commit, crate::sync::Ordering::Release);
+    Ok(Arc::new(core))
+}
+
+/// A core over the root alone; the log is not replayed yet.
+fn assemble(
+    parts: &Parts,
+    options: &Options,
+    superblock: &Superblock,
+    catalog: Catalog,
+) -> Result<Core> {
+    let disk = Arc::clone(&parts.disk);
+    let mut live: Vec<Extent> =
+        catalog.version.iter().map(|(_, _, meta)| meta.extent).collect();
+    live.push(superblock.manifest.extent);
+    let grid = superblock.ring.end();
+    let length = disk.length().map_err(|error| Error::io("reading the length", 0, error))?;
+    if length < superblock.file_length {
+        let detail = format!("the file has {length} bytes, the superblock says {}", superblock.file_length);
+        return Err(Error::corruption("file", length, detail));
+    }
+    let usable = length / limits::BLOCK_SIZE * limits::BLOCK_SIZE;
+    let allocator = Arc::new(Allocator::new(Arc::clone(&disk), grid, usable, &live)?);
+    let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
+    let source = Source {
+        disk: Arc::clone(&disk),
+        file: superblock.file,
+        mode: options.read_mode,
+        cache,
+    };
+    let version = open_sstables(&catalog, &source, &allocator);
+    let clock = StoreClock::new(Arc::clone(&parts.clock), superblock.clock_high_water_ms);
+    let pacer = Arc::new(Pacer::new(
+        Arc::clone(&parts.clock),
+        Arc::clone(&parts.scheduler),
+        options.output_rate,
+    ));
+    let next_commit = superblock.commit + 1;
+    let view = View {
+        active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
+        frozen: Vec::new(),
+        version: Arc::new(version),
+        tables: Arc::new(catalog.tables.clone()),
+        epochs: catalog.epochs.clone().into(),
+    };
+    let output = OutputContext {
+        disk: Arc::clone(&disk),
+        file: superblock.file,
+        allocator: Arc::clone(&allocator),
+        pacer: Arc::clone(&pacer),
+        next_number: Arc::new(AtomicU64::new(catalog.next_sstable)),
+        sstable_bytes: options.sstable_bytes,
+        source,
+    };
+    let manifest = match options.read_only {
+        true => None,
+        false => Some(Manifest::open(
+            Arc::clone(&disk),
+            superblock.file,
+            Arc::clone(&allocator),
+            superblock.manifest,
+        )?),
+    };
+    Ok(Core {
+        file: superblock.file,
+        options: options.clone(),
+        raw_clock: Arc::clone(&parts.clock),
+        clock,
+        scheduler: Arc::clone(&parts.scheduler),
+        health: Health::default(),
+        views: Views::new(view),
+        published: AtomicU64::new(superblock.commit),
+        flushed_through: AtomicU64::new(superblock.commit),
+        states: StateCache::new(options.memory_budget / 8),
+        queue: CommitQueue::new(),
+        leader: Mutex::new(None),
+        log: Arc::new(WalState::new(superblock.ring.length, superblock.wal.lsn)),
+        root: Mutex::new(Root { superblock: superblock.clone(), manifest, catalog }),
+        allocator,
+        pacer,
+        output,
+        snapshots: Snapshots::default(),
+        counters: Counters::default(),
+        wakes: OnceLock::new(),
+        live_workers: AtomicUsize::new(0),
+        flush_error: Mutex::new(None),
+        compaction_error: Mutex::new(None),
+        sync_due_ms: AtomicU64::new(u64::MAX),
+        compact_all: AtomicBool::new(false),
+        unsynced_declared: AtomicBool::new(false),
+        closing: AtomicBool::new(false),
+        closed: AtomicBool::new(false),
+        opened_sequence: superblock.sequence,
+        disk,
+    })
+}
+
+fn open_sstables(
+    catalog: &Catalog,
+    source: &Source,
+    allocator: &Arc<Allocator>,
+) -> Version<Arc<Sstable>> {
+    let opened: std::result::Result<_, std::convert::Infallible> =
+        catalog.version.try_map(|meta: &SstableMeta| {
+            let guard = Arc::new(ExtentGuard::new(meta.extent, Arc::clone(allocator)));
+            Ok(Arc::new(Sstable::new(meta.clone(), source.clone(), Some(guard))))
+        });
+    match opened {
+        Ok(version) => version,
+    }
+}
+
+/// Where the log ended.
+struct LogEnd {
+    position: WalPosition,
+    commit: u64,
+    /// Commit time of the newest group.
+    time_ms: u64,
+}
+
+/// Puts every group of the log into the memtable; `full` is called when it should be flushed, with
+/// the position and the commit up to which it holds the log.
+fn replay(
+    core: &Core,
+    superblock: &Superblock,
+    full: impl Fn(&Core, WalPosition, u64) -> Result<()>,
+) -> Result<LogEnd> {
+    let head = WalPosition { lsn: superblock.wal.lsn, previous: superblock.wal.previous };
+    let mut commit = superblock.commit;
+    let mut position = head;
+    let mut time_ms = 0;
+    let mut each = |group: Group<'_>| {
+        let place = superblock.ring.offset + group.lsn % superblock.ring.length;
+        if group.first_commit <= commit {
+            let detail = format!("commit {} behind commit {commit}", group.first_commit);
+            return Err(Error::corruption("WAL", place, detail));
+        }
+        let last = group.first_commit + u64::from(group.frame_count) - 1;
+        let bytes = usize::try_from(group.end - group.lsn).unwrap_or(usize::MAX);
+        let active = Arc::clone(&core.views.current().active);
+        let room = active.bytes() < core.options.memtable_bytes
+            && active.fits(last, group.time_ms, bytes, bytes / limits::TARGET_BYTES_MIN);
+        if !room && !active.is_empty() {
+            full(core, position, commit)?;
+        }
+        if core.views.current().active.is_empty() {
+            // Its base is the oldest commit and time that it will hold.
+            let fresh = Arc::new(Memtable::new(group.first_commit, group.time_ms));
+            core.views.replace(|view| view.active = fresh);
+        }
+        commit = group.first_commit - 1;
+        time_ms = group.time_ms.max(time_ms);
+        position = group.position;
+        for (kind, body) in group.frames {
+            if kind != FRAME_BATCH {
+                let detail = format!("frame kind {kind}");
+                return Err(Error::corruption("WAL", place, detail));
+            }
+            commit += 1;
+            let memtable = Arc::clone(&core.views.current().active);
+            memtable
+                .apply(Arc::new(body.to_vec()), commit, group.time_ms)
+                .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
+        }
+        Ok(())
+    };
+    let end = wal::replay(
+        &*core.disk,
+        superblock.file,
+        superblock.ring,
+        head,
+        superblock.wal.salt,
+        superblock.synced_lsn,
+        group_bytes_max(core),
+        &mut each,
+    )?;
+    Ok(LogEnd { position: end.end, commit, time_ms })
+}
+
+fn group_bytes_max(core: &Core) -> u64 {
+    let batch = core.options.batch_bytes_max() as u64;
+    let frames = limits::GROUP_BATCHES_MAX as u64 * wal::FRAME_HEADER_SIZE as u64;
+    (batch + frames + 2 * limits::BLOCK_SIZE).min(core.options.ring_bytes)
+}
+
+/// Flushes what has been replayed so far, without workers. The root then says that the log begins
+/// behind it, so a crash from here on recovers only the rest.
+fn flush_recovered(core: &Core, position: WalPosition, commit: u64) -> Result<()> {
+    let view = core.views.current();
+    if view.active.is_empty() {
+        return Ok(());
+    }
+    core.freeze(position, commit + 1);
+    let view = core.views.current();
+    let frozen = Arc::clone(view.frozen.last().expect("it was frozen a line ago"));
+    let mut job = core.flush_job(&view, &frozen);
+    let output = loop {
+        if let Some(output) = job.step()? {
+            break output;
+        }
+    };
+    core.finish_flush(frozen, output.sstables)
+}
+
+/// The last step of recovery: one superblock that begins an empty log under a new salt, records the
+/// epoch, and names this writer.
+fn begin_log(core: &mut Core, parts: &Parts, found: &Superblock, end: &LogEnd) -> Result<()> {
+    let identity = parts.disk.identity();
+    let same_boot = identity == found.identity && identity.boot != [0; 16];
+    // Readers of the last opening may have seen commits that a power loss took.
+    let lost = found.unsynced && !same_boot;
+    let same_inode =
+        (identity.device, identity.inode) == (found.identity.device, found.identity.inode);
+    let salt = parts.entropy.random()?;
+    let alignment = parts.disk.geometry().alignment;
+    let position = end.position.aligned(alignment);
+    {
+        let mut root = core.root.lock();
+        let superblock = &mut root.superblock;
+        superblock.wal.lsn = position.lsn;
+        superblock.wal.previous = position.previous;
+        superblock.wal.salt = salt;
+        superblock.commit = end.commit;
+        superblock.identity = identity;
+        superblock.incarnation += u64::from(!same_inode);
+    }
+    let edits = if lost { vec![Edit::EpochBegun { commit: end.commit }] } else { Vec::new() };
+    let newest = core.views.current().version.iter().map(|(_, _, s)| s.meta().times_ms.1).max();
+    core.clock.commits_seen(end.time_ms.max(newest.unwrap_or(0)));
+    let change = Change { edits, unsynced: Some(false), ..Change::default() };
+    let writer = Writer::new(Arc::clone(&core.disk), core.file, found.ring, salt, position);
+    core.log = Arc::clone(writer.state());
+    core.commit_root(change)?;
+    // Commit numbers that may have been seen are not given out again, like sequence ids.
+    let jump = limits::UNSYNCED_ENTRIES_MAX * u64::from(lost);
+    let next_commit = end.commit + 1 + jump;
+    let fresh = Arc::new(Memtable::new(next_commit, core.clock.commit_now()));
+    core.views.replace(|view| view.active = fresh);
+    core.published.store(end.commit, crate::sync::Ordering::Release);
+    core.flushed_through.store(end.commit, crate::sync::Ordering::Release);
+    *core.leader.lock() = Some(Leader::new(writer, next_commit));
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! The root: superblock, manifest and catalog, and the one way to change them.
+//!
+//! ```text
+//! 1. apply the edits to a copy of the catalog           an impossible edit ends here
+//! 2. append them to the manifest                        no room: NoSpace, nothing has changed
+//! 3. sync: SSTables, manifest record, log
+//! 4. write the superblock, two halves, a sync behind each
+//! 5. the new catalog is the catalog; freed extents and ring space are released; the view is swapped
+//! ```
+//! A failure in 3 or 4 poisons the store: which root is on the disk is then unknown until it is
+//! opened again. Both are good: nothing the old root needs has been overwritten.
+//!
+//! # Concurrency
+//! Runs under the `root` lock, on background threads and in `create_table`.
+
+use super::Core;
+use crate::entry::TableId;
+use crate::error::{Error, Result};
+use crate::file::disk::sync;
+use crate::file::superblock::{self, Superblock};
+use crate::limits;
+use crate::manifest::Manifest;
+use crate::options::{Durability, TableOptions};
+use crate::read::Frozen;
+use crate::sstable::Sstable;
+use crate::sync::{Arc, Ordering};
+use crate::version::{Catalog, Edit, HasMeta, SstableMeta, TableRecord, Version};
+
+/// See the module.
+pub(crate) struct Root {
+    pub(crate) superblock: Superblock,
+    /// `None` in a store opened for reading.
+    pub(crate) manifest: Option<Manifest>,
+    pub(crate) catalog: Catalog,
+}
+
+/// One change of the root.
+#[derive(Default)]
+pub(crate) struct Change {
+    /// Edits beside those that follow from the other fields.
+    pub(crate) edits: Vec<Edit>,
+    pub(crate) removed: Vec<u64>,
+    pub(crate) added: Vec<(u8, Arc<Sstable>)>,
+    pub(crate) moved: Vec<(u64, u8)>,
+    /// The memtable that `added` replaces.
+    pub(crate) flushed: Option<Arc<Frozen>>,
+    /// Whether unsynced entries may be published from now on.
+    pub(crate) unsynced: Option<bool>,
+    /// The store is being closed in order.
+    pub(crate) clean: bool,
+}
+
+impl Core {
+    /// Makes a change durable and visible.
+    pub(crate) fn commit_root(&self, change: Change) -> Result<()> {
+        let mut root = self.root.lock();
+        self.health.check()?;
+        let edits = self.edits(&root, &change);
+        let mut catalog = root.catalog.clone();
+        for edit in &edits {
+            catalog.apply(edit).map_err(|why| Error::invalid(format!("impossible edit: {why}")))?;
+        }
+        let manifest = root.manifest.as_mut().ok_or(Error::Closed { what: "the manifest" })?;
+        let reference = match edits.is_empty() {
+            true => root.superblock.manifest,
+            false => manifest.append(&edits, &catalog)?,
+        };
+        let mut next = root.superblock.clone();
+        next.manifest = reference;
+        next.sequence += 1;
+        next.clean = change.clean;
+        next.unsynced = change.unsynced.unwrap_or(next.unsynced);
+        next.file_length = self.allocator.file_length();
+        next.clock_high_water_ms = self.clock.high_water();
+        if let Some(frozen) = &change.flushed {
+            next.wal.lsn = frozen.end.lsn;
+            next.wal.previous = frozen.end.previous;
+            next.commit = frozen.commit;
+        }
+        self.write_root(&mut next).map_err(|error| {
+            self.health.poison("writing the manifest or the superblock failed", &error)
+        })?;
+        root.superblock = next;
+        root.catalog = catalog;
+        self.release(&mut root);
+        self.show(&root, change);
+        Ok(())
+    }
+
+    /// Steps 3 and 4.
+    fn write_root(&self, next: &mut Superblock) -> Result<()> {
+        let written = self.log.written_lsn();
+        sync(&*self.disk, "syncing before a superblock")?;
+        self.log.mark_synced(written);
+        next.synced_lsn = written.max(next.wal.lsn);
+        superblock::write(&*self.disk, next)
+    }
+
+    /// What the older superblocks alone needed is free now.
+    fn release(&self, root: &mut Root) {
+        let sequence = root.superblock.sequence;
+        if let Some(replaced) = root.manifest.as_mut().and_then(Manifest::take_replaced) {
+            self.allocator.release(replaced, sequence);
+        }
+        self.allocator.durable(sequence);
+        // During recovery the log that is replayed is not the one that will be written.
+        let head = root.superblock.wal.lsn;
+        if head <= self.log.written_lsn() {
+            self.log.release(head);
+        }
+    }
+
+    /// Swaps the view. The flushed mark goes first: a leader that still sees the memtable in its
+    /// view, or sees the mark, asks again in either case.
+    fn show(&self, root: &Root, change: Change) {
+        if let Some(frozen) = &change.flushed {
+            self.flushed_through.store(frozen.commit, Ordering::Release);
+        }
+        let sequence = root.superblock.sequence;
+        let tables = Arc::new(root.catalog.tables.clone());
+        let epochs: Arc<[u64]> = root.catalog.epochs.clone().into();
+        let old = self.views.current();
+        let version = Arc::new(next_version(&old.version, &change));
+        self.views.replace(|view| {
+            view.version = version;
+            view.tables = tables;
+            view.epochs = epochs;
+            if let Some(flushed) = &change.flushed {
+                view.frozen.retain(|frozen| !Arc::ptr_eq(frozen, flushed));
+            }
+        });
+        for (_, _, sstable) in old.version.iter() {
+            if change.removed.contains(&sstable.meta().number) {
+                sstable.mark_obsolete(sequence);
+            }
+        }
+    }
+
+    fn edits(&self, root: &Root, change: &Change) -> Vec<Edit> {
+        let mut edits = change.edits.clone();
+        edits.extend(change.removed.iter().map(|number| Edit::SstableRemoved { number: *number }));
+        edits.extend(change.added.iter().map(|(level, sstable)| Edit::SstableAdded {
+            level: *level,
+            meta: SstableMeta::clone(sstable.meta()),
+        }));
+        edits.extend(
+            change.moved.iter().map(|(number, level)| Edit::SstableMoved {
+                number: *number,
+                level: *level,
+            }),
+        );
+        let next_sstable = self.output.next_number.load(Ordering::Acquire);
+        if !edits.is_empty() && next_sstable != root.catalog.next_sstable {
+            let next_table = edits
+                .iter()
+                .filter_map(|edit| match edit {
+                    Edit::TableCreated(record) => Some(record.id.0 + 1),
+                    _ => None,
+                })
+                .fold(root.catalog.next_table, u32::max);
+            edits.push(Edit::Counters { next_sstable, next_table });
+        }
+        edits
+    }
+
+    /// Before the first commit that is acknowledged unsynced: the superblock says so, so that the
+    /// next opening knows that readers may have seen what a power loss took.
+    pub(crate) fn declare_unsynced(&self, durability: Durability) -> Result<()> {
+        if durability == Durability::Sync || self.unsynced_declared.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.check_writable()?;
+        self.commit_root(Change { unsynced: Some(true), ..Change::default() })?;
+        self.unsynced_declared.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Creates a table.
+    pub(crate) fn create_table(&self, name: &str, options: TableOptions) -> Result<TableId> {
+        self.check_writable()?;
+        check_table_name(name)?;
+        // Two threads may meet here: the catalog refuses the second of one name or id.
+        let (id, count) = {
+            let root = self.root.lock();
+            if root.catalog.tables.values().any(|record| record.name == name) {
+                return Err(Error::AlreadyExists { what: format!("table {name}") });
+            }
+            (TableId(root.catalog.next_table), root.catalog.tables.len())
+        };
+        if count > limits::TABLE_COUNT_MAX {
+            return Err(Error::TooLarge {
+                what: "number of tables",
+                value: count as u64,
+                limit: limits::TABLE_COUNT_MAX as u64,
+            });
+        }
+        let record = TableRecord { id, name: name.to_owned(), options };
+        let edits = vec![Edit::TableCreated(record)];
+        self.commit_root(Change { edits, ..Change::default() })?;
+        Ok(id)
+    }
+}
+
+/// The version behind `old`.
+fn next_version(old: &Version<Arc<Sstable>>, change: &Change) -> Version<Arc<Sstable>> {
+    let mut removed = change.removed.clone();
+    let mut added = change.added.clone();
+    for (number, level) in &change.moved {
+        let (_, sstable) = old.find(*number).expect("the catalog has accepted the move");
+        removed.push(*number);
+        added.push((*level, Arc::clone(sstable)));
+    }
+    old.apply(&removed, added)
+}
+
+fn check_table_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.contains('\0') {
+        return Err(Error::invalid(format!("{name:?} is no table name")));
+    }
+    if name.len() > limits::TABLE_NAME_LENGTH_MAX {
+        return Err(Error::TooLarge {
+            what: "table name length",
+            value: name.len() as u64,
+            limit: limits::TABLE_NAME_LENGTH_MAX as u64,
+        });
+    }
+    Ok(())
+}

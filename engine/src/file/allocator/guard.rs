@@ -1,0 +1,57 @@
+//! The guard of a live extent: keeps it from reuse while a snapshot or a map of this process reads
+//! it.
+//!
+//! 1. Everything that reads the extent shares one guard by `Arc`.
+//! 2. Compaction takes the extent out of the version and calls `mark_obsolete`.
+//! 3. The last reader drops the guard: now the extent is released, and free two superblocks later.
+//!
+//! A guard that is never marked does nothing: the extent stays live when the store is closed.
+
+use super::Allocator;
+use crate::file::Extent;
+use crate::sync::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+/// The value of a guard whose extent is live. Sequences of superblocks begin at 1.
+const LIVE: u64 = 0;
+
+/// Shared by the readers of one extent.
+#[derive(Debug)]
+pub(crate) struct ExtentGuard {
+    extent: Extent,
+    allocator: Arc<Allocator>,
+    /// Sequence of the last superblock that names the extent, or `LIVE`.
+    obsolete: AtomicU64,
+}
+
+impl ExtentGuard {
+    pub(crate) fn new(extent: Extent, allocator: Arc<Allocator>) -> ExtentGuard {
+        ExtentGuard {
+            extent,
+            allocator,
+            obsolete: AtomicU64::new(LIVE),
+        }
+    }
+
+    pub(crate) fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// The extent is in no version any more; the superblock of sequence `generation` was the last
+    /// to name it. Call this only when the superblock that does not name it is durable: until then
+    /// the change may still fail, and the extent stay live.
+    pub(crate) fn mark_obsolete(&self, generation: u64) {
+        assert_ne!(generation, LIVE, "superblock sequences begin at 1");
+        // Dropping the Arc orders this store before the load in `drop`.
+        self.obsolete.store(generation, Ordering::Release);
+    }
+}
+
+impl Drop for ExtentGuard {
+    fn drop(&mut self) {
+        let generation = self.obsolete.load(Ordering::Acquire);
+        if generation != LIVE {
+            self.allocator.release(self.extent, generation);
+        }
+    }
+}

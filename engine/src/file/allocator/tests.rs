@@ -1,0 +1,265 @@
+use super::*;
+use crate::error::ErrorKind;
+use crate::testing::{
+    AfterFailedSync, CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes, SimDisk,
+    SimOptions,
+};
+use proptest::prelude::*;
+
+const BLOCK: u64 = BLOCK_SIZE;
+const START: u64 = 16 * BLOCK;
+
+fn extent(first: u64, blocks: u64) -> Extent {
+    Extent {
+        offset: START + first * BLOCK,
+        length: blocks * BLOCK,
+    }
+}
+
+fn disk_of(blocks: u64) -> SimDisk {
+    let disk = SimDisk::new(SimOptions::default());
+    disk.allocate(0, START + blocks * BLOCK).unwrap();
+    disk.sync().unwrap();
+    disk
+}
+
+fn allocator(disk: &SimDisk, live: &[Extent]) -> Arc<Allocator> {
+    let length = disk.length().unwrap();
+    Arc::new(Allocator::new(Arc::new(disk.clone()), START, length, live).unwrap())
+}
+
+#[test]
+fn first_fit_takes_the_lowest_run() {
+    let disk = disk_of(20);
+    let allocator = allocator(&disk, &[extent(2, 1), extent(6, 1)]);
+    assert_eq!(
+        allocator.free_runs(),
+        [extent(0, 2), extent(3, 3), extent(7, 13)]
+    );
+    let three = allocator.reserve(3 * BLOCK - 7, "a test").unwrap();
+    assert_eq!(three.extent(), extent(3, 3));
+    let one = allocator.reserve(1, "a test").unwrap();
+    assert_eq!(one.extent(), extent(0, 1));
+    drop(three);
+    assert_eq!(one.commit(1), extent(0, 1));
+    assert_eq!(
+        allocator.free_runs(),
+        [extent(1, 1), extent(3, 3), extent(7, 13)]
+    );
+    assert_eq!(allocator.free_bytes(), 17 * BLOCK);
+}
+
+#[test]
+fn a_commit_keeps_the_front_and_forfeits_the_tail() {
+    let disk = disk_of(8);
+    let allocator = allocator(&disk, &[]);
+    let reservation = allocator.reserve(8 * BLOCK, "a test").unwrap();
+    assert_eq!(reservation.commit(2 * BLOCK + 1), extent(0, 3));
+    assert_eq!(allocator.free_runs(), [extent(3, 5)]);
+    allocator.forfeit(extent(0, 3));
+    assert_eq!(allocator.free_runs(), [extent(0, 8)]);
+}
+
+#[test]
+fn live_extents_must_be_possible() {
+    let disk = disk_of(8);
+    let length = disk.length().unwrap();
+    let hostile = [
+        vec![extent(0, 2), extent(1, 2)],
+        vec![extent(0, 2), extent(0, 2)],
+        vec![extent(7, 2)],
+        vec![extent(0, 0)],
+        vec![Extent {
+            offset: START - BLOCK,
+            length: BLOCK,
+        }],
+        vec![Extent {
+            offset: START + 1,
+            length: BLOCK,
+        }],
+        vec![Extent {
+            offset: START,
+            length: u64::MAX - 4095,
+        }],
+    ];
+    for live in hostile {
+        let result = Allocator::new(Arc::new(disk.clone()), START, length, &live);
+        assert_eq!(
+            result.unwrap_err().kind(),
+            ErrorKind::Corruption,
+            "{live:?}"
+        );
+    }
+}
+
+#[test]
+fn a_longer_file_is_durable_before_it_is_used() {
+    let disk = disk_of(4);
+    let allocator = allocator(&disk, &[extent(0, 3)]);
+    let reservation = allocator.reserve(10 * BLOCK, "a test").unwrap();
+    // The free block at the end is part of it.
+    assert_eq!(reservation.extent(), extent(3, 10));
+    assert_eq!(allocator.file_length(), START + 13 * BLOCK);
+    let image = disk.crash_image(&CrashPolicy::DropAll);
+    assert_eq!(image.length().unwrap(), allocator.file_length());
+}
+
+#[test]
+fn the_file_grows_by_a_share_of_its_length() {
+    let disk = disk_of(784);
+    let allocator = allocator(&disk, &[extent(0, 784)]);
+    let reservation = allocator.reserve(1, "a test").unwrap();
+    assert_eq!(reservation.extent(), extent(784, 1));
+    assert_eq!(allocator.file_length(), START + 884 * BLOCK);
+}
+
+#[test]
+fn a_full_disk_is_named_and_writing_resumes() {
+    let disk = disk_of(784);
+    let allocator = allocator(&disk, &[extent(0, 780)]);
+    let used = disk.used_bytes();
+    disk.set_capacity(Some(used));
+    let error = allocator.reserve(6 * BLOCK, "an SSTable").unwrap_err();
+    assert!(matches!(error, Error::NoSpace { what: "an SSTable", needed } if needed == 2 * BLOCK));
+    assert_eq!(allocator.free_runs(), [extent(780, 4)]);
+    assert_eq!(
+        allocator.reserve(4 * BLOCK, "an SSTable").unwrap().extent(),
+        extent(780, 4)
+    );
+    // Room for what is needed, not for the usual step.
+    disk.set_capacity(Some(used + 3 * BLOCK));
+    assert_eq!(
+        allocator.reserve(6 * BLOCK, "an SSTable").unwrap().extent(),
+        extent(780, 6)
+    );
+    assert_eq!(allocator.file_length(), START + 786 * BLOCK);
+    let error = allocator.reserve(u64::MAX, "an SSTable").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSpace);
+    let error = allocator.reserve(u64::MAX / 2, "an SSTable").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSpace);
+}
+
+#[test]
+fn a_failed_sync_of_the_longer_file_poisons() {
+    let disk = disk_of(1);
+    let health = Health::default();
+    let length = disk.length().unwrap();
+    let shared = Arc::new(disk.clone());
+    let allocator = Allocator::with_health(shared, START, length, &[], health.clone()).unwrap();
+    let allocator = Arc::new(allocator);
+    disk.fail(Fault {
+        operation: FaultOperation::Sync,
+        at: 0,
+        times: FaultTimes::Once,
+        effect: FaultEffect::FailedSync(AfterFailedSync::Reverted),
+    });
+    assert_eq!(
+        allocator.reserve(2 * BLOCK, "a test").unwrap_err().kind(),
+        ErrorKind::Io
+    );
+    assert_eq!(health.check().unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(allocator.file_length(), length);
+    assert_eq!(allocator.free_runs(), [extent(0, 1)]);
+    assert_eq!(
+        allocator.reserve(2 * BLOCK, "a test").unwrap_err().kind(),
+        ErrorKind::Poisoned
+    );
+}
+
+#[test]
+fn released_extents_wait_for_two_superblocks() {
+    let disk = disk_of(4);
+    let allocator = allocator(&disk, &[extent(0, 4)]);
+    allocator.durable(5);
+    allocator.release(extent(0, 1), 5);
+    allocator.release(extent(1, 1), 6);
+    assert_eq!(
+        (allocator.released(), allocator.free_bytes()),
+        (2 * BLOCK, 0)
+    );
+    allocator.durable(6);
+    assert_eq!(allocator.free_bytes(), 0);
+    allocator.durable(7);
+    assert_eq!(allocator.free_runs(), [extent(0, 1)]);
+    allocator.durable(8);
+    assert_eq!(allocator.free_runs(), [extent(0, 2)]);
+    // A reader that lets go late.
+    allocator.release(extent(2, 1), 3);
+    assert_eq!(allocator.free_runs(), [extent(0, 3)]);
+}
+
+#[test]
+fn a_guard_keeps_the_extent_while_somebody_reads() {
+    let disk = disk_of(2);
+    let allocator = allocator(&disk, &[extent(0, 1), extent(1, 1)]);
+    drop(ExtentGuard::new(extent(1, 1), allocator.clone()));
+    let guard = Arc::new(ExtentGuard::new(extent(0, 1), allocator.clone()));
+    let reader = Arc::clone(&guard);
+    guard.mark_obsolete(1);
+    drop(guard);
+    allocator.durable(9);
+    assert_eq!((allocator.free_bytes(), allocator.released()), (0, 0));
+    assert_eq!(reader.extent(), extent(0, 1));
+    drop(reader);
+    assert_eq!(allocator.free_runs(), [extent(0, 1)]);
+}
+
+#[test]
+#[should_panic(expected = "freed twice")]
+fn an_extent_has_one_owner() {
+    let disk = disk_of(2);
+    allocator(&disk, &[]).release(extent(1, 1), 0);
+    let allocator = allocator(&disk, &[extent(0, 1)]);
+    allocator.durable(2);
+    allocator.release(extent(1, 1), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Against a model that knows the owner of every block.
+    #[test]
+    fn no_block_has_two_owners(steps in prop::collection::vec((0u8..6, 1u64..9, any::<prop::sample::Index>()), 1..120)) {
+        let disk = disk_of(8);
+        let allocator = allocator(&disk, &[]);
+        let mut sequence = 1;
+        let mut live: Vec<Extent> = Vec::new();
+        let mut waiting: Vec<(u64, Extent)> = Vec::new();
+        for (step, blocks, index) in steps {
+            match step {
+                0..3 => {
+                    let reservation = allocator.reserve(blocks * BLOCK, "a test").unwrap();
+                    if step == 0 {
+                        let kept = index.index(usize::try_from(blocks).unwrap()) as u64 + 1;
+                        live.push(reservation.commit(kept * BLOCK));
+                    } else if step == 1 {
+                        live.push(reservation.commit(blocks * BLOCK));
+                    }
+                }
+                3..5 if !live.is_empty() => {
+                    let gone = live.swap_remove(index.index(live.len()));
+                    allocator.release(gone, sequence);
+                    waiting.push((sequence, gone));
+                }
+                _ => {
+                    sequence += 1;
+                    allocator.durable(sequence);
+                    waiting.retain(|(generation, _)| generation + 2 > sequence);
+                }
+            }
+            let mut all = allocator.free_runs();
+            prop_assert!(all.windows(2).all(|pair| pair[0].end() < pair[1].offset));
+            all.extend(&live);
+            all.extend(waiting.iter().map(|(_, extent)| *extent));
+            all.sort_unstable();
+            // The parts cover the grid without a gap and without an overlap.
+            prop_assert_eq!(all.first().map(|first| first.offset), Some(START));
+            prop_assert!(all.windows(2).all(|pair| pair[0].end() == pair[1].offset));
+            prop_assert_eq!(all.last().map(Extent::end), Some(allocator.file_length()));
+        }
+        let reopened = Allocator::new(
+            Arc::new(disk.clone()), START, allocator.file_length(), &live).unwrap();
+        let used: u64 = live.iter().map(|extent| extent.length).sum();
+        prop_assert_eq!(reopened.free_bytes(), allocator.file_length() - START - used);
+    }
+}

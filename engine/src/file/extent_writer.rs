@@ -1,0 +1,167 @@
+//! Writes one extent from front to back, in large aligned pieces past the page cache.
+//!
+//! 1. Bytes gather in an aligned buffer of one piece.
+//! 2. A full piece waits for the pacer and is written, not synced: the caller syncs once, before
+//!    the root that names the extent.
+//! 3. `finish` pads the last piece with zeros to a whole block.
+//!
+//! # Invariants
+//! 1. Nothing is ever written outside the extent.
+//! 2. Each byte of the extent is written at most once.
+
+use super::disk::{self, Disk, Flush};
+use super::pacer::Pacer;
+use super::{AlignedBuffer, Extent};
+use crate::error::{Error, Result};
+use crate::limits::{BLOCK_SIZE, OUTPUT_PIECE_BYTES};
+use std::sync::Arc;
+
+/// A writer of background output.
+pub(crate) struct ExtentWriter {
+    disk: Arc<dyn Disk>,
+    pacer: Arc<Pacer>,
+    extent: Extent,
+    /// Bytes of the extent that were written, a multiple of the piece size.
+    written: u64,
+    buffer: AlignedBuffer,
+}
+
+impl ExtentWriter {
+    /// A writer at the front of `extent`.
+    pub(crate) fn new(disk: Arc<dyn Disk>, extent: Extent, pacer: Arc<Pacer>) -> ExtentWriter {
+        assert!(extent.offset.is_multiple_of(BLOCK_SIZE));
+        assert!(extent.length.is_multiple_of(BLOCK_SIZE));
+        let buffer = AlignedBuffer::with_capacity(OUTPUT_PIECE_BYTES);
+        ExtentWriter {
+            disk,
+            pacer,
+            extent,
+            written: 0,
+            buffer,
+        }
+    }
+
+    /// Bytes taken so far: the offset in the extent of what comes next.
+    pub(crate) fn position(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// `TooLarge` when they do not fit: none of them is taken. An I/O error, after which the writer
+    /// must be dropped.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        let end = self.position().saturating_add(bytes.len() as u64);
+        if end > self.extent.length {
+            let limit = self.extent.length;
+            return Err(Error::TooLarge {
+                what: "bytes of an extent",
+                value: end,
+                limit,
+            });
+        }
+        while !bytes.is_empty() {
+            let room = OUTPUT_PIECE_BYTES - self.buffer.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.buffer.extend(now);
+            bytes = later;
+            if self.buffer.len() == OUTPUT_PIECE_BYTES {
+                self.write_piece()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, and returns how many bytes the extent holds, padding not counted.
+    /// Nothing is synced.
+    pub(crate) fn finish(mut self) -> Result<u64> {
+        let bytes = self.position();
+        let block = usize::try_from(BLOCK_SIZE).expect("a block is 4 KiB");
+        self.buffer.pad_to(block);
+        if !self.buffer.is_empty() {
+            self.write_piece()?;
+        }
+        Ok(bytes)
+    }
+
+    fn write_piece(&mut self) -> Result<()> {
+        let length = self.buffer.len() as u64;
+        assert!(
+            self.written + length <= self.extent.length,
+            "no write leaves the extent"
+        );
+        self.pacer.take(length);
+        let offset = self.extent.offset + self.written;
+        let piece = self.buffer.as_slice();
+        disk::write_all_at(&*self.disk, "write an extent", offset, piece, Flush::Later)?;
+        self.written += length;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::pacer::tests::unlimited;
+    use crate::testing::{SimDisk, SimOptions};
+
+    fn writer(disk: &SimDisk, length: u64) -> ExtentWriter {
+        let extent = Extent {
+            offset: 8192,
+            length,
+        };
+        ExtentWriter::new(Arc::new(disk.clone()), extent, Arc::new(unlimited()))
+    }
+
+    /// A file of `0xee` bytes, so that writes outside an extent would show.
+    fn disk() -> SimDisk {
+        SimDisk::from_bytes(SimOptions::default(), &vec![0xee; 1 << 20])
+    }
+
+    #[test]
+    fn pieces_of_any_size_arrive_in_order() {
+        let disk = disk();
+        let mut writer = writer(&disk, 768 * 1024);
+        let mut expected = Vec::new();
+        for size in [1, 4095, 4096, 100_000, 0, 262_144, 262_143, 7] {
+            let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+            writer.write(&bytes).unwrap();
+            expected.extend(bytes);
+            assert_eq!(writer.position(), expected.len() as u64);
+        }
+        let length = expected.len();
+        assert_eq!(writer.finish().unwrap(), length as u64);
+        expected.resize(length.next_multiple_of(4096), 0);
+        let bytes = disk.bytes();
+        assert!(bytes[8192..8192 + expected.len()] == expected);
+        assert!(bytes[..8192].iter().all(|byte| *byte == 0xee));
+        assert!(
+            bytes[8192 + expected.len()..]
+                .iter()
+                .all(|byte| *byte == 0xee)
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_behind_the_end() {
+        let disk = disk();
+        let mut writer = writer(&disk, 8192);
+        writer.write(&[1; 8000]).unwrap();
+        let error = writer.write(&[2; 193]).unwrap_err();
+        assert!(matches!(
+            error,
+            Error::TooLarge {
+                value: 8193,
+                limit: 8192,
+                ..
+            }
+        ));
+        writer.write(&[1; 192]).unwrap();
+        assert_eq!(writer.finish().unwrap(), 8192);
+        let bytes = disk.bytes();
+        assert!(bytes[8192..16384].iter().all(|byte| *byte == 1));
+        assert!(bytes[16384..].iter().all(|byte| *byte == 0xee));
+    }
+}

@@ -1,0 +1,308 @@
+//! `OsDisk`: the real file behind [`Disk`].
+//!
+//! ```text
+//!   write_at ──► direct descriptor (O_DIRECT) ──────────────► device
+//!                  or, where that is missing, ──┐
+//!   read_at, map, length, lock, sync ──► buffered descriptor ──► page cache ──► device
+//! ```
+//!
+//! Two descriptors, because writes should not pass through the page cache (a sync of the log would
+//! wait for the dirty pages of the background), while reads and maps want it. The kernel keeps the
+//! two coherent: a direct write drops the cached pages of its range.
+//!
+//! # Invariants
+//! I1. Both descriptors are of one inode: compared at open, since the name may be moved meanwhile.
+//! I2. Where there is a direct descriptor, nothing is ever written through the buffered one: a
+//!     direct write beside dirty pages of the same range may lose one of the two.
+//! I3. Opening and probing never write.
+//!
+//! # Concurrency
+//! All calls take `&self`, move no file position, and may run at the same time.
+
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod platform;
+#[cfg(not(target_os = "linux"))]
+#[path = "portable.rs"]
+mod platform;
+#[cfg(test)]
+mod tests;
+
+use super::{AlignedBuffer, Disk, Flush, Geometry, Identity, Region};
+use crate::error::{Error, Result};
+use crate::limits::BLOCK_SIZE;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Bytes of one write of zeros where the file system cannot allocate.
+const ZERO_PIECE_BYTES: usize = 1024 * 1024;
+
+/// What may be done with the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// The file exists and is only read.
+    ReadOnly,
+    /// The file exists.
+    ReadWrite,
+    /// The file is created, empty, where it does not exist.
+    CreateReadWrite,
+}
+
+/// A file of the operating system.
+#[derive(Debug)]
+pub struct OsDisk {
+    path: PathBuf,
+    /// Past the page cache; `None` where that is not possible, and when only reading.
+    direct: Option<File>,
+    buffered: File,
+    geometry: Geometry,
+    identity: Identity,
+}
+
+impl OsDisk {
+    /// Opens, or creates, the file at `path`. A created file's name is durable on return.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without a file and without leave to create it, [`Error::InvalidUse`] for
+    /// something that is no regular file, else [`Error::Io`].
+    pub fn open(path: impl AsRef<Path>, mode: OpenMode) -> Result<OsDisk> {
+        let path = path.as_ref();
+        let buffered = open_buffered(path, mode)?;
+        let metadata = buffered
+            .metadata()
+            .map_err(|error| Error::io("reading file metadata", 0, error))?;
+        if !metadata.is_file() {
+            return Err(Error::invalid(format!(
+                "{} is not a regular file",
+                path.display()
+            )));
+        }
+        if mode == OpenMode::CreateReadWrite {
+            sync_folder_of(path).map_err(|error| Error::io("syncing the folder", 0, error))?;
+        }
+        let inode = (metadata.dev(), metadata.ino());
+        let writes = mode != OpenMode::ReadOnly;
+        let (direct, alignment) = match platform::open_direct(path, writes) {
+            Some((direct, alignment)) => {
+                check_same_file(&direct, inode)?;
+                (Some(direct), alignment)
+            }
+            None => (None, block_size()),
+        };
+        let geometry = Geometry {
+            alignment,
+            direct: direct.is_some(),
+        };
+        let identity = Identity {
+            device: inode.0,
+            inode: inode.1,
+            boot: platform::boot_id(),
+        };
+        // A reader keeps no direct descriptor, yet must see the geometry that a writer sees.
+        let direct = direct.filter(|_| writes);
+        Ok(OsDisk {
+            path: path.to_path_buf(),
+            direct,
+            buffered,
+            geometry,
+            identity,
+        })
+    }
+
+    /// The path that the file was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn writer(&self) -> &File {
+        self.direct.as_ref().unwrap_or(&self.buffered)
+    }
+
+    /// A write where direct I/O would refuse it is a mistake everywhere: refuse it everywhere.
+    fn check_aligned(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let alignment = self.geometry.alignment;
+        let in_file =
+            offset.is_multiple_of(alignment as u64) && bytes.len().is_multiple_of(alignment);
+        let in_memory = bytes.as_ptr().addr().is_multiple_of(alignment) || !self.geometry.direct;
+        if in_file && in_memory {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the write is not aligned",
+        ))
+    }
+
+    /// Extends the file with written zeros: slow, but then the room is really there.
+    fn allocate_by_writing(&self, offset: u64, length: u64) -> io::Result<()> {
+        let end = offset
+            .checked_add(length)
+            .ok_or(io::ErrorKind::FileTooLarge)?;
+        let old_length = self.length()?;
+        if old_length >= end {
+            return Ok(());
+        }
+        self.writer().set_len(end)?;
+        let mut zeros = AlignedBuffer::with_capacity(ZERO_PIECE_BYTES);
+        zeros.extend(&vec![0; ZERO_PIECE_BYTES]);
+        let mut place = old_length.next_multiple_of(BLOCK_SIZE);
+        let aligned_end = end / BLOCK_SIZE * BLOCK_SIZE;
+        while place < aligned_end {
+            let count = (aligned_end - place).min(ZERO_PIECE_BYTES as u64);
+            let count = usize::try_from(count).expect("it is at most a piece");
+            match self.writer().write_at(&zeros.as_slice()[..count], place) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => place += written as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Disk for OsDisk {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.buffered.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.buffered.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8], flush: Flush) -> io::Result<usize> {
+        self.check_aligned(offset, bytes)?;
+        match flush {
+            Flush::Later => self.writer().write_at(bytes, offset),
+            Flush::Now => match platform::write_durable(self.writer(), bytes, offset)? {
+                Some(count) => Ok(count),
+                None => {
+                    let count = self.writer().write_at(bytes, offset)?;
+                    self.writer().sync_data()?;
+                    Ok(count)
+                }
+            },
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // Always the same descriptor: the kernel reports a failed write-back once to each.
+        self.writer().sync_data()
+    }
+
+    fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
+        if platform::allocate(self.writer(), offset, length)? {
+            return Ok(());
+        }
+        self.allocate_by_writing(offset, length)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.writer().set_len(length)
+    }
+
+    fn punch_hole(&self, offset: u64, length: u64) -> io::Result<bool> {
+        platform::punch_hole(self.writer(), offset, length)
+    }
+
+    fn map(&self, offset: u64, length: u64) -> io::Result<Region> {
+        let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why);
+        let end = offset
+            .checked_add(length)
+            .ok_or_else(|| invalid("the range is too long"))?;
+        if end > self.length()? {
+            // Touching a page behind the end of the file would kill the process.
+            return Err(invalid("a map behind the end of the file"));
+        }
+        if length == 0 {
+            return Ok(Region::from_memory(std::sync::Arc::from([])));
+        }
+        let length = usize::try_from(length).map_err(|_| invalid("the range is too long"))?;
+        let mut options = memmap2::MmapOptions::new();
+        options.offset(offset).len(length);
+        // SAFETY: the bytes of a map must not change and its pages must not vanish while it lives.
+        // Only immutable extents are mapped: written once, before anything refers to them, and
+        // neither reused, punched nor cut off while a `Region` of this process holds them (the
+        // allocator asks the views first). The range was checked to lie inside the file just now,
+        // and the writer lock keeps other processes of this engine from shortening it. Readers in
+        // other processes read with `read_at` and do not map.
+        let map = unsafe { options.map(&self.buffered) }?;
+        Ok(Region::from_map(map))
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        match self.buffered.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this file is the door to the file system"
+)]
+fn open_buffered(path: &Path, mode: OpenMode) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(mode != OpenMode::ReadOnly);
+    options.create(mode == OpenMode::CreateReadWrite);
+    options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::NotFound {
+            what: path.display().to_string(),
+        },
+        io::ErrorKind::IsADirectory => {
+            Error::invalid(format!("{} is not a regular file", path.display()))
+        }
+        _ => Error::io("opening the file", 0, error),
+    })
+}
+
+/// Makes the name of a new file durable. Done whenever creating is allowed, since an earlier
+/// process may have died between creating the file and this call.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this file is the door to the file system"
+)]
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    // The name may be a link: what counts is the folder that holds the file itself.
+    let real = std::fs::canonicalize(path)?;
+    let folder = real.parent().unwrap_or(Path::new("/"));
+    match File::open(folder)?.sync_all() {
+        // Some file systems cannot sync a folder, and then need not.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+fn check_same_file(direct: &File, inode: (u64, u64)) -> Result<()> {
+    let metadata = direct
+        .metadata()
+        .map_err(|error| Error::io("reading file metadata", 0, error))?;
+    if (metadata.dev(), metadata.ino()) == inode {
+        return Ok(());
+    }
+    let moved = io::Error::other("the file was replaced while it was being opened");
+    Err(Error::io("opening the file", 0, moved))
+}
+
+fn block_size() -> usize {
+    usize::try_from(BLOCK_SIZE).expect("a block is small")
+}

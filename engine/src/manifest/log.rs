@@ -1,0 +1,209 @@
+//! The writer of the manifest.
+//!
+//! # Invariants
+//! 1. Everything before `tail.length` was written by this writer, or was verified by `open`.
+//! 2. A failed append leaves the tail as it was: what it wrote lies behind the tail, does not
+//!    exist, and is written over by the next one.
+//! 3. A record is never written over bytes that a superblock covers.
+//!
+//! # Concurrency
+//! One owner, the manifest worker; `&mut self`.
+
+use super::format::{self, Body, Header, KIND_BASE, KIND_EDITS};
+use super::replay;
+use crate::error::{Error, Result};
+use crate::file::disk::{self, Disk, Flush};
+use crate::file::{Allocator, Extent, FileId, ManifestRef, Reservation};
+use crate::limits::MANIFEST_EXTENT_BYTES_MIN;
+use crate::version::{Catalog, Edit};
+use std::sync::Arc;
+
+/// The open manifest.
+pub(crate) struct Manifest {
+    disk: Arc<dyn Disk>,
+    file: FileId,
+    allocator: Arc<Allocator>,
+    tail: Tail,
+    /// Extents that hold no part of the manifest any more.
+    replaced: Vec<Extent>,
+}
+
+/// The end of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tail {
+    extent: Extent,
+    length: u64,
+    /// Checksum of the last record.
+    checksum: u32,
+    /// Number of the last record.
+    number: u64,
+}
+
+impl Manifest {
+    /// A manifest whose base is `catalog`, in an extent of its own. Nothing is synced.
+    pub(crate) fn create(
+        disk: Arc<dyn Disk>,
+        file: FileId,
+        allocator: Arc<Allocator>,
+        catalog: &Catalog,
+    ) -> Result<Manifest> {
+        let tail = write_base(&*disk, file, &allocator, catalog, 0)?;
+        Ok(Manifest {
+            disk,
+            file,
+            allocator,
+            tail,
+            replaced: Vec::new(),
+        })
+    }
+
+    /// The manifest that `reference` names, and the catalog in it. The allocator must know its
+    /// extent as live.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        file: FileId,
+        allocator: Arc<Allocator>,
+        reference: &ManifestRef,
+    ) -> Result<(Manifest, Catalog)> {
+        let (catalog, number) = replay::replay_numbered(&*disk, file, reference)?;
+        let ManifestRef {
+            extent,
+            length,
+            checksum,
+        } = *reference;
+        let tail = Tail {
+            extent,
+            length,
+            checksum,
+            number,
+        };
+        Ok((
+            Manifest {
+                disk,
+                file,
+                allocator,
+                tail,
+                replaced: Vec::new(),
+            },
+            catalog,
+        ))
+    }
+
+    /// What the next superblock must say, once everything is synced.
+    pub(crate) fn reference(&self) -> ManifestRef {
+        let Tail {
+            extent,
+            length,
+            checksum,
+            ..
+        } = self.tail;
+        ManifestRef {
+            extent,
+            length,
+            checksum,
+        }
+    }
+
+    /// Logs `edits`; `catalog_after` is the catalog with them applied. Nothing is synced. All edits
+    /// of one call happen with the same superblock, however many records they take.
+    ///
+    /// # Errors
+    /// `NoSpace` where a new extent is needed and cannot be had: nothing has changed, and the call
+    /// may be made again. After an I/O error it may be made again as well.
+    pub(crate) fn append(
+        &mut self,
+        edits: &[Edit],
+        catalog_after: &Catalog,
+    ) -> Result<ManifestRef> {
+        let bodies = format::encode_bodies(edits);
+        let needed: u64 = bodies.iter().map(Body::padded_length).sum();
+        if needed <= self.tail.extent.length - self.tail.length {
+            self.tail = write_records(&*self.disk, self.file, self.tail, &bodies)?;
+            return Ok(self.reference());
+        }
+        let number = self.tail.number;
+        let tail = write_base(
+            &*self.disk,
+            self.file,
+            &self.allocator,
+            catalog_after,
+            number,
+        )?;
+        self.replaced.push(self.tail.extent);
+        self.tail = tail;
+        Ok(self.reference())
+    }
+
+    /// The extents that appends have replaced since the last call. Release each, with the sequence
+    /// of the superblock before, when the superblock with the new reference is durable.
+    pub(crate) fn take_replaced(&mut self) -> Vec<Extent> {
+        std::mem::take(&mut self.replaced)
+    }
+}
+
+/// Writes the whole catalog to a new extent. `number` is that of the last record before.
+fn write_base(
+    disk: &dyn Disk,
+    file: FileId,
+    allocator: &Arc<Allocator>,
+    catalog: &Catalog,
+    number: u64,
+) -> Result<Tail> {
+    let bodies = format::encode_bodies(&catalog.edits());
+    let needed: u64 = bodies.iter().map(Body::padded_length).sum();
+    let reservation = reserve(allocator, needed)?;
+    let extent = reservation.extent();
+    let empty = Tail {
+        extent,
+        length: 0,
+        checksum: 0,
+        number,
+    };
+    let tail = write_records(disk, file, empty, &bodies)?;
+    assert_eq!(reservation.commit(extent.length), extent);
+    Ok(tail)
+}
+
+/// Room for a base of `needed` bytes and as much again for edits, so that bases cost no more than
+/// edits do. Where there is less room, as little as will do.
+fn reserve(allocator: &Arc<Allocator>, needed: u64) -> Result<Reservation> {
+    let what = "a manifest extent";
+    let roomy = needed.saturating_mul(2).max(MANIFEST_EXTENT_BYTES_MIN);
+    match allocator.reserve(roomy, what) {
+        Err(Error::NoSpace { .. }) if needed < roomy => allocator.reserve(needed, what),
+        result => result,
+    }
+}
+
+/// Writes records behind `tail`, which must have room for them, and returns the tail behind them.
+fn write_records(disk: &dyn Disk, file: FileId, tail: Tail, bodies: &[Body]) -> Result<Tail> {
+    let mut tail = tail;
+    for body in bodies {
+        let length = u32::try_from(format::HEADER_SIZE + body.bytes.len());
+        let header = Header {
+            kind: if tail.length == 0 {
+                KIND_BASE
+            } else {
+                KIND_EDITS
+            },
+            length: length.expect("records are short"),
+            previous: tail.checksum,
+            number: tail.number + 1,
+            count: body.count,
+        };
+        let (buffer, checksum) =
+            format::encode_record(file, tail.extent, tail.length, header, body);
+        let end = tail.length + buffer.len() as u64;
+        assert!(end <= tail.extent.length, "no record leaves the extent");
+        let offset = tail.extent.offset + tail.length;
+        let bytes = buffer.as_slice();
+        disk::write_all_at(disk, "write the manifest", offset, bytes, Flush::Later)?;
+        tail = Tail {
+            length: end,
+            checksum,
+            number: header.number,
+            ..tail
+        };
+    }
+    Ok(tail)
+}

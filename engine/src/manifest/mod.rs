@@ -1,0 +1,29 @@
+//! The manifest: the log of catalog edits. It says which extents are SSTables.
+//!
+//! ```text
+//! extent   | base | edits | edits | edits | (does not exist) … |
+//!          0      each record a multiple of 4 KiB     ▲ ManifestRef.length, in the superblock
+//! ```
+//!
+//! 1. `append` writes edit records behind the last one, past the page cache, and does not sync.
+//! 2. The caller syncs once, output of the flush included, and writes a superblock with the new
+//!    [`ManifestRef`](crate::file::ManifestRef). Now, and only now, the edits have happened.
+//! 3. When the extent is full, a new one gets a base record (with more records behind it where the
+//!    catalog is large), which makes the whole catalog out of nothing. The old extent is released
+//!    after the superblock of step 2.
+//!
+//! So what the superblock covers was synced before it was covered, and must verify: there are no
+//! torn records, and everything that does not verify is damage.
+//!
+//! - `format.rs`: bytes of records and edits.
+//! - `log.rs`: the writer.
+//! - `replay.rs`: the reader.
+
+mod format;
+mod log;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use log::Manifest;
+pub(crate) use replay::{RecordInfo, records, replay};

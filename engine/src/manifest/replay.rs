@@ -1,0 +1,207 @@
+//! Reads the manifest that a superblock names: all of it, or an error.
+//!
+//! One record is in memory at a time, and no record is longer than 1 MiB: a hostile length costs
+//! nothing.
+
+use super::format::{self, Header, KIND_BASE, KIND_EDITS};
+use crate::codec::{DecodeError, round_up};
+use crate::error::{Error, Result};
+use crate::file::disk::{self, Disk};
+use crate::file::{FileId, ManifestRef};
+use crate::limits::BLOCK_SIZE;
+use crate::version::{Catalog, Edit};
+
+/// One record, for the tools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RecordInfo {
+    /// Where it begins in the file.
+    pub(crate) offset: u64,
+    /// Bytes that it takes, padding included.
+    pub(crate) bytes: u64,
+    /// Its number.
+    pub(crate) number: u64,
+    /// Whether it begins a new catalog.
+    pub(crate) base: bool,
+    /// Its checksum.
+    pub(crate) checksum: u32,
+    /// What it says.
+    pub(crate) edits: Vec<Edit>,
+}
+
+/// The catalog that the manifest makes.
+pub(crate) fn replay(disk: &dyn Disk, file: FileId, reference: &ManifestRef) -> Result<Catalog> {
+    replay_numbered(disk, file, reference).map(|(catalog, _)| catalog)
+}
+
+/// The catalog, and the number of the last record.
+pub(super) fn replay_numbered(
+    disk: &dyn Disk,
+    file: FileId,
+    reference: &ManifestRef,
+) -> Result<(Catalog, u64)> {
+    let mut catalog = Catalog::new();
+    let mut reader = Reader::new(disk, file, reference)?;
+    while let Some(record) = reader.next()? {
+        for edit in &record.edits {
+            let corrupt = |detail| Error::corruption("manifest", record.offset, detail);
+            catalog.apply(edit).map_err(corrupt)?;
+        }
+    }
+    Ok((catalog, reader.number))
+}
+
+/// Every record, decoded.
+pub(crate) fn records(
+    disk: &dyn Disk,
+    file: FileId,
+    reference: &ManifestRef,
+) -> Result<Vec<RecordInfo>> {
+    let mut found = Vec::new();
+    let mut reader = Reader::new(disk, file, reference)?;
+    while let Some(record) = reader.next()? {
+        found.push(record);
+    }
+    Ok(found)
+}
+
+/// Goes over the records of the used part.
+struct Reader<'a> {
+    disk: &'a dyn Disk,
+    file: FileId,
+    reference: ManifestRef,
+    /// Offset in the extent of the next record.
+    position: u64,
+    /// Checksum and number of the last one.
+    checksum: u32,
+    number: u64,
+}
+
+impl<'a> Reader<'a> {
+    fn new(disk: &'a dyn Disk, file: FileId, reference: &ManifestRef) -> Result<Reader<'a>> {
+        let ManifestRef { extent, length, .. } = *reference;
+        let file_length = disk
+            .length()
+            .map_err(|error| Error::io("read the file's length", 0, error))?;
+        let possible = length > 0
+            && length <= extent.length
+            && length.is_multiple_of(BLOCK_SIZE)
+            && extent.offset.is_multiple_of(BLOCK_SIZE)
+            && extent
+                .offset
+                .checked_add(extent.length)
+                .is_some_and(|end| end <= file_length);
+        if !possible {
+            let detail = format!(
+                "{length} bytes at the front of {} cannot be in a file of {file_length}",
+                extent.length
+            );
+            return Err(Error::corruption("manifest", extent.offset, detail));
+        }
+        Ok(Reader {
+            disk,
+            file,
+            reference: *reference,
+            position: 0,
+            checksum: 0,
+            number: 0,
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<RecordInfo>> {
+        if self.position == self.reference.length {
+            return self.check_end().map(|()| None);
+        }
+        let padded = self.read_record()?;
+        let offset = self.reference.extent.offset + self.position;
+        let stored = u32::from_le_bytes([padded[0], padded[1], padded[2], padded[3]]);
+        let extent = self.reference.extent;
+        let computed = format::record_checksum(self.file, extent, self.position, &padded);
+        if stored != computed {
+            return Err(self.corrupt(format!(
+                "the record has checksum {stored:#010x}, its bytes {computed:#010x}"
+            )));
+        }
+        let (header, edits) =
+            format::decode_record(&padded).map_err(|error| self.corrupt(error.to_string()))?;
+        self.check_chain(header)?;
+        self.checksum = stored;
+        self.number = header.number;
+        self.position += padded.len() as u64;
+        let (bytes, base) = (padded.len() as u64, header.kind == KIND_BASE);
+        Ok(Some(RecordInfo {
+            offset,
+            bytes,
+            number: header.number,
+            base,
+            checksum: stored,
+            edits,
+        }))
+    }
+
+    /// The padded bytes of the record at the position, whose length lies inside the used part.
+    fn read_record(&self) -> Result<Vec<u8>> {
+        let offset = self.reference.extent.offset + self.position;
+        let block = usize::try_from(BLOCK_SIZE).expect("a block is 4 KiB");
+        let mut bytes = vec![0; block];
+        disk::read_exact_at(self.disk, "read the manifest", offset, &mut bytes)?;
+        let damaged = |error: DecodeError| self.corrupt(error.to_string());
+        let length = format::decode_length(&bytes).map_err(damaged)?;
+        let padded = round_up(length as u64, BLOCK_SIZE);
+        if padded > self.reference.length - self.position {
+            return Err(self.corrupt(format!("a record of {length} bytes leaves the used part")));
+        }
+        bytes.resize(usize::try_from(padded).expect("records are short"), 0);
+        let rest = &mut bytes[block..];
+        disk::read_exact_at(self.disk, "read the manifest", offset + BLOCK_SIZE, rest)?;
+        Ok(bytes)
+    }
+
+    /// Rules (4) and (5) of the format.
+    fn check_chain(&self, header: Header) -> Result<()> {
+        let expected = if self.position == 0 {
+            KIND_BASE
+        } else {
+            KIND_EDITS
+        };
+        if header.kind != expected {
+            return Err(self.corrupt(format!("a record of kind {} is out of place", header.kind)));
+        }
+        if header.previous != self.checksum {
+            return Err(self.corrupt(format!(
+                "the record follows one of checksum {:#010x}, and stands behind {:#010x}",
+                header.previous, self.checksum
+            )));
+        }
+        // A base may have any number but 0: numbers go on from extent to extent.
+        let follows = match self.position {
+            0 => header.number > 0,
+            _ => self.number.checked_add(1) == Some(header.number),
+        };
+        if !follows {
+            return Err(self.corrupt(format!(
+                "record {} stands behind record {}",
+                header.number, self.number
+            )));
+        }
+        Ok(())
+    }
+
+    /// Rule (8).
+    fn check_end(&self) -> Result<()> {
+        if self.checksum == self.reference.checksum {
+            return Ok(());
+        }
+        Err(self.corrupt(format!(
+            "the last record has checksum {:#010x}, the superblock says {:#010x}",
+            self.checksum, self.reference.checksum
+        )))
+    }
+
+    fn corrupt(&self, detail: String) -> Error {
+        Error::corruption(
+            "manifest",
+            self.reference.extent.offset + self.position,
+            detail,
+        )
+    }
+}

@@ -1,0 +1,98 @@
+//! A walk along one run, entry by entry, that steps from chunk to chunk instead of searching.
+//!
+//! Chunks are linked from new to old. Backward that is the way; forward the cursor first notes the
+//! chunks from the newest back to where it starts.
+
+use super::run::{Chunk, Run};
+use crate::entry::{Direction, Entry};
+
+/// See the module. Owns what it needs; entries appended after it was made are not met.
+#[derive(Debug)]
+pub(crate) struct RunCursor {
+    run: Run,
+    direction: Direction,
+    /// The chunk of entry `index`.
+    chunk: Chunk,
+    index: usize,
+    /// Entries still to come.
+    remaining: usize,
+    /// Forward only: the chunks after `chunk`, the nearest last.
+    ahead: Vec<Chunk>,
+}
+
+impl RunCursor {
+    pub(super) fn new(run: Run, from_index: usize, direction: Direction) -> RunCursor {
+        let count = run.count();
+        let remaining = match direction {
+            Direction::Forward => count.saturating_sub(from_index),
+            Direction::Backward if from_index < count => from_index + 1,
+            Direction::Backward => 0,
+        };
+        let mut chunk = run.newest_chunk();
+        let mut ahead = Vec::new();
+        while remaining > 0 && chunk.base > from_index {
+            if direction == Direction::Forward {
+                ahead.push(chunk);
+            }
+            chunk = run.chunk(chunk.previous);
+        }
+        RunCursor {
+            run,
+            direction,
+            chunk,
+            index: from_index,
+            remaining,
+            ahead,
+        }
+    }
+
+    /// The run walked along.
+    pub(crate) fn run(&self) -> &Run {
+        &self.run
+    }
+
+    fn step(&mut self) {
+        self.remaining -= 1;
+        if self.remaining == 0 {
+            return;
+        }
+        match self.direction {
+            Direction::Forward => {
+                self.index += 1;
+                if self
+                    .ahead
+                    .last()
+                    .is_some_and(|next| next.base == self.index)
+                {
+                    self.chunk = self.ahead.pop().expect("looked at just now");
+                }
+            }
+            Direction::Backward => {
+                self.index -= 1;
+                if self.index < self.chunk.base {
+                    self.chunk = self.run.chunk(self.chunk.previous);
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for RunCursor {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        if self.remaining == 0 {
+            return None;
+        }
+        let words = self.chunk.entry(self.run.memtable(), self.index);
+        let entry = self.run.build(words);
+        self.step();
+        Some(entry)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.remaining, Some(self.remaining))
+    }
+}
+
+impl ExactSizeIterator for RunCursor {}

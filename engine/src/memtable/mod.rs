@@ -1,0 +1,306 @@
+//! The memtable: all commits of one stretch of the log, readable while it is written.
+//!
+//! ```text
+//!            (table, key)                                frames: bodies as in the WAL
+//!                 │ hash                                 ┌───────────────────────┐
+//!  index   [ | |tag·run| | ]                      0 ───▶ │ message: payload once │◀─┐
+//!                   │                                    └───────────────────────┘  │
+//!  runs      [ header: first seq, count, tail ]   1 ───▶ │ …                     │  │
+//!                                        │                                          │
+//!  chunks    [2 entries]◀──[4]◀──[8 … ]◀─┘   entry = seq · deltas · (frame, offset)─┘
+//!
+//!  keyed     skip list: (table, key, newest first) ──▶ (frame, range of the value)
+//! ```
+//!
+//! Entries of a timeline arrive in order, so a timeline is a run that is appended to, not a stretch
+//! of a sorted map: many times faster to fill, and smaller. A fan-out to N timelines adds one frame
+//! and N entries of 24 bytes. Nothing is ever changed or removed: a full memtable is frozen, flushed
+//! and dropped whole.
+//!
+//! Applying a body: (1) push the frame; (2) per target find or create the run, append the entry,
+//! publish the run's count; (3) per keyed record insert a version; (4) publish the commit range.
+//! Readers see an entry when its commit is at most their snapshot's, and snapshots are only given
+//! out for commits that have been applied whole.
+//!
+//! # Invariants
+//! 1. Commits rise strictly and times never fall from one body to the next; both fit 32 bits as
+//!    deltas from the memtable's base.
+//! 2. Every body held has been decoded whole, or its application failed and the memtable is thrown
+//!    away by recovery.
+//! 3. Run headers are linked per table, newest first; each is in the index, too.
+//!
+//! # Concurrency
+//! One writer at a time; a lock that readers never touch holds others off. Readers take no lock:
+//! every structure publishes with a release store what they load with acquire (`layout.rs`,
+//! `index.rs`, `frames.rs`).
+
+mod arena;
+mod cursor;
+mod frames;
+mod index;
+mod keyed;
+mod layout;
+#[cfg(all(test, loom))]
+mod loom_tests;
+mod run;
+mod segments;
+#[cfg(all(test, not(loom)))]
+mod tests;
+mod writer;
+
+use crate::codec::DecodeError;
+use crate::entry::TableId;
+use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::version::TableKind;
+use arena::{WordArena, pack, unpack};
+pub(crate) use cursor::RunCursor;
+use foldhash::fast::FixedState;
+use frames::Frames;
+use index::RunIndex;
+pub(crate) use keyed::KeyedRange;
+use keyed::KeyedVersions;
+use layout::{
+    EntryWords, RUN_KEY_LENGTH, RUN_KEY_PLACE, RUN_PREVIOUS, TABLE_NAME, TABLE_NEWEST_RUN,
+    TABLE_PREVIOUS, TABLE_WORDS, WORDS_PER_ENTRY_MAX,
+};
+pub(crate) use run::Run;
+use std::hash::{BuildHasher, Hasher};
+use std::ops::Bound;
+use std::sync::Arc;
+use writer::Writer;
+
+/// Fewest bytes that one record of a body takes: a target of a one-byte key.
+const RECORD_BYTES_MIN: usize = 13;
+
+/// See the module.
+pub(crate) struct Memtable {
+    base_commit: u64,
+    base_time_ms: u64,
+    hash: FixedState,
+    arena: WordArena,
+    index: RunIndex,
+    frames: Frames,
+    keyed: KeyedVersions,
+    /// The newest table record in the arena, 0 for none.
+    newest_table: AtomicU64,
+    /// Bodies applied whole.
+    applied: AtomicU64,
+    entries: AtomicU64,
+    first_commit: AtomicU64,
+    last_commit: AtomicU64,
+    last_time_ms: AtomicU64,
+    writer: Mutex<Writer>,
+}
+
+impl Memtable {
+    /// An empty memtable for commits from `base_commit` and times from `base_time_ms` on.
+    pub(crate) fn new(base_commit: u64, base_time_ms: u64) -> Memtable {
+        // A seed per memtable, the same in every replay of a simulation: keys that collide here do
+        // not collide in the next one.
+        let hash = FixedState::with_seed(base_commit ^ base_time_ms.rotate_left(32));
+        Memtable {
+            base_commit,
+            base_time_ms,
+            hash,
+            arena: WordArena::new(),
+            index: RunIndex::new(),
+            frames: Frames::new(),
+            keyed: KeyedVersions::new(),
+            newest_table: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            entries: AtomicU64::new(0),
+            first_commit: AtomicU64::new(0),
+            last_commit: AtomicU64::new(0),
+            last_time_ms: AtomicU64::new(0),
+            writer: Mutex::new(Writer::default()),
+        }
+    }
+
+    /// Whether a body of this commit, time, size and number of targets can still go in. What an
+    /// empty memtable with this commit and time as its base refuses, no memtable takes; the limits
+    /// of a batch are far below that.
+    pub(crate) fn fits(
+        &self,
+        commit: u64,
+        time_ms: u64,
+        body_bytes: usize,
+        targets: usize,
+    ) -> bool {
+        // Keyed records may need a table record each, so they count as targets do.
+        let records = targets.max(body_bytes / RECORD_BYTES_MIN) as u64;
+        let room = u64::from(segments::CAPACITY).saturating_sub(1 << 20);
+        let words = self
+            .entries()
+            .saturating_add(records)
+            .saturating_mul(WORDS_PER_ENTRY_MAX);
+        self.stamp(commit, time_ms).is_some()
+            && u32::try_from(body_bytes).is_ok()
+            && words <= room
+            && self.frames.has_room()
+    }
+
+    /// Applies one committed body, whose seqs are all assigned. Its entries are for readers whose
+    /// snapshot is `commit` or later. One writer at a time: the leader, or recovery.
+    ///
+    /// # Errors
+    /// For a body that cannot have been committed: it does not decode, or a seq or commit number
+    /// does not rise. The memtable then holds a part of it, and is of no more use. Also when
+    /// [`Memtable::fits`] would have said no.
+    pub(crate) fn apply(
+        &self,
+        body: Arc<Vec<u8>>,
+        commit: u64,
+        time_ms: u64,
+    ) -> Result<(), DecodeError> {
+        self.writer.lock().apply(self, body, commit, time_ms)
+    }
+
+    /// Estimate of the memory held: frames by their capacity, arenas, index, keyed versions.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Memtable>()
+            + self.frames.bytes()
+            + self.arena.bytes()
+            + self.index.bytes()
+            + self.keyed.bytes()
+    }
+
+    /// Timeline entries and keyed versions.
+    pub(crate) fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed) + self.keyed.count()
+    }
+
+    /// Whether nothing has been applied.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commits().is_none()
+    }
+
+    /// The first and the last commit applied.
+    pub(crate) fn commits(&self) -> Option<(u64, u64)> {
+        if self.applied.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let first = self.first_commit.load(Ordering::Relaxed);
+        Some((first, self.last_commit.load(Ordering::Relaxed)))
+    }
+
+    /// The entries of one timeline, if there are any.
+    pub(crate) fn run(self: &Arc<Self>, table: TableId, key: &[u8]) -> Option<Run> {
+        let header = self.find_run(table, key)?;
+        Some(Run::new(Arc::clone(self), header))
+    }
+
+    /// The tables written to, by id. One that is written as both kinds, which a commit does not
+    /// allow, is listed twice.
+    pub(crate) fn tables(&self) -> Vec<(TableId, TableKind)> {
+        let mut tables: Vec<_> = self
+            .table_records()
+            .map(|(table, kind, _)| (table, kind))
+            .collect();
+        tables.sort_unstable_by_key(|(table, kind)| (*table, *kind == TableKind::Keyed));
+        tables
+    }
+
+    /// The timelines of `table` from `from` on, by key.
+    pub(crate) fn runs_sorted(self: &Arc<Self>, table: TableId, from: Bound<&[u8]>) -> Vec<Run> {
+        let mut runs: Vec<(&[u8], u32)> = Vec::new();
+        let record = self
+            .table_records()
+            .find(|(found, kind, _)| *found == table && *kind == TableKind::Timeline);
+        let mut next = record.map_or(0, |(_, _, newest_run)| newest_run);
+        while next != 0 {
+            let key = self.run_key(next);
+            let wanted = match from {
+                Bound::Unbounded => true,
+                Bound::Included(from) => key >= from,
+                Bound::Excluded(from) => key > from,
+            };
+            if wanted {
+                runs.push((key, next));
+            }
+            next = unpack(
+                self.arena.slice(next, RUN_PREVIOUS + 1)[RUN_PREVIOUS].load(Ordering::Relaxed),
+            )
+            .1;
+        }
+        runs.sort_unstable();
+        runs.into_iter()
+            .map(|(_, header)| Run::new(Arc::clone(self), header))
+            .collect()
+    }
+
+    fn find_run(&self, table: TableId, key: &[u8]) -> Option<u32> {
+        self.find_tagged(self.tag(table, key), table, key)
+    }
+
+    fn find_tagged(&self, tag: u32, table: TableId, key: &[u8]) -> Option<u32> {
+        // Keys are at most KEY_LENGTH_MAX bytes; a longer one asked for is in no table.
+        let name = pack(table.0, u32::try_from(key.len()).ok()?);
+        self.index.find(tag, |run| {
+            let header = self.arena.slice(run, RUN_KEY_PLACE + 1);
+            header[RUN_KEY_LENGTH].load(Ordering::Relaxed) == name && self.run_key(run) == key
+        })
+    }
+
+    fn tag(&self, table: TableId, key: &[u8]) -> u32 {
+        let mut hasher = self.hash.build_hasher();
+        hasher.write_u32(table.0);
+        hasher.write(key);
+        let (high, low) = unpack(hasher.finish());
+        high ^ low
+    }
+
+    /// The key of a published run.
+    fn run_key(&self, run: u32) -> &[u8] {
+        let header = self.arena.slice(run, RUN_KEY_PLACE + 1);
+        let length = unpack(header[RUN_KEY_LENGTH].load(Ordering::Relaxed)).1 as usize;
+        let (frame, offset) = unpack(header[RUN_KEY_PLACE].load(Ordering::Relaxed));
+        let offset = offset as usize;
+        &self.frames.get(frame)[offset..offset + length]
+    }
+
+    /// Table records, newest first: id, kind, newest run.
+    fn table_records(&self) -> impl Iterator<Item = (TableId, TableKind, u32)> {
+        let mut next = unpack(self.newest_table.load(Ordering::Acquire)).1;
+        std::iter::from_fn(move || {
+            if next == 0 {
+                return None;
+            }
+            let record = self.arena.slice(next, TABLE_WORDS);
+            let (table, kind) = unpack(record[TABLE_NAME].load(Ordering::Relaxed));
+            let newest_run = unpack(record[TABLE_NEWEST_RUN].load(Ordering::Acquire)).1;
+            next = unpack(record[TABLE_PREVIOUS].load(Ordering::Relaxed)).1;
+            let kind = if kind == 1 {
+                TableKind::Timeline
+            } else {
+                TableKind::Keyed
+            };
+            Some((TableId(table), kind, newest_run))
+        })
+    }
+
+    /// Commit and time as deltas from the base, where they fit.
+    fn stamp(&self, commit: u64, time_ms: u64) -> Option<u64> {
+        let commit = u32::try_from(commit.checked_sub(self.base_commit)?).ok()?;
+        let time = u32::try_from(time_ms.checked_sub(self.base_time_ms)?).ok()?;
+        Some(pack(commit, time))
+    }
+
+    fn commit_of(&self, entry: EntryWords) -> u64 {
+        self.base_commit + u64::from(unpack(entry.stamp).0)
+    }
+
+    fn time_of(&self, entry: EntryWords) -> u64 {
+        self.base_time_ms + u64::from(unpack(entry.stamp).1)
+    }
+}
+
+impl std::fmt::Debug for Memtable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (commits, bytes) = (self.commits(), self.bytes());
+        write!(
+            f,
+            "Memtable(commits {commits:?}, {} entries, {bytes} bytes)",
+            self.entries()
+        )
+    }
+}

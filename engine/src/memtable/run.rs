@@ -1,0 +1,230 @@
+//! One timeline's entries in a memtable, as a reader holds them.
+//!
+//! A [`Run`] is a handle: it keeps the memtable alive. Positions are indexes from 0, the oldest
+//! entry; "visible" is the number of entries that a snapshot may see, from [`Run::count_at`]. Since
+//! commits and times never fall along a run, snapshot, seq and time are all found by bisection:
+//! back over the chunks, then inside one.
+//!
+//! # Concurrency
+//! Any thread may read while the writer appends; see `layout.rs` for the order of loads.
+
+use super::Memtable;
+use super::arena::unpack;
+use super::cursor::RunCursor;
+use super::layout::{
+    ENTRY_WORDS, EntryWords, RUN_COUNT, RUN_FIRST_SEQ, RUN_KEY_LENGTH, RUN_TAIL, RUN_WORDS,
+};
+use crate::batch::message_at;
+use crate::entry::{Direction, Entry, Payload, TableId};
+use crate::sync::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Run {
+    memtable: Arc<Memtable>,
+    /// Word index of the header.
+    header: u32,
+}
+
+/// One chunk of a run, as a walk meets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// Word index of its head.
+    pub(super) index: u32,
+    /// Index in the run of its first entry.
+    pub(super) base: usize,
+    /// Word index of the chunk before, 0 for none.
+    pub(super) previous: u32,
+}
+
+impl Chunk {
+    /// The three words of entry `index` of the run, which lies in this chunk.
+    pub(super) fn entry(self, memtable: &Memtable, index: usize) -> EntryWords {
+        let end = index - self.base + 1;
+        let words = self.entries(memtable, end);
+        EntryWords::load(&words[(end - 1) * ENTRY_WORDS..])
+    }
+
+    /// The words of the first `count` entries.
+    fn entries(self, memtable: &Memtable, count: usize) -> &[AtomicU64] {
+        memtable.arena.slice(self.index + 1, count * ENTRY_WORDS)
+    }
+}
+
+impl Run {
+    pub(super) fn new(memtable: Arc<Memtable>, header: u32) -> Run {
+        Run { memtable, header }
+    }
+
+    pub(super) fn memtable(&self) -> &Memtable {
+        &self.memtable
+    }
+
+    /// The timeline's table.
+    pub(crate) fn table(&self) -> TableId {
+        TableId(unpack(self.header()[RUN_KEY_LENGTH].load(Ordering::Relaxed)).0)
+    }
+
+    /// The encoded timeline id. The bytes lie in a frame.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.memtable.run_key(self.header)
+    }
+
+    /// The seq of the oldest entry.
+    pub(crate) fn first_seq(&self) -> u64 {
+        self.header()[RUN_FIRST_SEQ].load(Ordering::Relaxed)
+    }
+
+    /// Entries published so far, whatever their commit.
+    pub(crate) fn count(&self) -> usize {
+        let count = self.header()[RUN_COUNT].load(Ordering::Acquire);
+        unpack(count).1 as usize
+    }
+
+    /// Entries that a snapshot of `commit` sees.
+    pub(crate) fn count_at(&self, commit: u64) -> usize {
+        let Some(delta) = commit.checked_sub(self.memtable.base_commit) else {
+            return 0;
+        };
+        self.partition(self.count(), |entry| {
+            u64::from(unpack(entry.stamp).0) <= delta
+        })
+    }
+
+    /// The seq of entry `index`.
+    ///
+    /// # Panics
+    /// As all accessors by index: where there is no such entry.
+    pub(crate) fn seq(&self, index: usize) -> u64 {
+        self.words(index).seq
+    }
+
+    /// The commit number of entry `index`.
+    pub(crate) fn commit(&self, index: usize) -> u64 {
+        self.memtable.commit_of(self.words(index))
+    }
+
+    /// The commit time of entry `index`.
+    pub(crate) fn time_ms(&self, index: usize) -> u64 {
+        self.memtable.time_of(self.words(index))
+    }
+
+    /// Entry `index`, whole; the payload is not copied.
+    pub(crate) fn entry(&self, index: usize) -> Entry {
+        self.build(self.words(index))
+    }
+
+    /// The first index below `visible` whose seq is `seq` or more; `visible` where there is none.
+    pub(crate) fn lower_bound(&self, seq: u64, visible: usize) -> usize {
+        self.partition(visible, |entry| entry.seq < seq)
+    }
+
+    /// How many of the first `visible` entries have a commit time before `time_ms`.
+    pub(crate) fn rank_time(&self, time_ms: u64, visible: usize) -> usize {
+        let Some(delta) = time_ms.checked_sub(self.memtable.base_time_ms) else {
+            return 0;
+        };
+        self.partition(visible, |entry| u64::from(unpack(entry.stamp).1) < delta)
+    }
+
+    /// The entries from `from_index` on, one after the other: forward up to the newest entry there
+    /// is now, backward down to the oldest. Where there is no entry `from_index`, it ends at once.
+    pub(crate) fn cursor(&self, from_index: usize, direction: Direction) -> RunCursor {
+        RunCursor::new(self.clone(), from_index, direction)
+    }
+
+    /// Payload bytes of the first `visible` entries, those shared by a fan-out counted each time:
+    /// what a flush is going to write. Looks at every entry.
+    pub(crate) fn payload_bytes(&self, visible: usize) -> u64 {
+        let entries = self.cursor(0, Direction::Forward).take(visible);
+        entries.map(|entry| entry.payload.len() as u64).sum()
+    }
+
+    pub(super) fn newest_chunk(&self) -> Chunk {
+        let tail = self.header()[RUN_TAIL].load(Ordering::Acquire);
+        self.chunk(unpack(tail).1)
+    }
+
+    pub(super) fn chunk(&self, index: u32) -> Chunk {
+        let head = self.memtable.arena.word(index).load(Ordering::Relaxed);
+        let (previous, base) = unpack(head);
+        Chunk {
+            index,
+            base: base as usize,
+            previous,
+        }
+    }
+
+    /// The chunk that holds entry `index`, which was published.
+    pub(super) fn chunk_of(&self, index: usize) -> Chunk {
+        let mut chunk = self.newest_chunk();
+        while chunk.base > index {
+            chunk = self.chunk(chunk.previous);
+        }
+        chunk
+    }
+
+    pub(super) fn build(&self, words: EntryWords) -> Entry {
+        let (frame, offset) = unpack(words.place);
+        let frame = self.memtable.frames.get(frame);
+        let message =
+            message_at(frame, offset as usize).expect("the body was decoded when it was applied");
+        Entry {
+            seq: words.seq,
+            commit: self.memtable.commit_of(words),
+            time_ms: self.memtable.time_of(words),
+            event_ms: message.event_ms,
+            origin: message.origin(self.table(), self.key()),
+            payload: Payload::in_frame(Arc::clone(frame), message.payload),
+        }
+    }
+
+    fn words(&self, index: usize) -> EntryWords {
+        assert!(
+            index < self.count(),
+            "entry {index} of a run of {}",
+            self.count()
+        );
+        self.chunk_of(index).entry(&self.memtable, index)
+    }
+
+    /// How many of the first `visible` entries are `below`: a property that, once lost along the
+    /// run, stays lost.
+    fn partition(&self, visible: usize, below: impl Fn(EntryWords) -> bool) -> usize {
+        debug_assert!(visible <= self.count());
+        let mut end = visible;
+        if end == 0 {
+            return 0;
+        }
+        let mut chunk = self.chunk_of(end - 1);
+        // The newest entries are the ones mostly asked for.
+        if below(chunk.entry(&self.memtable, end - 1)) {
+            return end;
+        }
+        while chunk.base > 0 && !below(chunk.entry(&self.memtable, chunk.base)) {
+            end = chunk.base;
+            chunk = self.chunk(chunk.previous);
+        }
+        let (entries, _) = chunk
+            .entries(&self.memtable, end - chunk.base)
+            .as_chunks::<ENTRY_WORDS>();
+        chunk.base + entries.partition_point(|entry| below(EntryWords::load(entry)))
+    }
+
+    fn header(&self) -> &[AtomicU64] {
+        self.memtable.arena.slice(self.header, RUN_WORDS)
+    }
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Run({:?}, key of {} bytes, {} entries)",
+            self.table(),
+            self.key().len(),
+            self.count()
+        )
+    }
+}

@@ -1,0 +1,204 @@
+//! The writing side of a memtable: what only the writer knows, and how a body goes in.
+
+use super::Memtable;
+use super::arena::pack;
+use super::keyed::KeyedWrite;
+use super::layout::{
+    EntryWords, TABLE_NAME, TABLE_NEWEST_RUN, TABLE_PREVIOUS, TABLE_WORDS, append, create_run,
+    last_seq,
+};
+use crate::batch::{Message, Op, Target, decode};
+use crate::codec::DecodeError;
+use crate::entry::TableId;
+use crate::limits;
+use crate::sync::Ordering;
+use crate::version::TableKind;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+type Result<T> = std::result::Result<T, DecodeError>;
+
+/// Held by whoever applies a body, so that there is one at a time.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    /// Table records in the arena, by id and kind as stored there.
+    tables: BTreeMap<(TableId, u32), u32>,
+}
+
+/// What all records of the body being applied share.
+#[derive(Debug, Clone, Copy)]
+struct Applying {
+    commit: u64,
+    time_ms: u64,
+    stamp: u64,
+    frame: u32,
+}
+
+impl Writer {
+    /// See [`Memtable::apply`].
+    pub(super) fn apply(
+        &mut self,
+        memtable: &Memtable,
+        body: Arc<Vec<u8>>,
+        commit: u64,
+        time_ms: u64,
+    ) -> Result<()> {
+        let first = memtable.applied.load(Ordering::Relaxed) == 0;
+        let follows = first
+            || commit > memtable.last_commit.load(Ordering::Relaxed)
+                && time_ms >= memtable.last_time_ms.load(Ordering::Relaxed);
+        if !follows {
+            return Err(DecodeError {
+                what: "commit number",
+                offset: 0,
+            });
+        }
+        let stamp = memtable.stamp(commit, time_ms).ok_or(DecodeError {
+            what: "commit number",
+            offset: 0,
+        })?;
+        let frame = memtable.frames.push(Arc::clone(&body)).ok_or(full(0))?;
+        let applying = Applying {
+            commit,
+            time_ms,
+            stamp,
+            frame,
+        };
+        for op in decode(&body) {
+            match op? {
+                Op::Message(message) => self.message(memtable, &message, applying)?,
+                Op::Keyed {
+                    index,
+                    operation,
+                    table,
+                    key,
+                    value,
+                } => {
+                    self.table(memtable, table, TableKind::Keyed)
+                        .ok_or(full(key.start))?;
+                    let value = offset32(value.start)?..offset32(value.end)?;
+                    let key = &body[key];
+                    let Applying {
+                        commit,
+                        time_ms,
+                        frame,
+                        ..
+                    } = applying;
+                    let write = KeyedWrite {
+                        table,
+                        key,
+                        commit,
+                        index,
+                        time_ms,
+                        operation,
+                        frame,
+                        value,
+                    };
+                    memtable.keyed.insert(&write);
+                }
+            }
+        }
+        if first {
+            memtable.first_commit.store(commit, Ordering::Relaxed);
+        }
+        memtable.last_commit.store(commit, Ordering::Relaxed);
+        memtable.last_time_ms.store(time_ms, Ordering::Relaxed);
+        memtable.applied.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    fn message(
+        &mut self,
+        memtable: &Memtable,
+        message: &Message<'_>,
+        applying: Applying,
+    ) -> Result<()> {
+        let place = pack(applying.frame, offset32(message.offset)?);
+        for (target, key_offset) in message.targets_placed() {
+            let key_place = pack(applying.frame, offset32(key_offset)?);
+            if target.seq == 0 || target.seq > limits::SEQ_MAX {
+                return Err(DecodeError {
+                    what: "target seq",
+                    offset: key_offset,
+                });
+            }
+            let entry = EntryWords {
+                seq: target.seq,
+                stamp: applying.stamp,
+                place,
+            };
+            let tag = memtable.tag(target.table, target.key);
+            match memtable.find_tagged(tag, target.table, target.key) {
+                Some(run) => {
+                    if target.seq <= last_seq(&memtable.arena, run) {
+                        return Err(DecodeError {
+                            what: "target seq",
+                            offset: key_offset,
+                        });
+                    }
+                    append(&memtable.arena, run, entry)
+                }
+                None => self.new_run(memtable, tag, &target, key_place, entry),
+            }
+            .ok_or(full(key_offset))?;
+        }
+        let count = message.target_count as u64;
+        memtable.entries.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Creates a run with its first entry, and only then publishes it. `None` when there is no room.
+    fn new_run(
+        &mut self,
+        memtable: &Memtable,
+        tag: u32,
+        target: &Target<'_>,
+        key_place: u64,
+        entry: EntryWords,
+    ) -> Option<()> {
+        let arena = &memtable.arena;
+        let table = self.table(memtable, target.table, TableKind::Timeline)?;
+        let newest_run = &arena.slice(table, TABLE_WORDS)[TABLE_NEWEST_RUN];
+        let previous = u32::try_from(newest_run.load(Ordering::Relaxed)).ok()?;
+        let length = u32::try_from(target.key.len()).ok()?;
+        let run = create_run(arena, target.table, length, key_place, target.seq, previous)?;
+        append(arena, run, entry)?;
+        newest_run.store(u64::from(run), Ordering::Release);
+        memtable.index.insert(tag, run);
+        Some(())
+    }
+
+    /// The record of a table, created where there is none; `None` when there is no room.
+    fn table(&mut self, memtable: &Memtable, table: TableId, kind: TableKind) -> Option<u32> {
+        let kind = match kind {
+            TableKind::Timeline => 1,
+            TableKind::Keyed => 2,
+        };
+        if let Some(record) = self.tables.get(&(table, kind)) {
+            return Some(*record);
+        }
+        let words = u32::try_from(TABLE_WORDS).ok()?;
+        let index = memtable.arena.allocate(words, words)?.index;
+        let record = memtable.arena.slice(index, TABLE_WORDS);
+        record[TABLE_NAME].store(pack(table.0, kind), Ordering::Relaxed);
+        let previous = memtable.newest_table.load(Ordering::Relaxed);
+        record[TABLE_PREVIOUS].store(previous, Ordering::Relaxed);
+        memtable
+            .newest_table
+            .store(u64::from(index), Ordering::Release);
+        self.tables.insert((table, kind), index);
+        Some(index)
+    }
+}
+
+/// There is no room: the caller has not asked `fits`.
+fn full(offset: usize) -> DecodeError {
+    DecodeError {
+        what: "a record beyond the room of the memtable",
+        offset,
+    }
+}
+
+fn offset32(offset: usize) -> Result<u32> {
+    u32::try_from(offset).map_err(|_| full(offset))
+}

@@ -1,0 +1,169 @@
+//! Keyed tables: newest value wins, merge operands are folded on the way.
+
+use super::{Snapshot, View};
+use crate::compaction::fold;
+use crate::entry::{KeyedVersion, Payload, TableId};
+use crate::error::{Error, Result};
+use crate::batch::KeyedOperation;
+use crate::memtable::KeyedRange;
+use crate::sstable::KeyedCursor;
+use crate::state::{StateRecord, state_key};
+use crate::version::STATE_TABLE;
+use std::ops::Bound;
+
+/// The value of a key at a commit.
+pub(crate) fn value_in(
+    view: &View,
+    table: TableId,
+    key: &[u8],
+    commit: u64,
+    alive_from_ms: u64,
+) -> Result<Option<Payload>> {
+    let mut versions: Vec<KeyedVersion> = Vec::new();
+    for memtable in view.memtables() {
+        versions.extend(memtable.versions(table, key, commit));
+        if is_base(versions.last()) {
+            return Ok(alive(versions, alive_from_ms));
+        }
+    }
+    for sstable in view.sstables(table, key) {
+        versions.extend(sstable.versions(key, commit)?);
+        if is_base(versions.last()) {
+            break;
+        }
+    }
+    Ok(alive(versions, alive_from_ms))
+}
+
+/// The newest durable record of a timeline, if it has one.
+pub(crate) fn newest_state(view: &View, table: TableId, key: &[u8]) -> Result<Option<StateRecord>> {
+    let key = state_key(table, key);
+    for sstable in view.sstables(STATE_TABLE, &key) {
+        if let Some(version) = sstable.versions(&key, u64::MAX)?.first() {
+            let record = StateRecord::decode(&version.value).map_err(|error| {
+                let place = sstable.meta().extent.offset;
+                Error::corruption("timeline state", place, error.to_string())
+            })?;
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether nothing older can matter.
+fn is_base(version: Option<&KeyedVersion>) -> bool {
+    version.is_some_and(|v| matches!(v.operation, KeyedOperation::Put | KeyedOperation::Delete))
+}
+
+/// Folds versions, newest first. A key expires with its newest version.
+fn alive(versions: Vec<KeyedVersion>, alive_from_ms: u64) -> Option<Payload> {
+    if versions.first()?.time_ms < alive_from_ms {
+        return None;
+    }
+    fold(&versions)
+}
+
+/// One ordered stream of versions.
+enum Stream {
+    Memory(KeyedRange),
+    Disk(KeyedCursor),
+}
+
+impl Stream {
+    fn next(&mut self) -> Result<Option<KeyedVersion>> {
+        match self {
+            Stream::Memory(range) => Ok(range.next()),
+            Stream::Disk(cursor) => cursor.next(),
+        }
+    }
+}
+
+/// Keys and values of a keyed table in order; see [`Snapshot::values`].
+pub struct Values {
+    snapshot: Snapshot,
+    streams: Vec<(Stream, Option<KeyedVersion>)>,
+    to: Bound<Box<[u8]>>,
+    alive_from_ms: u64,
+    ended: bool,
+}
+
+impl Values {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        view: &View,
+        table: TableId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        alive_from_ms: u64,
+    ) -> Result<Values> {
+        let mut streams: Vec<Stream> = Vec::new();
+        for memtable in view.memtables() {
+            streams.push(Stream::Memory(memtable.keyed_range(table, from)));
+        }
+        for sstable in view.sstables_of(table) {
+            streams.push(Stream::Disk(sstable.keyed_cursor(from)?));
+        }
+        let streams = streams
+            .into_iter()
+            .map(|mut stream| stream.next().map(|head| (stream, head)))
+            .collect::<Result<Vec<_>>>()?;
+        let to = match to {
+            Bound::Included(key) => Bound::Included(key.into()),
+            Bound::Excluded(key) => Bound::Excluded(key.into()),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        Ok(Values { snapshot: snapshot.clone(), streams, to, alive_from_ms, ended: false })
+    }
+
+    /// The smallest key at the heads of the streams, if it lies inside the range.
+    fn next_key(&self) -> Option<Box<[u8]>> {
+        let heads = self.streams.iter().filter_map(|(_, head)| head.as_ref());
+        let key = heads.map(|version| &version.key).min()?;
+        let inside = match &self.to {
+            Bound::Included(to) => key <= to,
+            Bound::Excluded(to) => key < to,
+            Bound::Unbounded => true,
+        };
+        inside.then(|| key.clone())
+    }
+
+    /// All versions of `key` that the snapshot shows, newest first.
+    fn take_versions(&mut self, key: &[u8]) -> Result<Vec<KeyedVersion>> {
+        let commit = self.snapshot.commit();
+        let mut versions = Vec::new();
+        for (stream, head) in &mut self.streams {
+            while head.as_ref().is_some_and(|version| *version.key == *key) {
+                let version = std::mem::replace(head, stream.next()?);
+                versions.extend(version.filter(|version| version.commit <= commit));
+            }
+        }
+        versions.sort_by_key(|version| std::cmp::Reverse((version.commit, version.index)));
+        Ok(versions)
+    }
+
+    fn advance(&mut self) -> Result<Option<(Box<[u8]>, Payload)>> {
+        while let Some(key) = self.next_key() {
+            let versions = self.take_versions(&key)?;
+            if let Some(value) = alive(versions, self.alive_from_ms) {
+                return Ok(Some((key, value)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Values {
+    type Item = Result<(Box<[u8]>, Payload)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = self.advance();
+        self.ended = !matches!(next, Ok(Some(_)));
+        match next {
+            Ok(item) => item.map(Ok),
+            Err(error) => Some(Err(self.snapshot.explain(error))),
+        }
+    }
+}

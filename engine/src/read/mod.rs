@@ -1,0 +1,38 @@
+//! The read path.
+//!
+//! ```text
+//! snapshot = published commit                          taken first
+//! view     = memtables and version, one pointer        taken second
+//! sources of a timeline, newest first: active memtable, frozen memtables,
+//!                                      level 0 newest first, level 1, 2, …
+//! rank      the range, the snapshot and the TTL fence become index bounds of each source
+//! cursors   entries of the sources in order, until the range or the caller's limit ends
+//! ```
+//! Inside one timeline the sources hold disjoint ranges of seqs, and neither commit numbers nor
+//! commit times ever fall; so a snapshot is a prefix of each source, and what has expired is one
+//! too.
+//!
+//! # Invariants
+//! I1. Commit first, view second: an entry that moves from a memtable to an SSTable between the two
+//!     is found in either; the other way round it could be in neither.
+//! I2. A read never mixes two views, nor two moments of the clock.
+//! I3. An iterator that has returned an error returns nothing more.
+//!
+//! # Concurrency
+//! Readers take no lock that the commit leader holds for longer than a pointer swap.
+
+mod keyed;
+mod scan;
+mod snapshot;
+mod source;
+mod timelines;
+mod view;
+
+pub use keyed::Values;
+pub use scan::Scan;
+pub(crate) use scan::latest_seq_at;
+pub use snapshot::Snapshot;
+pub(crate) use snapshot::Snapshots;
+pub use timelines::{TimelineInfo, Timelines};
+pub(crate) use keyed::{newest_state, value_in};
+pub(crate) use view::{Frozen, TableRecords, View, Views};

@@ -1,0 +1,206 @@
+//! Snapshots: one moment of the whole store, named by a commit number.
+//!
+//! A snapshot pins no memtable and no SSTable; each read takes the view of its own moment and leaves
+//! out what is newer. Entries of timelines are never overwritten, so all a snapshot holds back is
+//! older versions of keyed values, which compaction keeps while the snapshot is registered.
+
+use super::source::Bounds;
+use super::{Scan, Timelines, Values, View, keyed, scan};
+use crate::engine::Core;
+use crate::entry::{Direction, Entry, Payload, TableId};
+use crate::error::{Error, Result};
+use crate::sync::{Arc, Mutex, Ordering};
+use crate::version::TableKind;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// One consistent moment over all timelines and tables. Cheap to take, cheap to clone.
+#[derive(Clone)]
+pub struct Snapshot {
+    core: Arc<Core>,
+    registration: Arc<Registration>,
+}
+
+/// Live snapshots by commit, with their number.
+#[derive(Default)]
+pub(crate) struct Snapshots {
+    live: Mutex<BTreeMap<u64, usize>>,
+}
+
+impl Snapshots {
+    /// Commits of live snapshots, ascending.
+    pub(crate) fn commits(&self) -> Vec<u64> {
+        self.live.lock().keys().copied().collect()
+    }
+}
+
+struct Registration {
+    core: Arc<Core>,
+    commit: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut live = self.core.snapshots.live.lock();
+        if let Some(count) = live.get_mut(&self.commit) {
+            *count -= 1;
+            if *count == 0 {
+                live.remove(&self.commit);
+            }
+        }
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn new(core: &Arc<Core>) -> Snapshot {
+        // The commit is taken under the lock: a compaction that lists the snapshots either sees this
+        // one, or began before the commit it names was superseded.
+        let mut live = core.snapshots.live.lock();
+        let commit = core.published.load(Ordering::Acquire);
+        *live.entry(commit).or_default() += 1;
+        drop(live);
+        let registration = Arc::new(Registration { core: Arc::clone(core), commit });
+        Snapshot { core: Arc::clone(core), registration }
+    }
+
+    /// The newest commit that this snapshot shows.
+    pub fn commit(&self) -> u64 {
+        self.registration.commit
+    }
+
+    /// The entry at `seq`, if it is there and has not expired.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an unknown table, [`Error::Corruption`] or [`Error::Io`] where the
+    /// file cannot be read.
+    pub fn get(&self, table: TableId, key: &[u8], seq: u64) -> Result<Option<Entry>> {
+        self.scan(table, key, seq, seq, Direction::Backward)?.next().transpose()
+    }
+
+    /// The newest entry that has not expired.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub fn latest(&self, table: TableId, key: &[u8]) -> Result<Option<Entry>> {
+        self.scan(table, key, 0, u64::MAX, Direction::Backward)?.next().transpose()
+    }
+
+    /// The highest sequence id that the timeline had at this snapshot; 0 if it was never written. It
+    /// never goes back, whatever expires.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub fn latest_seq(&self, table: TableId, key: &[u8]) -> Result<u64> {
+        self.checked(table, key, TableKind::Timeline)?;
+        self.core.latest_seq(table, key, self.commit()).map_err(|error| self.explain(error))
+    }
+
+    /// Entries that a scan of the whole timeline would return now.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub fn len(&self, table: TableId, key: &[u8]) -> Result<u64> {
+        let view = self.checked(table, key, TableKind::Timeline)?;
+        let bounds = self.bounds(&view, table, 0, u64::MAX);
+        scan::count(&view, table, key, &bounds).map_err(|error| self.explain(error))
+    }
+
+    /// Entries with `from <= seq <= to`, oldest or newest first.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`], here and from the iterator.
+    pub fn scan(
+        &self,
+        table: TableId,
+        key: &[u8],
+        from: u64,
+        to: u64,
+        direction: Direction,
+    ) -> Result<Scan> {
+        let view = self.checked(table, key, TableKind::Timeline)?;
+        let bounds = self.bounds(&view, table, from, to);
+        Scan::new(self, &view, table, key, bounds, direction).map_err(|error| self.explain(error))
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub fn value(&self, table: TableId, key: &[u8]) -> Result<Option<Payload>> {
+        let view = self.checked(table, key, TableKind::Keyed)?;
+        let alive_from_ms = self.alive_from_ms(&view, table);
+        keyed::value_in(&view, table, key, self.commit(), alive_from_ms)
+            .map_err(|error| self.explain(error))
+    }
+
+    /// Keys and values in the order of the keys.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`], here and from the iterator.
+    pub fn values(
+        &self,
+        table: TableId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Result<Values> {
+        let view = self.checked(table, b"-", TableKind::Keyed)?;
+        let alive_from_ms = self.alive_from_ms(&view, table);
+        Values::new(self, &view, table, from, to, alive_from_ms)
+            .map_err(|error| self.explain(error))
+    }
+
+    /// Timelines whose encoded id begins with `prefix`, in the order of their ids, behind `after`.
+    /// A timeline is listed for ever, also when all its entries have expired.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`], here and from the iterator.
+    pub fn timelines(
+        &self,
+        table: TableId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<Timelines> {
+        let view = self.checked(table, b"-", TableKind::Timeline)?;
+        Timelines::new(self, &view, table, prefix, after).map_err(|error| self.explain(error))
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Beside a live writer, damage may be no damage: the writer has reused the place.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        self.core.explain(error)
+    }
+
+    /// The view, after a look at the arguments.
+    fn checked(&self, table: TableId, key: &[u8], kind: TableKind) -> Result<Arc<View>> {
+        crate::batch::check_key(key)?;
+        self.core.check_open()?;
+        let view = self.core.views.current();
+        let record = view.tables.get(&table).filter(|_| !table.is_engine_owned());
+        let Some(record) = record else {
+            return Err(Error::NotFound { what: format!("table {}", table.0) });
+        };
+        if record.options.kind != kind {
+            return Err(Error::invalid(format!(
+                "table {} holds {:?} data, not {kind:?} data",
+                record.name, record.options.kind
+            )));
+        }
+        Ok(view)
+    }
+
+    fn bounds(&self, view: &View, table: TableId, from: u64, to: u64) -> Bounds {
+        Bounds { from, to, commit: self.commit(), alive_from_ms: self.alive_from_ms(view, table) }
+    }
+
+    /// The TTL fence of a table now: what was committed at or after this time is alive.
+    fn alive_from_ms(&self, view: &View, table: TableId) -> u64 {
+        match view.tables.get(&table).and_then(|record| record.options.ttl_ms) {
+            None => 0,
+            // An entry of time t is alive while now < t + ttl.
+            Some(ttl_ms) => (self.core.clock.expiry_now() + 1).saturating_sub(ttl_ms),
+        }
+    }
+}

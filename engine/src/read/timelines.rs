@@ -1,0 +1,145 @@
+//! The list of a table's timelines: the state table's records and the memtables' runs, merged.
+
+use super::{Snapshot, View};
+use crate::entry::{KeyedVersion, TableId};
+use crate::error::{Error, Result};
+use crate::memtable::Run;
+use crate::sstable::KeyedCursor;
+use crate::state::{StateRecord, state_key};
+use crate::version::STATE_TABLE;
+use std::iter::Peekable;
+use std::ops::Bound;
+
+/// One timeline of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimelineInfo {
+    /// Its encoded id.
+    pub key: Box<[u8]>,
+    /// The sequence id that its next entry gets, if no power is lost before.
+    pub next_seq: u64,
+    /// Commit number of its newest entry.
+    pub last_commit: u64,
+    /// Commit time of its newest entry, in milliseconds since 1970 (UTC).
+    pub last_time_ms: u64,
+}
+
+/// Timelines in the order of their ids; see [`Snapshot::timelines`].
+pub struct Timelines {
+    snapshot: Snapshot,
+    table: TableId,
+    prefix: Box<[u8]>,
+    runs: Vec<Peekable<std::vec::IntoIter<Run>>>,
+    records: Vec<(KeyedCursor, Option<KeyedVersion>)>,
+    ended: bool,
+}
+
+impl Timelines {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        view: &View,
+        table: TableId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<Timelines> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let runs = view
+            .memtables()
+            .map(|memtable| memtable.runs_sorted(table, from).into_iter().peekable())
+            .collect();
+        let state_from = match from {
+            Bound::Excluded(after) => Bound::Excluded(state_key(table, after)),
+            _ => Bound::Included(state_key(table, prefix)),
+        };
+        let mut records = Vec::new();
+        for sstable in view.sstables_of(STATE_TABLE) {
+            let mut cursor = sstable.keyed_cursor(state_from.as_ref().map(|key| &key[..]))?;
+            let head = cursor.next()?;
+            records.push((cursor, head));
+        }
+        Ok(Timelines {
+            snapshot: snapshot.clone(),
+            table,
+            prefix: prefix.into(),
+            runs,
+            records,
+            ended: false,
+        })
+    }
+
+    /// The smallest id at any head, if it still has the prefix.
+    fn next_key(&mut self) -> Option<Box<[u8]>> {
+        let table = self.table.0.to_be_bytes();
+        let runs = self.runs.iter_mut().filter_map(|runs| runs.peek().map(|run| run.key().into()));
+        let runs: Vec<Box<[u8]>> = runs.collect();
+        let records = self.records.iter().filter_map(|(_, head)| head.as_ref());
+        let records = records.filter_map(|version| version.key.strip_prefix(&table[..]));
+        let key = runs.iter().map(|key| &key[..]).chain(records).min()?;
+        key.starts_with(&self.prefix).then(|| key.into())
+    }
+
+    /// Takes everything known of `key` off the heads; the newest wins.
+    fn take(&mut self, key: &[u8]) -> Result<StateRecord> {
+        let mut newest = StateRecord::NEW;
+        let full_key = state_key(self.table, key);
+        for (cursor, head) in &mut self.records {
+            while head.as_ref().is_some_and(|version| *version.key == full_key[..]) {
+                let version = std::mem::replace(head, cursor.next()?);
+                let Some(version) = version else { break };
+                let record = StateRecord::decode(&version.value)
+                    .map_err(|error| Error::corruption("timeline state", 0, error.to_string()))?;
+                if record.last_commit > newest.last_commit {
+                    newest = record;
+                }
+            }
+        }
+        for runs in &mut self.runs {
+            while let Some(run) = runs.next_if(|run| run.key() == key) {
+                let count = run.count_at(u64::MAX);
+                if count > 0 && run.commit(count - 1) > newest.last_commit {
+                    newest = StateRecord {
+                        next_seq: run.seq(count - 1) + 1,
+                        last_commit: run.commit(count - 1),
+                        last_time_ms: run.time_ms(count - 1),
+                    };
+                }
+            }
+        }
+        Ok(newest)
+    }
+
+    fn advance(&mut self) -> Result<Option<TimelineInfo>> {
+        while let Some(key) = self.next_key() {
+            let record = self.take(&key)?;
+            if record.last_commit > 0 {
+                let core = self.snapshot.core();
+                let next_seq = core.with_epochs(self.table, &record).next_seq;
+                return Ok(Some(TimelineInfo {
+                    key,
+                    next_seq,
+                    last_commit: record.last_commit,
+                    last_time_ms: record.last_time_ms,
+                }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Timelines {
+    type Item = Result<TimelineInfo>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = self.advance();
+        self.ended = !matches!(next, Ok(Some(_)));
+        match next {
+            Ok(item) => item.map(Ok),
+            Err(error) => Some(Err(self.snapshot.explain(error))),
+        }
+    }
+}

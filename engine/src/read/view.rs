@@ -1,0 +1,96 @@
+//! The view: everything a read looks at, behind one pointer.
+
+use crate::entry::TableId;
+use crate::limits::LEVEL_COUNT;
+use crate::memtable::Memtable;
+use crate::sstable::Sstable;
+use crate::sync::{Arc, RwLock};
+use crate::version::{TableRecord, Version};
+use crate::wal::WalPosition;
+use std::collections::BTreeMap;
+
+/// The tables of a store by id.
+pub(crate) type TableRecords = BTreeMap<TableId, TableRecord>;
+
+/// A consistent set of memtables and SSTables. Never changed, only replaced.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(crate) active: Arc<Memtable>,
+    /// Newest first.
+    pub(crate) frozen: Vec<Arc<Frozen>>,
+    pub(crate) version: Arc<Version<Arc<Sstable>>>,
+    pub(crate) tables: Arc<TableRecords>,
+    /// Commits at which an epoch began, see `Durability`.
+    pub(crate) epochs: Arc<[u64]>,
+}
+
+/// A memtable that takes no more writes, and where the log stood when it was frozen.
+pub(crate) struct Frozen {
+    pub(crate) memtable: Arc<Memtable>,
+    /// The log before this position holds nothing that is not in this or an older memtable.
+    pub(crate) end: WalPosition,
+    /// The newest commit in it.
+    pub(crate) commit: u64,
+}
+
+impl View {
+    /// Memtables, newest first.
+    pub(crate) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+        std::iter::once(&self.active).chain(self.frozen.iter().map(|frozen| &frozen.memtable))
+    }
+
+    /// SSTables that may hold `key`, newest data first.
+    pub(crate) fn sstables<'a>(
+        &'a self,
+        table: TableId,
+        key: &'a [u8],
+    ) -> impl Iterator<Item = &'a Arc<Sstable>> {
+        let holds = move |sstable: &&Arc<Sstable>| {
+            let meta = sstable.meta();
+            *meta.first.0 <= *key && *key <= *meta.last.0
+        };
+        let level0 = self.version.level(table, 0).iter().filter(holds);
+        let deeper = (1..LEVEL_COUNT)
+            .flat_map(move |level| self.version.candidates(table, level, key));
+        level0.chain(deeper)
+    }
+
+    /// All SSTables of a table.
+    pub(crate) fn sstables_of(&self, table: TableId) -> impl Iterator<Item = &Arc<Sstable>> {
+        let levels = self.version.levels(table).into_iter();
+        levels.flat_map(|levels| levels.iter().map(|(_, sstable)| sstable))
+    }
+
+    /// SSTables in level 0 of the table that has most of them.
+    pub(crate) fn level0_max(&self) -> usize {
+        let count = |table: &TableId| self.version.level(*table, 0).len();
+        self.tables.keys().map(count).max().unwrap_or(0)
+    }
+}
+
+/// Where the current view lives.
+pub(crate) struct Views {
+    current: RwLock<Arc<View>>,
+}
+
+impl Views {
+    pub(crate) fn new(view: View) -> Views {
+        Views { current: RwLock::new(Arc::new(view)) }
+    }
+
+    pub(crate) fn current(&self) -> Arc<View> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// Replaces the view by a changed copy. `change` runs under the lock: it must do nothing slow.
+    pub(crate) fn replace(&self, change: impl FnOnce(&mut View)) {
+        let old = {
+            let mut current = self.current.write();
+            let mut view = View::clone(&current);
+            change(&mut view);
+            std::mem::replace(&mut *current, Arc::new(view))
+        };
+        // Outside the lock: the last pointer to a memtable or SSTable may go here.
+        drop(old);
+    }
+}

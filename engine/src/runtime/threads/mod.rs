@@ -1,0 +1,173 @@
+//! `ThreadScheduler`: each worker steps on a named thread of its own.
+//!
+//! A worker's thread: step; when busy step again, when idle wait for a wake or the time, when done
+//! or told to stop end. The wake is a flag under a lock beside a condition variable, so one that
+//! comes while the worker is stepping is found by the next wait.
+//!
+//! # Invariants
+//! I1. Every thread is owned: dropping the scheduler tells all workers to stop after their present
+//!     step, wakes them and joins them (but the one it runs on).
+//! I2. A panic of a step ends its worker alone, and `dead` hears of it exactly once.
+//!
+//! # Concurrency
+//! The list of threads is locked for a push or a swap only, never while joining.
+
+#[cfg(test)]
+mod tests;
+
+use super::{Progress, Scheduler, Wake, Worker, panic_message};
+use crate::error::{Error, Result};
+use crate::sync::{Condvar, Mutex};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+type Dead = Box<dyn FnOnce(String) + Send>;
+
+/// Runs workers on threads.
+#[derive(Debug, Default)]
+pub struct ThreadScheduler {
+    threads: Mutex<Vec<Thread>>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    bell: Arc<Bell>,
+    handle: JoinHandle<()>,
+}
+
+/// What a worker waits for.
+#[derive(Debug, Default)]
+struct Bell {
+    state: Mutex<Signals>,
+    rung: Condvar,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Signals {
+    wake: bool,
+    stop: bool,
+}
+
+impl ThreadScheduler {
+    /// A scheduler without workers.
+    pub fn new() -> ThreadScheduler {
+        ThreadScheduler::default()
+    }
+
+    /// Joins the threads whose workers are done.
+    fn reap(&self) {
+        let mut finished = Vec::new();
+        let mut threads = self.threads.lock();
+        let mut index = 0;
+        while index < threads.len() {
+            if threads[index].handle.is_finished() {
+                finished.push(threads.swap_remove(index));
+            } else {
+                index += 1;
+            }
+        }
+        drop(threads);
+        finished.into_iter().for_each(join);
+    }
+}
+
+impl Scheduler for ThreadScheduler {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that starts threads"
+    )]
+    fn spawn(&self, name: &str, worker: Box<dyn Worker>, dead: Dead) -> Result<Arc<dyn Wake>> {
+        self.reap();
+        let bell = Arc::new(Bell::default());
+        let bell_of_thread = Arc::clone(&bell);
+        let handle = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(worker, &bell_of_thread, dead))
+            .map_err(|error| Error::io("starting a worker thread", 0, error))?;
+        self.threads.lock().push(Thread {
+            bell: Arc::clone(&bell),
+            handle,
+        });
+        Ok(bell)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that sleeps"
+    )]
+    fn pause(&self, limit: Duration) {
+        std::thread::sleep(limit);
+    }
+
+    fn single_threaded(&self) -> bool {
+        false
+    }
+}
+
+impl Drop for ThreadScheduler {
+    fn drop(&mut self) {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in &threads {
+            thread.bell.stop();
+        }
+        threads.into_iter().for_each(join);
+    }
+}
+
+fn join(thread: Thread) {
+    // The last owner of the scheduler may be a worker: it ends by itself after this step.
+    if thread.handle.thread().id() != std::thread::current().id() {
+        // An error is a panic that `dead` has been told of.
+        let _ = thread.handle.join();
+    }
+}
+
+fn run(mut worker: Box<dyn Worker>, bell: &Bell, dead: Dead) {
+    while !bell.stopped() {
+        match catch_unwind(AssertUnwindSafe(|| worker.step())) {
+            Ok(Progress::Busy) => {}
+            Ok(Progress::Idle(limit)) => bell.wait(limit),
+            Ok(Progress::Done) => return,
+            Err(payload) => {
+                dead(panic_message(&*payload));
+                return;
+            }
+        }
+    }
+}
+
+impl Bell {
+    fn stopped(&self) -> bool {
+        self.state.lock().stop
+    }
+
+    fn stop(&self) {
+        self.state.lock().stop = true;
+        self.rung.notify_all();
+    }
+
+    /// Waits for a wake and takes it. With a limit an early return is possible: a worker that is
+    /// stepped too soon finds nothing to do.
+    fn wait(&self, limit: Option<Duration>) {
+        let mut state = self.state.lock();
+        match limit {
+            Some(limit) if !state.wake && !state.stop => state = self.rung.wait_for(state, limit),
+            Some(_) => {}
+            None => {
+                while !state.wake && !state.stop {
+                    state = self.rung.wait(state);
+                }
+            }
+        }
+        state.wake = false;
+    }
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        self.state.lock().wake = true;
+        self.rung.notify_all();
+    }
+}

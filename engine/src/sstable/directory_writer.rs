@@ -1,0 +1,152 @@
+//! Collects the keys of an SSTable and writes its directory and filter pages.
+//!
+//! # Invariants
+//! 1. Each key is pushed once.
+//! 2. The pages written depend on the keys and their order alone, so equal input gives equal bytes.
+
+use super::block_writer::{BlockWriter, Output};
+use super::directory::{self, RunLocation};
+use super::filter;
+use super::format::{BlockKind, FLAG_CONTINUED, PAGE_CONTENT};
+use super::hash::key_hash;
+use crate::error::Result;
+use crate::file::FileId;
+
+#[derive(Debug)]
+struct Timeline {
+    hash: u64,
+    key_end: usize,
+    run: RunLocation,
+}
+
+#[derive(Debug)]
+pub(super) struct DirectoryWriter {
+    file: FileId,
+    /// All keys of timelines, one behind the other.
+    keys: Vec<u8>,
+    timelines: Vec<Timeline>,
+    /// Hash and first block of each key of a keyed table.
+    keyed: Vec<(u64, u32)>,
+    /// Bytes that all entries will take, and the most that one takes.
+    bytes: u64,
+    longest: usize,
+}
+
+impl DirectoryWriter {
+    pub(super) fn new(file: FileId) -> DirectoryWriter {
+        DirectoryWriter {
+            file,
+            keys: Vec::new(),
+            timelines: Vec::new(),
+            keyed: Vec::new(),
+            bytes: 0,
+            longest: 0,
+        }
+    }
+
+    pub(super) fn key_count(&self) -> u64 {
+        (self.timelines.len() + self.keyed.len()) as u64
+    }
+
+    pub(super) fn push_timeline(&mut self, key: &[u8], run: RunLocation) {
+        self.keys.extend_from_slice(key);
+        let hash = key_hash(self.file, key);
+        self.timelines.push(Timeline {
+            hash,
+            key_end: self.keys.len(),
+            run,
+        });
+        self.count(directory::timeline_entry_size(key.len()));
+    }
+
+    pub(super) fn push_keyed(&mut self, key: &[u8], block: u32) {
+        self.keyed.push((key_hash(self.file, key), block));
+        self.count(directory::keyed_entry_size());
+    }
+
+    /// Pages of directory and filter, if entries of these sizes were added.
+    pub(super) fn pages_with(&self, sizes: [usize; 2]) -> u64 {
+        let bytes = self.bytes + (sizes[0] + sizes[1]) as u64;
+        let longest = self.longest.max(sizes[0]).max(sizes[1]);
+        directory::page_count(bytes, longest) + filter::page_count(self.key_count() + 2)
+    }
+
+    pub(super) fn write_directory<O: Output>(&self, writer: &mut BlockWriter<O>) -> Result<()> {
+        let pages = directory::page_count(self.bytes, self.longest);
+        let sizes = self.timelines.iter().enumerate().map(|(at, timeline)| {
+            (
+                timeline.hash,
+                directory::timeline_entry_size(self.key(at).len()),
+            )
+        });
+        let keyed = self
+            .keyed
+            .iter()
+            .map(|(hash, _)| (*hash, directory::keyed_entry_size()));
+        let (places, continued) = directory::place(pages, sizes.chain(keyed));
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_by_key(|at| places[*at]);
+        let mut rest = &order[..];
+        let mut content = Vec::with_capacity(PAGE_CONTENT);
+        for (page, continued) in continued.into_iter().enumerate() {
+            let (here, behind) =
+                rest.split_at(rest.partition_point(|at| places[*at] as usize <= page));
+            rest = behind;
+            content.clear();
+            self.encode_page(here, &mut content);
+            let flags = if continued { FLAG_CONTINUED } else { 0 };
+            writer.write_page(BlockKind::Directory, flags, here.len(), &mut content)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_filter<O: Output>(&self, writer: &mut BlockWriter<O>) -> Result<()> {
+        let pages = filter::page_count(self.key_count());
+        let timelines = self.timelines.iter().map(|timeline| timeline.hash);
+        let mut hashes: Vec<u64> = timelines
+            .chain(self.keyed.iter().map(|(hash, _)| *hash))
+            .collect();
+        hashes.sort_by_key(|hash| filter::page_of(*hash, pages));
+        let mut rest = &hashes[..];
+        let mut content = Vec::with_capacity(PAGE_CONTENT);
+        for page in 0..pages {
+            let end = rest.partition_point(|hash| filter::page_of(*hash, pages) <= page);
+            let (here, behind) = rest.split_at(end);
+            rest = behind;
+            content.clear();
+            content.resize(PAGE_CONTENT, 0);
+            here.iter()
+                .for_each(|hash| filter::add(&mut content, *hash));
+            writer.write_page(BlockKind::Filter, 0, here.len(), &mut content)?;
+        }
+        Ok(())
+    }
+
+    fn encode_page(&self, entries: &[usize], content: &mut Vec<u8>) {
+        if self.timelines.is_empty() {
+            let entries: Vec<_> = entries.iter().map(|at| self.keyed[*at]).collect();
+            directory::encode_keyed_page(&entries, content);
+        } else {
+            let timeline = |at: &usize| {
+                let timeline = &self.timelines[*at];
+                (timeline.hash, self.key(*at), timeline.run)
+            };
+            let entries: Vec<_> = entries.iter().map(timeline).collect();
+            directory::encode_timeline_page(&entries, content);
+        }
+    }
+
+    fn key(&self, at: usize) -> &[u8] {
+        let start = if at == 0 {
+            0
+        } else {
+            self.timelines[at - 1].key_end
+        };
+        &self.keys[start..self.timelines[at].key_end]
+    }
+
+    fn count(&mut self, size: usize) {
+        self.bytes += size as u64;
+        self.longest = self.longest.max(size);
+    }
+}

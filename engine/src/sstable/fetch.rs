@@ -1,0 +1,398 @@
+//! Brings blocks and pages of one SSTable into memory, verified: through a map of its extent, or
+//! with `pread` into the block cache.
+//!
+//! ```text
+//! map    uncompressed: verify on first touch (a bit a block), then hand out the map itself
+//!        compressed:   cache, or verify on first touch, decompress, cache
+//! read   cache, or pread, verify, decompress if need be, cache
+//! ```
+//!
+//! # Invariants
+//! 1. What is handed out has been verified since it came from the disk: in a map on its first touch,
+//!    otherwise at each read.
+//! 2. Lengths come from a verified parent and lie inside the SSTable's bytes, as the manifest has
+//!    them; nothing longer is read or allocated.
+//! 3. Every region that lies in the map keeps the guard of the extent alive.
+//!
+//! # Concurrency
+//! Any thread. The bits are set after the bytes were verified; to verify twice does no harm.
+
+use super::block::{Block, Identity, decompress, verify, zeroed};
+use super::footer::{Footer, Section};
+use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE};
+use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
+use crate::cache::BlockCache;
+use crate::error::{Error, Result};
+use crate::file::disk::read_exact_at;
+use crate::file::{Disk, FileId, Region};
+use crate::limits::PAGE_SIZE;
+use crate::options::ReadMode;
+use crate::sync::{AtomicU64, Ordering};
+use crate::version::SstableMeta;
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Where SSTables are read from, and how.
+#[derive(Clone)]
+pub(crate) struct Source {
+    /// The store's file.
+    pub(crate) disk: Arc<dyn Disk>,
+    /// Its id.
+    pub(crate) file: FileId,
+    /// Maps or `pread`.
+    pub(crate) mode: ReadMode,
+    /// Verified blocks.
+    pub(crate) cache: Arc<BlockCache>,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source")
+            .field("file", &self.file)
+            .field("mode", &self.mode)
+            .finish()
+    }
+}
+
+/// A block or page as its parent knows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Handle {
+    pub(super) kind: BlockKind,
+    pub(super) offset: u64,
+    pub(super) length: usize,
+    pub(super) checksum: Option<u32>,
+    /// Its bit in the map of verified units.
+    unit: u64,
+}
+
+/// An SSTable's bytes, opened: the footer is verified.
+#[derive(Debug)]
+pub(super) struct Fetcher {
+    source: Source,
+    identity: Identity,
+    extent_offset: u64,
+    pub(super) footer: Footer,
+    map: Option<Region>,
+    verified: Box<[AtomicU64]>,
+}
+
+impl Fetcher {
+    /// Reads and verifies the footer, and maps the extent where maps are wanted and had.
+    pub(super) fn open(
+        meta: &SstableMeta,
+        source: &Source,
+        guard: Option<&Arc<dyn Any + Send + Sync>>,
+    ) -> Result<Fetcher> {
+        let footer = Fetcher::open_footer(meta, source)?;
+        let map = match source.mode {
+            ReadMode::Map => map(meta, source, guard)?,
+            ReadMode::Read => None,
+        };
+        let units = footer.data.count + (meta.bytes / PAGE);
+        let words = usize::try_from(units.div_ceil(64)).expect("fewer units than bytes in memory");
+        let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let identity = Identity {
+            file: source.file,
+            number: meta.number,
+        };
+        let extent_offset = meta.extent.offset;
+        Ok(Fetcher {
+            source: source.clone(),
+            identity,
+            extent_offset,
+            footer,
+            map,
+            verified,
+        })
+    }
+
+    /// Reads and verifies the footer alone.
+    pub(super) fn open_footer(meta: &SstableMeta, source: &Source) -> Result<Footer> {
+        let end = check_place(meta, source.disk.as_ref())?;
+        let identity = Identity {
+            file: source.file,
+            number: meta.number,
+        };
+        let offset = meta.bytes - PAGE;
+        let mut page = vec![0; PAGE_SIZE];
+        let place = end - PAGE;
+        read_exact_at(
+            source.disk.as_ref(),
+            "read an SSTable footer",
+            place,
+            &mut page,
+        )?;
+        let damage =
+            |detail: String| Error::corruption(BlockKind::Footer.name(), end - PAGE, detail);
+        verify(
+            identity,
+            offset,
+            BlockKind::Footer,
+            Some(meta.footer_checksum),
+            &page,
+        )
+        .map_err(damage)?;
+        Footer::decode(&page[HEADER_SIZE..], meta).map_err(|error| damage(error.to_string()))
+    }
+
+    pub(super) fn file(&self) -> FileId {
+        self.identity.file
+    }
+
+    /// Whether a page that is touched is likely to cost a read.
+    pub(super) fn reads(&self) -> bool {
+        self.map.is_none()
+    }
+
+    /// The place in the file of a place in the SSTable.
+    pub(super) fn file_offset(&self, offset: u64) -> u64 {
+        self.extent_offset + offset
+    }
+
+    /// Page `page` of a section of pages.
+    pub(super) fn page(&self, kind: BlockKind, section: &Section, page: u64) -> Result<Block> {
+        self.fetch(&self.page_handle(kind, section, page))
+    }
+
+    pub(super) fn page_handle(&self, kind: BlockKind, section: &Section, page: u64) -> Handle {
+        assert!(page < section.count, "the page lies in its section");
+        let offset = section.offset + page * PAGE;
+        let unit = self.footer.data.count + offset / PAGE;
+        Handle {
+            kind,
+            offset,
+            length: PAGE_SIZE,
+            checksum: None,
+            unit,
+        }
+    }
+
+    /// What the index says of data block `block`.
+    pub(super) fn index_entry(&self, block: u32) -> Result<IndexEntry> {
+        let per_page = INDEX_ENTRIES_PER_PAGE as u64;
+        let number = u64::from(block);
+        assert!(
+            number < self.footer.data.count,
+            "the block lies in the SSTable"
+        );
+        let page = self.page(BlockKind::Index, &self.footer.index, number / per_page)?;
+        let slot = usize::try_from(number % per_page).expect("less than the entries of a page");
+        IndexEntry::decode(page.content(), slot, self.footer.data.length)
+            .map_err(|error| page.damage(&error))
+    }
+
+    pub(super) fn data_handle(&self, block: u32, entry: &IndexEntry) -> Handle {
+        Handle {
+            kind: self.data_kind(),
+            offset: entry.offset,
+            length: entry.length as usize,
+            checksum: Some(entry.checksum),
+            unit: u64::from(block),
+        }
+    }
+
+    /// Data block `block`.
+    pub(super) fn data_block(&self, block: u32) -> Result<Block> {
+        let entry = self.index_entry(block)?;
+        self.fetch(&self.data_handle(block, &entry))
+    }
+
+    pub(super) fn data_kind(&self) -> BlockKind {
+        match self.footer.kind {
+            crate::version::TableKind::Timeline => BlockKind::TimelineData,
+            crate::version::TableKind::Keyed => BlockKind::KeyedData,
+        }
+    }
+
+    /// A block through map or cache.
+    pub(super) fn fetch(&self, handle: &Handle) -> Result<Block> {
+        let Some(map) = &self.map else {
+            return self.fetch_read(handle);
+        };
+        let (header, start) = self.verified_in_map(map, handle)?;
+        if header.codec == Codec::None {
+            return Ok(Block::new(
+                map.clone(),
+                start,
+                header,
+                self.file_offset(handle.offset),
+            ));
+        }
+        let key = (self.identity.number, handle.offset);
+        if let Some(region) = self.source.cache.get(key) {
+            return self.cached(region, handle);
+        }
+        let block = self.decompressed(&header, &map[start..start + handle.length], handle)?;
+        self.source.cache.insert(key, block.region().clone());
+        Ok(block)
+    }
+
+    /// A block of the map, decompressed where need be, that leaves no trace in the cache; nothing
+    /// where there is no map.
+    pub(super) fn fetch_mapped(&self, handle: &Handle) -> Option<Result<Block>> {
+        let map = self.map.as_ref()?;
+        Some(
+            self.verified_in_map(map, handle)
+                .and_then(|(header, start)| match header.codec {
+                    Codec::None => Ok(Block::new(
+                        map.clone(),
+                        start,
+                        header,
+                        self.file_offset(handle.offset),
+                    )),
+                    Codec::Lz4 => {
+                        self.decompressed(&header, &map[start..start + handle.length], handle)
+                    }
+                }),
+        )
+    }
+
+    /// A block in a piece of the file that was read as a whole: always verified.
+    pub(super) fn open_piece(
+        &self,
+        piece: &Region,
+        start: usize,
+        handle: &Handle,
+    ) -> Result<Block> {
+        let bytes = &piece[start..start + handle.length];
+        let header = self.verify(handle, bytes)?;
+        if header.codec == Codec::None {
+            let file_offset = self.file_offset(handle.offset);
+            return Ok(Block::new(piece.clone(), start, header, file_offset));
+        }
+        self.decompressed(&header, bytes, handle)
+    }
+
+    /// Bytes of the SSTable, straight from the disk. The range lies inside it.
+    pub(super) fn read(&self, offset: u64, length: usize) -> Result<Region> {
+        let mut buffer = zeroed(length);
+        let target = Arc::get_mut(&mut buffer).expect("nobody else has the new buffer yet");
+        let place = self.file_offset(offset);
+        read_exact_at(
+            self.source.disk.as_ref(),
+            "read an SSTable block",
+            place,
+            target,
+        )?;
+        Ok(Region::from_memory(buffer))
+    }
+
+    /// A block straight from the disk, past map and cache.
+    pub(super) fn fetch_fresh(&self, handle: &Handle) -> Result<Block> {
+        let piece = self.read(handle.offset, handle.length)?;
+        self.open_piece(&piece, 0, handle)
+    }
+
+    fn fetch_read(&self, handle: &Handle) -> Result<Block> {
+        let key = (self.identity.number, handle.offset);
+        if let Some(region) = self.source.cache.get(key) {
+            return self.cached(region, handle);
+        }
+        let block = self.fetch_fresh(handle)?;
+        self.source.cache.insert(key, block.region().clone());
+        Ok(block)
+    }
+
+    /// A cached region is a header and raw content, verified before it was cached.
+    fn cached(&self, region: Region, handle: &Handle) -> Result<Block> {
+        let file_offset = self.file_offset(handle.offset);
+        let header = BlockHeader::decode(&region).map_err(|error| {
+            Error::corruption(handle.kind.name(), file_offset, error.to_string())
+        })?;
+        Ok(Block::new(region, 0, header, file_offset))
+    }
+
+    /// The header of a block in the map, verified now if it never was, and where it starts.
+    fn verified_in_map(&self, map: &Region, handle: &Handle) -> Result<(BlockHeader, usize)> {
+        let start = usize::try_from(handle.offset).expect("a map fits in memory");
+        let bytes = &map[start..start + handle.length];
+        let word = usize::try_from(handle.unit / 64).expect("fewer units than bytes in memory");
+        let bit = 1u64 << (handle.unit % 64);
+        if self.verified[word].load(Ordering::Acquire) & bit != 0 {
+            let header = BlockHeader::decode(bytes).map_err(|error| {
+                let place = self.file_offset(handle.offset);
+                Error::corruption(handle.kind.name(), place, error.to_string())
+            })?;
+            // The map may change under us on a failing disk; a length must stay inside all the same.
+            if header.stored_length as usize == handle.length - HEADER_SIZE {
+                return Ok((header, start));
+            }
+        }
+        let header = self.verify(handle, bytes)?;
+        self.verified[word].fetch_or(bit, Ordering::Release);
+        Ok((header, start))
+    }
+
+    fn verify(&self, handle: &Handle, bytes: &[u8]) -> Result<BlockHeader> {
+        verify(
+            self.identity,
+            handle.offset,
+            handle.kind,
+            handle.checksum,
+            bytes,
+        )
+        .map_err(|detail| {
+            Error::corruption(handle.kind.name(), self.file_offset(handle.offset), detail)
+        })
+    }
+
+    fn decompressed(&self, header: &BlockHeader, bytes: &[u8], handle: &Handle) -> Result<Block> {
+        let file_offset = self.file_offset(handle.offset);
+        let buffer = decompress(header, bytes)
+            .map_err(|detail| Error::corruption(handle.kind.name(), file_offset, detail))?;
+        Ok(Block::new(
+            Region::from_memory(buffer),
+            0,
+            *header,
+            file_offset,
+        ))
+    }
+}
+
+/// Checks the manifest's numbers against each other and the file; gives the file offset of the end.
+fn check_place(meta: &SstableMeta, disk: &dyn Disk) -> Result<u64> {
+    let damage = |detail: String| Error::corruption("SSTable extent", meta.extent.offset, detail);
+    let bytes = meta.bytes;
+    if bytes < 2 * PAGE || !bytes.is_multiple_of(PAGE) || bytes > meta.extent.length {
+        return Err(damage(format!(
+            "{bytes} bytes in an extent of {}",
+            meta.extent.length
+        )));
+    }
+    let end = meta.extent.offset.checked_add(bytes);
+    let end = end.ok_or_else(|| damage("the extent ends beyond every file".to_string()))?;
+    let length = disk
+        .length()
+        .map_err(|error| Error::io("read the file's length", 0, error))?;
+    if end > length {
+        return Err(damage(format!("it ends at {end}, the file at {length}")));
+    }
+    Ok(end)
+}
+
+fn map(
+    meta: &SstableMeta,
+    source: &Source,
+    guard: Option<&Arc<dyn Any + Send + Sync>>,
+) -> Result<Option<Region>> {
+    match source.disk.map(meta.extent.offset, meta.bytes) {
+        Ok(region) if region.len() as u64 == meta.bytes => Ok(Some(match guard {
+            Some(guard) => region.with_guard(Arc::clone(guard)),
+            None => region,
+        })),
+        Ok(region) => Err(Error::corruption(
+            "SSTable map",
+            meta.extent.offset,
+            format!(
+                "{} bytes were mapped, expected {}",
+                region.len(),
+                meta.bytes
+            ),
+        )),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+        Err(error) => Err(Error::io("map an SSTable", meta.extent.offset, error)),
+    }
+}

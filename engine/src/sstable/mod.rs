@@ -1,0 +1,65 @@
+//! SSTables: immutable sorted tables of one table's data, each in one contiguous extent.
+//!
+//! ```text
+//! 0                                                                          bytes
+//! | data blocks ... | pad | index | directory | filter | properties | footer |
+//!   ~16 KiB each           pages   pages       pages    1 page       1 page
+//!
+//! footer      the sections: where they are, their checksums      `footer.rs`
+//! properties  counts and ranges                                  `properties.rs`
+//! filter      is this key here at all?                           `filter.rs`
+//! directory   key -> its run: first and last block, seqs, times  `directory.rs`
+//! index       block number -> offset, length, first entry        `index.rs`
+//! data        fragments of timelines, or versions of keys        `fragment.rs`, `keyed_block.rs`
+//! ```
+//!
+//! The words: a *run* is what one SSTable holds of one timeline; it is cut into *fragments*, one or
+//! more a block; a fragment holds its entries in columns.
+//!
+//! The newest entries of a timeline cost one directory page, one index page and one data block.
+//!
+//! This module knows nothing of levels and versions. `builder.rs` writes an SSTable front to back;
+//! `reader.rs` reads it through a map or with `pread` (`fetch.rs`).
+
+mod block;
+mod block_writer;
+mod builder;
+mod cursor;
+mod describe;
+mod directory;
+mod directory_writer;
+mod entry;
+mod fetch;
+mod filter;
+mod footer;
+mod format;
+mod fragment;
+mod fragment_writer;
+mod hash;
+mod index;
+mod keyed_block;
+mod keyed_cursor;
+mod properties;
+mod reader;
+mod scan;
+mod timeline_block;
+mod timeline_cursor;
+mod verify;
+
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use block_writer::Output;
+pub(crate) use builder::{Builder, BuilderOptions, Built};
+pub(crate) use cursor::EntryCursor;
+pub(crate) use describe::BlockInfo;
+pub(crate) use directory::RunLocation;
+pub(crate) use entry::{EntryRef, OriginRef};
+pub(crate) use fetch::Source;
+pub(crate) use fragment::FragmentView;
+pub(crate) use keyed_cursor::KeyedCursor;
+pub(crate) use reader::{Rank, Sstable};
+pub(crate) use scan::{FragmentCursor, OwnedFragment};
+pub(crate) use timeline_cursor::TimelineCursor;

@@ -1,0 +1,417 @@
+//! An open SSTable: find a timeline's run, rank inside it, walk it; look up versions of a key.
+//!
+//! A lookup, step by step:
+//! 1. hash of the key → filter line (only where pages are read, not mapped) → directory page → run;
+//! 2. rank or position → block: binary search over the index, for the blocks of the run behind its
+//!    first begin with a fragment of it;
+//! 3. block → fragment: binary search by (key, value);
+//! 4. fragment → entry: binary search in a column, or k-th entry at once.
+//!
+//! # Invariants
+//! 1. Nothing is read before the first use; what failed once is tried again the next time.
+//! 2. Every number that comes out of a page is checked against the footer's before it is followed.
+//!
+//! # Concurrency
+//! Any thread. Shared as `Arc<Sstable>`; cursors hold one.
+
+use super::block::Block;
+use super::cursor::EntryCursor;
+use super::directory::{self, Found, RunLocation};
+use super::fetch::{Fetcher, Source};
+use super::filter;
+use super::format::{BlockKind, FLAG_CONTINUED};
+use super::fragment::{FragmentHead, FragmentView};
+use super::hash::key_hash;
+use super::index::IndexEntry;
+use super::keyed_block::KeyedBlock;
+use super::keyed_cursor::KeyedCursor;
+use super::scan::FragmentCursor;
+use super::timeline_block::TimelineBlock;
+use super::timeline_cursor::TimelineCursor;
+use crate::batch::KeyedOperation;
+use crate::codec::DecodeError;
+use crate::entry::{Direction, KeyedVersion};
+use crate::error::{Error, Result};
+use crate::version::{SstableMeta, TableKind};
+use std::any::Any;
+use std::ops::Bound;
+use std::sync::{Arc, OnceLock};
+
+/// By what entries of a run are counted: those below the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// Sequence id.
+    Seq(u64),
+    /// Commit number.
+    Commit(u64),
+    /// Commit time, in milliseconds since 1970.
+    Time(u64),
+}
+
+impl Rank {
+    fn value(self) -> u64 {
+        match self {
+            Rank::Seq(value) | Rank::Commit(value) | Rank::Time(value) => value,
+        }
+    }
+
+    fn of_block(self, entry: &IndexEntry) -> u64 {
+        match self {
+            Rank::Seq(_) => entry.first_seq,
+            Rank::Commit(_) => entry.base_commit,
+            Rank::Time(_) => entry.base_time,
+        }
+    }
+
+    fn of_fragment(self, head: &FragmentHead<'_>) -> u64 {
+        match self {
+            Rank::Seq(_) => head.first_seq,
+            Rank::Commit(_) => head.base_commit,
+            Rank::Time(_) => head.base_time,
+        }
+    }
+
+    fn of_entry(self, fragment: &FragmentView<'_>, k: usize) -> Result<u64, DecodeError> {
+        match self {
+            Rank::Seq(_) => fragment.seq(k),
+            Rank::Commit(_) => fragment.commit(k),
+            Rank::Time(_) => fragment.time_ms(k),
+        }
+    }
+
+    /// The rank, where the directory alone gives it.
+    fn by_run(self, run: &RunLocation) -> Option<u64> {
+        let (oldest, newest) = match self {
+            Rank::Seq(_) => (run.first_seq, run.last_seq),
+            Rank::Commit(_) => (0, run.last_commit),
+            Rank::Time(_) => run.times_ms,
+        };
+        let value = self.value();
+        let dense = run.last_seq - run.first_seq == run.count - 1;
+        match self {
+            _ if value <= oldest => Some(0),
+            _ if value > newest => Some(run.count),
+            Rank::Seq(_) if dense => Some(value - run.first_seq),
+            _ => None,
+        }
+    }
+}
+
+/// One SSTable of the store.
+pub(crate) struct Sstable {
+    meta: SstableMeta,
+    source: Source,
+    guard: Option<Arc<dyn Any + Send + Sync>>,
+    opened: OnceLock<Fetcher>,
+}
+
+impl std::fmt::Debug for Sstable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sstable")
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sstable {
+    /// The SSTable that the manifest describes. Reads nothing yet. `guard` is kept as long as the
+    /// SSTable, its cursors, or mapped bytes that they gave out.
+    pub(crate) fn new(
+        meta: SstableMeta,
+        source: Source,
+        guard: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Sstable {
+        Sstable {
+            meta,
+            source,
+            guard,
+            opened: OnceLock::new(),
+        }
+    }
+
+    /// What the manifest knows of it.
+    pub(crate) fn meta(&self) -> &SstableMeta {
+        &self.meta
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The open SSTable. An error is not kept: the next call tries again.
+    pub(super) fn fetcher(&self) -> Result<&Fetcher> {
+        if let Some(fetcher) = self.opened.get() {
+            return Ok(fetcher);
+        }
+        let fetcher = Fetcher::open(&self.meta, &self.source, self.guard.as_ref())?;
+        Ok(self.opened.get_or_init(|| fetcher))
+    }
+
+    /// What it holds of the timeline `key`.
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<RunLocation>> {
+        self.expect_kind(TableKind::Timeline)?;
+        if !self.may_contain(key)? {
+            return Ok(None);
+        }
+        let fetcher = self.fetcher()?;
+        let hash = key_hash(fetcher.file(), key);
+        let blocks = fetcher.footer.data.count;
+        self.search(hash, |page| {
+            let found = directory::search_timeline(page.content(), page.items(), hash, key)
+                .map_err(|error| page.damage(&error))?;
+            if let Found::Here(run) = &found
+                && (run.first_block > run.last_block || u64::from(run.last_block) >= blocks)
+            {
+                return Err(page.corruption("a run lies in blocks that are not there"));
+            }
+            Ok(found)
+        })
+    }
+
+    /// The number of entries of the run whose value is less than that of `by`.
+    pub(crate) fn rank(&self, key: &[u8], run: &RunLocation, by: Rank) -> Result<u64> {
+        if let Some(rank) = by.by_run(run) {
+            return Ok(rank);
+        }
+        let value = by.value();
+        let number = self.run_block(run, |entry| by.of_block(entry) < value)?;
+        let block = self.fetcher()?.data_block(number)?;
+        let rank = rank_in_block(&block, key, by).map_err(|error| block.damage(&error))?;
+        match rank {
+            Some(rank) if rank <= run.count => Ok(rank),
+            _ => Err(block.corruption("the run that the directory names is not here")),
+        }
+    }
+
+    /// A cursor that begins with entry `start` of the run, counted from 0. Where `start` is behind
+    /// the last entry, a forward cursor is at its end and a backward one begins with the last.
+    pub(crate) fn cursor(
+        self: &Arc<Self>,
+        key: &[u8],
+        run: &RunLocation,
+        start: u64,
+        direction: Direction,
+    ) -> Result<EntryCursor> {
+        EntryCursor::new(Arc::clone(self), key, *run, start, direction)
+    }
+
+    /// The versions of `key` up to a commit, newest first, down to the first that needs no older.
+    pub(crate) fn versions(
+        self: &Arc<Self>,
+        key: &[u8],
+        commit_max: u64,
+    ) -> Result<Vec<KeyedVersion>> {
+        self.expect_kind(TableKind::Keyed)?;
+        let mut versions = Vec::new();
+        let Some(block) = self.find_key(key)? else {
+            return Ok(versions);
+        };
+        let mut cursor = KeyedCursor::at_version(Arc::clone(self), block, key, commit_max)?;
+        while let Some(version) = cursor.next_of(key)? {
+            let base = matches!(
+                version.operation,
+                KeyedOperation::Put | KeyedOperation::Delete
+            );
+            versions.push(version);
+            if base {
+                break;
+            }
+        }
+        Ok(versions)
+    }
+
+    /// All versions in order, from a key on. Blocks go through the cache.
+    pub(crate) fn keyed_cursor(self: &Arc<Self>, from: Bound<&[u8]>) -> Result<KeyedCursor> {
+        self.expect_kind(TableKind::Keyed)?;
+        KeyedCursor::new(Arc::clone(self), from, false)
+    }
+
+    /// The same for one pass over everything, as compaction makes it: large reads past the cache.
+    pub(crate) fn keyed_scan(self: &Arc<Self>, from: Bound<&[u8]>) -> Result<KeyedCursor> {
+        self.expect_kind(TableKind::Keyed)?;
+        KeyedCursor::new(Arc::clone(self), from, true)
+    }
+
+    /// All fragments in order, from a key on: large reads past the cache.
+    pub(crate) fn fragments(self: &Arc<Self>, from_key: Option<&[u8]>) -> Result<FragmentCursor> {
+        self.expect_kind(TableKind::Timeline)?;
+        FragmentCursor::new(Arc::clone(self), from_key)
+    }
+
+    /// The timelines, by key.
+    pub(crate) fn timelines(self: &Arc<Self>, from: Bound<&[u8]>) -> Result<TimelineCursor> {
+        self.expect_kind(TableKind::Timeline)?;
+        TimelineCursor::new(Arc::clone(self), from)
+    }
+
+    /// Whether the filter lets the key pass. Where pages are mapped the directory is as cheap, so
+    /// the filter is asked only where they are read.
+    pub(crate) fn may_contain(&self, key: &[u8]) -> Result<bool> {
+        if key < &*self.meta.first.0 || key > &*self.meta.last.0 {
+            return Ok(false);
+        }
+        let fetcher = self.fetcher()?;
+        if fetcher.reads() {
+            self.filter_contains(key)
+        } else {
+            Ok(true)
+        }
+    }
+
+    pub(super) fn filter_contains(&self, key: &[u8]) -> Result<bool> {
+        let fetcher = self.fetcher()?;
+        let section = &fetcher.footer.filter;
+        let hash = key_hash(fetcher.file(), key);
+        let page = filter::page_of(hash, section.count);
+        let page = fetcher.page(BlockKind::Filter, section, page)?;
+        Ok(filter::may_contain(page.content(), hash))
+    }
+
+    /// The data block with the newest version of `key`.
+    pub(super) fn find_key(&self, key: &[u8]) -> Result<Option<u32>> {
+        if !self.may_contain(key)? {
+            return Ok(None);
+        }
+        let fetcher = self.fetcher()?;
+        let hash = key_hash(fetcher.file(), key);
+        self.search(hash, |page| {
+            let blocks = directory::search_keyed(page.content(), page.items(), hash)
+                .map_err(|error| page.damage(&error))?;
+            for number in blocks {
+                if u64::from(number) >= fetcher.footer.data.count {
+                    return Err(page.corruption("a key lies in a block that is not there"));
+                }
+                let block = fetcher.data_block(number)?;
+                if holds_key(&block, key).map_err(|error| block.damage(&error))? {
+                    return Ok(Found::Here(number));
+                }
+            }
+            Ok(Found::NotHere)
+        })
+    }
+
+    /// Searches the home page of a hash and those behind it, as long as pages are continued.
+    fn search<T>(
+        &self,
+        hash: u64,
+        mut search: impl FnMut(&Block) -> Result<Found<T>>,
+    ) -> Result<Option<T>> {
+        let fetcher = self.fetcher()?;
+        let section = &fetcher.footer.directory;
+        let home = hash % section.count;
+        for step in 0..section.count {
+            let number = (home + step) % section.count;
+            let page = fetcher.page(BlockKind::Directory, section, number)?;
+            if let Found::Here(found) = search(&page)? {
+                return Ok(Some(found));
+            }
+            if page.header().flags & FLAG_CONTINUED == 0 {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last block of the run whose first fragment lies `before`; the first block of the run
+    /// where there is none. Touches index pages only.
+    pub(super) fn run_block(
+        &self,
+        run: &RunLocation,
+        before: impl Fn(&IndexEntry) -> bool,
+    ) -> Result<u32> {
+        let fetcher = self.fetcher()?;
+        // The newest entries are asked for most, so the last block is tried first.
+        if run.first_block < run.last_block && before(&fetcher.index_entry(run.last_block)?) {
+            return Ok(run.last_block);
+        }
+        let (mut low, mut high) = (run.first_block, run.last_block);
+        while low + 1 < high {
+            let middle = low + (high - low) / 2;
+            if before(&fetcher.index_entry(middle)?) {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The number of data blocks at the front for which `before` holds of their first key.
+    pub(super) fn partition_blocks(&self, before: impl Fn(&[u8]) -> bool) -> Result<u32> {
+        let fetcher = self.fetcher()?;
+        let (mut low, mut high) = (0, self.block_count()?);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let block = fetcher.data_block(middle)?;
+            let holds = first_key(&block)
+                .map(&before)
+                .map_err(|error| block.damage(&error))?;
+            if holds {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    pub(super) fn block_count(&self) -> Result<u32> {
+        let count = self.fetcher()?.footer.data.count;
+        Ok(u32::try_from(count).expect("the footer bounds the number of blocks"))
+    }
+
+    fn expect_kind(&self, kind: TableKind) -> Result<()> {
+        if self.meta.kind != kind {
+            return Err(Error::invalid("the table is of the other kind"));
+        }
+        Ok(())
+    }
+}
+
+fn first_key(block: &Block) -> Result<&[u8], DecodeError> {
+    if block.header().kind == BlockKind::KeyedData {
+        Ok(KeyedBlock::parse(block.content(), block.items())?
+            .version(0)?
+            .0
+            .key)
+    } else {
+        Ok(TimelineBlock::parse(block.content(), block.items())?
+            .head(0)?
+            .key)
+    }
+}
+
+fn holds_key(block: &Block, key: &[u8]) -> Result<bool, DecodeError> {
+    let versions = KeyedBlock::parse(block.content(), block.items())?;
+    let place = versions.partition(|version| version.key < key)?;
+    Ok(place < versions.count() && versions.version(place)?.0.key == key)
+}
+
+/// Entries of the run below the value, counted from the run's beginning, when the last of them (or
+/// the first of the run, where there is none) lies in this block.
+fn rank_in_block(block: &Block, key: &[u8], by: Rank) -> Result<Option<u64>, DecodeError> {
+    let value = by.value();
+    let fragments = TimelineBlock::parse(block.content(), block.items())?;
+    let behind = fragments
+        .partition(|head| head.key < key || (head.key == key && by.of_fragment(head) < value))?;
+    if behind == 0 || fragments.head(behind - 1)?.key != key {
+        let next_is_ours = behind < fragments.count() && fragments.head(behind)?.key == key;
+        return Ok(if next_is_ours {
+            Some(fragments.head(behind)?.base_index)
+        } else {
+            None
+        });
+    }
+    let range = fragments.range(behind - 1)?;
+    let fragment = FragmentView::parse(&block.content()[range])?;
+    let (mut low, mut high) = (1, fragment.count());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if by.of_entry(&fragment, middle)? < value {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(Some(fragment.base_index() + low as u64))
+}

@@ -1,0 +1,182 @@
+//! Bytes that pass their checksum and still lie: hostile lengths, counts and offsets. Decoding gives
+//! an error or some value, never a panic, never more memory than the bytes deserve.
+
+use crate::entry::Direction;
+use crate::options::{Compression, ReadMode};
+use crate::sstable::block::{Identity, decompress};
+use crate::sstable::directory::{search_keyed, search_timeline, timeline_entry};
+use crate::sstable::footer::Footer;
+use crate::sstable::format::{BlockHeader, HEADER_SIZE};
+use crate::sstable::fragment::FragmentView;
+use crate::sstable::index::IndexEntry;
+use crate::sstable::keyed_block::KeyedBlock;
+use crate::sstable::properties::Properties;
+use crate::sstable::testing::{FILE, Fixture, options};
+use crate::sstable::timeline_block::TimelineBlock;
+use crate::sstable::{EntryRef, Rank};
+use crate::version::TableKind;
+use proptest::prelude::*;
+use std::ops::Bound;
+
+fn fixture() -> Fixture {
+    Fixture::build(
+        options(TableKind::Timeline, Compression::None),
+        600,
+        |builder| {
+            for key in [b"a", b"b", b"c"] {
+                for seq in 1..30 {
+                    builder.append(
+                        key,
+                        &EntryRef {
+                            seq: seq * 2,
+                            commit: seq,
+                            time_ms: seq,
+                            event_ms: Some(7),
+                            origin: None,
+                            payload: b"a payload",
+                        },
+                    )?;
+                }
+            }
+            Ok(())
+        },
+    )
+    .unwrap()
+}
+
+/// Gives each block the checksum of its new content, as somebody who knows the format would.
+fn repair(fixture: &mut Fixture, offset: usize, length: usize) {
+    let identity = Identity {
+        file: FILE,
+        number: fixture.meta.number,
+    };
+    let mut checksum = 0;
+    fixture.change(|bytes| {
+        let place = offset as u64;
+        let block = &mut bytes[offset..offset + length];
+        checksum =
+            crate::codec::checksum_seeded(identity.file, identity.number, place, &block[4..]);
+        block[..4].copy_from_slice(&checksum.to_le_bytes());
+    });
+    if offset as u64 + 4096 == fixture.meta.bytes {
+        fixture.meta.footer_checksum = checksum;
+    }
+}
+
+/// Uses every path; what comes out does not matter.
+fn use_everything(fixture: &Fixture, mode: ReadMode) {
+    let sstable = fixture.open(mode);
+    for key in [b"a", b"b", b"c"] {
+        let Ok(Some(run)) = sstable.find(key) else {
+            continue;
+        };
+        for by in [Rank::Seq(9), Rank::Commit(9), Rank::Time(9)] {
+            let _ = sstable.rank(key, &run, by);
+        }
+        for direction in [Direction::Forward, Direction::Backward] {
+            let Ok(mut cursor) = sstable.cursor(key, &run, 7, direction) else {
+                continue;
+            };
+            for _ in 0..40 {
+                let _ = cursor.next();
+            }
+        }
+    }
+    if let Ok(mut cursor) = sstable.timelines(Bound::Unbounded) {
+        while let Ok(Some(_)) = cursor.next() {}
+    }
+    if let Ok(mut cursor) = sstable.fragments(None) {
+        while let Ok(Some(fragment)) = cursor.next() {
+            let _ = (0..fragment.view().count().min(100))
+                .map(|k| fragment.view().entry(k))
+                .count();
+        }
+    }
+    let _ = sstable.verify();
+    for block in sstable.blocks().unwrap_or_default() {
+        let _ = sstable.describe_block(block.offset);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn blocks_that_lie_do_not_panic(
+        block in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        front in any::<bool>(),
+        map in any::<bool>(),
+    ) {
+        let mut fixture = fixture();
+        let blocks = fixture.open(ReadMode::Read).blocks().unwrap();
+        let block = &blocks[block.index(blocks.len())];
+        let (offset, length) =
+            (usize::try_from(block.offset).unwrap(), usize::try_from(block.length).unwrap());
+        // Most lies are told in the first bytes: headers, counts and lengths.
+        let reach = if front { length.min(140) } else { length };
+        for (at, value) in changes {
+            fixture.change(|bytes| bytes[offset + 4 + at.index(reach - 4)] = value);
+        }
+        repair(&mut fixture, offset, length);
+        use_everything(&fixture, if map { ReadMode::Map } else { ReadMode::Read });
+    }
+
+    #[test]
+    fn arbitrary_bytes_do_not_panic(
+        bytes in prop::collection::vec(prop_oneof![3 => 0u8..8, 1 => any::<u8>()], 0..600),
+        items in 0usize..200,
+        hash in any::<u64>(),
+    ) {
+        if let Ok(header) = BlockHeader::decode(&bytes) {
+            let _ = decompress(&header, &bytes);
+        }
+        if let Ok(fragment) = FragmentView::parse(&bytes) {
+            let _ = fragment.verify();
+            for k in 0..fragment.count() {
+                let _ = fragment.entry(k);
+            }
+        }
+        if let Ok(block) = TimelineBlock::parse(&bytes, items) {
+            for index in 0..block.count() {
+                let _ = block.layout(index);
+            }
+            let _ = block.partition(|head| head.key < &b"key"[..]);
+        }
+        if let Ok(block) = KeyedBlock::parse(&bytes, items) {
+            for index in 0..block.count() {
+                let _ = block.version(index);
+            }
+        }
+        let _ = search_timeline(&bytes, items, hash, b"key");
+        let _ = search_keyed(&bytes, items, hash);
+        let _ = timeline_entry(&bytes, items, 0);
+        let _ = Properties::decode(&bytes);
+        let _ = IndexEntry::decode(&bytes, items, 1 << 40);
+        let _ = Footer::decode(&bytes, &fixture().meta);
+    }
+}
+
+#[test]
+fn a_hostile_raw_length_allocates_nothing() {
+    let mut bytes = Vec::new();
+    let header = BlockHeader {
+        kind: crate::sstable::format::BlockKind::TimelineData,
+        codec: crate::sstable::format::Codec::Lz4,
+        flags: 0,
+        stored_length: 10,
+        raw_length: u32::MAX,
+        items: 1,
+        number: 1,
+        offset: 0,
+    };
+    header.encode(&mut bytes);
+    assert!(BlockHeader::decode(&bytes).is_err());
+    let more = BlockHeader {
+        raw_length: 10 * 255 + 1,
+        ..header
+    };
+    bytes.clear();
+    more.encode(&mut bytes);
+    assert!(BlockHeader::decode(&bytes).is_err());
+    assert_eq!(bytes.len(), HEADER_SIZE);
+}

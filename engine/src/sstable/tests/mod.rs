@@ -1,0 +1,6 @@
+//! Whole SSTables: everything that was put in comes out by every path, and damage never does.
+
+mod damage;
+mod hostile;
+mod keyed;
+mod timelines;

@@ -1,0 +1,491 @@
+//! Checks everything that an SSTable says of itself, straight from the disk.
+//!
+//! 1. The footer, against the manifest.
+//! 2. Every page: its checksum, and the checksum of its section over those.
+//! 3. Every data block, against the index: its place and checksum; every fragment and entry, every
+//!    version; the order of keys, seqs, commits and times.
+//! 4. The zeros behind the data.
+//! 5. Directory and filter against the data, both ways (each key is found; there are no others).
+//! 6. Properties and manifest against the counts and ranges of the data.
+//!
+//! Goes on after damage as far as it can, so one call reports all.
+
+use super::block::{Block, carried_checksum};
+use super::directory::RunLocation;
+use super::fetch::Fetcher;
+use super::footer::Section;
+use super::format::BlockKind;
+use super::fragment::FragmentView;
+use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
+use super::keyed_block::KeyedBlock;
+use super::properties::Properties;
+use super::reader::Sstable;
+use super::timeline_block::TimelineBlock;
+use crate::codec::{DecodeError, round_up};
+use crate::error::{Corruption, Error};
+use crate::limits::BLOCK_SIZE;
+use crate::version::TableKind;
+use crc32fast::Hasher;
+
+impl Sstable {
+    /// Everything that is wrong with the SSTable; empty where nothing is. An I/O error is reported
+    /// as damage of the place that could not be read.
+    pub(crate) fn verify(&self) -> Vec<Corruption> {
+        let fetcher = match self.fetcher() {
+            Ok(fetcher) => fetcher,
+            Err(error) => {
+                let offset = self.meta().extent.offset;
+                return vec![corruption(error, BlockKind::Footer.name(), offset)];
+            }
+        };
+        let mut verifier = Verifier {
+            sstable: self,
+            fetcher,
+            damage: Vec::new(),
+            totals: Properties::default(),
+            last: Last::Nothing,
+            directory_items: 0,
+            next_offset: 0,
+        };
+        verifier.run();
+        verifier.damage
+    }
+}
+
+/// The place in the order of the data that has been reached.
+enum Last {
+    Nothing,
+    Run {
+        key: Vec<u8>,
+        run: RunLocation,
+    },
+    Version {
+        key: Vec<u8>,
+        commit: u64,
+        index: u32,
+    },
+}
+
+struct Verifier<'a> {
+    sstable: &'a Sstable,
+    fetcher: &'a Fetcher,
+    damage: Vec<Corruption>,
+    /// Counted over the data.
+    totals: Properties,
+    last: Last,
+    directory_items: u64,
+    next_offset: u64,
+}
+
+impl Verifier<'_> {
+    fn run(&mut self) {
+        let footer = self.fetcher.footer;
+        self.verify_footer();
+        self.verify_pages(BlockKind::Directory, &footer.directory);
+        self.verify_pages(BlockKind::Filter, &footer.filter);
+        self.verify_pages(BlockKind::Index, &footer.index);
+        self.verify_data();
+        self.verify_padding();
+        if self.damage.is_empty() {
+            // Counts of damaged data say nothing more.
+            self.verify_totals();
+        }
+        self.verify_pages(BlockKind::Properties, &footer.properties);
+    }
+
+    /// The footer was verified when the SSTable was opened; now it is read again.
+    fn verify_footer(&mut self) {
+        let result = Fetcher::open_footer(self.sstable.meta(), self.sstable.source());
+        if let Err(error) = result {
+            let end = self.sstable.meta().bytes - BLOCK_SIZE;
+            self.report(error, BlockKind::Footer, end);
+        }
+    }
+
+    fn verify_pages(&mut self, kind: BlockKind, section: &Section) {
+        let mut hasher = Hasher::new();
+        let mut whole = true;
+        for number in 0..section.count {
+            let handle = self.fetcher.page_handle(kind, section, number);
+            match self.fetcher.fetch_fresh(&handle) {
+                Ok(page) => {
+                    hasher.update(&carried_bytes(&page));
+                    self.verify_page(kind, &page, number);
+                }
+                Err(error) => {
+                    whole = false;
+                    self.report(error, kind, handle.offset);
+                }
+            }
+        }
+        self.verify_section(kind, section, whole, hasher);
+    }
+
+    fn verify_section(&mut self, kind: BlockKind, section: &Section, whole: bool, hasher: Hasher) {
+        if whole && hasher.finalize() != section.checksum {
+            self.note(
+                kind,
+                section.offset,
+                "the checksum of the section does not hold".into(),
+            );
+        }
+    }
+
+    fn verify_page(&mut self, kind: BlockKind, page: &Block, number: u64) {
+        let offset = page.header().offset;
+        match kind {
+            BlockKind::Directory => self.directory_items += page.items() as u64,
+            BlockKind::Properties => match Properties::decode(page.content()) {
+                Ok(found) if found == Properties::of(self.sstable.meta()) => {}
+                Ok(_) => self.note(kind, offset, "it differs from the manifest".into()),
+                Err(error) => self.note(kind, offset, error.to_string()),
+            },
+            BlockKind::Index => {
+                let blocks = self.fetcher.footer.data.count;
+                let before = number * INDEX_ENTRIES_PER_PAGE as u64;
+                if page.items() as u64 != (blocks - before).min(INDEX_ENTRIES_PER_PAGE as u64) {
+                    self.note(kind, offset, "it has too few or too many entries".into());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn verify_data(&mut self) {
+        let data = self.fetcher.footer.data;
+        let index = self.fetcher.footer.index;
+        let mut hasher = Hasher::new();
+        let mut whole = true;
+        for number in 0..index.count {
+            let handle = self.fetcher.page_handle(BlockKind::Index, &index, number);
+            let Ok(page) = self.fetcher.fetch_fresh(&handle) else {
+                whole = false;
+                continue; // Reported with the pages.
+            };
+            let before = number * INDEX_ENTRIES_PER_PAGE as u64;
+            let entries = (data.count - before).min(INDEX_ENTRIES_PER_PAGE as u64);
+            for slot in 0..usize::try_from(entries).expect("entries of one page") {
+                let block = u32::try_from(before + slot as u64).expect("the footer bounds it");
+                match IndexEntry::decode(page.content(), slot, data.length) {
+                    Ok(entry) => {
+                        hasher.update(&entry.checksum.to_le_bytes());
+                        self.verify_block(block, &entry);
+                    }
+                    Err(error) => {
+                        whole = false;
+                        self.note(BlockKind::Index, handle.offset, error.to_string());
+                    }
+                }
+            }
+        }
+        self.close_run();
+        if whole && self.next_offset != data.length {
+            let kind = self.fetcher.data_kind();
+            self.note(
+                kind,
+                self.next_offset,
+                "the blocks do not fill their section".into(),
+            );
+        }
+        self.verify_section(self.fetcher.data_kind(), &data, whole, hasher);
+    }
+
+    fn verify_block(&mut self, number: u32, entry: &IndexEntry) {
+        let handle = self.fetcher.data_handle(number, entry);
+        if entry.offset != self.next_offset {
+            self.note(
+                handle.kind,
+                entry.offset,
+                "a block is not where the last one ends".into(),
+            );
+        }
+        self.next_offset = entry.offset + u64::from(entry.length);
+        let block = match self.fetcher.fetch_fresh(&handle) {
+            Ok(block) => block,
+            Err(error) => return self.report(error, handle.kind, handle.offset),
+        };
+        let result = match self.sstable.meta().kind {
+            TableKind::Timeline => self.verify_fragments(&block, number, entry),
+            TableKind::Keyed => self.verify_versions(&block, number),
+        };
+        if let Err(error) = result {
+            self.report(block.damage(&error), handle.kind, handle.offset);
+        }
+    }
+
+    fn verify_fragments(
+        &mut self,
+        block: &Block,
+        number: u32,
+        entry: &IndexEntry,
+    ) -> Result<(), DecodeError> {
+        let fragments = TimelineBlock::parse(block.content(), block.items())?;
+        let head = fragments.head(0)?;
+        let first = (
+            head.first_seq,
+            head.base_index,
+            head.base_commit,
+            head.base_time,
+        );
+        let indexed = (
+            entry.first_seq,
+            entry.base_index,
+            entry.base_commit,
+            entry.base_time,
+        );
+        if first != indexed {
+            self.note(
+                BlockKind::Index,
+                entry.offset,
+                "it differs from the block".into(),
+            );
+        }
+        for index in 0..fragments.count() {
+            let fragment = FragmentView::parse(&block.content()[fragments.range(index)?])?;
+            fragment.verify()?;
+            self.add_fragment(&fragment, number, block.header().offset)?;
+        }
+        Ok(())
+    }
+
+    /// Continues the run, or begins the next one.
+    fn add_fragment(
+        &mut self,
+        fragment: &FragmentView<'_>,
+        number: u32,
+        offset: u64,
+    ) -> Result<(), DecodeError> {
+        let last = fragment.count() - 1;
+        let seqs = (fragment.first_seq(), fragment.seq(last)?);
+        let commits = (fragment.commit(0)?, fragment.commit(last)?);
+        let times = (fragment.time_ms(0)?, fragment.time_ms(last)?);
+        let continues = matches!(&self.last, Last::Run { key, .. } if **key == *fragment.key());
+        if !continues {
+            self.close_run();
+            let rises = match &self.last {
+                Last::Run { key, .. } => **key < *fragment.key(),
+                _ => true,
+            };
+            if !rises {
+                self.note(BlockKind::TimelineData, offset, "keys do not rise".into());
+            }
+            self.begin_key(fragment.key(), seqs.0);
+            let run = RunLocation {
+                first_seq: seqs.0,
+                last_seq: 0,
+                count: 0,
+                first_block: number,
+                last_block: number,
+                times_ms: (times.0, 0),
+                last_commit: 0,
+            };
+            self.last = Last::Run {
+                key: fragment.key().to_vec(),
+                run,
+            };
+        }
+        let count = fragment.count() as u64;
+        let Last::Run { run, .. } = &mut self.last else {
+            return Ok(());
+        };
+        let in_order = fragment.base_index() == run.count
+            && run.last_seq < seqs.0
+            && run.last_commit <= commits.0
+            && run.times_ms.1 <= times.0;
+        run.count += count;
+        run.last_seq = seqs.1;
+        run.last_block = number;
+        run.times_ms.1 = times.1;
+        run.last_commit = commits.1;
+        self.totals
+            .include(count, fragment.payload_length(), commits, times);
+        if !in_order {
+            let detail = "a fragment does not continue its run".into();
+            self.note(BlockKind::TimelineData, offset, detail);
+        }
+        Ok(())
+    }
+
+    /// Compares the run that ended with its directory entry.
+    fn close_run(&mut self) {
+        let Last::Run { key, run } = &self.last else {
+            return;
+        };
+        let (key, run) = (key.clone(), *run);
+        self.totals.last = (key.as_slice().into(), run.last_seq);
+        match self.sstable.find(&key) {
+            Ok(Some(found)) if found == run => {}
+            Ok(_) => {
+                let offset = self.fetcher.footer.directory.offset;
+                self.note(
+                    BlockKind::Directory,
+                    offset,
+                    "it differs from the data".into(),
+                );
+            }
+            Err(error) => self.report_once(error),
+        }
+        self.verify_filter(&key);
+    }
+
+    fn verify_versions(&mut self, block: &Block, number: u32) -> Result<(), DecodeError> {
+        let versions = KeyedBlock::parse(block.content(), block.items())?;
+        for index in 0..versions.count() {
+            let (version, _) = versions.version(index)?;
+            let offset = block.header().offset;
+            let (rises, new_key) = match &self.last {
+                Last::Version { key, commit, index } => (
+                    version.order(key, *commit, *index) == std::cmp::Ordering::Greater,
+                    **key != *version.key,
+                ),
+                _ => (true, true),
+            };
+            if !rises {
+                self.note(
+                    BlockKind::KeyedData,
+                    offset,
+                    "versions are not in order".into(),
+                );
+            }
+            if new_key {
+                self.begin_key(version.key, 0);
+                self.verify_key(version.key, number);
+            }
+            self.totals.include(
+                1,
+                version.value.len() as u64,
+                (version.commit, version.commit),
+                (version.time_ms, version.time_ms),
+            );
+            self.totals.last = (version.key.into(), 0);
+            let (key, commit) = (version.key.to_vec(), version.commit);
+            self.last = Last::Version {
+                key,
+                commit,
+                index: version.index,
+            };
+        }
+        Ok(())
+    }
+
+    fn verify_key(&mut self, key: &[u8], block: u32) {
+        match self.sstable.find_key(key) {
+            Ok(Some(found)) if found == block => {}
+            Ok(_) => {
+                let offset = self.fetcher.footer.directory.offset;
+                self.note(
+                    BlockKind::Directory,
+                    offset,
+                    "it differs from the data".into(),
+                );
+            }
+            Err(error) => self.report_once(error),
+        }
+        self.verify_filter(key);
+    }
+
+    fn verify_filter(&mut self, key: &[u8]) {
+        match self.sstable.filter_contains(key) {
+            Ok(true) => {}
+            Ok(false) => {
+                let offset = self.fetcher.footer.filter.offset;
+                self.note(
+                    BlockKind::Filter,
+                    offset,
+                    "it denies a key that is there".into(),
+                );
+            }
+            Err(error) => self.report_once(error),
+        }
+    }
+
+    fn begin_key(&mut self, key: &[u8], first_seq: u64) {
+        if self.totals.keys == 0 {
+            self.totals.first = (key.into(), first_seq);
+        }
+        self.totals.keys += 1;
+    }
+
+    fn verify_padding(&mut self) {
+        let data = self.fetcher.footer.data;
+        let length = round_up(data.length, BLOCK_SIZE) - data.length;
+        let length = usize::try_from(length).expect("less than a page");
+        match self.fetcher.read(data.length, length) {
+            Ok(zeros) if zeros.iter().all(|byte| *byte == 0) => {}
+            Ok(_) => {
+                let kind = self.fetcher.data_kind();
+                self.note(
+                    kind,
+                    data.length,
+                    "the bytes behind the data are not zero".into(),
+                );
+            }
+            Err(error) => self.report(error, self.fetcher.data_kind(), data.length),
+        }
+    }
+
+    fn verify_totals(&mut self) {
+        let meta = self.sstable.meta();
+        let offset = self.fetcher.footer.properties.offset;
+        if self.totals != Properties::of(meta) {
+            let detail = "the manifest's counts and ranges are not those of the data".into();
+            self.note(BlockKind::Properties, offset, detail);
+        }
+        if self.directory_items != self.totals.keys {
+            let detail = format!(
+                "it has {} entries for {} keys",
+                self.directory_items, self.totals.keys
+            );
+            self.note(
+                BlockKind::Directory,
+                self.fetcher.footer.directory.offset,
+                detail,
+            );
+        }
+    }
+
+    fn note(&mut self, kind: BlockKind, offset: u64, detail: String) {
+        let offset = self.fetcher.file_offset(offset);
+        self.damage.push(Corruption {
+            what: kind.name(),
+            offset,
+            detail,
+        });
+    }
+
+    fn report(&mut self, error: Error, kind: BlockKind, offset: u64) {
+        let offset = self.fetcher.file_offset(offset);
+        self.damage.push(corruption(error, kind.name(), offset));
+    }
+
+    /// Damage of a page that many keys meet is reported once.
+    fn report_once(&mut self, error: Error) {
+        let found = corruption(
+            error,
+            BlockKind::Directory.name(),
+            self.fetcher.file_offset(0),
+        );
+        if !self.damage.iter().any(|known| known.offset == found.offset) {
+            self.damage.push(found);
+        }
+    }
+}
+
+fn corruption(error: Error, what: &'static str, offset: u64) -> Corruption {
+    match error {
+        Error::Corruption(corruption) => corruption,
+        other => Corruption {
+            what,
+            offset,
+            detail: other.to_string(),
+        },
+    }
+}
+
+/// The checksum that a page carries, as bytes of the section's chain.
+fn carried_bytes(page: &Block) -> [u8; 4] {
+    let start = page.content_start() - super::format::HEADER_SIZE;
+    carried_checksum(&page.region()[start..])
+        .expect("a block has a header")
+        .to_le_bytes()
+}

@@ -1,0 +1,140 @@
+//! The simulated file as a [`Disk`]: checks, numbering and faults around each operation.
+
+use super::fault::{FaultEffect, FaultOperation};
+use super::operation::Change;
+use super::{Logged, SimDisk};
+use crate::file::{Disk, Flush, Geometry, Identity, Region};
+use std::io;
+use std::sync::Arc;
+
+/// Longest simulated file, in bytes: a hostile length must not fill the memory with pages.
+const FILE_BYTES_MAX: u64 = 1 << 36;
+
+impl Disk for SimDisk {
+    fn geometry(&self) -> Geometry {
+        let state = self.state();
+        Geometry {
+            alignment: state.options.alignment,
+            direct: state.options.direct,
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        self.state().identity
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        let state = self.state();
+        state.check_alive()?;
+        Ok(state.volatile.length())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.state();
+        state.check_alive()?;
+        let length = match state.faults.strike(FaultOperation::Read) {
+            None => buffer.len(),
+            Some(FaultEffect::ShortRead) => buffer.len().div_ceil(2),
+            Some(_) => return Err(device_error()),
+        };
+        Ok(state.volatile.read(offset, &mut buffer[..length]))
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8], flush: Flush) -> io::Result<usize> {
+        let mut state = self.state();
+        state.check_alive()?;
+        state.check_write(offset, bytes)?;
+        state.write(offset, bytes, flush)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.check_alive()?;
+        state.begin(Logged::Sync, 0, 0, &[], None)?;
+        match state.faults.strike(FaultOperation::Sync) {
+            None => state.make_durable(),
+            Some(effect) => {
+                state.fail_sync(effect);
+                return Err(device_error());
+            }
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
+        let mut state = self.state();
+        state.check_alive()?;
+        let end = check_range(offset, length)?;
+        if length == 0 {
+            return Err(invalid("an allocation of no bytes"));
+        }
+        let operation = state.operation(Change::Allocate { offset, length }, end);
+        state.begin(Logged::Allocate, offset, length, &[], Some(&operation))?;
+        if state.faults.strike(FaultOperation::Allocate).is_some() {
+            return Err(device_error());
+        }
+        if state.volatile.missing_room(offset, length) > state.room() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.add(operation);
+        Ok(())
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        let mut state = self.state();
+        state.check_alive()?;
+        check_range(length, 0)?;
+        let operation = state.operation(Change::Truncate { length }, 0);
+        state.begin(Logged::Truncate, length, 0, &[], Some(&operation))?;
+        state.add(operation);
+        Ok(())
+    }
+
+    fn punch_hole(&self, offset: u64, length: u64) -> io::Result<bool> {
+        let mut state = self.state();
+        state.check_alive()?;
+        check_range(offset, length)?;
+        let operation = state.operation(Change::Punch { offset, length }, 0);
+        state.begin(Logged::Punch, offset, length, &[], Some(&operation))?;
+        state.add(operation);
+        Ok(true)
+    }
+
+    fn map(&self, offset: u64, length: u64) -> io::Result<Region> {
+        let state = self.state();
+        state.check_alive()?;
+        let end = offset
+            .checked_add(length)
+            .ok_or_else(|| invalid("the range is too long"))?;
+        if end > state.volatile.length() {
+            return Err(invalid("a map behind the end of the file"));
+        }
+        let length = usize::try_from(length).map_err(|_| invalid("the range is too long"))?;
+        let mut bytes = vec![0; length];
+        state.volatile.read(offset, &mut bytes);
+        Ok(Region::from_memory(Arc::from(bytes)))
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        let mut state = self.state();
+        state.check_alive()?;
+        let holder = *state.lock_holder.get_or_insert(self.handle.number);
+        Ok(holder == self.handle.number)
+    }
+}
+
+pub(super) fn check_range(offset: u64, length: u64) -> io::Result<u64> {
+    match offset.checked_add(length) {
+        Some(end) if end <= FILE_BYTES_MAX => Ok(end),
+        _ => Err(io::ErrorKind::FileTooLarge.into()),
+    }
+}
+
+pub(super) fn invalid(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+/// What a real device answers: EIO.
+pub(super) fn device_error() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}

@@ -1,0 +1,245 @@
+//! The catalog: everything that the manifest knows of the store. Replaying the manifest is applying
+//! its edits to a new catalog.
+//!
+//! # Invariants
+//! 1. Table 1 is the engine's own; users' tables begin at 16; ids and names are unique, and ids
+//!    grow.
+//! 2. Every SSTable belongs to a table of its kind, and lies in the version's order.
+//! 3. `next_sstable` and `next_table` are above everything that was ever there.
+//! 4. Epochs never fall.
+//! 5. `places` has exactly the live SSTables, so that replay does not search for each number.
+//! 6. A refused edit changes nothing.
+
+use super::edit::{FIRST_USER_TABLE, STATE_TABLE};
+use super::{Edit, SstableMeta, TableKind, TableRecord, Version};
+use crate::entry::TableId;
+use crate::limits::{
+    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, TABLE_COUNT_MAX, TABLE_NAME_LENGTH_MAX,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// Tables, live SSTables, epochs and counters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Catalog {
+    /// By id, the engine's own table included.
+    pub(crate) tables: BTreeMap<TableId, TableRecord>,
+    /// The live SSTables.
+    pub(crate) version: Version<SstableMeta>,
+    /// Table and level of each live SSTable, by number.
+    places: HashMap<u64, (TableId, u8)>,
+    /// The commit of each beginning of an epoch.
+    pub(crate) epochs: Vec<u64>,
+    /// The number of the next SSTable.
+    pub(crate) next_sstable: u64,
+    /// The id of the next table.
+    pub(crate) next_table: u32,
+}
+
+impl Default for Catalog {
+    fn default() -> Catalog {
+        Catalog::new()
+    }
+}
+
+impl Catalog {
+    /// The catalog of a new store: nothing but the table of timeline state.
+    pub(crate) fn new() -> Catalog {
+        Catalog {
+            tables: BTreeMap::from([(STATE_TABLE, TableRecord::state())]),
+            version: Version::default(),
+            places: HashMap::new(),
+            epochs: Vec::new(),
+            next_sstable: 1,
+            next_table: FIRST_USER_TABLE,
+        }
+    }
+
+    /// The table of this name.
+    pub(crate) fn table_named(&self, name: &str) -> Option<&TableRecord> {
+        self.tables.values().find(|record| record.name == name)
+    }
+
+    /// Takes one step.
+    ///
+    /// # Errors
+    /// Why the step is impossible; nothing has changed then.
+    pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
+        match edit {
+            Edit::TableCreated(record) => self.create_table(record),
+            Edit::SstableAdded { level, meta } => self.add_sstable(*level, meta),
+            Edit::SstableRemoved { number } => self.remove_sstable(*number),
+            Edit::SstableMoved { number, level } => self.move_sstable(*number, *level),
+            Edit::EpochBegun { commit } => match self.epochs.last() {
+                Some(last) if commit < last => Err(format!("epoch {commit} begins before {last}")),
+                _ => {
+                    self.epochs.push(*commit);
+                    Ok(())
+                }
+            },
+            Edit::Counters {
+                next_sstable,
+                next_table,
+            } => {
+                if *next_sstable < self.next_sstable || *next_table < self.next_table {
+                    return Err(format!(
+                        "the counters fall from {} and {} to {next_sstable} and {next_table}",
+                        self.next_sstable, self.next_table
+                    ));
+                }
+                self.next_sstable = *next_sstable;
+                self.next_table = *next_table;
+                Ok(())
+            }
+        }
+    }
+
+    /// The edits that make this catalog out of a new one: the base of a manifest.
+    pub(crate) fn edits(&self) -> Vec<Edit> {
+        let users = self.tables.range(TableId(FIRST_USER_TABLE)..);
+        let tables = users.map(|(_, record)| Edit::TableCreated(record.clone()));
+        let sstables = self
+            .version
+            .iter()
+            .map(|(_, level, meta)| Edit::SstableAdded {
+                level,
+                meta: meta.clone(),
+            });
+        let epochs = self
+            .epochs
+            .iter()
+            .map(|commit| Edit::EpochBegun { commit: *commit });
+        let counters = Edit::Counters {
+            next_sstable: self.next_sstable,
+            next_table: self.next_table,
+        };
+        tables
+            .chain(sstables)
+            .chain(epochs)
+            .chain([counters])
+            .collect()
+    }
+
+    fn create_table(&mut self, record: &TableRecord) -> Result<(), String> {
+        let TableRecord { id, name, .. } = record;
+        if id.0 < self.next_table {
+            return Err(format!(
+                "table id {} is below the next one, {}",
+                id.0, self.next_table
+            ));
+        }
+        let next_table =
+            id.0.checked_add(1)
+                .ok_or("the last table id cannot be used")?;
+        if name.is_empty() || name.len() > TABLE_NAME_LENGTH_MAX || name.starts_with('\0') {
+            return Err(format!("table {} cannot have the name {name:?}", id.0));
+        }
+        if self.table_named(name).is_some() {
+            return Err(format!("there are two tables with the name {name:?}"));
+        }
+        if self.tables.len() >= TABLE_COUNT_MAX {
+            return Err(format!("there are more than {TABLE_COUNT_MAX} tables"));
+        }
+        self.tables.insert(*id, record.clone());
+        self.next_table = next_table;
+        Ok(())
+    }
+
+    fn add_sstable(&mut self, level: u8, meta: &SstableMeta) -> Result<(), String> {
+        let number = meta.number;
+        check_meta(meta).map_err(|error| format!("SSTable {number}: {error}"))?;
+        check_level(level)?;
+        match self.tables.get(&meta.table) {
+            None => {
+                return Err(format!(
+                    "SSTable {number} is of the unknown {:?}",
+                    meta.table
+                ));
+            }
+            Some(record) if record.options.kind != meta.kind => {
+                return Err(format!(
+                    "SSTable {number} is not of the kind of {:?}",
+                    meta.table
+                ));
+            }
+            Some(_) => {}
+        }
+        if self.places.contains_key(&number) {
+            return Err(format!("SSTable {number} is added twice"));
+        }
+        self.version.insert(level, meta.clone())?;
+        self.places.insert(number, (meta.table, level));
+        self.next_sstable = self.next_sstable.max(number + 1);
+        Ok(())
+    }
+
+    fn remove_sstable(&mut self, number: u64) -> Result<(), String> {
+        let Some((table, level)) = self.places.remove(&number) else {
+            return Err(format!("SSTable {number} is removed but not live"));
+        };
+        let removed = self.version.remove_from(table, level, number);
+        assert!(removed.is_some(), "the places are those of the version");
+        Ok(())
+    }
+
+    fn move_sstable(&mut self, number: u64, level: u8) -> Result<(), String> {
+        check_level(level)?;
+        let Some((table, old)) = self.places.get(&number).copied() else {
+            return Err(format!("SSTable {number} is moved but not live"));
+        };
+        if old == level {
+            return Err(format!("SSTable {number} is in level {level} already"));
+        }
+        let meta = self.version.remove_from(table, old, number);
+        let meta = meta.expect("the places are those of the version");
+        let moved = self.version.insert(level, meta.clone());
+        match moved {
+            Ok(()) => drop(self.places.insert(number, (table, level))),
+            Err(_) => self
+                .version
+                .insert(old, meta)
+                .expect("it was there a moment ago"),
+        }
+        moved
+    }
+}
+
+fn check_level(level: u8) -> Result<(), String> {
+    if usize::from(level) < LEVEL_COUNT {
+        return Ok(());
+    }
+    Err(format!("there is no level {level}"))
+}
+
+/// What must hold of every meta, by itself.
+fn check_meta(meta: &SstableMeta) -> Result<(), String> {
+    if meta.number == 0 || meta.number == u64::MAX {
+        return Err("the number is not possible".to_owned());
+    }
+    let extent = meta.extent;
+    let aligned =
+        extent.offset.is_multiple_of(BLOCK_SIZE) && extent.length.is_multiple_of(BLOCK_SIZE);
+    if !aligned || extent.offset.checked_add(extent.length).is_none() {
+        return Err(format!("its extent is {extent:?}"));
+    }
+    if meta.bytes == 0 || meta.bytes > extent.length {
+        return Err(format!(
+            "{} bytes in an extent of {}",
+            meta.bytes, extent.length
+        ));
+    }
+    for (key, _) in [&meta.first, &meta.last] {
+        if !(KEY_LENGTH_MIN..=KEY_LENGTH_MAX).contains(&key.len()) {
+            return Err(format!("a key of {} bytes", key.len()));
+        }
+    }
+    if meta.kind == TableKind::Keyed && (meta.first.1, meta.last.1) != (0, 0) {
+        return Err("a keyed SSTable with sequence ids".to_owned());
+    }
+    let ordered = meta.first <= meta.last
+        && meta.commits.0 <= meta.commits.1
+        && meta.times_ms.0 <= meta.times_ms.1;
+    if !ordered {
+        return Err("keys, commits or times are upside down".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! The SSTables of one table, by level.
+//!
+//! # Invariants
+//! 1. Level 0 is ordered newest first: by largest commit, then by number, both descending. Its key
+//!    ranges may overlap.
+//! 2. In level 1 and above, SSTables are ordered by `(first key, first seq)`, and the last
+//!    `(key, seq)` of each lies before the first of the next. A timeline may span neighbours.
+//! 3. A copy shares all levels with its original until one of them changes.
+
+use super::{HasMeta, SstableMeta};
+use crate::limits::LEVEL_COUNT;
+use std::cmp::Reverse;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Bounds on keys.
+pub(crate) type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// The levels of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Levels<T> {
+    levels: [Arc<Vec<T>>; LEVEL_COUNT],
+}
+
+impl<T> Default for Levels<T> {
+    fn default() -> Levels<T> {
+        Levels {
+            levels: std::array::from_fn(|_| Arc::default()),
+        }
+    }
+}
+
+impl<T: HasMeta> Levels<T> {
+    /// The SSTables of one level, in its order.
+    pub(crate) fn level(&self, level: usize) -> &[T] {
+        &self.levels[level]
+    }
+
+    /// All SSTables with their levels, from level 0 on.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u8, &T)> {
+        (0u8..)
+            .zip(&self.levels)
+            .flat_map(|(level, items)| items.iter().map(move |i| (level, i)))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.levels.iter().all(|items| items.is_empty())
+    }
+
+    /// The SSTables of a level whose key range meets `range`, in the level's order.
+    pub(crate) fn overlapping(&self, level: usize, range: KeyRange<'_>) -> Vec<&T> {
+        let (lower, upper) = range;
+        let before = |item: &T| ends_before(&item.meta().last.0, lower);
+        let within = |item: &T| !begins_behind(&item.meta().first.0, upper);
+        let items = &self.levels[level];
+        if level == 0 {
+            return items
+                .iter()
+                .filter(|item| !before(item) && within(item))
+                .collect();
+        }
+        let start = items.partition_point(before);
+        items[start..]
+            .iter()
+            .take_while(|item| within(item))
+            .collect()
+    }
+
+    /// The SSTables of a level that may hold `key`, newest first.
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        level: usize,
+        key: &'a [u8],
+    ) -> impl DoubleEndedIterator<Item = &'a T> {
+        assert!(level >= 1, "in level 0 every SSTable is a candidate");
+        let items = &self.levels[level];
+        let start = items.partition_point(|item| *item.meta().last.0 < *key);
+        let count = items[start..].partition_point(|item| *item.meta().first.0 <= *key);
+        // Seqs of a timeline grow with the position, so the newest entries come last.
+        items[start..start + count].iter().rev()
+    }
+
+    /// Checks the invariants of this table.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let newer = |pair: &[T]| age(pair[0].meta()) < age(pair[1].meta());
+        if !self.levels[0].windows(2).all(newer) {
+            return Err("level 0 is not ordered newest first".to_owned());
+        }
+        for (level, items) in self.levels.iter().enumerate().skip(1) {
+            for pair in items.windows(2) {
+                if pair[0].meta().last >= pair[1].meta().first {
+                    return Err(overlap(level, pair[0].meta(), pair[1].meta()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: HasMeta + Clone> Levels<T> {
+    /// Puts an SSTable into its place; refuses where it would overlap.
+    pub(super) fn insert(&mut self, level: u8, item: T) -> Result<(), String> {
+        let level = usize::from(level);
+        let Some(items) = self.levels.get_mut(level) else {
+            return Err(format!("there is no level {level}"));
+        };
+        let meta = item.meta();
+        let place = if level == 0 {
+            items.partition_point(|other| age(other.meta()) < age(meta))
+        } else {
+            let place = items.partition_point(|other| other.meta().first < meta.first);
+            let before = place.checked_sub(1).map(|before| items[before].meta());
+            if let Some(before) = before.filter(|before| before.last >= meta.first) {
+                return Err(overlap(level, before, meta));
+            }
+            let behind = items.get(place).map(HasMeta::meta);
+            if let Some(behind) = behind.filter(|behind| meta.last >= behind.first) {
+                return Err(overlap(level, meta, behind));
+            }
+            place
+        };
+        Arc::make_mut(items).insert(place, item);
+        Ok(())
+    }
+
+    /// Takes the SSTable of this number out of a level.
+    pub(super) fn remove(&mut self, level: u8, number: u64) -> Option<T> {
+        let items = self.levels.get_mut(usize::from(level))?;
+        let place = items.iter().position(|item| item.meta().number == number)?;
+        Some(Arc::make_mut(items).remove(place))
+    }
+}
+
+/// What level 0 is ordered by: the newest is the smallest.
+fn age(meta: &SstableMeta) -> Reverse<(u64, u64)> {
+    Reverse((meta.commits.1, meta.number))
+}
+
+fn ends_before(last: &[u8], lower: Bound<&[u8]>) -> bool {
+    match lower {
+        Bound::Unbounded => false,
+        Bound::Included(key) => last < key,
+        Bound::Excluded(key) => last <= key,
+    }
+}
+
+fn begins_behind(first: &[u8], upper: Bound<&[u8]>) -> bool {
+    match upper {
+        Bound::Unbounded => false,
+        Bound::Included(key) => first > key,
+        Bound::Excluded(key) => first >= key,
+    }
+}
+
+fn overlap(level: usize, one: &SstableMeta, other: &SstableMeta) -> String {
+    format!(
+        "SSTables {} and {} overlap in level {level}",
+        one.number, other.number
+    )
+}

@@ -1,0 +1,270 @@
+use super::*;
+use crate::file::Extent;
+use crate::limits::LEVEL_COUNT;
+use crate::options::TableOptions;
+use proptest::prelude::*;
+use std::ops::Bound;
+
+const TABLE: TableId = TableId(FIRST_USER_TABLE);
+
+/// The meta of an SSTable of timelines with the range `first..=last`.
+pub(crate) fn timeline_meta(number: u64, first: (&str, u64), last: (&str, u64)) -> SstableMeta {
+    SstableMeta {
+        number,
+        table: TABLE,
+        kind: TableKind::Timeline,
+        extent: Extent {
+            offset: number.wrapping_mul(4096),
+            length: 4096,
+        },
+        bytes: 4000,
+        footer_checksum: 17,
+        entries: 3,
+        keys: 2,
+        payload_bytes: 30,
+        first: (first.0.as_bytes().into(), first.1),
+        last: (last.0.as_bytes().into(), last.1),
+        commits: (number, number.saturating_add(10)),
+        times_ms: (5, 6),
+    }
+}
+
+pub(crate) fn timeline_table(id: u32, name: &str) -> TableRecord {
+    TableRecord {
+        id: TableId(id),
+        name: name.to_owned(),
+        options: TableOptions::timeline(),
+    }
+}
+
+fn numbers<'a>(found: impl IntoIterator<Item = &'a SstableMeta>) -> Vec<u64> {
+    found.into_iter().map(|meta| meta.number).collect()
+}
+
+fn version(added: Vec<(u8, SstableMeta)>) -> Version<SstableMeta> {
+    Version::default().apply(&[], added)
+}
+
+#[test]
+fn a_timeline_may_span_neighbours() {
+    let version = version(vec![
+        (1, timeline_meta(3, ("m", 11), ("m", 20))),
+        (1, timeline_meta(1, ("a", 1), ("c", 9))),
+        (1, timeline_meta(4, ("m", 21), ("z", 5))),
+        (1, timeline_meta(2, ("d", 1), ("m", 10))),
+    ]);
+    assert_eq!(numbers(version.level(TABLE, 1)), [1, 2, 3, 4]);
+    assert_eq!(numbers(version.candidates(TABLE, 1, b"m")), [4, 3, 2]);
+    assert_eq!(numbers(version.candidates(TABLE, 1, b"b")), [1]);
+    assert_eq!(numbers(version.candidates(TABLE, 1, b"ca")), [0u64; 0]);
+    assert_eq!(numbers(version.candidates(TABLE, 2, b"m")), [0u64; 0]);
+    assert_eq!(numbers(version.candidates(TableId(99), 1, b"m")), [0u64; 0]);
+}
+
+#[test]
+fn level_zero_is_newest_first() {
+    let version = version(vec![
+        (0, timeline_meta(1, ("a", 1), ("z", 9))),
+        (0, timeline_meta(5, ("a", 10), ("c", 9))),
+        (0, timeline_meta(3, ("k", 1), ("z", 19))),
+    ]);
+    assert_eq!(numbers(version.level(TABLE, 0)), [5, 3, 1]);
+    let range: KeyRange<'_> = (Bound::Included(b"d"), Bound::Unbounded);
+    assert_eq!(numbers(version.overlapping(TABLE, 0, range)), [3, 1]);
+}
+
+#[test]
+fn ranges_meet_by_their_bounds() {
+    let version = version(vec![
+        (2, timeline_meta(1, ("b", 1), ("d", 1))),
+        (2, timeline_meta(2, ("f", 1), ("h", 1))),
+        (2, timeline_meta(3, ("j", 1), ("l", 1))),
+    ]);
+    let meet = |range: KeyRange<'_>| numbers(version.overlapping(TABLE, 2, range));
+    assert_eq!(meet((Bound::Unbounded, Bound::Unbounded)), [1, 2, 3]);
+    assert_eq!(meet((Bound::Included(b"d"), Bound::Included(b"f"))), [1, 2]);
+    assert_eq!(
+        meet((Bound::Excluded(b"d"), Bound::Excluded(b"f"))),
+        [0u64; 0]
+    );
+    assert_eq!(meet((Bound::Included(b"g"), Bound::Unbounded)), [2, 3]);
+    assert_eq!(meet((Bound::Included(b"m"), Bound::Unbounded)), [0u64; 0]);
+}
+
+#[test]
+fn a_version_shares_what_does_not_change() {
+    let old = version(vec![(1, timeline_meta(1, ("a", 1), ("b", 1)))]);
+    let meta = old.find(1).unwrap().1.clone();
+    let moved = old.apply(&[1], vec![(2, meta)]);
+    assert_eq!(numbers(old.level(TABLE, 1)), [1]);
+    assert_eq!(numbers(moved.level(TABLE, 2)), [1]);
+    assert_eq!(moved.apply(&[1], Vec::new()), Version::default());
+    let handles: Version<Arc<SstableMeta>> = moved
+        .try_map(|meta| Ok::<_, String>(Arc::new(meta.clone())))
+        .unwrap();
+    handles.check_invariants().unwrap();
+    assert_eq!(handles.find(1).unwrap().0, 2);
+}
+
+/// The SSTable that the impossible edits are about.
+fn sample(number: u64) -> SstableMeta {
+    timeline_meta(number, ("a", 1), ("c", 1))
+}
+
+fn added(level: u8, meta: SstableMeta) -> Edit {
+    Edit::SstableAdded { level, meta }
+}
+
+/// SSTables that no catalog can have.
+fn impossible_metas() -> Vec<SstableMeta> {
+    let changes: [fn(&mut SstableMeta); 10] = [
+        |meta| meta.kind = TableKind::Keyed,
+        |meta| meta.extent.offset += 1,
+        |meta| {
+            let offset = u64::MAX - 4095;
+            meta.extent = Extent {
+                offset,
+                length: 8192,
+            };
+        },
+        |meta| meta.bytes = 0,
+        |meta| meta.bytes = 4097,
+        |meta| meta.first.0 = Box::default(),
+        |meta| meta.last.0 = vec![b'x'; 1025].into(),
+        |meta| std::mem::swap(&mut meta.first, &mut meta.last),
+        |meta| meta.commits = (2, 1),
+        |meta| meta.table = TableId(99),
+    ];
+    let changed = changes.into_iter().map(|change| {
+        let mut meta = sample(9);
+        change(&mut meta);
+        meta
+    });
+    changed
+        .chain([sample(0), sample(u64::MAX), sample(1)])
+        .collect()
+}
+
+#[test]
+fn impossible_edits_change_nothing() {
+    let mut catalog = Catalog::new();
+    catalog
+        .apply(&Edit::TableCreated(timeline_table(16, "inbox")))
+        .unwrap();
+    catalog.apply(&added(1, sample(1))).unwrap();
+    catalog.apply(&added(2, sample(2))).unwrap();
+    catalog.apply(&Edit::EpochBegun { commit: 5 }).unwrap();
+    let too_many = u8::try_from(LEVEL_COUNT).unwrap();
+    let bad = [
+        Edit::TableCreated(timeline_table(16, "other")),
+        Edit::TableCreated(timeline_table(17, "inbox")),
+        Edit::TableCreated(timeline_table(17, "")),
+        Edit::TableCreated(timeline_table(17, STATE_TABLE_NAME)),
+        Edit::TableCreated(timeline_table(2, "other")),
+        Edit::TableCreated(timeline_table(u32::MAX, "other")),
+        added(1, sample(3)),
+        added(too_many, sample(3)),
+        Edit::SstableRemoved { number: 7 },
+        Edit::SstableMoved {
+            number: 7,
+            level: 3,
+        },
+        Edit::SstableMoved {
+            number: 1,
+            level: 1,
+        },
+        Edit::SstableMoved {
+            number: 1,
+            level: 2,
+        },
+        Edit::SstableMoved {
+            number: 1,
+            level: too_many,
+        },
+        Edit::EpochBegun { commit: 4 },
+        Edit::Counters {
+            next_sstable: 2,
+            next_table: 17,
+        },
+        Edit::Counters {
+            next_sstable: 3,
+            next_table: 16,
+        },
+    ];
+    let before = catalog.clone();
+    let metas = impossible_metas().into_iter().map(|meta| added(4, meta));
+    for edit in metas.chain(bad) {
+        assert!(catalog.apply(&edit).is_err(), "{edit:?}");
+        assert_eq!(catalog, before, "{edit:?}");
+    }
+    assert_eq!((catalog.next_sstable, catalog.next_table), (3, 17));
+}
+
+/// Random edits, most of them possible, some not.
+pub(crate) fn any_edit() -> impl Strategy<Value = Edit> {
+    let key = || prop::sample::select(vec!["a", "b", "c", "d", "e", "f", "g"]);
+    let level = || 0u8..4;
+    let number = || 1u64..30;
+    prop_oneof![
+        1 => (16u32..24, "[a-d]{1,2}", any::<Option<u64>>()).prop_map(|(id, name, ttl_ms)| {
+            let mut record = timeline_table(id, &name);
+            record.options.ttl_ms = ttl_ms;
+            Edit::TableCreated(record)
+        }),
+        8 => (level(), number(), key(), key(), 1u64..5, 16u32..19).prop_map(
+            |(level, number, one, other, seq, table)| {
+                let (first, last) = (one.min(other), one.max(other));
+                let mut meta = timeline_meta(number, (first, seq), (last, seq + 2));
+                meta.table = TableId(table);
+                Edit::SstableAdded { level, meta }
+            },
+        ),
+        3 => number().prop_map(|number| Edit::SstableRemoved { number }),
+        3 => (number(), level()).prop_map(|(number, level)| Edit::SstableMoved { number, level }),
+        1 => (0u64..50).prop_map(|commit| Edit::EpochBegun { commit }),
+        1 => (20u64..60, 18u32..24).prop_map(|(next_sstable, next_table)| Edit::Counters {
+            next_sstable,
+            next_table
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// The version stays in order, finds what a plain search finds, and can be made anew from its
+    /// own edits.
+    #[test]
+    fn catalogs_stay_in_order(edits in prop::collection::vec(any_edit(), 0..80)) {
+        let mut catalog = Catalog::new();
+        for id in 16..19 {
+            catalog.apply(&Edit::TableCreated(timeline_table(id, &format!("t{id}")))).unwrap();
+        }
+        for edit in edits {
+            let before = catalog.clone();
+            if catalog.apply(&edit).is_err() {
+                prop_assert_eq!(&catalog, &before);
+            }
+            prop_assert_eq!(catalog.version.check_invariants(), Ok(()));
+        }
+        for key in [b"a", b"d", b"g"] {
+            for level in 1..4u8 {
+                let holds = |meta: &SstableMeta| *meta.first.0 <= key[..] && *meta.last.0 >= key[..];
+                let all = catalog.version.iter().filter(|(table, at, meta)| {
+                    *table == TABLE && *at == level && holds(meta)
+                });
+                let mut expected = numbers(all.map(|(_, _, meta)| meta));
+                let range: KeyRange<'_> = (Bound::Included(key), Bound::Included(key));
+                let level = usize::from(level);
+                prop_assert_eq!(&numbers(catalog.version.overlapping(TABLE, level, range)), &expected);
+                expected.reverse();
+                prop_assert_eq!(numbers(catalog.version.candidates(TABLE, level, key)), expected);
+            }
+        }
+        let mut again = Catalog::new();
+        for edit in catalog.edits() {
+            prop_assert_eq!(again.apply(&edit), Ok(()));
+        }
+        prop_assert_eq!(again, catalog);
+    }
+}

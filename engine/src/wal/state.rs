@@ -1,0 +1,130 @@
+//! How far the log is written, synced and released: shared by the leader, the flush worker and the
+//! interval worker.
+//!
+//! # Invariants
+//! 1. released <= synced <= written at every moment; each only grows.
+//! 2. Everything before `synced` is on the disk, or its effects are in durable SSTables.
+//! 3. After the first failure nothing counts as synced any more: a later sync that succeeds proves
+//!    nothing about pages that an earlier one has given up.
+//!
+//! # Concurrency
+//! Plain atomics. `written` is stored by the leader alone, with release, after the write returned:
+//! whoever loads it with acquire and then syncs has synced all of it. A reader of two values loads
+//! the smaller one first, so that a difference is never negative.
+
+use crate::error::{Error, Result};
+use crate::file::Disk;
+use crate::file::disk;
+use crate::health::Health;
+use crate::limits::BLOCK_SIZE;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Bytes of the ring that always stay free, so that a full ring and an empty one differ.
+const SPARE_BYTES: u64 = BLOCK_SIZE;
+
+/// Progress of the log. All values are logical positions.
+#[derive(Debug)]
+pub(crate) struct WalState {
+    ring_bytes: u64,
+    written: AtomicU64,
+    synced: AtomicU64,
+    released: AtomicU64,
+    failure: Health,
+}
+
+impl WalState {
+    /// An empty log that starts at `lsn`.
+    pub(crate) fn new(ring_bytes: u64, lsn: u64) -> WalState {
+        assert!(ring_bytes > SPARE_BYTES);
+        WalState {
+            ring_bytes,
+            written: AtomicU64::new(lsn),
+            synced: AtomicU64::new(lsn),
+            released: AtomicU64::new(lsn),
+            failure: Health::default(),
+        }
+    }
+
+    /// End of the last group that was handed to the disk.
+    pub(crate) fn written_lsn(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// Everything before this survives a power loss.
+    pub(crate) fn synced_lsn(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// Everything before this may be overwritten.
+    pub(crate) fn released_lsn(&self) -> u64 {
+        self.released.load(Ordering::Acquire)
+    }
+
+    /// Written bytes that a power loss may take.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        let synced = self.synced_lsn();
+        self.written_lsn() - synced
+    }
+
+    /// Bytes of the ring that replay would need.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        let released = self.released_lsn();
+        self.written_lsn() - released
+    }
+
+    /// Bytes that groups can still take before something must be released.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        (self.ring_bytes - SPARE_BYTES).saturating_sub(self.used_bytes())
+    }
+
+    /// The head has moved to `lsn` in a durable superblock: what lies before it is free. It counts
+    /// as synced as well, since nobody will look for it in the log again.
+    pub(crate) fn release(&self, lsn: u64) {
+        self.mark_synced(lsn);
+        self.released.fetch_max(lsn, Ordering::AcqRel);
+    }
+
+    /// A sync that began after everything before `lsn` was written has returned well.
+    pub(crate) fn mark_synced(&self, lsn: u64) {
+        assert!(
+            lsn <= self.written_lsn(),
+            "only what was written can be on the disk"
+        );
+        self.synced.fetch_max(lsn, Ordering::AcqRel);
+    }
+
+    /// Fails if a write or a sync of this log failed before.
+    pub(super) fn check(&self) -> Result<()> {
+        self.failure.check()
+    }
+
+    /// Remembers the first failure and hands it on.
+    pub(super) fn fail(&self, error: Error) -> Error {
+        let _ = self.failure.poison("the WAL", &error);
+        error
+    }
+
+    /// The leader's: a group up to `lsn` was handed to the disk.
+    pub(super) fn mark_written(&self, lsn: u64) {
+        debug_assert!(lsn >= self.written_lsn());
+        self.written.store(lsn, Ordering::Release);
+    }
+}
+
+/// Syncs what is written at the time of the call, from any thread, and returns up to where the log
+/// is on the disk.
+///
+/// # Errors
+/// The disk's error, or [`Error::Poisoned`] where the log failed before or meanwhile. The caller
+/// poisons the store.
+pub(crate) fn sync_written(state: &WalState, disk: &dyn Disk) -> Result<u64> {
+    state.check()?;
+    let target = state.written_lsn();
+    if state.synced_lsn() < target {
+        disk::sync(disk, "sync the WAL").map_err(|error| state.fail(error))?;
+        // Of two syncs at the same time the kernel may tell only one about a page it has lost.
+        state.check()?;
+        state.mark_synced(target);
+    }
+    Ok(state.synced_lsn())
+}

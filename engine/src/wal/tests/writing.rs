@@ -1,0 +1,238 @@
+use super::*;
+use crate::file::{OpenMode, OsDisk};
+
+#[test]
+fn groups_come_back_as_they_were_written() {
+    for alignment in [512, 4096] {
+        let mut log = Fixture::new(alignment, 16, 4096 * 5);
+        log.append(&[0], true).unwrap();
+        log.append(&[1, 2, 3000], false).unwrap();
+        log.append(&[400, 8], true).unwrap();
+        let (groups, end) = log.read().unwrap();
+        assert_eq!(groups, log.written);
+        assert_eq!(end.end, log.writer.position());
+        assert_eq!(end.cut, None);
+        assert_eq!(end.synced_lsn, log.written[0].end);
+    }
+}
+
+#[test]
+fn an_empty_log_ends_at_its_head() {
+    let log = Fixture::new(512, 16, 4096);
+    let (groups, end) = log.read().unwrap();
+    assert!(groups.is_empty());
+    assert_eq!((end.end, end.cut), (log.head, None));
+}
+
+/// A durable group is one immediate write where nothing is unsynced, else a plain write and a sync.
+#[test]
+fn durable_groups_choose_their_flush() {
+    let mut log = Fixture::new(512, 16, 0);
+    let state = Arc::clone(log.writer.state());
+    let first = log.append(&[10], true).unwrap();
+    assert_eq!(log.disk.writes.lock().pop().unwrap().1, Flush::Now);
+    assert_eq!(log.disk.syncs.load(Ordering::Relaxed), 0);
+    assert_eq!(state.synced_lsn(), first.end);
+
+    let second = log.append(&[10], false).unwrap();
+    assert_eq!(log.disk.writes.lock().pop().unwrap().1, Flush::Later);
+    assert_eq!(state.synced_lsn(), first.end);
+    assert_eq!(state.unsynced_bytes(), second.end - second.lsn);
+
+    let third = log.append(&[10], true).unwrap();
+    assert_eq!(log.disk.writes.lock().pop().unwrap().1, Flush::Later);
+    assert_eq!(log.disk.syncs.load(Ordering::Relaxed), 1);
+    assert_eq!(state.synced_lsn(), third.end);
+    assert_eq!(state.unsynced_bytes(), 0);
+
+    let fourth = log.append(&[10], false).unwrap();
+    assert_eq!(sync_written(&state, &*log.disk).unwrap(), fourth.end);
+    assert_eq!(sync_written(&state, &*log.disk).unwrap(), fourth.end);
+    assert_eq!(
+        log.disk.syncs.load(Ordering::Relaxed),
+        2,
+        "nothing was left to sync"
+    );
+    state.mark_synced(first.end);
+    assert_eq!(state.synced_lsn(), fourth.end, "marks never fall");
+}
+
+#[test]
+fn released_space_is_used_again_and_a_spare_block_stays_free() {
+    let mut log = Fixture::new(4096, 4, 0);
+    let state = Arc::clone(log.writer.state());
+    assert_eq!(state.free_bytes(), 3 * 4096);
+    for _ in 0..3 {
+        log.append(&[100], false).unwrap();
+    }
+    assert_eq!((state.used_bytes(), state.free_bytes()), (3 * 4096, 0));
+    assert_eq!(log.read().unwrap().0, log.written);
+    log.release(2);
+    assert_eq!((state.used_bytes(), state.free_bytes()), (4096, 2 * 4096));
+    assert_eq!(
+        state.synced_lsn(),
+        2 * 4096,
+        "released bytes count as synced"
+    );
+    log.append(&[5000], false).unwrap();
+    assert_eq!(log.read().unwrap().0, log.written);
+}
+
+#[test]
+#[should_panic(expected = "the caller makes room")]
+fn a_group_without_room_is_a_bug_of_the_caller() {
+    let mut log = Fixture::new(4096, 4, 0);
+    log.append(&[4 * 4096], false).unwrap();
+}
+
+/// The disk refuses a write; a group behind the hole could be replayed never, so none is taken.
+#[test]
+fn a_failed_write_ends_the_log() {
+    let mut log = Fixture::new(512, 16, 0);
+    log.append(&[10], true).unwrap();
+    log.disk.fail_writes.store(true, Ordering::Relaxed);
+    assert_eq!(log.append(&[20], true).unwrap_err().kind(), ErrorKind::Io);
+    log.disk.fail_writes.store(false, Ordering::Relaxed);
+    let refused = log.append(&[20], true).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Poisoned);
+    assert!(refused.to_string().contains("failed write"));
+    let state = log.writer.state();
+    assert!(matches!(
+        sync_written(state, &*log.disk),
+        Err(Error::Poisoned { .. })
+    ));
+    assert_eq!(state.synced_lsn(), log.written[0].end);
+    assert_eq!(log.read().unwrap().0, log.written);
+}
+
+/// After a failed sync a later one that succeeds proves nothing: nothing counts as synced any more,
+/// whichever thread met the failure.
+#[test]
+fn a_failed_sync_ends_the_log() {
+    for by_leader in [true, false] {
+        let mut log = Fixture::new(512, 16, 0);
+        let first = log.append(&[10], true).unwrap();
+        log.append(&[10], false).unwrap();
+        log.disk.fail_syncs.store(true, Ordering::Relaxed);
+        let error = match by_leader {
+            true => log.append(&[20], true).unwrap_err(),
+            false => sync_written(log.writer.state(), &*log.disk).unwrap_err(),
+        };
+        assert_eq!(error.kind(), ErrorKind::Io);
+        log.disk.fail_syncs.store(false, Ordering::Relaxed);
+        let refused = log.append(&[20], true).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Poisoned);
+        assert!(sync_written(log.writer.state(), &*log.disk).is_err());
+        assert_eq!(log.writer.state().synced_lsn(), first.end);
+    }
+}
+
+#[test]
+fn a_giant_group_leaves_no_giant_buffer() {
+    let mut log = Fixture::new(512, 1024, 0);
+    log.append(&[3 * 1024 * 1024], false).unwrap();
+    assert_eq!(log.writer.buffer_bytes(), 0);
+    log.append(&[3000], false).unwrap();
+    assert!(log.writer.buffer_bytes() > 0);
+}
+
+#[test]
+fn a_log_of_small_blocks_moves_to_a_disk_of_large_ones() {
+    let end = WalPosition {
+        lsn: 512 * 3,
+        previous: 9,
+    };
+    assert_eq!(
+        end.aligned(4096),
+        WalPosition {
+            lsn: 4096,
+            previous: 9
+        }
+    );
+    assert_eq!(end.aligned(512), end);
+}
+
+#[test]
+fn what_the_callback_says_is_handed_on() {
+    let mut log = Fixture::new(512, 16, 0);
+    log.append(&[10], true).unwrap();
+    let mut refuse = |_: Group<'_>| Err(Error::invalid("enough"));
+    let result = replay(
+        &*log.disk,
+        FILE,
+        log.ring,
+        log.head,
+        SALT,
+        0,
+        GROUP_MAX,
+        &mut refuse,
+    );
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidUse);
+}
+
+#[test]
+fn a_listing_tells_what_replay_sees() {
+    let mut log = Fixture::new(512, 16, 512 * 100);
+    for length in [100, 900, 20] {
+        log.append(&[length, 5], true).unwrap();
+    }
+    let list = |log: &Fixture| {
+        scan_groups(&*log.disk, FILE, log.ring, log.head, SALT, 0, GROUP_MAX).unwrap()
+    };
+    let listing = list(&log);
+    assert_eq!(listing.ending.unwrap(), Ending::Clean);
+    assert_eq!(listing.end, log.writer.position());
+    assert_eq!(listing.groups.len(), 3);
+    for (info, seen) in listing.groups.iter().zip(&log.written) {
+        assert_eq!((info.lsn, info.end), (seen.lsn, seen.end));
+        assert_eq!(
+            (info.first_commit, info.frame_count),
+            (seen.first_commit, 2)
+        );
+        assert_eq!(info.offset, log.place(seen.lsn));
+    }
+    log.disk.poke(log.place(log.written[1].lsn) + 200, &[99]);
+    let listing = list(&log);
+    assert_eq!(listing.groups.len(), 1);
+    assert!(matches!(listing.ending, Ok(Ending::Damaged(_))));
+    *log.disk.unreadable.lock() = 0..u64::MAX;
+    assert!(matches!(list(&log).ending, Err(Error::Io { .. })));
+}
+
+/// The same on a real file, with whatever alignment and flush the file system here wants.
+#[test]
+fn a_log_in_a_real_file_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.tide");
+    let ring = Extent {
+        offset: 65_536,
+        length: 256 * 1024,
+    };
+    let disk = Arc::new(OsDisk::open(&path, OpenMode::CreateReadWrite).unwrap());
+    disk.allocate(0, ring.end()).unwrap();
+    let head = WalPosition {
+        lsn: ring.length * 3 - 4096,
+        previous: 7,
+    };
+    let mut writer = Writer::new(disk, FILE, ring, SALT, head);
+    let bodies: Vec<Vec<u8>> = (0..20usize).map(|number| vec![1; number * 700]).collect();
+    for (commit, body) in (1..).zip(&bodies) {
+        writer
+            .write_group(commit, 77, [body], commit % 3 == 0)
+            .unwrap();
+    }
+    let end = writer.position();
+    drop(writer);
+    let disk = OsDisk::open(&path, OpenMode::ReadOnly).unwrap();
+    let mut found = Vec::new();
+    let mut each = |group: Group<'_>| {
+        found.extend(group.frames.map(|(_, body)| body.to_vec()));
+        Ok(())
+    };
+    let replayed = replay(
+        &disk, FILE, ring, head, SALT, head.lsn, GROUP_MAX, &mut each,
+    )
+    .unwrap();
+    assert_eq!(found, bodies);
+    assert_eq!((replayed.end, replayed.cut), (end, None));
+}

@@ -1,0 +1,205 @@
+//! The writer: appends groups of frames to the ring, for the commit leader.
+//!
+//! 1. The frames are copied behind room for a header, in one aligned buffer.
+//! 2. The header is sealed: own lsn, checksum of the group before, and what is known to be synced.
+//! 3. One write, or two where the group wraps. Durable and nothing unsynced before it: the write
+//!    itself is durable. Durable with something unsynced before it: a plain write and a sync, since
+//!    a durable write says nothing about earlier ones.
+//!
+//! # Invariants
+//! 1. A group is appended only where everything before it was handed to the disk without an error.
+//! 2. The position moves only after the write returned well.
+//! 3. The caller has made room: a group never reaches into what is not released.
+//!
+//! # Concurrency
+//! `&mut self`: one leader at a time. Everything others may ask is in [`WalState`].
+
+use super::WalPosition;
+use super::format::{
+    FRAME_BATCH, FRAME_HEADER_SIZE, HEADER_SIZE, Header, LogId, alignment_shift, body_checksum,
+    frame_header, group_checksum,
+};
+use super::ring::Ring;
+use super::state::WalState;
+use crate::codec::round_up;
+use crate::error::Result;
+use crate::file::{AlignedBuffer, Disk, Extent, FileId, Flush, disk};
+use std::sync::Arc;
+
+/// Bytes of the buffer that are kept between groups; one giant batch must not cost its size for
+/// ever.
+const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
+
+/// Appends groups to one log.
+pub(crate) struct Writer {
+    disk: Arc<dyn Disk>,
+    log: LogId,
+    ring: Ring,
+    alignment: usize,
+    position: WalPosition,
+    state: Arc<WalState>,
+    buffer: AlignedBuffer,
+}
+
+impl Writer {
+    /// Starts an empty log at `start`, which a durable superblock names together with `salt`. The
+    /// salt must never have been used in this file before, and `start` must be aligned for the
+    /// disk: see [`WalPosition::aligned`].
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        file: FileId,
+        ring: Extent,
+        salt: u64,
+        start: WalPosition,
+    ) -> Writer {
+        let alignment = disk.geometry().alignment;
+        assert!(
+            start.lsn.is_multiple_of(alignment as u64),
+            "a log starts on a block of the disk"
+        );
+        let ring = Ring::new(ring).expect("the ring was checked when the superblock was read");
+        Writer {
+            disk,
+            log: LogId { file, salt },
+            ring,
+            alignment,
+            position: start,
+            state: Arc::new(WalState::new(ring.length(), start.lsn)),
+            buffer: AlignedBuffer::default(),
+        }
+    }
+
+    /// The progress that other threads see.
+    pub(crate) fn state(&self) -> &Arc<WalState> {
+        &self.state
+    }
+
+    /// Where the next group goes.
+    pub(crate) fn position(&self) -> WalPosition {
+        self.position
+    }
+
+    /// Bytes of the ring that a group with bodies of these lengths takes.
+    pub(crate) fn group_bytes(&self, body_bytes: impl Iterator<Item = usize>) -> u64 {
+        let frames: u64 = body_bytes
+            .map(|bytes| (FRAME_HEADER_SIZE + bytes) as u64)
+            .sum();
+        round_up(HEADER_SIZE as u64 + frames, self.alignment as u64)
+    }
+
+    /// Bytes of the buffer that are held between groups.
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Appends one group; its frames get the commit numbers `first_commit`, `first_commit + 1`, ….
+    /// With `durable`, the whole log up to the returned position is on the disk on return.
+    ///
+    /// # Panics
+    /// When there is no body, or the group is larger than the free bytes of the ring: the caller
+    /// has checked both.
+    ///
+    /// # Errors
+    /// The disk's error; then any part of the group may be on the disk. Every later call fails with
+    /// [`Error::Poisoned`](crate::Error::Poisoned).
+    pub(crate) fn write_group<Body: AsRef<[u8]>>(
+        &mut self,
+        first_commit: u64,
+        time_ms: u64,
+        bodies: impl IntoIterator<Item = Body>,
+        durable: bool,
+    ) -> Result<WalPosition> {
+        self.state.check()?;
+        let checksum = self.encode(first_commit, time_ms, bodies);
+        let bytes = self.buffer.len() as u64;
+        assert!(
+            bytes <= self.state.free_bytes(),
+            "the caller makes room before it writes"
+        );
+        let lsn = self
+            .position
+            .lsn
+            .checked_add(bytes)
+            .expect("2^64 bytes are never written");
+        self.put(lsn, durable)
+            .map_err(|error| self.state.fail(error))?;
+        self.position = WalPosition {
+            lsn,
+            previous: checksum,
+        };
+        if self.buffer.len() > BUFFER_BYTES_KEPT {
+            self.buffer = AlignedBuffer::default();
+        }
+        Ok(self.position)
+    }
+
+    /// Fills the buffer with the whole group and returns its checksum.
+    fn encode<Body: AsRef<[u8]>>(
+        &mut self,
+        first_commit: u64,
+        time_ms: u64,
+        bodies: impl IntoIterator<Item = Body>,
+    ) -> u32 {
+        let buffer = &mut self.buffer;
+        buffer.clear();
+        buffer.extend(&[0; HEADER_SIZE]);
+        let mut frame_count = 0;
+        for body in bodies {
+            let body = body.as_ref();
+            buffer.extend(&frame_header(body.len(), FRAME_BATCH));
+            buffer.extend(body);
+            frame_count += 1;
+        }
+        assert!(frame_count > 0, "a group holds at least one frame");
+        let synced_lsn = self.state.synced_lsn();
+        assert!(synced_lsn <= self.position.lsn);
+        let header = Header {
+            body_checksum: body_checksum(
+                &self.log,
+                self.position.lsn,
+                &buffer.as_slice()[HEADER_SIZE..],
+            ),
+            alignment_shift: alignment_shift(self.alignment),
+            length: u32::try_from(buffer.len()).expect("a group is far below 4 GiB"),
+            frame_count,
+            lsn: self.position.lsn,
+            synced_lsn,
+            first_commit,
+            time_ms,
+            previous: self.position.previous,
+        };
+        let bytes = header.encode(&self.log);
+        buffer.as_mut_slice()[..HEADER_SIZE].copy_from_slice(&bytes);
+        buffer.pad_to(self.alignment);
+        group_checksum(&bytes)
+    }
+
+    /// Hands the buffer to the disk; the group ends at `end`.
+    fn put(&self, end: u64, durable: bool) -> Result<()> {
+        let all_synced = self.state.synced_lsn() == self.position.lsn;
+        let flush = if durable && all_synced {
+            Flush::Now
+        } else {
+            Flush::Later
+        };
+        self.ring.write(
+            &*self.disk,
+            self.position.lsn,
+            self.buffer.as_slice(),
+            flush,
+        )?;
+        self.state.mark_written(end);
+        if !durable {
+            return Ok(());
+        }
+        if flush == Flush::Later {
+            disk::sync(&*self.disk, "sync the WAL")?;
+        }
+        // The interval worker may have met a failure of earlier bytes meanwhile: then nothing may
+        // be acknowledged, see `sync_written`.
+        self.state.check()?;
+        self.state.mark_synced(end);
+        Ok(())
+    }
+}

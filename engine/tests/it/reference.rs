@@ -1,0 +1,132 @@
+//! The reference: what a store must hold after a list of batches, in fifty lines of maps.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use tidelog_engine::{Committed, Direction, Durability, Engine, Result, TableId, WriteBatch};
+
+/// One write of a batch.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// One payload to some timelines; the first is the origin of the others.
+    Send { timelines: Vec<u8>, payload: Vec<u8> },
+    Put { key: u8, value: Vec<u8> },
+    Delete { key: u8 },
+    Add { key: u8, amount: i64 },
+    Max { key: u8, value: i64 },
+}
+
+/// Everything that readers can see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    pub timelines: BTreeMap<Vec<u8>, Vec<(u64, Vec<u8>)>>,
+    pub values: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// The tables that the reference writes to.
+#[derive(Debug, Clone, Copy)]
+pub struct Tables {
+    pub messages: TableId,
+    pub values: TableId,
+}
+
+/// Ids of different lengths, some a prefix of others.
+pub fn timeline_key(timeline: u8) -> Vec<u8> {
+    vec![b't'; 1 + usize::from(timeline % 3)].into_iter().chain([timeline]).collect()
+}
+
+impl Contents {
+    pub fn apply(&mut self, steps: &[Step]) {
+        for step in steps {
+            match step {
+                Step::Send { timelines, payload } => {
+                    for timeline in timelines {
+                        let entries = self.timelines.entry(timeline_key(*timeline)).or_default();
+                        let seq = entries.last().map_or(1, |(seq, _)| seq + 1);
+                        entries.push((seq, payload.clone()));
+                    }
+                }
+                Step::Put { key, value } => {
+                    self.values.insert(vec![*key], value.clone());
+                }
+                Step::Delete { key } => {
+                    self.values.remove(&vec![*key]);
+                }
+                Step::Add { key, amount } => {
+                    let sum = self.counter(*key).unwrap_or(0).wrapping_add(*amount);
+                    self.values.insert(vec![*key], sum.to_le_bytes().to_vec());
+                }
+                Step::Max { key, value } => {
+                    let max = self.counter(*key).map_or(*value, |now| now.max(*value));
+                    self.values.insert(vec![*key], max.to_le_bytes().to_vec());
+                }
+            }
+        }
+    }
+
+    /// A value that is not 8 bytes long is no counter.
+    fn counter(&self, key: u8) -> Option<i64> {
+        let bytes = self.values.get(&vec![key])?;
+        Some(i64::from_le_bytes(bytes.as_slice().try_into().ok()?))
+    }
+}
+
+/// The batch of some steps.
+pub fn batch(tables: Tables, steps: &[Step]) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    for step in steps {
+        match step {
+            Step::Send { timelines, payload } => {
+                let keys: Vec<_> = timelines.iter().map(|timeline| timeline_key(*timeline)).collect();
+                let targets = keys.iter().map(|key| (tables.messages, &key[..]));
+                batch.fan_out(targets, payload, None, None, keys.len() > 1).unwrap();
+            }
+            Step::Put { key, value } => batch.put(tables.values, &[*key], value).unwrap(),
+            Step::Delete { key } => batch.delete(tables.values, &[*key]).unwrap(),
+            Step::Add { key, amount } => batch.add(tables.values, &[*key], *amount).unwrap(),
+            Step::Max { key, value } => batch.max(tables.values, &[*key], *value).unwrap(),
+        }
+    }
+    batch
+}
+
+/// Commits some steps.
+pub fn commit(engine: &Engine, tables: Tables, steps: &[Step], durability: Durability) -> Result<Committed> {
+    engine.commit(batch(tables, steps), durability)
+}
+
+/// Everything in a store, read in every way that must agree.
+pub fn contents(engine: &Engine, tables: Tables) -> Result<Contents> {
+    let snapshot = engine.snapshot();
+    let mut contents = Contents::default();
+    for timeline in snapshot.timelines(tables.messages, b"", None)? {
+        let timeline = timeline?;
+        let key = &timeline.key[..];
+        let forward = snapshot
+            .scan(tables.messages, key, 0, u64::MAX, Direction::Forward)?
+            .map(|entry| entry.map(|entry| (entry.seq, entry.payload.to_vec())))
+            .collect::<Result<Vec<_>>>()?;
+        let mut backward = snapshot
+            .scan(tables.messages, key, 0, u64::MAX, Direction::Backward)?
+            .map(|entry| entry.map(|entry| (entry.seq, entry.payload.to_vec())))
+            .collect::<Result<Vec<_>>>()?;
+        backward.reverse();
+        assert_eq!(forward, backward, "both directions agree");
+        assert_eq!(snapshot.len(tables.messages, key)?, forward.len() as u64);
+        let last = forward.last().map_or(0, |(seq, _)| *seq);
+        assert_eq!(snapshot.latest_seq(tables.messages, key)?, last);
+        let latest = snapshot.latest(tables.messages, key)?.map(|entry| entry.seq);
+        assert_eq!(latest.unwrap_or(0), last);
+        for (seq, payload) in forward.iter().step_by(7) {
+            let entry = snapshot.get(tables.messages, key, *seq)?.expect("it was scanned");
+            assert_eq!(&entry.payload[..], &payload[..]);
+        }
+        contents.timelines.insert(key.to_vec(), forward);
+    }
+    for pair in snapshot.values(tables.values, Bound::Unbounded, Bound::Unbounded)? {
+        let (key, value) = pair?;
+        let read = snapshot.value(tables.values, &key)?.expect("it was listed");
+        assert_eq!(&read[..], &value[..]);
+        contents.values.insert(key.to_vec(), value.to_vec());
+    }
+    Ok(contents)
+}

@@ -1,0 +1,75 @@
+//! One simulated machine, and the stores opened on it.
+
+use std::sync::Arc;
+use tidelog_engine::testing::{CrashPolicy, SeededEntropy, SimClock, SimDisk, SimOptions, SimScheduler};
+use tidelog_engine::{Engine, Options, Parts, ReadMode, Result};
+
+/// 2024-01-01, in milliseconds since 1970.
+pub const START_MS: u64 = 1_704_067_200_000;
+
+/// A machine: a disk, a clock, and a scheduler for the present process.
+#[derive(Clone)]
+pub struct World {
+    pub disk: SimDisk,
+    pub clock: SimClock,
+    pub seed: u64,
+}
+
+/// A process that has the store open.
+pub struct Process {
+    pub engine: Engine,
+    pub scheduler: SimScheduler,
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        World::with_disk(SimDisk::new(SimOptions::default()), seed)
+    }
+
+    pub fn with_disk(disk: SimDisk, seed: u64) -> World {
+        World { disk, clock: SimClock::new(START_MS), seed }
+    }
+
+    /// Opens the store as a new process would.
+    pub fn open(&self, options: &Options) -> Result<Process> {
+        let scheduler = SimScheduler::new(self.seed, self.clock.clone());
+        let parts = Parts {
+            disk: Arc::new(self.disk.reopen()),
+            clock: Arc::new(self.clock.clone()),
+            scheduler: Arc::new(scheduler.clone()),
+            entropy: Arc::new(SeededEntropy::new(self.seed ^ self.disk.operation_count())),
+            name: "simulated.tide".to_owned(),
+        };
+        Ok(Process { engine: Engine::open_with(parts, options.clone())?, scheduler })
+    }
+
+    /// The machine after a crash.
+    pub fn after(&self, policy: &CrashPolicy) -> World {
+        World { disk: self.disk.crash_image(policy), clock: self.clock.clone(), seed: self.seed + 1 }
+    }
+}
+
+impl Process {
+    /// The process is killed: nothing is closed.
+    pub fn kill(self) {
+        self.scheduler.kill();
+        std::mem::forget(self.engine);
+    }
+}
+
+/// The smallest store there is: every few commits flush, a few flushes compact, the ring wraps.
+pub fn tiny() -> Options {
+    Options {
+        ring_bytes: 256 * 1024,
+        memtable_bytes: 16 * 1024,
+        sstable_bytes: 16 * 1024,
+        memory_budget: 1 << 20,
+        output_rate: 0,
+        ..Options::default()
+    }
+}
+
+/// The same, with blocks read by `pread`.
+pub fn tiny_read() -> Options {
+    Options { read_mode: ReadMode::Read, ..tiny() }
+}
