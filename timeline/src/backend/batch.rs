@@ -1,0 +1,111 @@
+//! [`Batch`]: what one commit writes, in plain data that every backend can read.
+
+use tidelog_engine::{KeyedOperation, Origin, Payload, Precondition, TableId};
+
+/// Where one entry of a message goes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// A timeline table.
+    pub table: TableId,
+    /// The encoded timeline id.
+    pub key: Box<[u8]>,
+    /// The sequence id, on a table of given ids; `None` where the backend assigns it.
+    pub seq: Option<u64>,
+}
+
+/// One payload and the timelines it goes to. Backends keep the payload once.
+#[derive(Debug, Clone)]
+pub struct BatchMessage {
+    /// The payload, shared: cloning a batch copies none.
+    pub payload: Payload,
+    /// When it happened, in milliseconds since 1970 (UTC), if the caller says so.
+    pub event_ms: Option<i64>,
+    /// The entry it comes from, named by every entry of this message.
+    pub origin: Option<Origin>,
+    /// Whether target 0 is the origin of all other targets. Not together with `origin`.
+    pub first_is_origin: bool,
+    /// At least one.
+    pub targets: Vec<Target>,
+}
+
+/// A write to a keyed table.
+#[derive(Debug, Clone)]
+pub struct KeyedWrite {
+    /// What is done.
+    pub operation: KeyedOperation,
+    /// A keyed table.
+    pub table: TableId,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// The value; empty for a deletion.
+    pub value: Vec<u8>,
+}
+
+/// Writes that are committed together or not at all. Messages take their sequence ids in order.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Messages.
+    pub messages: Vec<BatchMessage>,
+    /// Writes to keyed tables; a later write of one key wins.
+    pub keyed: Vec<KeyedWrite>,
+    /// What must hold before anything of the batch takes effect.
+    pub preconditions: Vec<Precondition>,
+}
+
+impl Batch {
+    /// A batch that appends a payload to one timeline.
+    pub fn append(target: Target, payload: Payload, event_ms: Option<i64>) -> Batch {
+        let targets = vec![target];
+        let message = BatchMessage {
+            payload,
+            event_ms,
+            origin: None,
+            first_is_origin: false,
+            targets,
+        };
+        Batch::of(message)
+    }
+
+    /// A batch of one message.
+    pub fn of(message: BatchMessage) -> Batch {
+        Batch {
+            messages: vec![message],
+            ..Batch::default()
+        }
+    }
+
+    /// Entries that the batch appends: one a target.
+    pub fn append_count(&self) -> usize {
+        self.messages
+            .iter()
+            .map(|message| message.targets.len())
+            .sum()
+    }
+
+    /// Bytes of the batch as the engine counts them: payloads once, and each target.
+    pub fn byte_count(&self) -> usize {
+        let origin = |origin: &Origin| 14 + origin.key.len();
+        let target = |target: &Target| 14 + target.key.len();
+        let message = |message: &BatchMessage| {
+            10 + message.event_ms.map_or(0, |_| 8)
+                + message.origin.as_ref().map_or(0, origin)
+                + message.payload.len()
+                + message.targets.iter().map(target).sum::<usize>()
+        };
+        let keyed = |write: &KeyedWrite| 12 + write.key.len() + write.value.len();
+        self.messages.iter().map(message).sum::<usize>()
+            + self.keyed.iter().map(keyed).sum::<usize>()
+    }
+
+    /// Adds all writes of `other` behind those of this batch.
+    pub fn join(&mut self, mut other: Batch) {
+        self.messages.append(&mut other.messages);
+        self.keyed.append(&mut other.keyed);
+        self.preconditions.append(&mut other.preconditions);
+    }
+
+    /// Every target, in the order in which sequence ids are answered.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.messages.iter().flat_map(|message| &message.targets)
+    }
+}

@@ -1,0 +1,265 @@
+//! Applying a batch to memory: everything is checked before anything changes.
+//!
+//! 1. Limits, tables and kinds; sequence ids, assigned from a working copy of the ends of the
+//!    timelines concerned.
+//! 2. Preconditions, against the state before the batch.
+//! 3. Entries and values are added; what has expired for good is dropped.
+
+use super::state::{Key, Run, State, Version};
+use crate::backend::{Batch, BatchMessage, Committed, KeyedWrite, Target};
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use tidelog_engine::{
+    Entry, KeyedOperation, Origin, Payload, Precondition, Sequence, TableKind, limits,
+};
+
+pub(super) fn commit(state: &mut State, batch: Batch, now: u64) -> Result<Committed> {
+    state.check_open()?;
+    let bytes = batch.byte_count();
+    if bytes > limits::BATCH_BYTES_MAX {
+        return Err(Error::too_large(
+            "batch bytes",
+            bytes,
+            limits::BATCH_BYTES_MAX,
+        ));
+    }
+    let seqs = assign(state, &batch)?;
+    check_keyed(state, &batch)?;
+    for precondition in &batch.preconditions {
+        check_precondition(state, precondition, now)?;
+    }
+    if batch.messages.is_empty() && batch.keyed.is_empty() {
+        return Ok(Committed::new(state.commit, state.time_ms, seqs));
+    }
+    state.commit += 1;
+    state.time_ms = now;
+    let mut assigned = seqs.iter().copied();
+    for message in batch.messages {
+        add_message(state, message, &mut assigned);
+    }
+    for write in batch.keyed {
+        add_keyed(state, write);
+    }
+    Ok(Committed::new(state.commit, now, seqs))
+}
+
+fn check_length(what: &str, length: usize, limit: usize) -> Result<()> {
+    match length > limit {
+        true => Err(Error::too_large(what, length, limit)),
+        false => Ok(()),
+    }
+}
+
+fn check_key(key: &[u8]) -> Result<()> {
+    if key.is_empty() {
+        return Err(Error::invalid("an empty key or timeline id"));
+    }
+    check_length("key length", key.len(), limits::KEY_LENGTH_MAX)
+}
+
+/// The sequence id of each target, in order.
+fn assign(state: &State, batch: &Batch) -> Result<Vec<u64>> {
+    for message in &batch.messages {
+        check_length(
+            "payload length",
+            message.payload.len(),
+            limits::PAYLOAD_LENGTH_MAX,
+        )?;
+        if message.targets.is_empty() {
+            return Err(Error::invalid("a message needs at least one target"));
+        }
+        if message.first_is_origin && message.origin.is_some() {
+            return Err(Error::invalid("a message has one origin, not two"));
+        }
+    }
+    let mut ends: HashMap<Key, u64> = HashMap::new();
+    let mut seqs = Vec::with_capacity(batch.append_count());
+    for target in batch.targets() {
+        check_key(&target.key)?;
+        let table = state.table(target.table, TableKind::Timeline)?;
+        let key = (target.table, target.key.clone());
+        let last = || state.timelines.get(&key).map_or(0, Run::last_seq);
+        let end = ends.entry(key.clone()).or_insert_with(last);
+        *end = next_seq(table.options.sequence, target, *end)?;
+        seqs.push(*end);
+    }
+    Ok(seqs)
+}
+
+fn next_seq(mode: Sequence, target: &Target, last: u64) -> Result<u64> {
+    let seq = match (mode, target.seq) {
+        (Sequence::Assigned, None) => last + 1,
+        (Sequence::Given, Some(seq)) if seq > last => seq,
+        (Sequence::Given, Some(seq)) => {
+            let expected = format!("above {last}");
+            return Err(Error::conflict("sequence id", &expected, &seq.to_string()));
+        }
+        (Sequence::Assigned, Some(_)) => {
+            return Err(Error::invalid(
+                "a sequence id for a table that assigns them",
+            ));
+        }
+        (Sequence::Given, None) => {
+            return Err(Error::invalid("no sequence id for a table of given ones"));
+        }
+    };
+    match seq > limits::SEQ_MAX {
+        true => Err(Error::new(
+            crate::ErrorKind::TooLarge,
+            "too large: sequence id",
+        )),
+        false => Ok(seq),
+    }
+}
+
+fn check_keyed(state: &State, batch: &Batch) -> Result<()> {
+    for write in &batch.keyed {
+        check_key(&write.key)?;
+        check_length(
+            "value length",
+            write.value.len(),
+            limits::PAYLOAD_LENGTH_MAX,
+        )?;
+        state.table(write.table, TableKind::Keyed)?;
+    }
+    Ok(())
+}
+
+fn check_precondition(state: &State, precondition: &Precondition, now: u64) -> Result<()> {
+    match precondition {
+        Precondition::NextSeq { table, key, seq } => {
+            state.table(*table, TableKind::Timeline)?;
+            let last = state
+                .timelines
+                .get(&(*table, key.clone()))
+                .map_or(0, Run::last_seq);
+            if last + 1 != *seq {
+                let found = (last + 1).to_string();
+                return Err(Error::conflict(
+                    "next sequence id",
+                    &seq.to_string(),
+                    &found,
+                ));
+            }
+        }
+        Precondition::Value { table, key, value } => {
+            let table = state.table(*table, TableKind::Keyed)?;
+            let fence = state.expired_before(table, now);
+            let versions = state.keyed.get(&(table.id, key.clone()));
+            let newest = versions.and_then(|versions| versions.back());
+            let found = newest.filter(|version| version.time_ms >= fence);
+            let found = found.and_then(|version| version.value.as_deref());
+            if found != value.as_deref() {
+                let text = |value: Option<&[u8]>| match value {
+                    Some(value) => format!("a value of {} bytes", value.len()),
+                    None => "no value".to_owned(),
+                };
+                let (expected, found) = (text(value.as_deref()), text(found));
+                return Err(Error::conflict("value", &expected, &found));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add_message(state: &mut State, message: BatchMessage, seqs: &mut impl Iterator<Item = u64>) {
+    let payload = message.payload;
+    let mut first: Option<Origin> = None;
+    for target in message.targets {
+        let seq = seqs.next().expect("a seq was assigned to each target");
+        let origin = message.origin.clone().or_else(|| first.clone());
+        if message.first_is_origin && first.is_none() {
+            first = Some(Origin {
+                table: target.table,
+                key: target.key.clone(),
+                seq,
+            });
+        }
+        let entry = Entry {
+            seq,
+            commit: state.commit,
+            time_ms: state.time_ms,
+            event_ms: message.event_ms,
+            origin,
+            payload: payload.clone(),
+        };
+        let table = state
+            .table(target.table, TableKind::Timeline)
+            .expect("checked by assign");
+        let fence = state.expired_before(table, state.time_ms);
+        let oldest = state.oldest_snapshot();
+        let run = state
+            .timelines
+            .entry((target.table, target.key))
+            .or_default();
+        if run.born == 0 {
+            run.born = state.commit;
+        }
+        run.entries.push_back(entry);
+        let gone = |entry: &Entry| entry.time_ms < fence && entry.commit <= oldest;
+        while run.entries.front().is_some_and(gone) {
+            run.forgotten = run
+                .entries
+                .pop_front()
+                .map_or(run.forgotten, |entry| entry.seq);
+        }
+    }
+}
+
+fn add_keyed(state: &mut State, write: KeyedWrite) {
+    let (commit, time_ms) = (state.commit, state.time_ms);
+    let oldest = state.oldest_snapshot();
+    let table = state
+        .table(write.table, TableKind::Keyed)
+        .expect("checked by check_keyed");
+    let fence = state.expired_before(table, time_ms);
+    let versions = state.keyed.entry((write.table, write.key)).or_default();
+    let newest = versions.back().filter(|version| version.time_ms >= fence);
+    let counter = newest
+        .and_then(|version| version.value.as_deref())
+        .and_then(counter);
+    let given = || counter_of(&write.value);
+    let value = match write.operation {
+        KeyedOperation::Put => Some(write.value),
+        KeyedOperation::Delete => None,
+        KeyedOperation::Add => Some(
+            counter
+                .unwrap_or(0)
+                .wrapping_add(given())
+                .to_le_bytes()
+                .to_vec(),
+        ),
+        KeyedOperation::Max => Some(
+            counter
+                .map_or(given(), |old| old.max(given()))
+                .to_le_bytes()
+                .to_vec(),
+        ),
+    };
+    if versions
+        .back()
+        .is_some_and(|newest| newest.commit == commit)
+    {
+        versions.pop_back();
+    }
+    versions.push_back(Version {
+        commit,
+        time_ms,
+        value: value.map(Payload::from_vec),
+    });
+    // The oldest snapshot sees the last version at or before it: those before that one are unseen.
+    while versions
+        .get(1)
+        .is_some_and(|second| second.commit <= oldest)
+    {
+        versions.pop_front();
+    }
+}
+
+fn counter(value: &[u8]) -> Option<i64> {
+    value.try_into().ok().map(i64::from_le_bytes)
+}
+
+fn counter_of(value: &[u8]) -> i64 {
+    counter(value).unwrap_or(0)
+}

@@ -1,0 +1,148 @@
+//! [`Store`]: tables of timelines, over a backend.
+
+mod callback;
+pub(crate) mod core;
+mod options;
+mod snapshot;
+mod table;
+
+use self::core::{Core, Settings};
+use crate::backend::{Backend, TableDescription};
+use crate::error::Result;
+use crate::message::Message;
+use std::sync::Arc;
+use tidelog_engine::TableOptions;
+
+pub use options::StoreOptions;
+pub use snapshot::Snapshot;
+pub use table::{Table, TableBuilder, TimelineInfo, Timelines};
+
+/// A store: tables of timelines, in one file or in another backend.
+///
+/// A store is a handle; its clones are the same store, from any thread. [`Store::close`] writes what
+/// the batch buffer holds and tells what failed. Dropping the last handle (tables and timelines are
+/// handles too) does the same, but can tell nobody.
+///
+/// ```
+/// use tidelog::Store;
+/// let store = Store::in_memory();
+/// let history = store.table::<String>("message").create()?;
+/// let room = history.timeline(("group", 42))?;
+/// room.store(&"hello".to_string())?;
+/// assert_eq!(room.latest()?.expect("one is there").message, "hello");
+/// store.close()?;
+/// # Ok::<(), tidelog::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Store {
+    /// Options for opening a store.
+    pub fn options() -> StoreOptions {
+        StoreOptions::default()
+    }
+
+    /// A store over any backend, with default options. For others,
+    /// [`StoreOptions::open_with`].
+    ///
+    /// # Errors
+    /// None with the default options.
+    pub fn with_backend(backend: Arc<dyn Backend>) -> Result<Store> {
+        Store::new(backend, Settings::default())
+    }
+
+    /// An empty store in memory, for tests: see [`MemoryBackend`](crate::MemoryBackend).
+    pub fn in_memory() -> Store {
+        let backend = Arc::new(crate::MemoryBackend::new());
+        Store::with_backend(backend).expect("the default options are valid")
+    }
+
+    fn new(backend: Arc<dyn Backend>, settings: Settings) -> Result<Store> {
+        Ok(Store {
+            core: Arc::new(Core::new(backend, settings)?),
+        })
+    }
+
+    /// A table of timelines that hold messages of type `M`, to be created or opened. The type is not
+    /// stored: reading with another one than was written gives
+    /// [`Decode`](crate::ErrorKind::Decode), or whatever those bytes mean to it.
+    pub fn table<M: Message>(&self, name: impl Into<String>) -> TableBuilder<M> {
+        TableBuilder::new(self.clone(), name.into(), TableOptions::timeline())
+    }
+
+    /// Whether a table exists.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn table_exists(&self, name: &str) -> Result<bool> {
+        self.core.check_open()?;
+        Ok(self.core.backend.table(name)?.is_some())
+    }
+
+    /// All tables, ordered by name.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn tables(&self) -> Result<Vec<TableDescription>> {
+        self.core.check_open()?;
+        self.core.backend.tables()
+    }
+
+    /// The present moment of the whole store: everything read through it belongs to one commit.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.core.check_open()?;
+        Ok(Snapshot {
+            inner: self.core.backend.snapshot()?,
+        })
+    }
+
+    /// Writes what was left in the batch buffer before this call, waits until the futures and
+    /// callbacks of those messages are done (the original's flush does not), and those of
+    /// `store_with_callback` too.
+    ///
+    /// # Errors
+    /// [`FlushFailed`](crate::ErrorKind::FlushFailed) when some of those messages were not written,
+    /// or a callback panicked: it names them, also those that failed before and that no flush has
+    /// told of yet. [`InvalidUse`](crate::ErrorKind::InvalidUse) in a callback, which flush would
+    /// wait for.
+    pub fn flush(&self) -> Result<()> {
+        self.core.check_open()?;
+        self.core.flush()
+    }
+
+    /// Makes everything durable that was committed before the call, whatever its durability. Does
+    /// not flush the batch buffer.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn sync(&self) -> Result<()> {
+        self.core.check_open()?;
+        self.core.backend.sync()
+    }
+
+    /// Callbacks that panicked since the store was opened. Each panic was caught; its text was told
+    /// by the next flush.
+    pub fn callback_panics(&self) -> u64 {
+        self.core.callback_panics()
+    }
+
+    /// Flushes, ends the store's threads and closes the backend. Later calls on any handle are
+    /// [`Closed`](crate::ErrorKind::Closed); a second close does nothing.
+    ///
+    /// # Errors
+    /// As [`Store::flush`], and those of the backend. The store is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        self.core.close()
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}

@@ -1,0 +1,274 @@
+//! [`Table`]: a named set of timelines, and its creation.
+
+use super::Store;
+use super::core::Core;
+use crate::backend::{BackendSnapshot, TableDescription};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fanout::FanOut;
+use crate::id::{IntoTimelineId, TimelineId, TimelinePrefix};
+use crate::message::Message;
+use crate::timeline::Timeline;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+use tidelog_engine::{Compression, Sequence, TableId, TableKind, TableOptions};
+
+/// A table to be created or opened; see [`Store::table`].
+#[must_use = "nothing happens before create or open"]
+pub struct TableBuilder<M> {
+    store: Store,
+    name: String,
+    options: TableOptions,
+    message: PhantomData<fn() -> M>,
+}
+
+impl<M: Message> TableBuilder<M> {
+    pub(super) fn new(store: Store, name: String, options: TableOptions) -> TableBuilder<M> {
+        TableBuilder {
+            store,
+            name,
+            options,
+            message: PhantomData,
+        }
+    }
+
+    /// Entries older than this, by commit time, are never returned, and their space comes back.
+    /// At least 1 ms. Default: kept for ever.
+    pub fn ttl(mut self, ttl: Duration) -> TableBuilder<M> {
+        self.options = self.options.ttl(ttl);
+        self
+    }
+
+    /// Sequence ids are given by the caller ([`Timeline::store_at`]): strictly increasing in each
+    /// timeline. Default: assigned, 1, 2, 3, …
+    pub fn given_ids(mut self) -> TableBuilder<M> {
+        self.options.sequence = Sequence::Given;
+        self
+    }
+
+    /// How the engine compresses the table. Default: not at all.
+    pub fn compression(mut self, compression: Compression) -> TableBuilder<M> {
+        self.options.compression = compression;
+        self
+    }
+
+    /// Creates the table. One that exists with the same options is opened (as in version 1 of the
+    /// original; in version 2 that is an error).
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) when it exists with other options;
+    /// [`InvalidUse`](ErrorKind::InvalidUse) for an empty name or a time to live of nothing;
+    /// [`TooLarge`](ErrorKind::TooLarge) for a name above 128 bytes or table 1,025.
+    pub fn create(self) -> Result<Table<M>> {
+        self.store.core.check_open()?;
+        if self.options.ttl_ms == Some(0) {
+            return Err(Error::invalid("a time to live below 1 ms"));
+        }
+        let backend = &self.store.core.backend;
+        match backend.create_table(&self.name, &self.options) {
+            Ok(id) => {
+                let description = TableDescription::new(id, self.name, self.options);
+                Ok(Table::new(self.store.core, description))
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let found = backend.table(&self.name)?.ok_or(error)?;
+                if found.options != self.options {
+                    let text = format!(
+                        "table {} exists already with other options: {:?}, not {:?}",
+                        self.name, found.options, self.options
+                    );
+                    return Err(Error::new(ErrorKind::AlreadyExists, text));
+                }
+                Ok(Table::new(self.store.core, found))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the table with the options it was created with; those said here do not matter.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when it does not exist; [`InvalidUse`](ErrorKind::InvalidUse)
+    /// when it is no table of timelines.
+    pub fn open(self) -> Result<Table<M>> {
+        self.store.core.check_open()?;
+        let Some(found) = self.store.core.backend.table(&self.name)? else {
+            let text = format!("not found: table {}, create it first", self.name);
+            return Err(Error::new(ErrorKind::NotFound, text));
+        };
+        if found.options.kind != TableKind::Timeline {
+            return Err(Error::invalid(format!(
+                "table {} holds no timelines",
+                self.name
+            )));
+        }
+        Ok(Table::new(self.store.core, found))
+    }
+
+    /// Opens the table with whatever options it has, or creates it with those said here.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::create`], except that other options are no error.
+    pub fn create_or_open(self) -> Result<Table<M>> {
+        let again = self.copy();
+        match self.create() {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => again.open(),
+            result => result,
+        }
+    }
+
+    fn copy(&self) -> TableBuilder<M> {
+        TableBuilder::new(self.store.clone(), self.name.clone(), self.options.clone())
+    }
+}
+
+/// A named set of timelines with options of their own: the original's `IStore` and `TimelineStore`.
+/// A cheap handle.
+pub struct Table<M> {
+    pub(crate) core: Arc<Core>,
+    pub(crate) name: Arc<str>,
+    pub(crate) description: Arc<TableDescription>,
+    message: PhantomData<fn() -> M>,
+}
+
+impl<M> Clone for Table<M> {
+    fn clone(&self) -> Table<M> {
+        Table {
+            core: Arc::clone(&self.core),
+            name: Arc::clone(&self.name),
+            description: Arc::clone(&self.description),
+            message: PhantomData,
+        }
+    }
+}
+
+/// A timeline as [`Table::timelines`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimelineInfo {
+    /// Its id.
+    pub id: TimelineId,
+    /// The sequence id of its newest entry ever.
+    pub latest_seq: u64,
+}
+
+impl<M: Message> Table<M> {
+    fn new(core: Arc<Core>, description: TableDescription) -> Table<M> {
+        let name = description.name.as_str().into();
+        Table {
+            core,
+            name,
+            description: Arc::new(description),
+            message: PhantomData,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its id, which origins of entries name.
+    pub fn id(&self) -> TableId {
+        self.description.id
+    }
+
+    /// The options it was created with.
+    pub fn options(&self) -> &TableOptions {
+        &self.description.options
+    }
+
+    /// A timeline. It needs no creation: one that was never written is empty.
+    ///
+    /// # Errors
+    /// As [`TimelineId::new`].
+    pub fn timeline(&self, id: impl IntoTimelineId) -> Result<Timeline<M>> {
+        Ok(Timeline::new(self.clone(), id.into_timeline_id()?))
+    }
+
+    /// Sends one message to a timeline of this table, and to inboxes in other tables, in one commit
+    /// that holds the payload once.
+    ///
+    /// ```
+    /// # let store = tidelog::Store::in_memory();
+    /// let history = store.table::<String>("message").create()?;
+    /// let inbox = store.table::<String>("sync").create()?;
+    /// let sent = history
+    ///     .fan_out(("group", 42), &"hello".to_string())?
+    ///     .to(&inbox, ["alice", "bob"])?
+    ///     .commit()?;
+    /// assert_eq!((sent.seq, sent.inboxes.len()), (1, 2));
+    /// let origin = inbox.timeline("bob")?.latest()?.and_then(|entry| entry.origin);
+    /// assert_eq!(origin.expect("named").timeline.to_string(), "t:group,i:42");
+    /// # Ok::<(), tidelog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the id and of the message's encoder.
+    pub fn fan_out(&self, id: impl IntoTimelineId, message: &M) -> Result<FanOut<M>> {
+        FanOut::new(self.clone(), id.into_timeline_id()?, message)
+    }
+
+    /// The timelines that begin with some fields, in the order of their ids, as of now. Timelines
+    /// whose entries have all expired are listed too.
+    ///
+    /// # Errors
+    /// Those of the backend, at once or as items; the first ends the listing.
+    pub fn timelines(&self, prefix: &TimelinePrefix) -> Result<Timelines> {
+        self.core.check_open()?;
+        Ok(Timelines {
+            snapshot: self.core.backend.snapshot()?,
+            table: self.id(),
+            prefix: prefix.as_bytes().to_vec(),
+            page: VecDeque::new(),
+            after: None,
+            ended: false,
+        })
+    }
+}
+
+/// Timelines listed in a page.
+const TIMELINES_PAGE: usize = 256;
+
+/// The timelines of a table: see [`Table::timelines`]. Reads page by page, from one snapshot.
+pub struct Timelines {
+    snapshot: Arc<dyn BackendSnapshot>,
+    table: TableId,
+    prefix: Vec<u8>,
+    page: VecDeque<TimelineInfo>,
+    after: Option<Box<[u8]>>,
+    ended: bool,
+}
+
+impl Timelines {
+    fn read_page(&mut self) -> Result<()> {
+        let after = self.after.as_deref();
+        let found = self
+            .snapshot
+            .timelines(self.table, &self.prefix, after, TIMELINES_PAGE)?;
+        self.ended = found.len() < TIMELINES_PAGE;
+        for timeline in found {
+            let id = TimelineId::from_encoded(&timeline.key)?;
+            let latest_seq = timeline.next_seq.saturating_sub(1);
+            self.page.push_back(TimelineInfo { id, latest_seq });
+            self.after = Some(timeline.key);
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Timelines {
+    type Item = Result<TimelineInfo>;
+
+    fn next(&mut self) -> Option<Result<TimelineInfo>> {
+        if self.page.is_empty() && !self.ended {
+            if let Err(error) = self.read_page() {
+                self.ended = true;
+                self.page.clear();
+                return Some(Err(error));
+            }
+        }
+        self.page.pop_front().map(Ok)
+    }
+}

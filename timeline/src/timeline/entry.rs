@@ -1,0 +1,78 @@
+//! [`TimelineEntry`]: a message with its place in its timeline.
+
+use crate::backend::Committed;
+use crate::error::Result;
+use crate::id::TimelineId;
+use crate::message::Message;
+use tidelog_engine::{Entry, TableId};
+
+/// The entry that an inbox entry was fanned out from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Origin {
+    /// Its table.
+    pub table: TableId,
+    /// Its timeline.
+    pub timeline: TimelineId,
+    /// Its sequence id.
+    pub seq: u64,
+}
+
+/// A message with its place in its timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimelineEntry<M> {
+    /// Its sequence id: 1, 2, 3, … where ids are assigned.
+    pub seq: u64,
+    /// The commit that wrote it. Entries of one commit, in any timelines, have one number.
+    pub commit: u64,
+    /// When it was committed, in milliseconds since 1970 (UTC). Never falls inside a timeline.
+    pub time: u64,
+    /// When it happened, if the writer said so, in milliseconds since 1970 (UTC).
+    pub event_time: Option<i64>,
+    /// The entry it was fanned out from.
+    pub origin: Option<Origin>,
+    /// The message.
+    pub message: M,
+}
+
+impl<M: Message> TimelineEntry<M> {
+    pub(crate) fn decode(entry: Entry) -> Result<TimelineEntry<M>> {
+        let origin = match entry.origin {
+            None => None,
+            Some(origin) => Some(Origin {
+                table: origin.table,
+                timeline: TimelineId::from_encoded(&origin.key)?,
+                seq: origin.seq,
+            }),
+        };
+        Ok(TimelineEntry {
+            seq: entry.seq,
+            commit: entry.commit,
+            time: entry.time_ms,
+            event_time: entry.event_ms,
+            origin,
+            message: M::from_payload(entry.payload)?,
+        })
+    }
+
+    /// What a write answers.
+    pub(super) fn stored(committed: &Committed, event_time: Option<i64>, message: M) -> Self {
+        TimelineEntry {
+            seq: first_seq(committed),
+            commit: committed.commit,
+            time: committed.time_ms,
+            event_time,
+            origin: None,
+            message,
+        }
+    }
+}
+
+/// The sequence id of a batch's first target.
+pub(crate) fn first_seq(committed: &Committed) -> u64 {
+    *committed
+        .seqs
+        .first()
+        .expect("a backend answers a sequence id for each target")
+}

@@ -1,0 +1,504 @@
+//! What every backend must do: one suite, run over each of them.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use tidelog::backend::{
+    Backend, BackendSnapshot, Batch, BatchMessage, Committed, KeyedWrite, ScanRequest, Target,
+};
+use tidelog::{Direction, Durability, ErrorKind, Payload, Result, TableId, TableOptions};
+use tidelog_engine::{KeyedOperation, Precondition, Sequence};
+
+/// Runs the whole suite over new, empty backends.
+fn suite(new: &dyn Fn() -> Arc<dyn Backend>) {
+    let tests: [fn(&dyn Backend); 14] = [
+        tables,
+        dense_ids,
+        given_ids,
+        atomic_batches,
+        conditions,
+        fan_out,
+        snapshots,
+        scans,
+        pages_end_by_bytes,
+        keyed_tables,
+        listing,
+        limits,
+        order_of_calls,
+        closing,
+    ];
+    for test in tests {
+        test(&*new());
+    }
+}
+
+#[test]
+fn memory() {
+    suite(&|| Arc::new(tidelog::MemoryBackend::new()));
+}
+
+fn target(table: TableId, key: &str) -> Target {
+    Target {
+        table,
+        key: key.as_bytes().into(),
+        seq: None,
+    }
+}
+
+fn append(table: TableId, key: &str, payload: &[u8]) -> Batch {
+    Batch::append(
+        target(table, key),
+        Payload::from_vec(payload.to_vec()),
+        None,
+    )
+}
+
+fn keyed(operation: KeyedOperation, table: TableId, key: &str, value: &[u8]) -> Batch {
+    let write = KeyedWrite {
+        operation,
+        table,
+        key: key.as_bytes().into(),
+        value: value.to_vec(),
+    };
+    Batch {
+        keyed: vec![write],
+        ..Batch::default()
+    }
+}
+
+fn commit(backend: &dyn Backend, batch: Batch) -> Result<Committed> {
+    backend.commit(batch, Durability::Buffered)
+}
+
+fn refused(backend: &dyn Backend, batch: Batch) -> ErrorKind {
+    let before = backend.snapshot().unwrap().commit();
+    let kind = commit(backend, batch).unwrap_err().kind();
+    assert_eq!(
+        backend.snapshot().unwrap().commit(),
+        before,
+        "a refused batch commits nothing"
+    );
+    kind
+}
+
+fn timelines(backend: &dyn Backend) -> TableId {
+    backend
+        .create_table("timelines", &TableOptions::timeline())
+        .unwrap()
+}
+
+fn tables(backend: &dyn Backend) {
+    assert!(backend.tables().unwrap().is_empty());
+    let id = timelines(backend);
+    let again = backend
+        .create_table("timelines", &TableOptions::timeline())
+        .unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    let other = backend
+        .create_table("keyed", &TableOptions::keyed())
+        .unwrap();
+    assert_ne!(id, other);
+    let found = backend.table("timelines").unwrap().unwrap();
+    assert_eq!((found.id, found.options), (id, TableOptions::timeline()));
+    assert!(backend.table("none").unwrap().is_none());
+    let names: Vec<String> = backend
+        .tables()
+        .unwrap()
+        .into_iter()
+        .map(|t| t.name)
+        .collect();
+    assert_eq!(names, ["keyed", "timelines"]);
+    assert_eq!(
+        refused(backend, append(TableId(9999), "a", b"x")),
+        ErrorKind::NotFound
+    );
+    assert_eq!(
+        refused(backend, append(other, "a", b"x")),
+        ErrorKind::InvalidUse
+    );
+    let put = keyed(KeyedOperation::Put, id, "a", b"x");
+    assert_eq!(refused(backend, put), ErrorKind::InvalidUse);
+}
+
+fn dense_ids(backend: &dyn Backend) {
+    let table = timelines(backend);
+    let mut last = 0;
+    for seq in 1..=20 {
+        let committed = commit(backend, append(table, "a", &[seq])).unwrap();
+        assert_eq!(committed.seqs, [u64::from(seq)]);
+        assert!(committed.commit > last, "commit numbers grow");
+        last = committed.commit;
+    }
+    assert_eq!(commit(backend, append(table, "b", b"x")).unwrap().seqs, [1]);
+    let now = backend.snapshot().unwrap();
+    assert_eq!(now.latest_seq(table, b"a").unwrap(), 20);
+    assert_eq!(now.len(table, b"a").unwrap(), 20);
+    let entry = now.get(table, b"a", 7).unwrap().unwrap();
+    assert_eq!((entry.seq, &*entry.payload), (7, &[7u8][..]));
+    assert!(now.get(table, b"a", 0).unwrap().is_none());
+    assert!(now.get(table, b"a", 21).unwrap().is_none());
+    assert_eq!(now.latest(table, b"a").unwrap().unwrap().seq, 20);
+    assert!(now.latest(table, b"none").unwrap().is_none());
+    assert_eq!(now.latest_seq(table, b"none").unwrap(), 0);
+    assert_eq!(now.len(table, b"none").unwrap(), 0);
+}
+
+fn given_ids(backend: &dyn Backend) {
+    let options = TableOptions {
+        sequence: Sequence::Given,
+        ..TableOptions::timeline()
+    };
+    let table = backend.create_table("given", &options).unwrap();
+    let at = |seq| {
+        let target = Target {
+            seq: Some(seq),
+            ..target(table, "a")
+        };
+        Batch::append(target, Payload::from_vec(b"x".to_vec()), None)
+    };
+    assert_eq!(commit(backend, at(5)).unwrap().seqs, [5]);
+    assert_eq!(commit(backend, at(900)).unwrap().seqs, [900]);
+    for stale in [900, 899, 5, 1] {
+        assert_eq!(refused(backend, at(stale)), ErrorKind::Conflict);
+    }
+    let now = backend.snapshot().unwrap();
+    assert_eq!(now.latest_seq(table, b"a").unwrap(), 900);
+    assert_eq!(now.len(table, b"a").unwrap(), 2);
+    assert_eq!(seqs(&*now, table, "a", 6, u64::MAX), [900]);
+    assert_eq!(
+        refused(backend, append(table, "a", b"x")),
+        ErrorKind::InvalidUse
+    );
+    let assigned = timelines(backend);
+    let wrong = Target {
+        seq: Some(1),
+        ..target(assigned, "a")
+    };
+    let wrong = Batch::append(wrong, Payload::from_vec(vec![]), None);
+    assert_eq!(refused(backend, wrong), ErrorKind::InvalidUse);
+}
+
+fn atomic_batches(backend: &dyn Backend) {
+    let table = timelines(backend);
+    let counters = backend
+        .create_table("counters", &TableOptions::keyed())
+        .unwrap();
+    let mut batch = append(table, "a", b"1");
+    batch.join(append(table, "b", b"2"));
+    batch.join(append(table, "a", b"3"));
+    batch.join(keyed(KeyedOperation::Put, counters, "k", b"v"));
+    let committed = commit(backend, batch.clone()).unwrap();
+    assert_eq!(committed.seqs, [1, 1, 2]);
+    let now = backend.snapshot().unwrap();
+    for (key, seq) in [("a", 1), ("b", 1), ("a", 2)] {
+        let entry = now.get(table, key.as_bytes(), seq).unwrap().unwrap();
+        assert_eq!(
+            (entry.commit, entry.time_ms),
+            (committed.commit, committed.time_ms)
+        );
+    }
+    batch.join(append(TableId(9999), "a", b"4"));
+    assert_eq!(refused(backend, batch), ErrorKind::NotFound);
+    assert_eq!(
+        backend.snapshot().unwrap().latest_seq(table, b"a").unwrap(),
+        2
+    );
+}
+
+fn conditions(backend: &dyn Backend) {
+    let table = timelines(backend);
+    let keys = backend
+        .create_table("keys", &TableOptions::keyed())
+        .unwrap();
+    let next = |seq| {
+        let mut batch = append(table, "a", b"x");
+        batch.preconditions.push(Precondition::NextSeq {
+            table,
+            key: b"a"[..].into(),
+            seq,
+        });
+        batch
+    };
+    assert_eq!(refused(backend, next(2)), ErrorKind::Conflict);
+    commit(backend, next(1)).unwrap();
+    assert_eq!(refused(backend, next(1)), ErrorKind::Conflict);
+    commit(backend, next(2)).unwrap();
+    let swap = |old: Option<&[u8]>, new: &[u8]| {
+        let mut batch = keyed(KeyedOperation::Put, keys, "k", new);
+        let value = old.map(<[u8]>::to_vec);
+        batch.preconditions.push(Precondition::Value {
+            table: keys,
+            key: b"k"[..].into(),
+            value,
+        });
+        batch
+    };
+    assert_eq!(
+        refused(backend, swap(Some(b"1"), b"2")),
+        ErrorKind::Conflict
+    );
+    commit(backend, swap(None, b"1")).unwrap();
+    assert_eq!(refused(backend, swap(None, b"2")), ErrorKind::Conflict);
+    commit(backend, swap(Some(b"1"), b"2")).unwrap();
+}
+
+fn fan_out(backend: &dyn Backend) {
+    let (history, inbox) = (
+        timelines(backend),
+        backend
+            .create_table("inbox", &TableOptions::timeline())
+            .unwrap(),
+    );
+    commit(backend, append(inbox, "bob", b"before")).unwrap();
+    let batch = Batch::of(BatchMessage {
+        payload: Payload::from_vec(b"hello".to_vec()),
+        event_ms: Some(-5),
+        origin: None,
+        first_is_origin: true,
+        targets: vec![
+            target(history, "g"),
+            target(inbox, "alice"),
+            target(inbox, "bob"),
+        ],
+    });
+    assert_eq!(commit(backend, batch).unwrap().seqs, [1, 1, 2]);
+    let now = backend.snapshot().unwrap();
+    let first = now.get(history, b"g", 1).unwrap().unwrap();
+    assert_eq!((first.origin, first.event_ms), (None, Some(-5)));
+    let copy = now.get(inbox, b"bob", 2).unwrap().unwrap();
+    let origin = copy.origin.unwrap();
+    assert_eq!(
+        (origin.table, &*origin.key, origin.seq),
+        (history, &b"g"[..], 1)
+    );
+    assert_eq!((&*copy.payload, copy.event_ms), (&b"hello"[..], Some(-5)));
+}
+
+fn snapshots(backend: &dyn Backend) {
+    let table = timelines(backend);
+    let keys = backend
+        .create_table("keys", &TableOptions::keyed())
+        .unwrap();
+    commit(backend, append(table, "a", b"1")).unwrap();
+    commit(backend, keyed(KeyedOperation::Put, keys, "k", b"1")).unwrap();
+    let before = backend.snapshot().unwrap();
+    for _ in 0..3 {
+        commit(backend, append(table, "a", b"2")).unwrap();
+        commit(backend, append(table, "b", b"2")).unwrap();
+        commit(backend, keyed(KeyedOperation::Put, keys, "k", b"2")).unwrap();
+        commit(backend, keyed(KeyedOperation::Delete, keys, "k", b"")).unwrap();
+    }
+    assert_eq!(before.latest_seq(table, b"a").unwrap(), 1);
+    assert_eq!(before.len(table, b"a").unwrap(), 1);
+    assert_eq!(before.latest(table, b"a").unwrap().unwrap().seq, 1);
+    assert!(before.get(table, b"a", 2).unwrap().is_none());
+    assert_eq!(seqs(&*before, table, "a", 0, u64::MAX), [1]);
+    assert_eq!(
+        before.value(keys, b"k").unwrap().as_deref(),
+        Some(&b"1"[..])
+    );
+    let listed = before.timelines(table, b"", None, 10).unwrap();
+    assert_eq!(listed.len(), 1, "a timeline begins with its first commit");
+    assert_eq!(listed[0].next_seq, 2);
+    assert!(
+        backend
+            .snapshot()
+            .unwrap()
+            .value(keys, b"k")
+            .unwrap()
+            .is_none()
+    );
+}
+
+/// The sequence ids of a scan, read in pages of three.
+fn seqs(now: &dyn BackendSnapshot, table: TableId, key: &str, from: u64, to: u64) -> Vec<u64> {
+    let direction = if from <= to {
+        Direction::Forward
+    } else {
+        Direction::Backward
+    };
+    let mut request = ScanRequest {
+        from,
+        to,
+        direction,
+        limit: 3,
+        byte_limit: 1 << 20,
+    };
+    let mut found = Vec::new();
+    loop {
+        let page = now.scan(table, key.as_bytes(), &request).unwrap();
+        assert!(page.entries.len() <= 3);
+        found.extend(page.entries.iter().map(|entry| entry.seq));
+        match page.next {
+            Some(next) => request.from = next,
+            None => return found,
+        }
+    }
+}
+
+fn scans(backend: &dyn Backend) {
+    let table = timelines(backend);
+    for _ in 0..10 {
+        commit(backend, append(table, "a", b"x")).unwrap();
+        commit(backend, append(table, "b", b"y")).unwrap();
+    }
+    let now = backend.snapshot().unwrap();
+    let forward: Vec<u64> = (1..=10).collect();
+    let backward: Vec<u64> = (1..=10).rev().collect();
+    assert_eq!(seqs(&*now, table, "a", 0, u64::MAX), forward);
+    assert_eq!(seqs(&*now, table, "a", u64::MAX, 0), backward);
+    assert_eq!(seqs(&*now, table, "a", 3, 5), [3, 4, 5]);
+    assert_eq!(seqs(&*now, table, "a", 5, 3), [5, 4, 3]);
+    assert_eq!(seqs(&*now, table, "a", 4, 4), [4]);
+    assert_eq!(seqs(&*now, table, "a", 10, u64::MAX), [10]);
+    assert!(seqs(&*now, table, "a", 11, u64::MAX).is_empty());
+    assert!(seqs(&*now, table, "none", 0, u64::MAX).is_empty());
+}
+
+fn pages_end_by_bytes(backend: &dyn Backend) {
+    let table = timelines(backend);
+    for _ in 0..4 {
+        commit(backend, append(table, "a", &[7; 1000])).unwrap();
+    }
+    let now = backend.snapshot().unwrap();
+    let direction = Direction::Forward;
+    let request = ScanRequest {
+        from: 1,
+        to: u64::MAX,
+        direction,
+        limit: 9,
+        byte_limit: 1500,
+    };
+    let page = now.scan(table, b"a", &request).unwrap();
+    assert_eq!((page.entries.len(), page.next), (2, Some(3)));
+    let page = now
+        .scan(
+            table,
+            b"a",
+            &ScanRequest {
+                byte_limit: 0,
+                ..request
+            },
+        )
+        .unwrap();
+    assert_eq!((page.entries.len(), page.next), (1, Some(2)));
+}
+
+fn keyed_tables(backend: &dyn Backend) {
+    let table = backend
+        .create_table("keys", &TableOptions::keyed())
+        .unwrap();
+    for key in ["a", "b", "c", "d"] {
+        commit(
+            backend,
+            keyed(KeyedOperation::Put, table, key, key.as_bytes()),
+        )
+        .unwrap();
+    }
+    commit(backend, keyed(KeyedOperation::Delete, table, "b", b"")).unwrap();
+    for amount in [5i64, -7] {
+        commit(
+            backend,
+            keyed(KeyedOperation::Add, table, "n", &amount.to_le_bytes()),
+        )
+        .unwrap();
+        commit(
+            backend,
+            keyed(KeyedOperation::Max, table, "m", &amount.to_le_bytes()),
+        )
+        .unwrap();
+    }
+    let now = backend.snapshot().unwrap();
+    let counter = |key: &[u8]| now.value(table, key).unwrap().map(|value| value.to_vec());
+    assert_eq!(counter(b"n"), Some((-2i64).to_le_bytes().to_vec()));
+    assert_eq!(counter(b"m"), Some(5i64.to_le_bytes().to_vec()));
+    let names = |from, to, limit| {
+        let found = now.values(table, from, to, limit).unwrap();
+        found
+            .into_iter()
+            .map(|(key, _)| String::from_utf8(key.into()).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let (all, a, c) = (Bound::Unbounded, &b"a"[..], &b"c"[..]);
+    assert_eq!(names(all, all, 9), ["a", "c", "d", "m", "n"]);
+    assert_eq!(names(all, all, 2), ["a", "c"]);
+    assert_eq!(names(Bound::Excluded(a), Bound::Included(c), 9), ["c"]);
+    assert_eq!(names(Bound::Included(a), Bound::Excluded(c), 9), ["a"]);
+}
+
+fn listing(backend: &dyn Backend) {
+    let table = timelines(backend);
+    for key in ["b", "aa", "a", "ab", "c"] {
+        commit(backend, append(table, key, b"x")).unwrap();
+    }
+    commit(backend, append(table, "ab", b"x")).unwrap();
+    let now = backend.snapshot().unwrap();
+    let list = |prefix: &[u8], after: Option<&[u8]>, limit| {
+        let found = now.timelines(table, prefix, after, limit).unwrap();
+        let found = found.into_iter();
+        found
+            .map(|t| (String::from_utf8(t.key.into()).unwrap(), t.next_seq))
+            .collect::<Vec<_>>()
+    };
+    let expected = [("a", 2), ("aa", 2), ("ab", 3), ("b", 2), ("c", 2)];
+    let expected = expected.map(|(key, seq)| (key.to_string(), seq));
+    assert_eq!(list(b"", None, 9), expected);
+    assert_eq!(list(b"a", None, 9), expected[..3]);
+    assert_eq!(list(b"a", Some(b"a"), 9), expected[1..3]);
+    assert_eq!(list(b"a", Some(b"a"), 1), expected[1..2]);
+    assert_eq!(list(b"", Some(b"c"), 9), []);
+}
+
+fn limits(backend: &dyn Backend) {
+    let table = timelines(backend);
+    assert_eq!(
+        refused(backend, append(table, "", b"x")),
+        ErrorKind::InvalidUse
+    );
+    assert_eq!(
+        refused(backend, append(table, &"k".repeat(1025), b"x")),
+        ErrorKind::TooLarge
+    );
+    let mut large = Batch::default();
+    for _ in 0..=backend.batch_bytes_max() / (1 << 20) {
+        large.join(append(table, "a", &vec![1; 1 << 20]));
+    }
+    assert_eq!(refused(backend, large), ErrorKind::TooLarge);
+    assert_eq!(
+        commit(backend, append(table, &"k".repeat(1024), b""))
+            .unwrap()
+            .seqs,
+        [1]
+    );
+}
+
+fn order_of_calls(backend: &dyn Backend) {
+    let table = timelines(backend);
+    let mut futures = Vec::new();
+    for index in 0..50u8 {
+        match index % 2 {
+            0 => futures.push(backend.commit_async(append(table, "a", &[index]), Durability::Sync)),
+            _ => drop(backend.commit_async(append(table, "a", &[index]), Durability::Buffered)),
+        }
+    }
+    let last = commit(backend, append(table, "a", &[50])).unwrap();
+    assert_eq!(
+        last.seqs,
+        [51],
+        "a dropped future's write happens all the same"
+    );
+    let now = backend.snapshot().unwrap();
+    for index in 0..=50u8 {
+        let entry = now.get(table, b"a", u64::from(index) + 1).unwrap().unwrap();
+        assert_eq!(*entry.payload, [index]);
+    }
+}
+
+fn closing(backend: &dyn Backend) {
+    let table = timelines(backend);
+    commit(backend, append(table, "a", b"x")).unwrap();
+    backend.sync().unwrap();
+    backend.close().unwrap();
+    backend.close().unwrap();
+    let late = commit(backend, append(table, "a", b"x")).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Closed);
+}
