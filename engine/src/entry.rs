@@ -31,7 +31,7 @@ pub struct Origin {
 }
 
 /// One entry of a timeline.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Position in its timeline: 1, 2, 3, …
     pub seq: u64,

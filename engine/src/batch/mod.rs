@@ -228,6 +228,11 @@ impl WriteBatch {
         &self.body
     }
 
+    /// Gives back what growing has left over.
+    pub(crate) fn shrink(&mut self) {
+        self.body.shrink_to_fit();
+    }
+
     pub(crate) fn into_body(self) -> Vec<u8> {
         self.body
     }

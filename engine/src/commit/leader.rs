@@ -41,7 +41,7 @@ impl Member {
 
 impl Leader {
     pub(crate) fn new(writer: Writer, next_commit: u64) -> Leader {
-        let memtable_lsn = writer.end().lsn;
+        let memtable_lsn = writer.position().lsn;
         Leader { writer, next_commit, memtable_lsn, unsynced_entries: 0, held: None }
     }
 
@@ -70,8 +70,8 @@ impl Leader {
         if view.frozen.len() >= limits::FROZEN_MEMTABLES_MAX {
             return true;
         }
-        core.freeze(self.writer.end(), self.next_commit);
-        self.memtable_lsn = self.writer.end().lsn;
+        core.freeze(self.writer.position(), self.next_commit);
+        self.memtable_lsn = self.writer.position().lsn;
         false
     }
 
@@ -177,7 +177,7 @@ impl Leader {
             core.health.check()?;
             let view = core.views.current();
             let body_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            let span = self.writer.end().lsn - self.memtable_lsn + bytes;
+            let span = self.writer.position().lsn - self.memtable_lsn + bytes;
             let full = view.active.bytes() >= core.options.memtable_bytes
                 || span > core.options.ring_bytes / 8 * 3
                 || !view.active.fits(self.next_commit, core.clock.commit_now(), body_bytes, targets);

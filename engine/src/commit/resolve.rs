@@ -14,7 +14,11 @@ use crate::sync::{Arc, Ordering};
 use crate::version::TableKind;
 
 /// Checks everything that does not depend on other writers, and pins the state of all timelines.
-pub(crate) fn resolve(core: &Core, batch: WriteBatch, durability: Durability) -> Result<Request> {
+pub(crate) fn resolve(
+    core: &Core,
+    mut batch: WriteBatch,
+    durability: Durability,
+) -> Result<Request> {
     core.check_writable()?;
     if batch.is_empty() {
         return Err(Error::invalid("an empty batch"));
@@ -27,6 +31,8 @@ pub(crate) fn resolve(core: &Core, batch: WriteBatch, durability: Durability) ->
             limit,
         });
     }
+    // The memtable keeps these very bytes: what growing has left over would count against its limit.
+    batch.shrink();
     // Before the view: what is published at this commit is in any view taken later.
     let resolved_at = core.published.load(Ordering::Acquire);
     let view = core.views.current();

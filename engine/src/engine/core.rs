@@ -280,6 +280,7 @@ impl Core {
     pub(crate) fn sync(&self) -> Result<()> {
         self.check_writable()?;
         sync_written(&self.log, &*self.disk)
+            .map(|_| ())
             .map_err(|error| self.health.poison("syncing the log failed", &error))
     }
 

@@ -53,9 +53,19 @@ pub(crate) struct Change {
 impl Core {
     /// Makes a change durable and visible.
     pub(crate) fn commit_root(&self, change: Change) -> Result<()> {
+        let added: Vec<_> = change.added.iter().map(|(_, sstable)| Arc::clone(sstable)).collect();
+        let outcome = self.try_commit_root(change);
+        if outcome.is_err() {
+            // No root names them: their extents are free once the last reader is gone.
+            added.iter().for_each(|sstable| sstable.mark_obsolete(0));
+        }
+        outcome
+    }
+
+    fn try_commit_root(&self, change: Change) -> Result<()> {
         let mut root = self.root.lock();
         self.health.check()?;
-        let edits = self.edits(&root, &change);
+        let edits = edits(&change);
         let mut catalog = root.catalog.clone();
         for edit in &edits {
             catalog.apply(edit).map_err(|why| Error::invalid(format!("impossible edit: {why}")))?;
@@ -99,8 +109,10 @@ impl Core {
     /// What the older superblocks alone needed is free now.
     fn release(&self, root: &mut Root) {
         let sequence = root.superblock.sequence;
-        if let Some(replaced) = root.manifest.as_mut().and_then(Manifest::take_replaced) {
-            self.allocator.release(replaced, sequence);
+        let replaced = root.manifest.as_mut().map(Manifest::take_replaced).unwrap_or_default();
+        for extent in replaced {
+            // The root before this one was the last that needed it.
+            self.allocator.release(extent, sequence - 1);
         }
         self.allocator.durable(sequence);
         // During recovery the log that is replayed is not the one that will be written.
@@ -131,36 +143,9 @@ impl Core {
         });
         for (_, _, sstable) in old.version.iter() {
             if change.removed.contains(&sstable.meta().number) {
-                sstable.mark_obsolete(sequence);
+                sstable.mark_obsolete(sequence - 1);
             }
         }
-    }
-
-    fn edits(&self, root: &Root, change: &Change) -> Vec<Edit> {
-        let mut edits = change.edits.clone();
-        edits.extend(change.removed.iter().map(|number| Edit::SstableRemoved { number: *number }));
-        edits.extend(change.added.iter().map(|(level, sstable)| Edit::SstableAdded {
-            level: *level,
-            meta: SstableMeta::clone(sstable.meta()),
-        }));
-        edits.extend(
-            change.moved.iter().map(|(number, level)| Edit::SstableMoved {
-                number: *number,
-                level: *level,
-            }),
-        );
-        let next_sstable = self.output.next_number.load(Ordering::Acquire);
-        if !edits.is_empty() && next_sstable != root.catalog.next_sstable {
-            let next_table = edits
-                .iter()
-                .filter_map(|edit| match edit {
-                    Edit::TableCreated(record) => Some(record.id.0 + 1),
-                    _ => None,
-                })
-                .fold(root.catalog.next_table, u32::max);
-            edits.push(Edit::Counters { next_sstable, next_table });
-        }
-        edits
     }
 
     /// Before the first commit that is acknowledged unsynced: the superblock says so, so that the
@@ -211,6 +196,23 @@ fn next_version(old: &Version<Arc<Sstable>>, change: &Change) -> Version<Arc<Sst
         added.push((*level, Arc::clone(sstable)));
     }
     old.apply(&removed, added)
+}
+
+/// The edits of a change: what goes, before what comes.
+fn edits(change: &Change) -> Vec<Edit> {
+    let mut edits = change.edits.clone();
+    edits.extend(change.removed.iter().map(|number| Edit::SstableRemoved { number: *number }));
+    edits.extend(change.added.iter().map(|(level, sstable)| Edit::SstableAdded {
+        level: *level,
+        meta: SstableMeta::clone(sstable.meta()),
+    }));
+    edits.extend(
+        change.moved.iter().map(|(number, level)| Edit::SstableMoved {
+            number: *number,
+            level: *level,
+        }),
+    );
+    edits
 }
 
 fn check_table_name(name: &str) -> Result<()> {

@@ -5,12 +5,14 @@
 
 use super::root::Change;
 use super::{Core, Counters};
-use crate::compaction::{CompactionJob, FlushJob, JobKind, PickerOptions, pick};
+use crate::compaction::{CompactionJob, FlushJob, PickerOptions, pick};
 use crate::error::{Error, Result};
 use crate::read::Frozen;
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, Ordering};
+use crate::limits;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How to wake each worker.
@@ -168,6 +170,25 @@ impl Worker for CompactWorker {
                 Progress::Idle(Some(RETRY * 10))
             }
         }
+    }
+}
+
+impl Core {
+    /// The most urgent compaction, if any is due.
+    fn pick_compaction(&self) -> Option<CompactionJob> {
+        let asked = self.compact_all.load(Ordering::Acquire);
+        let options = PickerOptions {
+            level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
+            level_bytes_base: limits::LEVEL0_COMPACT as u64 * self.options.sstable_bytes,
+            ratio: limits::LEVEL_RATIO,
+            sstable_bytes: self.options.sstable_bytes,
+        };
+        let view = self.views.current();
+        let job = pick(&view.version, &options, &BTreeSet::new())?;
+        let table = view.tables.get(&job.table).expect("SSTables belong to tables");
+        let (kind, compression) = (table.options.kind, table.options.compression);
+        let snapshots = self.snapshots.commits();
+        Some(CompactionJob::new(self.output.clone(), job, kind, compression, snapshots))
     }
 }
 

@@ -19,6 +19,8 @@
 //! - `log.rs`: the writer.
 //! - `replay.rs`: the reader.
 
+#[cfg(test)]
+mod crash_tests;
 mod format;
 mod log;
 mod replay;

@@ -19,16 +19,19 @@ use std::collections::VecDeque;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-/// Estimate of what a version costs beside its key bytes: the node, its tower (two pointers on
-/// average), and the allocator's headers.
+/// Estimate of what a version costs beside its key bytes: the node, and eight words for its tower
+/// (two pointers on average), its counters and the allocator's headers.
 const NODE_OVERHEAD: usize =
-    size_of::<VersionKey>() + size_of::<VersionValue>() + 8 * size_of::<usize>();
+    size_of::<VersionKey>() + size_of::<VersionValue>() + size_of::<[usize; 8]>();
 /// Versions a range takes over from the list at a time, at first and at most.
 const RANGE_TAKE_MIN: usize = 4;
 const RANGE_TAKE_MAX: usize = 256;
 
 /// A version's place in the list, without owning the key.
 type Position<'a> = (TableId, &'a [u8], Reverse<u64>, Reverse<u32>);
+
+/// The same within a table, owning the key.
+type OwnedPosition = (Box<[u8]>, Reverse<u64>, Reverse<u32>);
 
 /// What has a place in the list. Lets a search borrow its key.
 trait Positioned {
@@ -238,7 +241,7 @@ pub(crate) struct KeyedRange {
     memtable: Arc<Memtable>,
     table: TableId,
     /// Where to take on; `None` once the table has ended.
-    next: Option<Bound<(Box<[u8]>, Reverse<u64>, Reverse<u32>)>>,
+    next: Option<Bound<OwnedPosition>>,
     taken: VecDeque<KeyedVersion>,
     /// Versions to take next time.
     take: usize,

@@ -30,6 +30,7 @@ use super::timeline_block::TimelineBlock;
 use super::timeline_cursor::TimelineCursor;
 use crate::batch::KeyedOperation;
 use crate::codec::DecodeError;
+use crate::file::ExtentGuard;
 use crate::entry::{Direction, KeyedVersion};
 use crate::error::{Error, Result};
 use crate::version::{SstableMeta, TableKind};
@@ -132,6 +133,15 @@ impl Sstable {
     /// What the manifest knows of it.
     pub(crate) fn meta(&self) -> &SstableMeta {
         &self.meta
+    }
+
+    /// The manifest no longer lists it: its extent is free for reuse once nobody reads it and the
+    /// roots up to `generation` are superseded.
+    pub(crate) fn mark_obsolete(&self, generation: u64) {
+        let guard = self.guard.as_ref().and_then(|guard| guard.downcast_ref::<ExtentGuard>());
+        if let Some(guard) = guard {
+            guard.mark_obsolete(generation);
+        }
     }
 
     pub(super) fn source(&self) -> &Source {
@@ -414,4 +424,10 @@ fn rank_in_block(block: &Block, key: &[u8], by: Rank) -> Result<Option<u64>, Dec
         }
     }
     Ok(Some(fragment.base_index() + low as u64))
+}
+
+impl crate::version::HasMeta for Sstable {
+    fn meta(&self) -> &SstableMeta {
+        &self.meta
+    }
 }

@@ -1,8 +1,8 @@
 //! The SSTables of one table, by level.
 //!
 //! # Invariants
-//! 1. Level 0 is ordered newest first: by largest commit, then by number, both descending. Its key
-//!    ranges may overlap.
+//! 1. Level 0 is ordered newest first: by number, descending, since flushes follow each other and
+//!    give rising numbers. Its key ranges may overlap.
 //! 2. In level 1 and above, SSTables are ordered by `(first key, first seq)`, and the last
 //!    `(key, seq)` of each lies before the first of the next. A timeline may span neighbours.
 //! 3. A copy shares all levels with its original until one of them changes.
@@ -132,8 +132,11 @@ impl<T: HasMeta + Clone> Levels<T> {
 }
 
 /// What level 0 is ordered by: the newest is the smallest.
-fn age(meta: &SstableMeta) -> Reverse<(u64, u64)> {
-    Reverse((meta.commits.1, meta.number))
+///
+/// Not by commits: a flush may cut a timeline over two SSTables, and the first of them, with the
+/// older part, may still hold the newest commit of the flush in another timeline.
+fn age(meta: &SstableMeta) -> Reverse<u64> {
+    Reverse(meta.number)
 }
 
 fn ends_before(last: &[u8], lower: Bound<&[u8]>) -> bool {

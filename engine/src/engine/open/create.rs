@@ -29,23 +29,30 @@ pub(super) fn create(parts: &Parts, options: &Options) -> Result<()> {
     let file = FileId(file);
     let allocator =
         Arc::new(Allocator::new(Arc::clone(disk), ring.end(), ring.end(), &[])?);
-    let (_, manifest) =
-        Manifest::create(Arc::clone(disk), file, Arc::clone(&allocator), &Catalog::new())?;
+    let manifest =
+        Manifest::create(Arc::clone(disk), file, Arc::clone(&allocator), &Catalog::new())?
+            .reference();
     sync(&**disk, "creating the store")?;
     let now = parts.clock.wall_ms();
     let superblock = Superblock {
         sequence: 1,
         file,
         incarnation: 1,
+        format_version: superblock::FORMAT_VERSION,
+        compatible: 0,
+        read_only_compatible: 0,
+        incompatible: 0,
         file_length: allocator.file_length(),
         ring,
         manifest,
         wal: WalHead { lsn: 0, previous: 0, salt: parts.entropy.random()? },
+        synced_lsn: 0,
+        commit: 0,
         clock_high_water_ms: now,
         clean: true,
+        unsynced: false,
         identity: disk.identity(),
         created_ms: now,
-        ..Superblock::default()
     };
     superblock::write(&**disk, &superblock)
 }

@@ -99,7 +99,11 @@ fn assemble(
         return Err(Error::corruption("file", length, detail));
     }
     let usable = length / limits::BLOCK_SIZE * limits::BLOCK_SIZE;
-    let allocator = Arc::new(Allocator::new(Arc::clone(&disk), grid, usable, &live)?);
+    let health = Health::default();
+    let allocator =
+        Allocator::with_health(Arc::clone(&disk), grid, usable, &live, health.clone())?;
+    let allocator = Arc::new(allocator);
+    allocator.durable(superblock.sequence);
     let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
     let source = Source {
         disk: Arc::clone(&disk),
@@ -133,12 +137,12 @@ fn assemble(
     };
     let manifest = match options.read_only {
         true => None,
-        false => Some(Manifest::open(
-            Arc::clone(&disk),
-            superblock.file,
-            Arc::clone(&allocator),
-            superblock.manifest,
-        )?),
+        false => {
+            let reference = &superblock.manifest;
+            let opened =
+                Manifest::open(Arc::clone(&disk), superblock.file, Arc::clone(&allocator), reference);
+            Some(opened?.0)
+        }
     };
     Ok(Core {
         file: superblock.file,
@@ -146,7 +150,7 @@ fn assemble(
         raw_clock: Arc::clone(&parts.clock),
         clock,
         scheduler: Arc::clone(&parts.scheduler),
-        health: Health::default(),
+        health,
         views: Views::new(view),
         published: AtomicU64::new(superblock.commit),
         flushed_through: AtomicU64::new(superblock.commit),

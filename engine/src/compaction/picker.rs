@@ -1,0 +1,334 @@
+//! The picker: which SSTables to compact next. Pure: no I/O, no locks, no clock, no randomness.
+//!
+//! ```text
+//! level 0   [c....m] [a..........z] [b..f]   by age, ranges overlap    a job: the oldest ones
+//!               |          |           |
+//! level 1   [a..d] [e.....k] [l...p] [q..z]  by key, disjoint          a job: one SSTable
+//!                     |
+//! level 2   [a.b][c..f][f....h][i..m][n..s]  by key, disjoint
+//! ```
+//!
+//! 1. A table whose level 0 has `level0_compact` SSTables is due, and so is each level (but the
+//!    last) that holds more than its target: `level_bytes_base`, times `ratio` a level. What is
+//!    furthest beyond its due comes first.
+//! 2. From level 0: the oldest SSTables, in order of age, up to `level_bytes_base` bytes.
+//!    From level n: the SSTable that meets the fewest bytes in level n+1, in proportion to its own.
+//! 3. With it go all SSTables of the output level between its smallest and its largest place.
+//! 4. Where that is none, the SSTables move by metadata alone. Small ones do not: they are merged
+//!    with each other, and with a small neighbour in the output level, so that a table with little
+//!    traffic does not end as thousands of tiny SSTables.
+//! 5. What another job works on is busy. A job that would need something busy is not picked.
+//!
+//! # Invariants
+//! A *place* is a pair (key, seq). Reads lean on 1 and 2, keyed merges also on 6.
+//! 1. Inside level n >= 1 the places of SSTables are disjoint. Proof: the outputs of a job lie
+//!    between the smallest and the largest place of its inputs, and every SSTable of the output
+//!    level that meets this range is an input; no other job has outputs there, since it would need
+//!    one of the same inputs, which are busy.
+//! 2. For one timeline, everything in level n+1 is older (smaller seqs) than everything in level n,
+//!    and in level 0 higher numbers are newer. By induction over jobs:
+//!    a. Flushes add to level 0 what is newer than everything, with a higher number.
+//!    b. A job from level 0 takes the *oldest* ones, without a gap, so nothing that stays in level 0
+//!       is older than what goes. What it joins in level 1 is older than level 0.
+//!    c. A job from level n >= 1 takes an SSTable only if the one to its left does not end with the
+//!       key with which it begins. A timeline that is cut over neighbours thus goes down from its
+//!       oldest part on; what stays in level n of any timeline is newer than what goes. What is in
+//!       level n+1 is older by induction.
+//! 3. The inputs of a job are listed so that for any one timeline the older data come first: the
+//!    output level first, by place; then the level above, level 0 by age, others by place.
+//! 4. A job from level 0 reads at most `level_bytes_base` of level 0 (or one SSTable), and the
+//!    overlapping part of level 1; a job from level n reads one SSTable and what it meets.
+//! 5. A job makes progress: its inputs leave their level, or become fewer. (So a picker called again
+//!    and again ends with `None`.)
+//! 6. A keyed table never cuts the versions of a key over two SSTables of one level: 1 then holds
+//!    for keys alone, and `below` of a job names every place where older versions may be.
+
+use super::key_ranges::KeyRanges;
+use crate::entry::TableId;
+use crate::limits::LEVEL_COUNT;
+use crate::version::{HasMeta, SstableMeta, TableKind, Version};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// A level's fill is counted in thousandths of its due.
+const FULL: u64 = 1000;
+/// An SSTable below this share (1/n) of the target size is small.
+const SMALL_SHARE: u64 = 4;
+
+/// What the picker goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PickerOptions {
+    /// SSTables in level 0 of a table at which it is due.
+    pub(crate) level0_compact: usize,
+    /// Target of level 1 in bytes, and most bytes that one job takes from level 0.
+    pub(crate) level_bytes_base: u64,
+    /// Target of level n+1 in terms of that of level n.
+    pub(crate) ratio: u64,
+    /// Target size of one SSTable.
+    pub(crate) sstable_bytes: u64,
+}
+
+/// How a job is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum JobKind {
+    /// The inputs get another level in the manifest; no data are touched.
+    Move,
+    /// The inputs are read, and their contents written anew.
+    Merge,
+}
+
+/// One compaction.
+#[derive(Debug, Clone)]
+pub(crate) struct Job<T> {
+    /// All inputs are of this table.
+    pub(crate) table: TableId,
+    /// The inputs and their levels: for any one timeline older data come first.
+    pub(crate) inputs: Vec<(u8, T)>,
+    /// Where the outputs go.
+    pub(crate) output_level: u8,
+    /// How.
+    pub(crate) kind: JobKind,
+    /// Keyed tables: the keys of which the levels below the output may hold older versions.
+    pub(crate) below: KeyRanges,
+}
+
+impl<T: HasMeta> Job<T> {
+    /// The numbers of the inputs: busy while the job runs.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        self.inputs.iter().map(|(_, sstable)| sstable.meta().number)
+    }
+
+    /// Bytes of the inputs.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.inputs
+            .iter()
+            .map(|(_, sstable)| sstable.meta().bytes)
+            .sum()
+    }
+}
+
+/// The most urgent job that needs nothing of `busy`, if any is due.
+pub(crate) fn pick<T: HasMeta + Clone>(
+    version: &Version<T>,
+    options: &PickerOptions,
+    busy: &BTreeSet<u64>,
+) -> Option<Job<T>> {
+    let levels = |id| std::array::from_fn(|level| version.level(id, level));
+    let table = |id| Table {
+        id,
+        levels: levels(id),
+        options,
+        busy,
+    };
+    let mut due = Vec::new();
+    let mut last = None;
+    for (id, ..) in version.iter() {
+        if last.replace(id) != Some(id) {
+            due.extend(
+                table(id)
+                    .due()
+                    .map(|(fill, level)| (Reverse(fill), id, level)),
+            );
+        }
+    }
+    due.sort_unstable();
+    due.into_iter()
+        .find_map(|(_, id, level)| table(id).job(level))
+}
+
+/// The levels of one table, and what a decision needs beside them.
+struct Table<'a, T> {
+    id: TableId,
+    /// Level 0 newest first, the others by place.
+    levels: [&'a [T]; LEVEL_COUNT],
+    options: &'a PickerOptions,
+    busy: &'a BTreeSet<u64>,
+}
+
+impl<T: HasMeta + Clone> Table<'_, T> {
+    /// The levels that are due, with how far they are filled.
+    fn due(&self) -> impl Iterator<Item = (u64, usize)> {
+        (0..LEVEL_COUNT - 1)
+            .map(|level| (self.fill(level), level))
+            .filter(|(fill, _)| *fill >= FULL)
+    }
+
+    /// How far a level is filled, in thousandths of what makes it due.
+    fn fill(&self, level: usize) -> u64 {
+        if level == 0 {
+            let due = self.options.level0_compact.max(1) as u64;
+            return (self.levels[0].len() as u64).saturating_mul(FULL) / due;
+        }
+        let bytes: u64 = self.levels[level]
+            .iter()
+            .map(|sstable| sstable.meta().bytes)
+            .sum();
+        let mut target = self.options.level_bytes_base.max(1);
+        for _ in 1..level {
+            target = target.saturating_mul(self.options.ratio.max(1));
+        }
+        // Due only beyond the target.
+        bytes.saturating_sub(1).saturating_mul(FULL) / target
+    }
+
+    /// The job that `level` needs, unless what it needs is busy.
+    fn job(&self, level: usize) -> Option<Job<T>> {
+        let (upper, lower) = if level == 0 {
+            let upper = self.oldest_of_level0();
+            if upper.iter().any(|sstable| self.is_busy(sstable)) {
+                return None;
+            }
+            let lower = self.met_by(&upper, 1);
+            (upper, lower)
+        } else {
+            self.cheapest_of(level)?
+        };
+        if self.levels[level + 1][lower.clone()]
+            .iter()
+            .any(|sstable| self.is_busy(sstable))
+        {
+            return None;
+        }
+        Some(self.build(level, upper, lower))
+    }
+
+    /// The oldest SSTables of level 0, by age, as many as a job may take.
+    fn oldest_of_level0(&self) -> Vec<T> {
+        let mut taken = 0u64;
+        let mut upper = Vec::new();
+        for sstable in self.levels[0].iter().rev() {
+            taken = taken.saturating_add(sstable.meta().bytes);
+            if !upper.is_empty() && taken > self.options.level_bytes_base {
+                break;
+            }
+            upper.push(sstable.clone());
+        }
+        upper
+    }
+
+    /// The SSTable of a level below 0 that meets the fewest bytes in the next one, and what it meets.
+    fn cheapest_of(&self, level: usize) -> Option<(Vec<T>, Range<usize>)> {
+        let sstables = self.levels[level];
+        let next = self.levels[level + 1];
+        let mut best: Option<(u64, usize, Range<usize>)> = None;
+        for (index, sstable) in sstables.iter().enumerate() {
+            // Invariant 2c: of a timeline that is cut over neighbours the oldest part goes first.
+            let cut = index > 0 && sstables[index - 1].meta().last.0 == sstable.meta().first.0;
+            if cut || self.is_busy(sstable) {
+                continue;
+            }
+            let met = self.met_by(std::slice::from_ref(sstable), level + 1);
+            if next[met.clone()]
+                .iter()
+                .any(|sstable| self.is_busy(sstable))
+            {
+                continue;
+            }
+            let bytes: u64 = next[met.clone()]
+                .iter()
+                .map(|sstable| sstable.meta().bytes)
+                .sum();
+            let cost = bytes.saturating_mul(FULL) / sstable.meta().bytes.max(1);
+            if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
+                best = Some((cost, index, met));
+            }
+        }
+        best.map(|(_, index, met)| (vec![sstables[index].clone()], met))
+    }
+
+    /// The SSTables of `level`, one below 0, between the smallest and the largest place of `upper`.
+    fn met_by(&self, upper: &[T], level: usize) -> Range<usize> {
+        let first = upper.iter().map(|sstable| &sstable.meta().first).min();
+        let last = upper.iter().map(|sstable| &sstable.meta().last).max();
+        let (Some(first), Some(last)) = (first, last) else {
+            return 0..0;
+        };
+        let sstables = self.levels[level];
+        let start = sstables.partition_point(|sstable| sstable.meta().last < *first);
+        let end = sstables.partition_point(|sstable| sstable.meta().first <= *last);
+        start..end.max(start)
+    }
+
+    fn build(&self, level: usize, upper: Vec<T>, mut lower: Range<usize>) -> Job<T> {
+        let output = level + 1;
+        let free = lower.is_empty() && are_disjoint(&upper);
+        let movable = free && upper.iter().all(|sstable| !self.is_small(sstable.meta()));
+        if !movable {
+            lower = self.with_small_neighbours(output, lower);
+        }
+        let alone = lower.is_empty() && upper.len() == 1;
+        let kind = if movable || alone {
+            JobKind::Move
+        } else {
+            JobKind::Merge
+        };
+        let below = self.below(&upper, &self.levels[output][lower.clone()], output);
+        let lower = self.levels[output][lower]
+            .iter()
+            .map(|sstable| (number8(output), sstable.clone()));
+        let upper = upper.into_iter().map(|sstable| (number8(level), sstable));
+        let inputs = lower.chain(upper).collect();
+        Job {
+            table: self.id,
+            inputs,
+            output_level: number8(output),
+            kind,
+            below,
+        }
+    }
+
+    /// The range, and the neighbour on each side if it is small and nobody works on it.
+    fn with_small_neighbours(&self, level: usize, range: Range<usize>) -> Range<usize> {
+        let sstables = self.levels[level];
+        let takes = |index: usize| {
+            let sstable = sstables.get(index);
+            sstable.is_some_and(|found| self.is_small(found.meta()) && !self.is_busy(found))
+        };
+        let start = if range.start > 0 && takes(range.start - 1) {
+            range.start - 1
+        } else {
+            range.start
+        };
+        let end = if takes(range.end) {
+            range.end + 1
+        } else {
+            range.end
+        };
+        start..end
+    }
+
+    /// The key ranges below `output` that inputs may have older versions in.
+    fn below(&self, upper: &[T], lower: &[T], output: usize) -> KeyRanges {
+        let inputs = || upper.iter().chain(lower).map(HasMeta::meta);
+        if inputs().any(|meta| meta.kind == TableKind::Timeline) {
+            return KeyRanges::default();
+        }
+        let deeper = self.levels[output + 1..]
+            .iter()
+            .flat_map(|level| level.iter());
+        let met = deeper
+            .map(HasMeta::meta)
+            .filter(|meta| inputs().any(|input| input.overlaps(meta)));
+        KeyRanges::new(met.map(|meta| (meta.first.0.clone(), meta.last.0.clone())))
+    }
+
+    fn is_busy(&self, sstable: &T) -> bool {
+        self.busy.contains(&sstable.meta().number)
+    }
+
+    fn is_small(&self, meta: &SstableMeta) -> bool {
+        meta.bytes < self.options.sstable_bytes / SMALL_SHARE
+    }
+}
+
+/// Whether no two of the SSTables share a place.
+fn are_disjoint<T: HasMeta>(sstables: &[T]) -> bool {
+    let mut metas: Vec<&SstableMeta> = sstables.iter().map(HasMeta::meta).collect();
+    metas.sort_unstable_by_key(|meta| &meta.first);
+    metas.is_sorted_by(|left, right| left.last < right.first)
+}
+
+fn number8(level: usize) -> u8 {
+    u8::try_from(level).expect("there are few levels")
+}

@@ -1,0 +1,4 @@
+//! Tests of flush and compaction, one file a concept.
+
+mod keep;
+mod picker;
