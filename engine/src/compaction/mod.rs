@@ -1,10 +1,46 @@
-//! Flush and compaction.
+//! Flush and compaction: how what was written gets into levels, and levels get into order.
+//!
+//! ```text
+//!   frozen memtable                     version (levels of SSTables)      live snapshots
+//!         │                                   │                                 │
+//!         │ flush.rs                          │ picker.rs: which, pure          │
+//!         ▼                                   ▼                                 │
+//!    FlushJob ──────────┐               CompactionJob ── source.rs: inputs      │
+//!         │             │                     │                                 │
+//!         │        keep.rs: which versions of a key survive, pure ◄─────────────┘
+//!         ▼                                   ▼
+//!   output.rs: SSTables of bounded size, in extents that belong to the job
+//! ```
+//!
+//! 1. A worker of the engine makes a job and steps it; a step is a bounded piece of work.
+//! 2. The last step hands over SSTables that nobody knows of. The worker syncs once, appends one
+//!    edit to the manifest, writes the superblock, and swaps the view.
+//! 3. Only then are the inputs obsolete, and their extents free when the last reader lets go.
+//!
+//! # Invariants
+//! 1. No data are lost or doubled: entries are counted in and out (`flush.rs`, `job.rs`).
+//! 2. For one timeline, what is in a deeper level is older (`picker.rs`).
+//! 3. Every live snapshot, and now, see the same before and after (`keep.rs`).
+//! 4. A job that fails or is dropped changes nothing and gives all space back (`output.rs`).
+//! 5. Flushes follow each other in the order of their memtables; a job's inputs are busy until its
+//!    outcome is live, and no other job has them.
+//!
+//! # Concurrency
+//! No threads, no locks here. A job belongs to its worker; what it reads is immutable.
 
+mod flush;
+mod job;
 mod keep;
 mod key_ranges;
+mod output;
 mod picker;
+mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use flush::{FlushJob, FlushOutput};
+pub(crate) use job::{CompactionJob, JobOutput};
 pub(crate) use keep::{Keeper, fold};
+pub(crate) use key_ranges::KeyRanges;
+pub(crate) use output::{OutputContext, SstableSink};
 pub(crate) use picker::{Job, JobKind, PickerOptions, pick};

@@ -392,7 +392,15 @@ fn map(
                 meta.bytes
             ),
         )),
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+        Err(error) if is_refusal(&error) => Ok(None),
         Err(error) => Err(Error::io("map an SSTable", meta.extent.offset, error)),
     }
+}
+
+/// No maps at all, or no more of them: reads do as well.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Unsupported | io::ErrorKind::OutOfMemory
+    )
 }

@@ -3,9 +3,11 @@
 
 use crate::entry::{Direction, KeyedVersion, Payload};
 use crate::error::{ErrorKind, Result};
+use crate::file::Disk;
 use crate::options::{Compression, ReadMode};
-use crate::sstable::testing::{Fixture, options};
+use crate::sstable::testing::{EXTENT_OFFSET, Fixture, options};
 use crate::sstable::{EntryRef, Rank, Sstable};
+use crate::testing::{Fault, FaultEffect, FaultOperation, FaultTimes};
 use crate::version::TableKind;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -65,7 +67,13 @@ fn read_timelines(sstable: &Arc<Sstable>) -> Vec<Result<String>> {
             .find(key)
             .map(|run| run.expect("no damage hides a timeline"));
         results.push(run.clone().map(|run| format!("{run:?}")));
-        let Ok(run) = run else { continue };
+        let run = match run {
+            Ok(run) => run,
+            Err(error) => {
+                results.extend((0..5).map(|_| Err(error.clone())));
+                continue;
+            }
+        };
         for by in [Rank::Seq(7), Rank::Commit(9), Rank::Time(111)] {
             results.push(sstable.rank(key, &run, by).map(|rank| rank.to_string()));
         }
@@ -175,10 +183,10 @@ fn each_byte_of_versions() {
 #[test]
 fn a_cut_file_is_corruption() {
     let fixture = timelines(Compression::None);
-    fixture.disk.change(|bytes| {
-        let length = bytes.len();
-        bytes.truncate(length - 1);
-    });
+    fixture
+        .disk
+        .truncate(EXTENT_OFFSET + fixture.meta.bytes - 4096)
+        .unwrap();
     for mode in [ReadMode::Map, ReadMode::Read] {
         let error = fixture.open(mode).find(b"alice").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corruption);
@@ -191,7 +199,7 @@ fn another_identity_is_corruption() {
     let mut other = fixture.meta.clone();
     other.number += 1;
     let other = Fixture {
-        disk: Arc::clone(&fixture.disk),
+        disk: fixture.disk.clone(),
         meta: other,
     };
     let error = other.open(ReadMode::Map).find(b"alice").unwrap_err();
@@ -252,4 +260,53 @@ fn blocks_are_described_in_words() {
         assert!(sstable.describe_block(0).unwrap().contains("alice"));
         assert!(sstable.describe_block(1).is_err());
     }
+}
+
+#[test]
+fn short_reads_are_legal_and_failed_reads_are_errors() {
+    let fixture = timelines(Compression::None);
+    let expected: Vec<_> = read_timelines(&fixture.open(ReadMode::Read))
+        .into_iter()
+        .map(|read| read.unwrap())
+        .collect();
+    let mut fault = Fault {
+        operation: FaultOperation::Read,
+        at: 0,
+        times: FaultTimes::Forever,
+        effect: FaultEffect::ShortRead,
+    };
+    fixture.disk.fail(fault);
+    let read = read_timelines(&fixture.open(ReadMode::Read));
+    assert!(
+        read.iter()
+            .zip(&expected)
+            .all(|(read, expected)| read.as_ref().unwrap() == expected)
+    );
+    fault.effect = FaultEffect::Error;
+    fault.times = FaultTimes::Once;
+    for at in 0..40 {
+        fixture.disk.clear_faults();
+        let sstable = fixture.open(ReadMode::Read);
+        fixture.disk.fail(Fault { at, ..fault });
+        for (read, expected) in read_timelines(&sstable).iter().zip(&expected) {
+            match read {
+                Ok(read) => assert_eq!(read, expected),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Io),
+            }
+        }
+    }
+    fixture.disk.clear_faults();
+}
+
+#[test]
+fn without_maps_blocks_are_read() {
+    let fixture = timelines(Compression::Lz4);
+    let expected = read_timelines(&fixture.open(ReadMode::Map));
+    let found = read_timelines(&fixture.open_without_maps());
+    assert!(
+        found
+            .iter()
+            .zip(&expected)
+            .all(|(a, b)| a.as_ref().unwrap() == b.as_ref().unwrap())
+    );
 }

@@ -1,6 +1,7 @@
 //! Whole SSTables: everything that was put in comes out by every path, and damage never does.
 
 mod damage;
+mod golden;
 mod hostile;
 mod keyed;
 mod timelines;

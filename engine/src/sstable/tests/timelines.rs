@@ -64,7 +64,10 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     ];
     (length, any::<u8>()).prop_map(|(length, seed)| {
         (0..length)
-            .map(|at| seed.wrapping_mul(31).wrapping_add((at / 7 % 251) as u8))
+            .map(|at| {
+                seed.wrapping_mul(31)
+                    .wrapping_add(u8::try_from(at / 7 % 251).unwrap())
+            })
             .collect()
     })
 }
@@ -288,6 +291,7 @@ proptest! {
         let parts = [part(&|item| item.seq < cut, first), part(&|item| item.seq >= cut, second)];
         let parts: Vec<_> =
             parts.iter().flatten().map(|fixture| fixture.open(ReadMode::Read)).collect();
+        let mut bound = 0;
         let merged = Fixture::build(
             options(TableKind::Timeline, Compression::None),
             second,
@@ -299,6 +303,7 @@ proptest! {
                             if *fragment.view().key() != **key {
                                 break;
                             }
+                            bound = builder.bound_with_fragment(&fragment.view());
                             builder.append_fragment(&fragment.view())?;
                         }
                     }
@@ -306,6 +311,7 @@ proptest! {
                 Ok(())
             },
         ).unwrap();
+        prop_assert!(merged.meta.bytes <= bound);
         check(&merged.open(ReadMode::Map), &model);
     }
 
@@ -401,4 +407,61 @@ fn disorder_is_refused_and_changes_nothing() {
         Builder::new(Vec::new(), options).finish().is_err(),
         "no entries"
     );
+}
+
+#[test]
+fn thousands_of_timelines_fill_and_overflow_directory_pages() {
+    let mut model: Model = (0..6000u32)
+        .map(|number| (number.to_be_bytes().to_vec(), vec![item(1)]))
+        .collect();
+    for number in 0..200u8 {
+        model.insert(
+            vec![number; 800 + usize::from(number)],
+            vec![item(1), item(2)],
+        );
+    }
+    let fixture = build(&model, 16 * 1024, Compression::None);
+    for mode in [ReadMode::Map, ReadMode::Read] {
+        let sstable = fixture.open(mode);
+        for (key, items) in &model {
+            check_run(&sstable.find(key).unwrap().unwrap(), items);
+        }
+        assert_eq!(sstable.verify(), vec![]);
+    }
+    let sstable = fixture.open(ReadMode::Read);
+    let absent = (10_000..20_000u32).map(u32::to_be_bytes);
+    let passed = absent
+        .filter(|key| sstable.filter_contains(key).unwrap())
+        .count();
+    assert!(
+        passed < 300,
+        "{passed} of 10,000 absent keys passed the filter"
+    );
+    let pages = sstable.blocks().unwrap();
+    let directory = pages
+        .iter()
+        .filter(|page| page.kind == "SSTable directory page");
+    let continued = directory.filter(|page| {
+        sstable
+            .describe_block(page.offset)
+            .unwrap()
+            .contains("continued: true")
+    });
+    assert!(continued.count() > 0, "the test means to meet full pages");
+}
+
+#[test]
+fn one_sstable_serves_many_threads() {
+    let model: Model = (0..40u8)
+        .map(|key| (vec![key], (1..200).map(item).collect::<Vec<_>>()))
+        .collect();
+    let fixture = build(&model, 1000, Compression::Lz4);
+    for mode in [ReadMode::Map, ReadMode::Read] {
+        let sstable = fixture.open(mode);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| check(&sstable, &model));
+            }
+        });
+    }
 }

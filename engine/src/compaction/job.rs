@@ -1,0 +1,302 @@
+//! Compaction: the SSTables of one job become those of its output level.
+//!
+//! ```text
+//! level n      [c....k] [a.....m]        by age (level 0), or one SSTable
+//!                  \       /
+//!                   merge by key ──► sink ──► [a...d][e...i][k...o]   level n+1
+//!                  /
+//! level n+1    [a..d][e..h][i..o]        one behind the other: one source
+//! ```
+//! 1. A job that only moves says so at once.
+//! 2. Sources: the inputs of one level at and below 1 lie one behind the other and are one source;
+//!    each SSTable of level 0 is one.
+//! 3. A timeline table: fragments by key, those of one timeline in the order of the sources. Nothing
+//!    is compared inside a timeline: older data come first by invariant 3 of the picker.
+//! 4. A keyed table: versions by key, newest first, through `keep.rs`.
+//!
+//! # Invariants
+//! 1. What a source gives is in order, and inside a timeline each fragment begins behind the end of
+//!    the one before. Anything else is corruption, and the job fails.
+//! 2. As many entries are read of each input as its meta says; and a timeline table's outputs hold as
+//!    many as the inputs. Otherwise the job fails.
+//! 3. A job that fails, or is dropped, leaves its inputs live, and gives its outputs back.
+//! 4. Memory: a block, or a piece of the file, and one fragment or version a source; the survivors of
+//!    one key; the outputs' directories.
+//!
+//! # Concurrency
+//! One owner. The inputs are immutable, and busy until the job's outcome is live.
+
+use super::flush::{ENTRY_OVERHEAD, STEP_BYTES};
+use super::keep::Keeper;
+use super::key_ranges::KeyRanges;
+use super::output::{OutputContext, PendingOutputs, SstableSink};
+use super::picker::{Job, JobKind};
+use super::source::{FragmentSource, SourceCursor, VersionSource, sources};
+use crate::entry::KeyedVersion;
+use crate::error::{Error, Result};
+use crate::options::Compression;
+use crate::sstable::Sstable;
+use crate::version::TableKind;
+use std::cmp::{Ordering, Reverse};
+use std::sync::Arc;
+
+/// What a job has done to the levels; the caller makes it live at once.
+#[derive(Debug, Default)]
+pub(crate) struct JobOutput {
+    /// Numbers of the SSTables that are live no more.
+    pub(crate) removed: Vec<u64>,
+    /// New SSTables with their level.
+    pub(crate) added: Vec<(u8, Arc<Sstable>)>,
+    /// SSTables that are at another level now, by number.
+    pub(crate) moved: Vec<(u64, u8)>,
+}
+
+/// One compaction, stepped by a worker. Dropped before its end it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct CompactionJob {
+    context: OutputContext,
+    job: Job<Arc<Sstable>>,
+    snapshots: Vec<u64>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Move,
+    Timelines(TimelineMerge),
+    Keyed(KeyedMerge),
+    Over,
+}
+
+impl CompactionJob {
+    /// `compression`: of the table. `snapshots`: the commits that live snapshots read at, ascending;
+    /// readers that are not in it read at commits above all of the inputs.
+    pub(crate) fn new(
+        context: OutputContext,
+        job: Job<Arc<Sstable>>,
+        compression: Compression,
+        snapshots: Vec<u64>,
+    ) -> CompactionJob {
+        let kind = job
+            .inputs
+            .first()
+            .map_or(TableKind::Keyed, |(_, input)| input.meta().kind);
+        let sink = SstableSink::new(&context, job.table, kind, compression);
+        let stage = match (job.kind, kind) {
+            (JobKind::Move, _) => Stage::Move,
+            (JobKind::Merge, TableKind::Timeline) => Stage::Timelines(TimelineMerge {
+                sources: sources(&job.inputs),
+                last: None,
+                sink,
+            }),
+            (JobKind::Merge, TableKind::Keyed) => {
+                let below = job.below.clone();
+                Stage::Keyed(KeyedMerge {
+                    sources: sources(&job.inputs),
+                    below,
+                    sink,
+                })
+            }
+        };
+        CompactionJob {
+            context,
+            job,
+            snapshots,
+            stage,
+        }
+    }
+
+    /// The numbers of the inputs: busy while the job runs.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        self.job.numbers()
+    }
+
+    /// Does a bounded piece; the last one returns the outcome. After an error the job is over, and
+    /// everything it wrote is given back.
+    pub(crate) fn step(&mut self) -> Result<Option<JobOutput>> {
+        let result = self.try_step();
+        if result.is_err() {
+            self.stage = Stage::Over;
+        }
+        result
+    }
+
+    fn try_step(&mut self) -> Result<Option<JobOutput>> {
+        let finished = match &mut self.stage {
+            Stage::Move => true,
+            Stage::Timelines(merge) => merge.step()?,
+            Stage::Keyed(merge) => merge.step(&self.snapshots)?,
+            Stage::Over => return Err(Error::invalid("a step of a compaction that is over")),
+        };
+        if !finished {
+            return Ok(None);
+        }
+        let level = self.job.output_level;
+        let (sink, whole) = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Timelines(merge) => (merge.sink, true),
+            Stage::Keyed(merge) => (merge.sink, false),
+            Stage::Move | Stage::Over => {
+                let moved = self.job.numbers().map(|number| (number, level)).collect();
+                return Ok(Some(JobOutput {
+                    moved,
+                    ..JobOutput::default()
+                }));
+            }
+        };
+        let mut outputs = PendingOutputs::new(&self.context);
+        outputs.extend(sink.finish()?);
+        let read: u64 = self
+            .job
+            .inputs
+            .iter()
+            .map(|(_, input)| input.meta().entries)
+            .sum();
+        let written = outputs.entries();
+        if written > read || (whole && written != read) {
+            let detail = format!("{written} entries were written of {read} that were read");
+            return Err(Error::corruption("compaction", 0, detail));
+        }
+        let removed = self.job.numbers().collect();
+        let added = outputs
+            .take()
+            .into_iter()
+            .map(|sstable| (level, sstable))
+            .collect();
+        Ok(Some(JobOutput {
+            removed,
+            added,
+            moved: Vec::new(),
+        }))
+    }
+}
+
+/// Concatenates timelines.
+#[derive(Debug)]
+struct TimelineMerge {
+    sources: Vec<SourceCursor<FragmentSource>>,
+    /// Key and last seq of the last fragment.
+    last: Option<(Vec<u8>, u64)>,
+    sink: SstableSink,
+}
+
+impl TimelineMerge {
+    /// Whether it was the last step.
+    fn step(&mut self) -> Result<bool> {
+        let mut bytes = 0;
+        while bytes < STEP_BYTES {
+            let mut least: Option<(usize, &[u8])> = None;
+            for (index, source) in self.sources.iter_mut().enumerate() {
+                let Some(fragment) = source.head()? else {
+                    continue;
+                };
+                let key = fragment.view().key();
+                // The first of equals: older data come first.
+                if least.is_none_or(|(_, least)| key < least) {
+                    least = Some((index, key));
+                }
+            }
+            let Some((index, _)) = least else {
+                return Ok(true);
+            };
+            bytes += self.take_fragment(index)?;
+        }
+        Ok(false)
+    }
+
+    /// Writes the next fragment of a source, and returns its bytes.
+    fn take_fragment(&mut self, index: usize) -> Result<usize> {
+        let source = &mut self.sources[index];
+        let place = source.place();
+        let fragment = source.take()?;
+        let view = fragment.view();
+        let last_seq = view
+            .last_seq()
+            .map_err(|error| Error::corruption("SSTable fragment", place, error.to_string()))?;
+        if let Some((key, last)) = &self.last {
+            let ordered = match key.as_slice().cmp(view.key()) {
+                Ordering::Less => true,
+                Ordering::Equal => *last < view.first_seq(),
+                Ordering::Greater => false,
+            };
+            if !ordered {
+                let found = view.first_seq();
+                let detail = format!("a fragment from seq {found} on comes behind seq {last}");
+                return Err(Error::corruption("compaction input", place, detail));
+            }
+        }
+        self.sink.append_fragment(&view)?;
+        let (key, last) = self.last.get_or_insert_default();
+        key.clear();
+        key.extend_from_slice(view.key());
+        *last = last_seq;
+        Ok(view.bytes().len())
+    }
+}
+
+/// Merges versions, and keeps those that somebody can see.
+#[derive(Debug)]
+struct KeyedMerge {
+    sources: Vec<SourceCursor<VersionSource>>,
+    /// Where the levels below the output may hold older versions.
+    below: KeyRanges,
+    sink: SstableSink,
+}
+
+impl KeyedMerge {
+    /// Whether it was the last step. One key is one piece: its versions are folded as they come.
+    fn step(&mut self, snapshots: &[u64]) -> Result<bool> {
+        let mut bytes = 0;
+        while bytes < STEP_BYTES {
+            let Some(index) = self.next_source()? else {
+                return Ok(true);
+            };
+            let newest = self.sources[index].take()?;
+            let key = newest.key.clone();
+            bytes += key.len() + newest.value.len() + ENTRY_OVERHEAD;
+            let mut last = (newest.commit, newest.index);
+            let mut keeper = Keeper::new(snapshots, None);
+            keeper.push(newest);
+            while let Some((version, place)) = self.next_of(&key)? {
+                let order = (version.commit, version.index);
+                if order >= last {
+                    let detail = format!("version {order:?} of a key comes behind {last:?}");
+                    return Err(Error::corruption("compaction input", place, detail));
+                }
+                last = order;
+                bytes += version.value.len() + ENTRY_OVERHEAD;
+                keeper.push(version);
+            }
+            let survivors = keeper.finish(!self.below.contains(&key));
+            self.sink.add_versions(&survivors)?;
+        }
+        Ok(false)
+    }
+
+    /// The next version, if it is one of `key`, and the file offset of its SSTable.
+    fn next_of(&mut self, key: &[u8]) -> Result<Option<(KeyedVersion, u64)>> {
+        let Some(index) = self.next_source()? else {
+            return Ok(None);
+        };
+        let source = &mut self.sources[index];
+        if source.head()?.is_none_or(|version| *version.key != *key) {
+            return Ok(None);
+        }
+        let place = source.place();
+        source.take().map(|version| Some((version, place)))
+    }
+
+    /// The source that has the smallest key, and of that the newest version.
+    fn next_source(&mut self) -> Result<Option<usize>> {
+        let mut least = None;
+        for (index, source) in self.sources.iter_mut().enumerate() {
+            let Some(version) = source.head()? else {
+                continue;
+            };
+            let place = (&version.key, Reverse((version.commit, version.index)));
+            if least.as_ref().is_none_or(|(_, least)| place < *least) {
+                least = Some((index, place));
+            }
+        }
+        Ok(least.map(|(index, _)| index))
+    }
+}

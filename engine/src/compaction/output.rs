@@ -1,0 +1,288 @@
+//! Where flush and compaction write: SSTables of bounded size, one behind the other.
+//!
+//! 1. Before the first entry an extent of `sstable_bytes` is reserved, or a larger one where one
+//!    entry needs it.
+//! 2. Before each further entry the builder says how large the SSTable could become with it. More
+//!    than the extent? The SSTable is finished: its used front is committed, the tail forfeited.
+//! 3. A timeline may be cut over two SSTables. The versions of a key never are: readers take the
+//!    first SSTable of a level in which a key is found as all there is.
+//! 4. What was written belongs to [`PendingOutputs`] until the job hands it over. Until then every
+//!    error, and a job that is dropped, gives all of it back.
+//!
+//! # Invariants
+//! 1. SSTable numbers rise in the order of the keys, and inside a key in the order of the seqs:
+//!    level 0 is ordered by number.
+//! 2. An extent is reserved, pending, or handed over. Reserved and pending extents are in no root,
+//!    and nobody reads them.
+//! 3. Nothing is synced here: the caller syncs once, before the root that names the SSTables.
+
+use crate::entry::{KeyedVersion, TableId};
+use crate::error::{Error, Result};
+use crate::file::{Allocator, Disk, ExtentGuard, ExtentWriter, FileId, Pacer, Reservation};
+use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
+use crate::options::Compression;
+use crate::sstable::{Builder, BuilderOptions, EntryRef, FragmentView, Output, Source, Sstable};
+use crate::sync::{AtomicU64, Ordering};
+use crate::version::{SstableMeta, TableKind};
+use std::sync::Arc;
+
+/// The smallest extent reserved for an SSTable: the pages that every SSTable has, and a few blocks.
+const EXTENT_BYTES_MIN: u64 = 16 * BLOCK_SIZE;
+/// Most bytes that one more version of a key takes beside its key and its value: its own header, and
+/// what a block of its own would cost.
+const VERSION_OVERHEAD: usize = 256;
+
+/// What every job of one store writes with.
+#[derive(Clone)]
+pub(crate) struct OutputContext {
+    /// The store's file.
+    pub(crate) disk: Arc<dyn Disk>,
+    /// Its id.
+    pub(crate) file: FileId,
+    /// Gives out its extents.
+    pub(crate) allocator: Arc<Allocator>,
+    /// Limits the rate of background output.
+    pub(crate) pacer: Arc<Pacer>,
+    /// The number of the next SSTable.
+    pub(crate) next_number: Arc<AtomicU64>,
+    /// Bytes after which a new SSTable begins.
+    pub(crate) sstable_bytes: u64,
+    /// How the finished SSTables are read.
+    pub(crate) source: Source,
+}
+
+impl std::fmt::Debug for OutputContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutputContext")
+            .field("sstable_bytes", &self.sstable_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl OutputContext {
+    /// Gives the extents of SSTables back that no root ever named: the caller could not publish
+    /// them, and has not tried to write a superblock that covers them.
+    pub(crate) fn discard(&self, sstables: Vec<Arc<Sstable>>) {
+        drop(PendingOutputs {
+            allocator: Arc::clone(&self.allocator),
+            sstables,
+        });
+    }
+}
+
+/// Finished SSTables that no root names yet. Dropped, they give their extents back.
+#[derive(Debug)]
+pub(super) struct PendingOutputs {
+    allocator: Arc<Allocator>,
+    sstables: Vec<Arc<Sstable>>,
+}
+
+impl PendingOutputs {
+    pub(super) fn new(context: &OutputContext) -> PendingOutputs {
+        PendingOutputs {
+            allocator: Arc::clone(&context.allocator),
+            sstables: Vec::new(),
+        }
+    }
+
+    pub(super) fn extend(&mut self, sstables: Vec<Arc<Sstable>>) {
+        self.sstables.extend(sstables);
+    }
+
+    /// Entries, or versions, of all of them.
+    pub(super) fn entries(&self) -> u64 {
+        self.sstables
+            .iter()
+            .map(|sstable| sstable.meta().entries)
+            .sum()
+    }
+
+    /// Hands the SSTables over: from now on their extents are the caller's.
+    pub(super) fn take(&mut self) -> Vec<Arc<Sstable>> {
+        std::mem::take(&mut self.sstables)
+    }
+}
+
+impl Drop for PendingOutputs {
+    fn drop(&mut self) {
+        for sstable in self.take() {
+            self.allocator.forfeit(sstable.meta().extent);
+        }
+    }
+}
+
+impl Output for ExtentWriter {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        ExtentWriter::write(self, bytes)
+    }
+}
+
+/// The SSTable being written.
+struct Open {
+    number: u64,
+    builder: Builder<ExtentWriter>,
+    reservation: Reservation,
+}
+
+/// Takes the output of one job for one table, in order, and cuts it into SSTables.
+pub(crate) struct SstableSink {
+    context: OutputContext,
+    table: TableId,
+    kind: TableKind,
+    compression: Compression,
+    open: Option<Open>,
+    done: PendingOutputs,
+}
+
+impl std::fmt::Debug for SstableSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SstableSink")
+            .field("table", &self.table)
+            .field("done", &self.done.sstables)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SstableSink {
+    pub(crate) fn new(
+        context: &OutputContext,
+        table: TableId,
+        kind: TableKind,
+        compression: Compression,
+    ) -> SstableSink {
+        let done = PendingOutputs::new(context);
+        SstableSink {
+            context: context.clone(),
+            table,
+            kind,
+            compression,
+            open: None,
+            done,
+        }
+    }
+
+    /// Appends an entry: keys rise, seqs rise inside a key.
+    pub(crate) fn append(&mut self, key: &[u8], entry: &EntryRef<'_>) -> Result<()> {
+        let origin = entry.origin.map_or(0, |origin| origin.key.len());
+        let bytes = entry.payload.len() + origin;
+        self.with_room(|builder| builder.bound_with(key.len(), bytes))?
+            .append(key, entry)
+    }
+
+    /// Appends the entries of a fragment.
+    pub(crate) fn append_fragment(&mut self, fragment: &FragmentView<'_>) -> Result<()> {
+        let builder = self.with_room(|builder| builder.bound_with_fragment(fragment))?;
+        builder.append_fragment(fragment)
+    }
+
+    /// Adds all versions of one key, newest first: they are not cut over two SSTables.
+    pub(crate) fn add_versions(&mut self, versions: &[KeyedVersion]) -> Result<()> {
+        let Some(first) = versions.first() else {
+            return Ok(());
+        };
+        let key_length = first.key.len();
+        let values: usize = versions.iter().map(|version| version.value.len()).sum();
+        let others = (versions.len() - 1) * (key_length + VERSION_OVERHEAD);
+        // The index and the data may each need a page more.
+        let pages = if others == 0 { 0 } else { 2 * PAGE_SIZE };
+        let bytes = values + others + pages;
+        let builder = self.with_room(|builder| builder.bound_with(key_length, bytes))?;
+        versions
+            .iter()
+            .try_for_each(|version| builder.add_version(version))
+    }
+
+    /// Finishes the last SSTable, and hands over all of them. There may be none.
+    pub(crate) fn finish(mut self) -> Result<Vec<Arc<Sstable>>> {
+        self.close()?;
+        Ok(self.done.take())
+    }
+
+    /// The builder to write to, which has room for what `bound` tells the size with.
+    fn with_room(
+        &mut self,
+        bound: impl Fn(&Builder<ExtentWriter>) -> u64,
+    ) -> Result<&mut Builder<ExtentWriter>> {
+        let full = self.open.as_ref().is_some_and(|open| {
+            bound(&open.builder) > open.reservation.extent().length && open.builder.entries() > 0
+        });
+        if full {
+            self.close()?;
+        }
+        if self.open.is_none() {
+            let mut open = self.open(self.context.sstable_bytes.max(EXTENT_BYTES_MIN))?;
+            let needed = bound(&open.builder);
+            if needed > open.reservation.extent().length {
+                drop(open);
+                open = self.open(needed)?;
+            }
+            self.open = Some(open);
+        }
+        Ok(&mut self.open.as_mut().expect("opened just now").builder)
+    }
+
+    fn open(&self, bytes: u64) -> Result<Open> {
+        let context = &self.context;
+        let reservation = context.allocator.reserve(bytes, "an SSTable")?;
+        let number = context.next_number.fetch_add(1, Ordering::Relaxed);
+        let writer = ExtentWriter::new(
+            Arc::clone(&context.disk),
+            reservation.extent(),
+            Arc::clone(&context.pacer),
+        );
+        let options = BuilderOptions {
+            file: context.file,
+            number,
+            table: self.table,
+            kind: self.kind,
+            compression: self.compression,
+        };
+        Ok(Open {
+            number,
+            builder: Builder::new(writer, options),
+            reservation,
+        })
+    }
+
+    /// Finishes the SSTable being written, if there is one. On an error its extent is given back.
+    fn close(&mut self) -> Result<()> {
+        let Some(Open {
+            number,
+            builder,
+            reservation,
+        }) = self.open.take()
+        else {
+            return Ok(());
+        };
+        let (writer, built) = builder.finish()?;
+        let written = writer.finish()?;
+        if written != built.bytes {
+            let detail = format!("{written} bytes were written, {} were built", built.bytes);
+            return Err(Error::corruption(
+                "SSTable output",
+                reservation.extent().offset,
+                detail,
+            ));
+        }
+        let extent = reservation.commit(written);
+        let meta = SstableMeta {
+            number,
+            table: self.table,
+            kind: self.kind,
+            extent,
+            bytes: built.bytes,
+            footer_checksum: built.footer_checksum,
+            entries: built.entries,
+            keys: built.keys,
+            payload_bytes: built.payload_bytes,
+            first: built.first,
+            last: built.last,
+            commits: built.commits,
+            times_ms: built.times_ms,
+        };
+        let guard = ExtentGuard::new(extent, Arc::clone(&self.context.allocator));
+        let sstable = Sstable::new(meta, self.context.source.clone(), Some(Arc::new(guard)));
+        self.done.sstables.push(Arc::new(sstable));
+        Ok(())
+    }
+}

@@ -1,0 +1,267 @@
+//! The part of the builder that takes entries and fragments of a timeline table: it gathers runs,
+//! cuts them into fragments, and fragments into blocks.
+
+use super::{Builder, Last, Output, check_key, check_payload};
+use crate::codec::{DecodeError, Encode};
+use crate::error::{Error, Result};
+use crate::limits::SEQ_MAX;
+use crate::sstable::block_writer::FirstEntry;
+use crate::sstable::directory::RunLocation;
+use crate::sstable::entry::{self, EntryRef};
+use crate::sstable::fragment::{BASE_INDEX_OFFSET, FRAGMENT_HEADER, FragmentView};
+use crate::sstable::fragment_writer::{ROW_SIZE_MAX, Row};
+use crate::sstable::timeline_block::START_SIZE;
+use crate::version::TableKind;
+
+impl<O: Output> Builder<O> {
+    /// Appends an entry: keys rise, seqs rise inside a key.
+    pub(crate) fn append(&mut self, key: &[u8], entry: &EntryRef<'_>) -> Result<()> {
+        if let Some(origin) = entry.origin {
+            check_key(origin.key)?;
+        }
+        check_payload(entry.payload)?;
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        entry.encode_head(&mut head);
+        let pushed = self.push(
+            key,
+            &Row {
+                seq: entry.seq,
+                commit: entry.commit,
+                time_ms: entry.time_ms,
+                flags: entry.flags(),
+                head: &head,
+                tail: entry.payload,
+                payload_length: entry.payload.len(),
+            },
+        );
+        self.head = head;
+        pushed
+    }
+
+    /// Appends the entries of a fragment of another SSTable. A large one is copied as it is.
+    pub(crate) fn append_fragment(&mut self, fragment: &FragmentView<'_>) -> Result<()> {
+        if fragment.bytes().len() >= self.uncut() {
+            return self.copy_fragment(fragment);
+        }
+        for k in 0..fragment.count() {
+            let bytes = fragment.entry_bytes(k).map_err(damaged)?;
+            let flags = fragment.flags(k);
+            let payload_length = entry::decode(flags, bytes).map_err(damaged)?.payload.len();
+            let row = Row {
+                seq: fragment.seq(k).map_err(damaged)?,
+                commit: fragment.commit(k).map_err(damaged)?,
+                time_ms: fragment.time_ms(k).map_err(damaged)?,
+                flags,
+                head: &[],
+                tail: bytes,
+                payload_length,
+            };
+            self.push(fragment.key(), &row)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, key: &[u8], row: &Row<'_>) -> Result<()> {
+        self.check_order(key, 1, (row.seq, row.commit, row.time_ms))?;
+        self.enter_run(key, row.seq, row.time_ms);
+        self.make_room(row)?;
+        if self.fragment.is_empty() {
+            let base_index = self.run().1.count;
+            self.fragment.start(key, base_index);
+        }
+        self.fragment.push(row);
+        let (commits, times) = ((row.commit, row.commit), (row.time_ms, row.time_ms));
+        self.count(1, row.payload_length as u64, row.seq, commits, times);
+        Ok(())
+    }
+
+    fn copy_fragment(&mut self, fragment: &FragmentView<'_>) -> Result<()> {
+        let last = fragment.count() - 1;
+        let first_entry = FirstEntry {
+            seq: fragment.first_seq(),
+            index: 0,
+            commit: fragment.commit(0).map_err(damaged)?,
+            time_ms: fragment.time_ms(0).map_err(damaged)?,
+        };
+        let last_seq = fragment.seq(last).map_err(damaged)?;
+        let commits = (first_entry.commit, fragment.commit(last).map_err(damaged)?);
+        let times = (
+            first_entry.time_ms,
+            fragment.time_ms(last).map_err(damaged)?,
+        );
+        let count = fragment.count() as u64;
+        let order = (first_entry.seq, first_entry.commit, first_entry.time_ms);
+        self.check_order(fragment.key(), count, order)?;
+        if (last_seq - first_entry.seq) < count - 1 || commits.0 > commits.1 || times.0 > times.1 {
+            return Err(self.disorder("a fragment is not in order"));
+        }
+        self.enter_run(fragment.key(), first_entry.seq, first_entry.time_ms);
+        self.close_fragment();
+        let size = fragment.bytes().len() + START_SIZE;
+        if !self.block.is_empty() && self.block.size() + size > self.block_target {
+            self.flush_block()?;
+        }
+        let base_index = self.run().1.count;
+        self.place(FirstEntry {
+            index: base_index,
+            ..first_entry
+        });
+        let start = self.block.content.len();
+        self.block.content.put(fragment.bytes());
+        let field = start + BASE_INDEX_OFFSET..start + BASE_INDEX_OFFSET + 8;
+        self.block.content[field].copy_from_slice(&base_index.to_le_bytes());
+        self.count(count, fragment.payload_length(), last_seq, commits, times);
+        Ok(())
+    }
+
+    /// Refuses what does not come behind the last entry.
+    fn check_order(
+        &self,
+        key: &[u8],
+        count: u64,
+        (seq, commit, time): (u64, u64, u64),
+    ) -> Result<()> {
+        self.check_use(TableKind::Timeline)?;
+        check_key(key)?;
+        if seq == 0 || seq > SEQ_MAX {
+            return Err(Error::TooLarge {
+                what: "sequence id",
+                value: seq,
+                limit: SEQ_MAX,
+            });
+        }
+        let Last::Run { key: last, run } = &self.last else {
+            return Ok(());
+        };
+        if **last != *key {
+            return if **last < *key {
+                Ok(())
+            } else {
+                Err(self.disorder("keys do not rise"))
+            };
+        }
+        if run.last_seq >= seq || run.last_commit > commit || run.times_ms.1 > time {
+            return Err(self.disorder("entries of a timeline are not in order"));
+        }
+        let limit = u64::from(u32::MAX);
+        if run.count + count > limit {
+            let value = run.count + count;
+            return Err(Error::TooLarge {
+                what: "entries of a timeline",
+                value,
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes `key` the run being written.
+    fn enter_run(&mut self, key: &[u8], first_seq: u64, time_ms: u64) {
+        if matches!(&self.last, Last::Run { key: last, .. } if **last == *key) {
+            return;
+        }
+        self.close_run();
+        let mut kept = match std::mem::replace(&mut self.last, Last::Nothing) {
+            Last::Run { key, .. } => key,
+            _ => Vec::new(),
+        };
+        kept.clear();
+        kept.extend_from_slice(key);
+        let run = RunLocation {
+            first_seq,
+            last_seq: 0,
+            count: 0,
+            first_block: u32::MAX,
+            last_block: u32::MAX,
+            times_ms: (time_ms, time_ms),
+            last_commit: 0,
+        };
+        self.last = Last::Run { key: kept, run };
+        if self.properties.keys == 0 {
+            self.properties.first = (key.into(), first_seq);
+        }
+        self.properties.keys += 1;
+    }
+
+    /// Ends the run being written, if there is one: its place goes to the directory.
+    pub(super) fn close_run(&mut self) {
+        self.close_fragment();
+        if let Last::Run { key, run } = &self.last {
+            assert!(run.count > 0, "a run is entered with its first entry");
+            self.directory.push_timeline(key, *run);
+            self.properties.last = (key.as_slice().into(), run.last_seq);
+        }
+    }
+
+    /// Cuts, so that the row fits into the block, or has one of its own size.
+    fn make_room(&mut self, row: &Row<'_>) -> Result<()> {
+        while self.block.size() + START_SIZE + self.size_with(row) > self.block_target {
+            if !self.block.is_empty() && self.fragment.size() < self.uncut() {
+                self.flush_block()?;
+            } else if !self.fragment.is_empty() {
+                self.close_fragment();
+                self.flush_block()?;
+            } else {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn size_with(&self, row: &Row<'_>) -> usize {
+        if self.fragment.is_empty() {
+            let row_size = ROW_SIZE_MAX + row.head.len() + row.tail.len();
+            return FRAGMENT_HEADER + self.run().0.len() + row_size;
+        }
+        self.fragment.size_with(row)
+    }
+
+    /// Moves the fragment into the block.
+    fn close_fragment(&mut self) {
+        if self.fragment.is_empty() {
+            return;
+        }
+        self.place(self.fragment.first());
+        self.fragment.encode(&mut self.block.content);
+    }
+
+    /// Begins a fragment of the run in the block being filled.
+    fn place(&mut self, first: FirstEntry) {
+        let block = self.writer.block_count();
+        self.block.begin_item(first);
+        if let Last::Run { run, .. } = &mut self.last {
+            run.first_block = run.first_block.min(block);
+            run.last_block = block;
+        }
+    }
+
+    fn count(
+        &mut self,
+        count: u64,
+        payload_bytes: u64,
+        last_seq: u64,
+        commits: (u64, u64),
+        times_ms: (u64, u64),
+    ) {
+        if let Last::Run { run, .. } = &mut self.last {
+            run.count += count;
+            run.last_seq = last_seq;
+            run.last_commit = commits.1;
+            run.times_ms.1 = times_ms.1;
+        }
+        self.properties
+            .include(count, payload_bytes, commits, times_ms);
+    }
+
+    fn run(&self) -> (&[u8], &RunLocation) {
+        match &self.last {
+            Last::Run { key, run } => (key, run),
+            _ => unreachable!("a run has been entered"),
+        }
+    }
+}
+
+fn damaged(error: DecodeError) -> Error {
+    Error::corruption("a fragment to be copied", 0, error.to_string())
+}

@@ -1,0 +1,274 @@
+//! The bytes of every structure, as they were first written: they must never change.
+
+use crate::batch::KeyedOperation;
+use crate::entry::{KeyedVersion, Payload, TableId};
+use crate::options::Compression;
+use crate::sstable::block::{Identity, Unsealed, seal};
+use crate::sstable::directory::{RunLocation, encode_keyed_page, encode_timeline_page};
+use crate::sstable::filter;
+use crate::sstable::footer::{Footer, Section};
+use crate::sstable::format::{BlockKind, Codec, FLAG_CONTINUED};
+use crate::sstable::fragment_writer::{FragmentWriter, Row};
+use crate::sstable::index::IndexEntry;
+use crate::sstable::keyed_block::encode_version;
+use crate::sstable::properties::Properties;
+use crate::sstable::testing::{FILE, Fixture, meta, options};
+use crate::sstable::{Builder, EntryRef, OriginRef};
+use crate::version::TableKind;
+
+fn hex(bytes: &[u8]) -> String {
+    let words: Vec<String> = bytes
+        .chunks(8)
+        .map(|chunk| chunk.iter().map(|byte| format!("{byte:02x}")).collect())
+        .collect();
+    words.join(" ")
+}
+
+#[test]
+fn block_header() {
+    let mut bytes = Vec::new();
+    let block = Unsealed {
+        kind: BlockKind::Directory,
+        flags: FLAG_CONTINUED,
+        items: 3,
+        codec: Codec::None,
+        stored: b"content",
+        raw_length: 7,
+    };
+    seal(
+        Identity {
+            file: FILE,
+            number: 42,
+        },
+        4096,
+        &block,
+        &mut bytes,
+    );
+    assert_eq!(
+        hex(&bytes),
+        "77ae521d04010100 0700000007000000 0300000000000000 2a00000000000000 \
+         0010000000000000 636f6e74656e74"
+    );
+}
+
+#[test]
+fn fragment() {
+    let origin = OriginRef {
+        table: TableId(9),
+        key: b"room",
+        seq: 77,
+    };
+    let entry = EntryRef {
+        seq: 300,
+        commit: 1000,
+        time_ms: 5000,
+        event_ms: Some(-2),
+        origin: Some(origin),
+        payload: b"hello",
+    };
+    let mut head = Vec::new();
+    entry.encode_head(&mut head);
+    let mut writer = FragmentWriter::default();
+    writer.start(b"alice", 4);
+    let plain = Row {
+        seq: 7,
+        commit: 1000,
+        time_ms: 4000,
+        flags: 0,
+        head: b"",
+        tail: b"hi",
+        payload_length: 2,
+    };
+    writer.push(&plain);
+    writer.push(&Row {
+        seq: 300,
+        commit: 1001,
+        time_ms: 5000,
+        flags: entry.flags(),
+        head: &head,
+        tail: entry.payload,
+        payload_length: 5,
+    });
+    let mut bytes = Vec::new();
+    writer.encode(&mut bytes);
+    assert_eq!(
+        hex(&bytes),
+        "0500020102010200 0200000021000000 0700000000000000 0700000000000000 \
+         e803000000000000 a00f000000000000 0400000000000000 616c696365000025 \
+         0100010000e80300 03020021006869fe ffffffffffffff09 0000004d00000000 \
+         0000000400726f6f 6d68656c6c6f"
+    );
+}
+
+#[test]
+fn version() {
+    let mut bytes = Vec::new();
+    let version = KeyedVersion {
+        key: b"key"[..].into(),
+        commit: 5,
+        index: 2,
+        time_ms: 1000,
+        operation: KeyedOperation::Add,
+        value: Payload::from_vec(vec![1, 0, 0, 0, 0, 0, 0, 0]),
+    };
+    encode_version(&version, &mut bytes);
+    assert_eq!(
+        hex(&bytes),
+        "0500000000000000 e803000000000000 0200000003000300 080000006b657901 \
+         00000000000000"
+    );
+}
+
+#[test]
+fn index_entry() {
+    let mut bytes = Vec::new();
+    let entry = IndexEntry {
+        offset: 1,
+        length: 2,
+        checksum: 3,
+        first_seq: 4,
+        base_index: 5,
+        base_commit: 6,
+        base_time: 7,
+    };
+    entry.encode(&mut bytes);
+    assert_eq!(
+        hex(&bytes),
+        "0100000000000000 0200000003000000 0400000000000000 0500000000000000 \
+         0600000000000000 0700000000000000"
+    );
+}
+
+#[test]
+fn directory_pages() {
+    let mut bytes = Vec::new();
+    let run = RunLocation {
+        first_seq: 1,
+        last_seq: 2,
+        count: 2,
+        first_block: 3,
+        last_block: 4,
+        times_ms: (5, 6),
+        last_commit: 7,
+    };
+    let entries = [
+        (0x1111_1111_0000_0000, &b"a"[..], run),
+        (0x2222_2222_0000_0000, b"bcd", run),
+    ];
+    encode_timeline_page(&entries, &mut bytes);
+    assert_eq!(
+        hex(&bytes),
+        "1111111122222222 0c00450001000000 0000000002000000 0000000005000000 \
+         0000000006000000 0000000007000000 0000000002000000 0300000004000000 \
+         0100000061010000 0000000000020000 0000000000050000 0000000000060000 \
+         0000000000070000 0000000000020000 0003000000040000 0003000000626364"
+    );
+    bytes.clear();
+    encode_keyed_page(
+        &[(0x1111_1111_0000_0000, 5), (0x2222_2222_0000_0000, 6)],
+        &mut bytes,
+    );
+    assert_eq!(hex(&bytes), "1111111122222222 0500000006000000");
+}
+
+#[test]
+fn filter_bits() {
+    let mut page = vec![0; 4032];
+    filter::add(&mut page, 0x0123_4567_89ab_cdef);
+    let bits: Vec<usize> = (0..page.len() * 8)
+        .filter(|bit| page[bit / 8] >> (bit % 8) & 1 == 1)
+        .collect();
+    assert_eq!(bits, [29971, 30013, 30043, 30071, 30108, 30200]);
+}
+
+#[test]
+fn properties_and_footer() {
+    let properties = Properties {
+        entries: 1,
+        keys: 2,
+        payload_bytes: 3,
+        commits: (4, 5),
+        times_ms: (6, 7),
+        first: (b"a"[..].into(), 8),
+        last: (b"bc"[..].into(), 9),
+    };
+    let mut bytes = Vec::new();
+    properties.encode(&mut bytes);
+    assert_eq!(
+        hex(&bytes),
+        "0100000000000000 0200000000000000 0300000000000000 0400000000000000 \
+         0500000000000000 0600000000000000 0700000000000000 0800000000000000 \
+         0900000000000000 0100020000000000 616263"
+    );
+    assert_eq!(Properties::decode(&bytes).unwrap(), properties);
+    let section = |offset| Section {
+        offset,
+        length: 4096,
+        count: 1,
+        checksum: 0xabcd,
+    };
+    let footer = Footer {
+        kind: TableKind::Keyed,
+        table: TableId(16),
+        bytes: 6 * 4096,
+        data: section(0),
+        index: section(4096),
+        directory: section(2 * 4096),
+        filter: section(3 * 4096),
+        properties: section(4 * 4096),
+    };
+    bytes.clear();
+    footer.encode(&mut bytes);
+    assert_eq!(
+        hex(&bytes),
+        "5449444553535400 0100000002000000 1000000005000000 0060000000000000 \
+         0000000000000000 0010000000000000 0100000000000000 cdab000000000000 \
+         0010000000000000 0010000000000000 0100000000000000 cdab000000000000 \
+         0020000000000000 0010000000000000 0100000000000000 cdab000000000000 \
+         0030000000000000 0010000000000000 0100000000000000 cdab000000000000 \
+         0040000000000000 0010000000000000 0100000000000000 cdab000000000000"
+    );
+    let mut meta = Fixture::build(
+        options(TableKind::Keyed, Compression::None),
+        100,
+        |builder| {
+            builder.add_version(&KeyedVersion {
+                key: b"k"[..].into(),
+                commit: 1,
+                index: 0,
+                time_ms: 1,
+                operation: KeyedOperation::Put,
+                value: Payload::from_vec(Vec::new()),
+            })
+        },
+    )
+    .unwrap()
+    .meta;
+    assert_eq!(meta.bytes, 6 * 4096);
+    assert_eq!(Footer::decode(&bytes, &meta).unwrap(), footer);
+    meta.table = TableId(17);
+    assert!(Footer::decode(&bytes, &meta).is_err());
+}
+
+#[test]
+fn equal_input_gives_equal_bytes() {
+    let options = options(TableKind::Timeline, Compression::None);
+    let mut builder = Builder::new(Vec::new(), options);
+    for number in 0..500u32 {
+        let entry = EntryRef {
+            seq: 1,
+            commit: 1 + u64::from(number),
+            time_ms: 9,
+            event_ms: None,
+            origin: None,
+            payload: &number.to_be_bytes(),
+        };
+        builder.append(&number.to_be_bytes(), &entry).unwrap();
+    }
+    let (bytes, built) = builder.finish().unwrap();
+    assert_eq!(meta(&options, &built).keys, 500);
+    assert_eq!(
+        (built.bytes, crate::codec::checksum(&bytes)),
+        (98304, 3_673_000_064)
+    );
+}
