@@ -120,6 +120,7 @@ fn without_test_items(masked: &str) -> (String, usize) {
         "#[cfg(all(test",
         "#[cfg(any(test",
         "#[cfg(loom)",
+        "#[cfg(all(loom",
     ];
     for marker in markers {
         let mut from = 0;
