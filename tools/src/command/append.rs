@@ -23,11 +23,13 @@ pub(crate) struct Append {
     /// When an entry counts as acknowledged: sync, interval:MS or buffered
     #[arg(long, default_value = "sync", value_parser = arguments::durability)]
     durability: Durability,
+    #[command(flatten)]
+    new_store: store::NewStore,
 }
 
 impl Append {
     pub(super) fn run(self) -> Outcome {
-        let engine = store::open_for_writing(&self.file)?;
+        let engine = store::open_for_writing(&self.file, &self.new_store)?;
         let table = store::table_or_new(&engine, &self.table, TableOptions::timeline())?;
         let mut output = Output::standard(false);
         let mut lines = Lines::of(Box::new(BufReader::new(io::stdin())));

@@ -30,6 +30,8 @@ pub(crate) struct Demo {
     /// When a message counts as sent: sync, interval:MS or buffered; all is synced at the end
     #[arg(long, default_value = "buffered", value_parser = arguments::durability)]
     durability: Durability,
+    #[command(flatten)]
+    new_store: store::NewStore,
     /// Replace the file where there is one
     #[arg(long)]
     force: bool,
@@ -41,7 +43,7 @@ impl Demo {
         let day_ms = time::day_start_ms(DAY).expect("a fixed day");
         let mut random = Random::new(self.seed);
         let world = World::generate(self.users, &mut random).map_err(Failure::usage)?;
-        let engine = store::open_for_writing(&self.file)?;
+        let engine = store::open_for_writing(&self.file, &self.new_store)?;
         let tables = Tables {
             message: engine.create_table("message", TableOptions::timeline())?,
             sync: engine.create_table("sync", TableOptions::timeline())?,

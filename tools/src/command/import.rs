@@ -46,6 +46,8 @@ pub(crate) struct Import {
     /// sync, interval:MS or buffered; whichever, everything is synced at the end
     #[arg(long, default_value = "buffered", value_parser = arguments::durability)]
     durability: Durability,
+    #[command(flatten)]
+    new_store: store::NewStore,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -67,7 +69,7 @@ impl Import {
         let mut lines = Lines::open(&self.source).map_err(|error| {
             Failure::from(error).context(format_args!("opening {}", self.source.display()))
         })?;
-        let engine = store::open_for_writing(&self.file)?;
+        let engine = store::open_for_writing(&self.file, &self.new_store)?;
         let stopwatch = Stopwatch::start();
         let mut importer = Importer::new(&engine, self.durability);
         let imported = match self.format {

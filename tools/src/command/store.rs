@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, Outcome};
 use std::path::Path;
+use tidelog_engine::limits::RING_BYTES_DEFAULT;
 use tidelog_engine::{Engine, Options, ReadMode, TableInfo, TableOptions};
 
 /// Opens a store to look at it: never writes, and works beside a live writer.
@@ -15,9 +16,21 @@ pub(super) fn open_for_reading(path: &Path) -> Outcome<Engine> {
     open(path, options)
 }
 
+/// What a store that does not exist yet is to be like.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct NewStore {
+    /// Bytes of the WAL ring of a new store, a multiple of 4096
+    #[arg(long, default_value_t = RING_BYTES_DEFAULT)]
+    ring_bytes: u64,
+}
+
 /// Opens a store to write to it, creating it where it is absent.
-pub(super) fn open_for_writing(path: &Path) -> Outcome<Engine> {
-    open(path, Options::default())
+pub(super) fn open_for_writing(path: &Path, new: &NewStore) -> Outcome<Engine> {
+    let options = Options {
+        ring_bytes: new.ring_bytes,
+        ..Options::default()
+    };
+    open(path, options)
 }
 
 fn open(path: &Path, options: Options) -> Outcome<Engine> {
