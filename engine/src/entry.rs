@@ -134,6 +134,11 @@ impl Eq for Payload {}
 
 impl std::fmt::Debug for Payload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Payload({} bytes: {:?})", self.len(), String::from_utf8_lossy(&self[..self.len().min(32)]))
+        write!(
+            f,
+            "Payload({} bytes: {:?})",
+            self.len(),
+            String::from_utf8_lossy(&self[..self.len().min(32)])
+        )
     }
 }

@@ -10,6 +10,7 @@ mod entry;
 mod error;
 mod file;
 mod health;
+pub mod inspect;
 pub mod limits;
 mod manifest;
 mod memtable;

@@ -1,7 +1,9 @@
-//! Reading a frame body back: by the leader, the memtable, recovery and the dump tool. The bytes may
+//! Reading a frame body back: by the leader, the memtable, recovery, the dump tool. The bytes may
 //! come from the file, so nothing is believed before it is checked.
 
-use super::{FLAG_EVENT, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, KIND_KEYED, KIND_MESSAGE, KeyedOperation};
+use super::{
+    FLAG_EVENT, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, KIND_KEYED, KIND_MESSAGE, KeyedOperation,
+};
 use crate::codec::{DecodeError, Decoder};
 use crate::entry::{Origin, TableId};
 use crate::limits;

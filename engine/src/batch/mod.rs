@@ -10,7 +10,8 @@
 //!          | u32 target count | target*
 //! origin:  u32 table | u64 seq | u16 key length | key      flag 2
 //! target:  u32 table | u16 key length | u64 seq | key      seq is 0 until the leader assigns it
-//! keyed:   u8 kind = 2 | u8 operation | u32 table | u16 key length | key | u32 value length | value
+//! keyed:   u8 kind = 2 | u8 operation | u32 table | u16 key length | key | u32 value length
+//!          | value
 //! flags:   1 event time   2 origin   4 target 0 is the origin of all other targets
 //! kinds:   3 amend, 4 trim, 5 blob, 6 feed slot: reserved
 //! ```
@@ -44,8 +45,8 @@ pub enum KeyedOperation {
     Put = 1,
     /// The key is gone.
     Delete = 2,
-    /// The value, an i64 of 8 little-endian bytes, is added (wrapping) to the counter there. A value
-    /// that is not 8 bytes long, or none, counts as 0.
+    /// The value, an i64 of 8 little-endian bytes, is added (wrapping) to the counter there. What
+    /// is not 8 bytes long, or absent, counts as 0.
     Add = 3,
     /// The larger of the counter there and the value, both i64, stays. A value that is not 8 bytes
     /// long, or none, gives way.
@@ -259,13 +260,17 @@ impl WriteBatch {
             return Err(Error::invalid("a message needs at least one target"));
         }
         if first_is_origin && origin.is_some() {
-            return Err(Error::invalid("a message has one origin: a given one, or its first target"));
+            return Err(Error::invalid(
+                "a message has one origin: a given one, or its first target",
+            ));
         }
         for (_, key, _) in targets {
             check_key(key)?;
         }
         check_payload(payload)?;
-        self.check_room(payload.len() + targets.iter().map(|(_, key, _)| key.len() + 14).sum::<usize>())?;
+        self.check_room(
+            payload.len() + targets.iter().map(|(_, key, _)| key.len() + 14).sum::<usize>(),
+        )?;
         let mut flags = 0;
         flags |= if event_ms.is_some() { FLAG_EVENT } else { 0 };
         flags |= if origin.is_some() { FLAG_ORIGIN } else { 0 };

@@ -28,4 +28,6 @@ mod replay;
 mod tests;
 
 pub(crate) use log::Manifest;
-pub(crate) use replay::{RecordInfo, records, replay};
+#[cfg(test)]
+use replay::records;
+pub(crate) use replay::{RecordInfo, records_until_damage, replay};

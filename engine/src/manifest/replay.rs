@@ -51,17 +51,36 @@ pub(super) fn replay_numbered(
 }
 
 /// Every record, decoded.
-pub(crate) fn records(
+#[cfg(test)]
+pub(super) fn records(
     disk: &dyn Disk,
     file: FileId,
     reference: &ManifestRef,
 ) -> Result<Vec<RecordInfo>> {
-    let mut found = Vec::new();
-    let mut reader = Reader::new(disk, file, reference)?;
-    while let Some(record) = reader.next()? {
-        found.push(record);
+    match records_until_damage(disk, file, reference) {
+        (found, None) => Ok(found),
+        (_, Some(error)) => Err(error),
     }
-    Ok(found)
+}
+
+/// Every record up to the first damage, and that damage.
+pub(crate) fn records_until_damage(
+    disk: &dyn Disk,
+    file: FileId,
+    reference: &ManifestRef,
+) -> (Vec<RecordInfo>, Option<Error>) {
+    let mut found = Vec::new();
+    let mut reader = match Reader::new(disk, file, reference) {
+        Ok(reader) => reader,
+        Err(error) => return (found, Some(error)),
+    };
+    loop {
+        match reader.next() {
+            Ok(Some(record)) => found.push(record),
+            Ok(None) => return (found, None),
+            Err(error) => return (found, Some(error)),
+        }
+    }
 }
 
 /// Goes over the records of the used part.

@@ -1,0 +1,108 @@
+//! The blocks of SSTables.
+
+use super::Inspector;
+use crate::cache::BlockCache;
+use crate::error::{Error, Result};
+use crate::file::FileId;
+use crate::options::ReadMode;
+use crate::sstable::{Source, Sstable};
+use crate::sync::Arc;
+use crate::version::SstableMeta;
+
+/// One block or page of an SSTable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockReport {
+    /// Its offset in the file.
+    pub offset: u64,
+    /// Bytes, header included.
+    pub length: u64,
+    /// What it should be.
+    pub kind: &'static str,
+    /// Whether the content is compressed.
+    pub compressed: bool,
+    /// Bytes of the content after decompression.
+    pub raw_length: u64,
+    /// Fragments, versions or entries in it.
+    pub items: u64,
+    /// What is wrong with it.
+    pub damage: Option<String>,
+}
+
+/// A block in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockText {
+    /// Number of its SSTable.
+    pub sstable: u64,
+    /// A line an item.
+    pub text: String,
+}
+
+impl Inspector {
+    /// The blocks and pages of an SSTable.
+    ///
+    /// # Errors
+    /// `NotFound` where no such SSTable is live; where its footer cannot be read.
+    pub fn blocks(&self, number: u64) -> Result<Vec<BlockReport>> {
+        let superblock = self.superblock_or_best_copy()?;
+        let catalog = self.catalog(&superblock)?;
+        let Some((_, meta)) = catalog.version.find(number) else {
+            return Err(Error::NotFound {
+                what: format!("SSTable {number}"),
+            });
+        };
+        let base = meta.extent.offset;
+        let blocks = self.sstable(superblock.file, meta.clone()).blocks()?;
+        let report = blocks.into_iter().map(|block| BlockReport {
+            offset: base + block.offset,
+            length: block.length,
+            kind: block.kind,
+            compressed: block.compressed,
+            raw_length: block.raw_length,
+            items: block.items,
+            damage: block.damage,
+        });
+        Ok(report.collect())
+    }
+
+    /// The block that holds the byte at `address` of the file, in words.
+    ///
+    /// # Errors
+    /// `NotFound` where the address lies in no block of a live SSTable.
+    pub fn block(&self, address: u64) -> Result<BlockText> {
+        let superblock = self.superblock_or_best_copy()?;
+        let catalog = self.catalog(&superblock)?;
+        let no_block = || Error::NotFound {
+            what: format!("a block at address {address}"),
+        };
+        let inside = |meta: &SstableMeta| {
+            (meta.extent.offset..meta.extent.offset.saturating_add(meta.bytes)).contains(&address)
+        };
+        let mut live = catalog.version.iter();
+        let meta = live
+            .find(|(_, _, meta)| inside(meta))
+            .map(|(_, _, meta)| meta.clone());
+        let sstable = self.sstable(superblock.file, meta.ok_or_else(no_block)?);
+        let relative = address - sstable.meta().extent.offset;
+        let blocks = sstable.blocks()?;
+        let holds = |offset: u64, length: u64| (offset..offset + length).contains(&relative);
+        let block = blocks
+            .iter()
+            .find(|block| holds(block.offset, block.length));
+        let text = sstable.describe_block(block.ok_or_else(no_block)?.offset)?;
+        Ok(BlockText {
+            sstable: sstable.meta().number,
+            text,
+        })
+    }
+
+    /// An SSTable, read past every cache.
+    pub(super) fn sstable(&self, file: FileId, meta: SstableMeta) -> Arc<Sstable> {
+        let source = Source {
+            disk: Arc::clone(&self.disk),
+            file,
+            mode: ReadMode::Read,
+            cache: Arc::new(BlockCache::new(0)),
+        };
+        Arc::new(Sstable::new(meta, source, None))
+    }
+}

@@ -1,0 +1,303 @@
+//! Everything in the file against everything else.
+//!
+//! 1. Each superblock copy by itself; the root that they make.
+//! 2. The log: every group, every frame, every record.
+//! 3. The manifest: every record; the catalog they make; the order and overlap of its levels.
+//! 4. The map of the file: no two owners of one byte, none outside the file.
+//! 5. Each SSTable: every checksum, its order, its directory and filter against its data, its
+//!    counts against the manifest.
+//! 6. Each timeline over all SSTables of its table: disjoint runs of sequence ids, newer SSTables
+//!    with higher ones.
+//!
+//! Goes on after each fault, so one call names them all.
+
+use super::log::LogEnding;
+use super::{CopyVerdict, Inspector, space};
+use crate::entry::TableId;
+use crate::error::{Corruption, Error, Result};
+use crate::file::superblock::Superblock;
+use crate::sstable::{RunLocation, Sstable, TimelineCursor};
+use crate::sync::Arc;
+use crate::version::{Catalog, TableKind};
+use std::ops::Bound;
+
+/// What [`Inspector::verify`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Everything that is wrong; empty where nothing is.
+    pub faults: Vec<Fault>,
+    /// What was looked at.
+    pub counts: Counts,
+    /// An unfinished end of the log, which is no fault: the next opening cuts it off.
+    pub torn_tail: Option<String>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The damaged structure.
+    pub what: &'static str,
+    /// Its offset in the file.
+    pub offset: u64,
+    /// What was expected, and what was found.
+    pub detail: String,
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Groups of the log.
+    pub groups: u64,
+    /// Commits in the log.
+    pub commits: u64,
+    /// Entries in the log.
+    pub log_entries: u64,
+    /// Tables, the engine's own left out.
+    pub tables: u64,
+    /// Live SSTables.
+    pub sstables: u64,
+    /// Bytes of SSTables read.
+    pub sstable_bytes: u64,
+    /// Entries and versions in SSTables.
+    pub entries: u64,
+    /// Timelines in SSTables, each counted once.
+    pub timelines: u64,
+}
+
+impl Report {
+    fn fault(&mut self, what: &'static str, offset: u64, detail: impl Into<String>) {
+        self.faults.push(Fault {
+            what,
+            offset,
+            detail: detail.into(),
+        });
+    }
+
+    /// Damage is a fault; what cannot be read at all ends the verification.
+    fn absorb(&mut self, error: Error) -> Result<()> {
+        match error {
+            Error::Corruption(Corruption {
+                what,
+                offset,
+                detail,
+            }) => {
+                self.fault(what, offset, detail);
+                Ok(())
+            }
+            other => Err(other),
+        }
+    }
+}
+
+impl Inspector {
+    /// Verifies the whole file.
+    ///
+    /// # Errors
+    /// `Io` where the file cannot be read; `SnapshotTooOld` where a live writer replaced what was
+    /// being read; `Unsupported` for another version's file. Damage is no error but part of the
+    /// report.
+    pub fn verify(&self) -> Result<Report> {
+        let mut report = Report::default();
+        let superblock = match self.superblock() {
+            Ok(superblock) => superblock,
+            Err(error) => {
+                self.verify_copies(&mut report);
+                report.absorb(error)?;
+                return Ok(report);
+            }
+        };
+        let verified = self.verify_below(&superblock, &mut report);
+        if verified.is_ok() && report.faults.is_empty() {
+            return Ok(report);
+        }
+        // Beside a live writer, a place may have been given to something else while it was read.
+        let now = self.superblock()?;
+        if now.sequence != superblock.sequence {
+            let offset = report.faults.first().map_or(0, |fault| fault.offset);
+            return Err(Error::SnapshotTooOld {
+                what: "what was being verified",
+                offset,
+            });
+        }
+        verified.map(|()| report)
+    }
+
+    fn verify_below(&self, superblock: &Superblock, report: &mut Report) -> Result<()> {
+        self.verify_copies(report);
+        self.verify_log(superblock, report)?;
+        let catalog = match self.catalog(superblock) {
+            Ok(catalog) => catalog,
+            Err(error) => return report.absorb(error),
+        };
+        report.counts.tables = catalog
+            .tables
+            .keys()
+            .filter(|table| !table.is_engine_owned())
+            .count() as u64;
+        if let Err(detail) = catalog.version.check_invariants() {
+            report.fault("manifest", superblock.manifest.extent.offset, detail);
+        }
+        for (offset, detail) in space::faults(&space::owned(superblock, &catalog), self.length()?) {
+            report.fault("map of the file", offset, detail);
+        }
+        self.verify_sstables(superblock, &catalog, report)
+    }
+
+    fn verify_copies(&self, report: &mut Report) {
+        for copy in self.superblocks() {
+            match copy.verdict {
+                CopyVerdict::Valid(_) => {}
+                CopyVerdict::Unsupported(detail) | CopyVerdict::Damaged(detail) => {
+                    report.fault("superblock copy", copy.offset, detail);
+                }
+            }
+        }
+    }
+
+    fn verify_log(&self, superblock: &Superblock, report: &mut Report) -> Result<()> {
+        match self.check_log(superblock) {
+            Ok(contents) => {
+                report.counts.groups = contents.groups;
+                report.counts.commits = contents.commits;
+                report.counts.log_entries = contents.entries + contents.keyed;
+            }
+            Err(error) => return report.absorb(error),
+        }
+        if let LogEnding::Torn(trace) = self.log_of(superblock)?.ending {
+            report.torn_tail = Some(trace);
+        }
+        Ok(())
+    }
+
+    fn verify_sstables(
+        &self,
+        superblock: &Superblock,
+        catalog: &Catalog,
+        report: &mut Report,
+    ) -> Result<()> {
+        for table in catalog.tables.values() {
+            let mut sound = Vec::new();
+            let levels = catalog.version.levels(table.id);
+            for (level, meta) in levels.iter().flat_map(|levels| levels.iter()) {
+                let sstable = self.sstable(superblock.file, meta.clone());
+                let damage = sstable.verify();
+                report.counts.sstables += 1;
+                report.counts.sstable_bytes += meta.bytes;
+                report.counts.entries += meta.entries;
+                if damage.is_empty() {
+                    sound.push((level, sstable));
+                }
+                for Corruption {
+                    what,
+                    offset,
+                    detail,
+                } in damage
+                {
+                    let detail = format!("SSTable {}: {detail}", meta.number);
+                    report.fault(what, offset, detail);
+                }
+            }
+            if table.options.kind == TableKind::Timeline {
+                verify_timelines(table.id, &sound, report)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A cursor over the timelines of one SSTable, with its next one at hand.
+struct Runs {
+    level: u8,
+    sstable: Arc<Sstable>,
+    cursor: TimelineCursor,
+    next: Option<(Box<[u8]>, RunLocation)>,
+}
+
+/// One run of a timeline, and where it lies.
+struct Run {
+    location: RunLocation,
+    level: u8,
+    number: u64,
+    offset: u64,
+}
+
+/// Merges the timelines of all sound SSTables of a table.
+fn verify_timelines(
+    table: TableId,
+    sstables: &[(u8, Arc<Sstable>)],
+    report: &mut Report,
+) -> Result<()> {
+    let mut sources = Vec::with_capacity(sstables.len());
+    for (level, sstable) in sstables {
+        let mut cursor = sstable.timelines(Bound::Unbounded)?;
+        let next = cursor.next()?;
+        sources.push(Runs {
+            level: *level,
+            sstable: Arc::clone(sstable),
+            cursor,
+            next,
+        });
+    }
+    loop {
+        let heads = sources
+            .iter()
+            .filter_map(|source| source.next.as_ref().map(|(key, _)| key));
+        let Some(key) = heads.min().cloned() else {
+            return Ok(());
+        };
+        report.counts.timelines += 1;
+        let mut runs = Vec::new();
+        for source in &mut sources {
+            let Some((_, location)) = source.next.take_if(|(head, _)| *head == key) else {
+                continue;
+            };
+            let meta = source.sstable.meta();
+            let (number, offset) = (meta.number, meta.extent.offset);
+            runs.push(Run {
+                location,
+                level: source.level,
+                number,
+                offset,
+            });
+            source.next = source.cursor.next()?;
+        }
+        verify_runs(table, &key, runs, report);
+    }
+}
+
+/// The runs of one timeline hold disjoint ranges of sequence ids; commits rise with them, and newer
+/// ones never lie in deeper levels.
+fn verify_runs(table: TableId, key: &[u8], mut runs: Vec<Run>, report: &mut Report) {
+    runs.sort_by_key(|run| run.location.first_seq);
+    for pair in runs.windows(2) {
+        let [older, newer] = pair else {
+            unreachable!("windows of two")
+        };
+        let ordered = newer.location.first_seq > older.location.last_seq
+            && newer.location.last_commit >= older.location.last_commit
+            && newer.level <= older.level;
+        if !ordered {
+            let detail = format!(
+                "table {}, timeline {:?}: {} does not go before {}",
+                table.0,
+                String::from_utf8_lossy(key),
+                describe(older),
+                describe(newer),
+            );
+            report.fault("timeline", newer.offset, detail);
+        }
+    }
+}
+
+fn describe(run: &Run) -> String {
+    let RunLocation {
+        first_seq,
+        last_seq,
+        last_commit,
+        ..
+    } = run.location;
+    format!(
+        "SSTable {} of level {} with seqs {first_seq} to {last_seq} up to commit {last_commit}",
+        run.number, run.level
+    )
+}

@@ -1,0 +1,234 @@
+//! `info`: what a store is and holds.
+
+use super::store;
+use crate::failure::Outcome;
+use crate::output::Output;
+use crate::text;
+use crate::time;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use tidelog_engine::inspect::{Inspector, LogEnding, LogReport, RootReport, SpaceKind};
+use tidelog_engine::{Engine, TableInfo, TableKind};
+
+/// Show the format, the tables, the counts and where the bytes are
+#[derive(Debug, clap::Args)]
+pub(crate) struct Info {
+    /// The store
+    file: PathBuf,
+    /// One JSON object a line: the store, then each table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is known of a table.
+struct Table {
+    info: TableInfo,
+    /// Timelines that it lists; 0 for a keyed table.
+    timelines: u64,
+    sstables: u64,
+    sstable_bytes: u64,
+    /// Entries or versions in SSTables.
+    entries: u64,
+}
+
+impl Info {
+    pub(super) fn run(self) -> Outcome {
+        let engine = store::open_for_reading(&self.file)?;
+        let inspector = Inspector::open(&self.file)?;
+        let root = inspector.root()?;
+        let log = inspector.log()?;
+        let space = space_by_owner(&inspector)?;
+        let tables = tables(&engine, &inspector)?;
+        let mut output = Output::standard(self.json);
+        if self.json {
+            print_json(&root, &log, &space, &tables, &mut output)?;
+        } else {
+            print_text(&root, &log, &space, &tables, &mut output)?;
+        }
+        Ok(output.flush()?)
+    }
+}
+
+/// Bytes of each kind of owner, in the order of the file.
+fn space_by_owner(inspector: &Inspector) -> Outcome<Vec<(&'static str, u64)>> {
+    let mut owners = vec![
+        ("superblock", 0),
+        ("wal", 0),
+        ("manifest", 0),
+        ("sstables", 0),
+        ("free", 0),
+    ];
+    for run in inspector.space()? {
+        let index = match run.kind {
+            SpaceKind::Superblock => 0,
+            SpaceKind::Ring => 1,
+            SpaceKind::Manifest => 2,
+            SpaceKind::Sstable(_) => 3,
+            SpaceKind::Free => 4,
+        };
+        owners[index].1 += run.extent.length;
+    }
+    Ok(owners)
+}
+
+fn tables(engine: &Engine, inspector: &Inspector) -> Outcome<Vec<Table>> {
+    let sstables = inspector.sstables()?;
+    let snapshot = engine.snapshot();
+    let mut tables = Vec::new();
+    for info in engine.tables() {
+        let mut timelines = 0;
+        if info.options.kind == TableKind::Timeline {
+            for timeline in snapshot.timelines(info.id, b"", None)? {
+                timeline?;
+                timelines += 1;
+            }
+        }
+        let own = || {
+            sstables
+                .iter()
+                .filter(|sstable| sstable.meta.table == info.id)
+        };
+        tables.push(Table {
+            timelines,
+            sstables: own().count() as u64,
+            sstable_bytes: own().map(|sstable| sstable.meta.extent.length).sum(),
+            entries: own().map(|sstable| sstable.meta.entries).sum(),
+            info,
+        });
+    }
+    Ok(tables)
+}
+
+fn ending(log: &LogReport) -> String {
+    match &log.ending {
+        LogEnding::Clean => "clean".to_owned(),
+        LogEnding::Torn(trace) => format!("torn: {trace}"),
+        LogEnding::Damaged(what) => format!("DAMAGED: {what}"),
+        LogEnding::Unreadable(error) => format!("unreadable: {error}"),
+    }
+}
+
+fn commits_in_log(log: &LogReport) -> u64 {
+    log.groups
+        .iter()
+        .map(|group| group.commits.1 + 1 - group.commits.0)
+        .sum()
+}
+
+fn print_json(
+    root: &RootReport,
+    log: &LogReport,
+    space: &[(&'static str, u64)],
+    tables: &[Table],
+    output: &mut Output,
+) -> Outcome {
+    let space: serde_json::Map<String, Value> = space
+        .iter()
+        .map(|(owner, bytes)| ((*owner).to_owned(), Value::from(*bytes)))
+        .collect();
+    output.object(&json!({
+        "format_version": root.format_version,
+        "file_id": text::hex(&root.file.0),
+        "incarnation": root.incarnation,
+        "created_ms": root.created_ms,
+        "sequence": root.sequence,
+        "clean": root.clean,
+        "commit": root.commit,
+        "bytes": space,
+        "wal": {
+            "ring_bytes": log.ring_bytes,
+            "used_bytes": log.end_lsn - log.head_lsn,
+            "groups": log.groups.len(),
+            "commits": commits_in_log(log),
+            "synced_lsn": log.synced_lsn,
+            "end_lsn": log.end_lsn,
+            "ending": ending(log),
+        },
+    }))?;
+    for table in tables {
+        output.object(&json!({
+            "table": table.info.name,
+            "id": table.info.id.0,
+            "kind": kind(&table.info),
+            "sequence": format!("{:?}", table.info.options.sequence).to_lowercase(),
+            "ttl_ms": table.info.options.ttl_ms,
+            "compression": format!("{:?}", table.info.options.compression).to_lowercase(),
+            "timelines": table.timelines,
+            "sstables": table.sstables,
+            "sstable_bytes": table.sstable_bytes,
+            "sstable_entries": table.entries,
+        }))?;
+    }
+    Ok(())
+}
+
+fn kind(info: &TableInfo) -> &'static str {
+    match info.options.kind {
+        TableKind::Timeline => "timeline",
+        TableKind::Keyed => "keyed",
+    }
+}
+
+fn print_text(
+    root: &RootReport,
+    log: &LogReport,
+    space: &[(&'static str, u64)],
+    tables: &[Table],
+    output: &mut Output,
+) -> Outcome {
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let closed = if root.clean {
+        "in order"
+    } else {
+        "not yet, or not in order"
+    };
+    let mut rows = vec![
+        row("format", format!("version {}", root.format_version)),
+        row("file id", text::hex(&root.file.0)),
+        row("incarnation", root.incarnation.to_string()),
+        row("created", time::format_commit_ms(root.created_ms)),
+        row("closed", closed.to_owned()),
+        row("superblock", format!("sequence {}", root.sequence)),
+    ];
+    rows.push(row(
+        "wal",
+        format!(
+            "{} of {} in {} groups, {} commits, {}",
+            text::bytes(log.end_lsn - log.head_lsn),
+            text::bytes(log.ring_bytes),
+            text::grouped(log.groups.len() as u64),
+            text::grouped(commits_in_log(log)),
+            ending(log)
+        ),
+    ));
+    rows.extend(
+        space
+            .iter()
+            .map(|(owner, size)| row(&format!("  {owner}"), text::bytes(*size))),
+    );
+    output.table(&rows)?;
+    output.line("")?;
+    let headings = [
+        "table",
+        "kind",
+        "timelines",
+        "entries in SSTables",
+        "SSTables",
+        "bytes",
+        "ttl",
+    ];
+    let mut rows = vec![headings.map(str::to_owned).to_vec()];
+    rows.extend(tables.iter().map(|table| {
+        let ttl_ms = table.info.options.ttl_ms;
+        vec![
+            text::escape_controls(&table.info.name),
+            kind(&table.info).to_owned(),
+            text::grouped(table.timelines),
+            text::grouped(table.entries),
+            text::grouped(table.sstables),
+            text::bytes(table.sstable_bytes),
+            ttl_ms.map_or_else(|| "none".to_owned(), |ttl_ms| format!("{ttl_ms} ms")),
+        ]
+    }));
+    Ok(output.table(&rows)?)
+}

@@ -1,0 +1,95 @@
+//! `verify`: everything in the file against everything else.
+
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+use crate::text;
+use serde_json::json;
+use std::path::PathBuf;
+use tidelog_engine::inspect::{Counts, Inspector, Report};
+
+/// Check every byte of a store that matters, and name each fault
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// The store
+    file: PathBuf,
+    /// One JSON object a line: each fault, then the summary
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(super) fn run(self) -> Outcome {
+        let report = Inspector::open(&self.file)?.verify()?;
+        let mut output = Output::standard(self.json);
+        for fault in &report.faults {
+            output.either(
+                &json!({"what": fault.what, "offset": fault.offset, "detail": fault.detail}),
+                format_args!(
+                    "{} at offset {}: {}",
+                    fault.what,
+                    fault.offset,
+                    text::escape_controls(&fault.detail)
+                ),
+            )?;
+        }
+        summarise(&report, &mut output)?;
+        output.flush()?;
+        match report.faults.len() {
+            0 => Ok(()),
+            1 => Err(Failure::damage("1 fault")),
+            count => Err(Failure::damage(format_args!("{count} faults"))),
+        }
+    }
+}
+
+fn summarise(report: &Report, output: &mut Output) -> Outcome {
+    let Counts {
+        groups,
+        commits,
+        log_entries,
+        tables,
+        sstables,
+        sstable_bytes,
+        entries,
+        timelines,
+    } = report.counts;
+    if output.json() {
+        return Ok(output.object(&json!({
+            "faults": report.faults.len(),
+            "torn_tail": report.torn_tail,
+            "log_groups": groups,
+            "log_commits": commits,
+            "log_entries": log_entries,
+            "tables": tables,
+            "sstables": sstables,
+            "sstable_bytes": sstable_bytes,
+            "sstable_entries": entries,
+            "sstable_timelines": timelines,
+        }))?);
+    }
+    output.line(format_args!(
+        "WAL: {} groups, {} commits, {} entries",
+        text::grouped(groups),
+        text::grouped(commits),
+        text::grouped(log_entries)
+    ))?;
+    if let Some(trace) = &report.torn_tail {
+        output.line(format_args!(
+            "WAL: an unfinished end, which the next opening cuts off: {trace}"
+        ))?;
+    }
+    output.line(format_args!(
+        "SSTables: {} of {} tables, {}, {} entries of {} timelines",
+        text::grouped(sstables),
+        text::grouped(tables),
+        text::bytes(sstable_bytes),
+        text::grouped(entries),
+        text::grouped(timelines)
+    ))?;
+    let verdict = if report.faults.is_empty() {
+        "good"
+    } else {
+        "DAMAGED"
+    };
+    Ok(output.line(verdict)?)
+}

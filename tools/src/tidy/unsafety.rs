@@ -1,0 +1,70 @@
+//! `unsafe` lives in the listed files only; `unwrap` lives in tests only.
+
+use super::Fault;
+use super::source::Repository;
+
+/// Files that may hold `unsafe`, and what for.
+const UNSAFE_FILES: &[(&str, &str)] = &[
+    ("engine/src/file/os.rs", "memory maps"),
+    ("engine/src/file/os/mod.rs", "memory maps"),
+];
+
+/// Unsafe code outside the list, and unwraps outside tests.
+pub fn check(repository: &Repository) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for file in repository.files.iter().filter(|file| file.is_production()) {
+        let may = UNSAFE_FILES.iter().any(|(path, _)| *path == file.path);
+        for (index, line) in file.production.lines().enumerate() {
+            if !may && has_word(line, "unsafe") {
+                let what = "unsafe code: only the files in tools/src/tidy/unsafety.rs may hold it";
+                faults.push(Fault::new(&file.path, index + 1, what));
+            }
+            if line.contains(".unwrap()") || line.contains(".unwrap_err()") {
+                let what = "unwrap outside a test: return an error, or expect(\"why not\")";
+                faults.push(Fault::new(&file.path, index + 1, what));
+            }
+        }
+    }
+    faults
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    line.split(|character: char| !(character.is_alphanumeric() || character == '_'))
+        .any(|part| part == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::source::File;
+
+    fn faults(path: &str, text: &str) -> usize {
+        check(&Repository {
+            files: vec![File::new(path, text)],
+        })
+        .len()
+    }
+
+    #[test]
+    fn unsafe_is_found_as_a_word_in_code() {
+        assert_eq!(faults("engine/src/a.rs", "unsafe { f() }"), 1);
+        assert_eq!(
+            faults("engine/src/a.rs", "// unsafe\nlet unsafety = \"unsafe\";"),
+            0
+        );
+        assert_eq!(faults("engine/src/file/os.rs", "unsafe { f() }"), 0);
+    }
+
+    #[test]
+    fn unwrap_is_for_tests() {
+        assert_eq!(faults("tools/src/a.rs", "x.unwrap();"), 1);
+        assert_eq!(faults("tools/src/a.rs", "x.unwrap_or(1);"), 0);
+        assert_eq!(
+            faults(
+                "tools/src/a.rs",
+                "#[cfg(test)]\nmod t { fn f() { x.unwrap() } }"
+            ),
+            0
+        );
+    }
+}
