@@ -186,9 +186,9 @@ impl Core {
         let view = self.views.current();
         let job = pick(&view.version, &options, &BTreeSet::new())?;
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
-        let (kind, compression) = (table.options.kind, table.options.compression);
+        let compression = table.options.compression;
         let snapshots = self.snapshots.commits();
-        Some(CompactionJob::new(self.output.clone(), job, kind, compression, snapshots))
+        Some(CompactionJob::new(self.output.clone(), job, compression, snapshots))
     }
 }
 

@@ -6,7 +6,7 @@ use tidelog_engine::{Committed, Direction, Durability, Engine, Result, TableId, 
 
 /// One write of a batch.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub(crate) enum Step {
     /// One payload to some timelines; the first is the origin of the others.
     Send { timelines: Vec<u8>, payload: Vec<u8> },
     Put { key: u8, value: Vec<u8> },
@@ -17,25 +17,25 @@ pub enum Step {
 
 /// Everything that readers can see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Contents {
-    pub timelines: BTreeMap<Vec<u8>, Vec<(u64, Vec<u8>)>>,
-    pub values: BTreeMap<Vec<u8>, Vec<u8>>,
+pub(crate) struct Contents {
+    pub(crate) timelines: BTreeMap<Vec<u8>, Vec<(u64, Vec<u8>)>>,
+    pub(crate) values: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// The tables that the reference writes to.
 #[derive(Debug, Clone, Copy)]
-pub struct Tables {
-    pub messages: TableId,
-    pub values: TableId,
+pub(crate) struct Tables {
+    pub(crate) messages: TableId,
+    pub(crate) values: TableId,
 }
 
 /// Ids of different lengths, some a prefix of others.
-pub fn timeline_key(timeline: u8) -> Vec<u8> {
+pub(crate) fn timeline_key(timeline: u8) -> Vec<u8> {
     vec![b't'; 1 + usize::from(timeline % 3)].into_iter().chain([timeline]).collect()
 }
 
 impl Contents {
-    pub fn apply(&mut self, steps: &[Step]) {
+    pub(crate) fn apply(&mut self, steps: &[Step]) {
         for step in steps {
             match step {
                 Step::Send { timelines, payload } => {
@@ -71,7 +71,7 @@ impl Contents {
 }
 
 /// The batch of some steps.
-pub fn batch(tables: Tables, steps: &[Step]) -> WriteBatch {
+pub(crate) fn batch(tables: Tables, steps: &[Step]) -> WriteBatch {
     let mut batch = WriteBatch::new();
     for step in steps {
         match step {
@@ -90,12 +90,12 @@ pub fn batch(tables: Tables, steps: &[Step]) -> WriteBatch {
 }
 
 /// Commits some steps.
-pub fn commit(engine: &Engine, tables: Tables, steps: &[Step], durability: Durability) -> Result<Committed> {
+pub(crate) fn commit(engine: &Engine, tables: Tables, steps: &[Step], durability: Durability) -> Result<Committed> {
     engine.commit(batch(tables, steps), durability)
 }
 
 /// Everything in a store, read in every way that must agree.
-pub fn contents(engine: &Engine, tables: Tables) -> Result<Contents> {
+pub(crate) fn contents(engine: &Engine, tables: Tables) -> Result<Contents> {
     let snapshot = engine.snapshot();
     let mut contents = Contents::default();
     for timeline in snapshot.timelines(tables.messages, b"", None)? {

@@ -5,33 +5,33 @@ use tidelog_engine::testing::{CrashPolicy, SeededEntropy, SimClock, SimDisk, Sim
 use tidelog_engine::{Engine, Options, Parts, ReadMode, Result};
 
 /// 2024-01-01, in milliseconds since 1970.
-pub const START_MS: u64 = 1_704_067_200_000;
+pub(crate) const START_MS: u64 = 1_704_067_200_000;
 
 /// A machine: a disk, a clock, and a scheduler for the present process.
 #[derive(Clone)]
-pub struct World {
-    pub disk: SimDisk,
-    pub clock: SimClock,
-    pub seed: u64,
+pub(crate) struct World {
+    pub(crate) disk: SimDisk,
+    pub(crate) clock: SimClock,
+    pub(crate) seed: u64,
 }
 
 /// A process that has the store open.
-pub struct Process {
-    pub engine: Engine,
-    pub scheduler: SimScheduler,
+pub(crate) struct Process {
+    pub(crate) engine: Engine,
+    pub(crate) scheduler: SimScheduler,
 }
 
 impl World {
-    pub fn new(seed: u64) -> World {
+    pub(crate) fn new(seed: u64) -> World {
         World::with_disk(SimDisk::new(SimOptions::default()), seed)
     }
 
-    pub fn with_disk(disk: SimDisk, seed: u64) -> World {
+    pub(crate) fn with_disk(disk: SimDisk, seed: u64) -> World {
         World { disk, clock: SimClock::new(START_MS), seed }
     }
 
     /// Opens the store as a new process would.
-    pub fn open(&self, options: &Options) -> Result<Process> {
+    pub(crate) fn open(&self, options: &Options) -> Result<Process> {
         let scheduler = SimScheduler::new(self.seed, self.clock.clone());
         let parts = Parts {
             disk: Arc::new(self.disk.reopen()),
@@ -44,21 +44,21 @@ impl World {
     }
 
     /// The machine after a crash.
-    pub fn after(&self, policy: &CrashPolicy) -> World {
+    pub(crate) fn after(&self, policy: &CrashPolicy) -> World {
         World { disk: self.disk.crash_image(policy), clock: self.clock.clone(), seed: self.seed + 1 }
     }
 }
 
 impl Process {
     /// The process is killed: nothing is closed.
-    pub fn kill(self) {
+    pub(crate) fn kill(self) {
         self.scheduler.kill();
         std::mem::forget(self.engine);
     }
 }
 
 /// The smallest store there is: every few commits flush, a few flushes compact, the ring wraps.
-pub fn tiny() -> Options {
+pub(crate) fn tiny() -> Options {
     Options {
         ring_bytes: 256 * 1024,
         memtable_bytes: 16 * 1024,
@@ -70,6 +70,6 @@ pub fn tiny() -> Options {
 }
 
 /// The same, with blocks read by `pread`.
-pub fn tiny_read() -> Options {
+pub(crate) fn tiny_read() -> Options {
     Options { read_mode: ReadMode::Read, ..tiny() }
 }
