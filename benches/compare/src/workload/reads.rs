@@ -1,0 +1,84 @@
+//! W4: on W1's database, opened afresh by this process: the newest 20 of 200,000 Zipf-chosen timelines,
+//! then 20 forward from a random seq. One thread, warm: other draws of the same law go first, unmeasured.
+//!
+//! The time of a read is from the call to the last of its entries copied out; comparing them with what
+//! was written comes behind it and is in no figure but CPU.
+
+use super::bulk_ingest::MESSAGES;
+use super::{LIMIT, Run, SEED, check};
+use crate::Result;
+use crate::engine::{Found, Peer, Range, Table};
+use crate::measure::{Latencies, Meter, Work};
+use std::time::{Duration, Instant};
+use tidelog_benches::{Messages, Random};
+
+const READS: u64 = 200_000;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Newest,
+    Forward,
+}
+
+pub fn run(run: &Run) -> Result<()> {
+    let mut messages = run.messages();
+    for _ in 0..run.scaled(MESSAGES) {
+        messages.draw();
+    }
+    let peer = run.open()?;
+    for (kind, workload) in [(Kind::Newest, "w4-newest"), (Kind::Forward, "w4-forward")] {
+        let operations = run.scaled(READS);
+        read(run, &*peer, &messages, kind, SEED + 1, operations)?;
+        let meter = Meter::start(&run.directory)?;
+        let (latencies, duration, wrong) =
+            read(run, &*peer, &messages, kind, SEED + 2, operations)?;
+        let work = Work {
+            workload,
+            operations,
+            logical_bytes: 0,
+            latencies,
+            duration: Some(duration),
+            settles: false,
+        };
+        let record = meter.finish(work)?;
+        run.report(&*peer, record, wrong)?;
+    }
+    Ok(())
+}
+
+/// One pass: the latencies, their sum, and the number of wrong answers.
+fn read(
+    run: &Run,
+    peer: &dyn Peer,
+    messages: &Messages,
+    kind: Kind,
+    seed: u64,
+    operations: u64,
+) -> Result<(Latencies, Duration, u64)> {
+    let mut random = Random::new(seed);
+    let mut found = Found::default();
+    let mut latencies = Latencies::new();
+    let (mut total, mut wrong) = (Duration::ZERO, 0);
+    for _ in 0..operations {
+        let timeline = u64::from(messages.zipf().draw(&mut random));
+        let count = messages.count(timeline);
+        let from = 1 + random.below(count.max(1));
+        let range = match kind {
+            Kind::Newest => Range::Newest,
+            Kind::Forward => Range::From(from),
+        };
+        found.clear();
+        let start = Instant::now();
+        peer.read(Table::Messages, timeline, range, LIMIT, &mut found)?;
+        let latency = start.elapsed();
+        latencies.record(latency);
+        total += latency;
+        wrong += match kind {
+            Kind::Newest => check::wrong(&found, check::newest(run, timeline, count)),
+            Kind::Forward => {
+                check::wrong(&found, check::forward(run, timeline, from, count, LIMIT))
+            }
+        };
+    }
+    Ok((latencies, total, wrong))
+}
