@@ -1,1 +1,30 @@
-//! tidelog-fuzz
+//! Fuzzers of the engine: one for each structure and each decoder, behind one binary.
+//!
+//! A fuzzer is a function of a seed and a number of events. An event is one small history (bytes
+//! that are decoded, a structure that is filled, a store that crashes) and depends on its own seed
+//! alone: event `n` of seed `s` is event 0 of seed `s + n`. So every failure can be repeated by
+//! itself.
+//!
+//! - `registry.rs`: the names, and how much of each the smoke run does.
+//! - `runner.rs`: runs one by name; turns a failure into the command that repeats it.
+//! - `harness.rs`: the events of a fuzzer, with panics caught and memory measured.
+//! - `memory.rs`: the allocator that counts.
+//! - `mutation.rs`: damage for bytes that are otherwise right.
+//! - the others: one fuzzer each.
+
+mod allocator;
+pub mod arguments;
+mod batch;
+mod canary;
+mod codec;
+mod harness;
+mod manifest;
+mod memory;
+mod memtable;
+mod mutation;
+pub mod registry;
+pub mod runner;
+mod superblock;
+#[cfg(test)]
+mod tests;
+mod wal;

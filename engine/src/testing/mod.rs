@@ -3,6 +3,7 @@
 //! Everything here is deterministic: the same seed and the same calls give the same bytes, the same
 //! order and the same [`SimDisk::log_hash`].
 
+pub mod fuzzing;
 mod sim_clock;
 mod sim_disk;
 mod sim_scheduler;

@@ -1,0 +1,95 @@
+//! Frame bodies: what a batch writes and what everybody reads.
+
+use crate::batch::{KeyedOperation, Op, WriteBatch, decode, message_at};
+use crate::entry::Origin;
+use crate::entry::TableId;
+
+/// A target of a message: table, key, seq.
+pub type Target = (TableId, Vec<u8>, u64);
+
+/// One record of a body, copied out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A payload and where it goes.
+    Message {
+        /// Event time of the caller.
+        event_ms: Option<i64>,
+        /// The payload.
+        payload: Vec<u8>,
+        /// Where it goes.
+        targets: Vec<Target>,
+        /// The origin that an entry has, target by target.
+        origins: Vec<Option<Origin>>,
+    },
+    /// A keyed write.
+    Keyed {
+        /// What is done.
+        operation: KeyedOperation,
+        /// The table.
+        table: TableId,
+        /// The key.
+        key: Vec<u8>,
+        /// The operand.
+        value: Vec<u8>,
+    },
+}
+
+/// The body of a batch.
+pub fn body(batch: &WriteBatch) -> Vec<u8> {
+    batch.body().to_vec()
+}
+
+/// Gives the targets of a batch their seqs, in the order of the calls.
+pub fn assign(batch: &mut WriteBatch, mut seq: impl FnMut(TableId, &[u8]) -> u64) {
+    for index in 0..batch.append_count() {
+        let target = batch.target(index);
+        let assigned = seq(target.table, target.key);
+        batch.assign(index, assigned);
+    }
+}
+
+/// The records of a body, up to the first that does not decode; then the error.
+pub fn records(body: &[u8]) -> (Vec<Record>, Option<String>) {
+    let mut records = Vec::new();
+    for (place, op) in (0u32..).zip(decode(body)) {
+        match op {
+            Err(error) => return (records, Some(error.to_string())),
+            Ok(Op::Keyed {
+                index,
+                operation,
+                table,
+                key,
+                value,
+            }) => {
+                assert_eq!(index, place, "records are counted");
+                let (key, value) = (body[key].to_vec(), body[value].to_vec());
+                records.push(Record::Keyed {
+                    operation,
+                    table,
+                    key,
+                    value,
+                });
+            }
+            Ok(Op::Message(message)) => {
+                let shared = message_at(body, message.offset).expect("the record was decoded");
+                let mut targets = Vec::new();
+                let mut origins = Vec::new();
+                for (target, offset) in message.targets_placed() {
+                    assert_eq!(&body[offset..offset + target.key.len()], target.key);
+                    origins.push(shared.origin(target.table, target.key));
+                    targets.push((target.table, target.key.to_vec(), target.seq));
+                }
+                assert_eq!(targets.len(), message.target_count);
+                let payload = body[shared.payload.clone()].to_vec();
+                let event_ms = shared.event_ms;
+                records.push(Record::Message {
+                    event_ms,
+                    payload,
+                    targets,
+                    origins,
+                });
+            }
+        }
+    }
+    (records, None)
+}

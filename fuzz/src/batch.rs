@@ -1,0 +1,168 @@
+//! Frame bodies: what a batch writes is what is read; damage never gives more than there is.
+
+use crate::harness::{each, ensure};
+use crate::mutation::{length, mutate, noise};
+use tidelog_engine::testing::Random;
+use tidelog_engine::testing::fuzzing::batch::{Record, assign, body, records};
+use tidelog_engine::{KeyedOperation, Origin, TableId, WriteBatch};
+
+const PAYLOAD_MAX: usize = 3000;
+
+/// A batch is written, read, damaged and read again.
+pub(crate) fn run(seed: u64, events: u64) -> Result<(), String> {
+    each(seed, events, 4 << 20, |random| {
+        let (mut batch, mut expected) = (WriteBatch::new(), Vec::new());
+        for _ in 0..random.below(6) {
+            expected.push(add(random, &mut batch)?);
+        }
+        if random.chance(1, 2) {
+            let first = random.below(1 << 40);
+            let mut next = first;
+            assign(&mut batch, |_, _| {
+                next += 1;
+                next
+            });
+            assign_expected(&mut expected, first);
+        }
+        let mut bytes = body(&batch);
+        let read = records(&bytes);
+        ensure(read == (expected.clone(), None), || {
+            format!("{expected:?} became {read:?}")
+        })?;
+        for _ in 0..4 {
+            mutate(random, &mut bytes);
+            let (found, error) = records(&bytes);
+            let content: usize = found.iter().map(content_bytes).sum();
+            ensure(content <= bytes.len(), || {
+                format!(
+                    "{content} bytes of content in {} bytes, {error:?}",
+                    bytes.len()
+                )
+            })?;
+        }
+        let (_, _) = records(&noise(random, 200));
+        Ok(())
+    })
+}
+
+/// Adds something to the batch, and tells what should be read back.
+fn add(random: &mut Random, batch: &mut WriteBatch) -> Result<Record, String> {
+    let text = |error: tidelog_engine::Error| error.to_string();
+    if random.chance(1, 2) {
+        let (table, key) = (TableId(17), key(random));
+        let value = payload(random);
+        let number = i64::from_le_bytes(random.next_u64().to_le_bytes());
+        let (operation, value) = match random.below(4) {
+            0 => (KeyedOperation::Put, value),
+            1 => (KeyedOperation::Delete, Vec::new()),
+            2 => (KeyedOperation::Add, number.to_le_bytes().to_vec()),
+            _ => (KeyedOperation::Max, number.to_le_bytes().to_vec()),
+        };
+        match operation {
+            KeyedOperation::Put => batch.put(table, &key, &value),
+            KeyedOperation::Delete => batch.delete(table, &key),
+            KeyedOperation::Add => batch.add(table, &key, number),
+            KeyedOperation::Max => batch.max(table, &key, number),
+        }
+        .map_err(text)?;
+        return Ok(Record::Keyed {
+            operation,
+            table,
+            key,
+            value,
+        });
+    }
+    let targets: Vec<_> = (0..=random.below(5))
+        .map(|number| {
+            (
+                TableId(u32::try_from(number).expect("below 6") + 16),
+                key(random),
+                0,
+            )
+        })
+        .collect();
+    let event_ms = random
+        .chance(1, 2)
+        .then(|| i64::from_le_bytes(random.next_u64().to_le_bytes()));
+    let first_is_origin = random.chance(1, 3);
+    let origin = (!first_is_origin && random.chance(1, 2)).then(|| Origin {
+        table: TableId(40),
+        key: key(random).into(),
+        seq: random.next_u64(),
+    });
+    let payload = payload(random);
+    let list = targets.iter().map(|(table, key, _)| (*table, &key[..]));
+    batch
+        .fan_out(list, &payload, event_ms, origin.as_ref(), first_is_origin)
+        .map_err(text)?;
+    let mut origins = vec![origin; targets.len()];
+    if first_is_origin {
+        let (table, key, seq) = &targets[0];
+        let first = Origin {
+            table: *table,
+            key: key[..].into(),
+            seq: *seq,
+        };
+        origins[1..].fill(Some(first));
+    }
+    Ok(Record::Message {
+        event_ms,
+        payload,
+        targets,
+        origins,
+    })
+}
+
+/// What the leader's assignment changes.
+fn assign_expected(records: &mut [Record], first: u64) {
+    let mut next = first;
+    for record in records {
+        let Record::Message {
+            targets, origins, ..
+        } = record
+        else {
+            continue;
+        };
+        for target in targets.iter_mut() {
+            next += 1;
+            target.2 = next;
+        }
+        let origin_is_first = origins[0].is_none();
+        for origin in origins
+            .iter_mut()
+            .skip(1)
+            .flatten()
+            .filter(|_| origin_is_first)
+        {
+            origin.seq = targets[0].2;
+        }
+    }
+}
+
+fn key(random: &mut Random) -> Vec<u8> {
+    let mut key = vec![0; 1 + length(random, 1023)];
+    random.fill(&mut key);
+    key
+}
+
+fn payload(random: &mut Random) -> Vec<u8> {
+    let mut payload = vec![0; length(random, PAYLOAD_MAX)];
+    random.fill(&mut payload);
+    payload
+}
+
+/// Bytes of a record that must each have come from a byte of the body.
+fn content_bytes(record: &Record) -> usize {
+    match record {
+        Record::Keyed { key, value, .. } => key.len() + value.len(),
+        Record::Message {
+            payload, targets, ..
+        } => {
+            payload.len()
+                + targets
+                    .iter()
+                    .map(|(_, key, _)| key.len() + 14)
+                    .sum::<usize>()
+        }
+    }
+}
