@@ -108,14 +108,12 @@ impl Store {
         self.commit += 1 + self.random.below(2);
         self.time_ms += self.random.below(50);
         let mut batch = WriteBatch::new();
-        let mut index = 0;
-        for _ in 0..1 + self.random.below(4) {
+        for index in 0..1 + u32::try_from(self.random.below(4)).unwrap() {
             match self.random.below(3) {
                 0 => self.append(&mut batch),
                 1 => self.fan_out(&mut batch),
                 _ => self.change_key(&mut batch, index),
             }
-            index += 1;
         }
         let body = Arc::new(batch.into_body());
         self.memtable
