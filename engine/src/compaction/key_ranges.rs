@@ -2,18 +2,21 @@
 
 use std::cmp::Ordering;
 
+/// First and last key.
+type Range = (Box<[u8]>, Box<[u8]>);
+
 /// Closed ranges of keys, disjoint and ascending.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct KeyRanges {
-    ranges: Vec<(Box<[u8]>, Box<[u8]>)>,
+    ranges: Vec<Range>,
 }
 
 impl KeyRanges {
     /// The union of ranges, in any order.
-    pub(crate) fn new(ranges: impl IntoIterator<Item = (Box<[u8]>, Box<[u8]>)>) -> KeyRanges {
+    pub(crate) fn new(ranges: impl IntoIterator<Item = Range>) -> KeyRanges {
         let mut sorted: Vec<_> = ranges.into_iter().collect();
         sorted.sort_unstable();
-        let mut union: Vec<(Box<[u8]>, Box<[u8]>)> = Vec::new();
+        let mut union: Vec<Range> = Vec::new();
         for (first, last) in sorted {
             match union.last_mut() {
                 Some(before) if first <= before.1 => before.1 = before.1.clone().max(last),

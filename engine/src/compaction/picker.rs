@@ -27,13 +27,13 @@
 //!    one of the same inputs, which are busy.
 //! 2. For one timeline, everything in level n+1 is older (smaller seqs) than everything in level n,
 //!    and in level 0 higher numbers are newer. By induction over jobs:
-//!    a. Flushes add to level 0 what is newer than everything, with a higher number.
-//!    b. A job from level 0 takes the *oldest* ones, without a gap, so nothing that stays in level 0
-//!       is older than what goes. What it joins in level 1 is older than level 0.
-//!    c. A job from level n >= 1 takes an SSTable only if the one to its left does not end with the
-//!       key with which it begins. A timeline that is cut over neighbours thus goes down from its
-//!       oldest part on; what stays in level n of any timeline is newer than what goes. What is in
-//!       level n+1 is older by induction.
+//!    - Flushes add to level 0 what is newer than everything, with a higher number.
+//!    - A job from level 0 takes the *oldest* ones, without a gap, so nothing that stays in level 0
+//!      is older than what goes. What it joins in level 1 is older than level 0.
+//!    - A job from level n >= 1 takes an SSTable only if the one to its left does not end with the
+//!      key with which it begins. A timeline that is cut over neighbours thus goes down from its
+//!      oldest part on; what stays in level n of any timeline is newer than what goes. What is in
+//!      level n+1 is older by induction.
 //! 3. The inputs of a job are listed so that for any one timeline the older data come first: the
 //!    output level first, by place; then the level above, level 0 by age, others by place.
 //! 4. A job from level 0 reads at most `level_bytes_base` of level 0 (or one SSTable), and the
@@ -213,7 +213,7 @@ impl<T: HasMeta + Clone> Table<'_, T> {
         let next = self.levels[level + 1];
         let mut best: Option<(u64, usize, Range<usize>)> = None;
         for (index, sstable) in sstables.iter().enumerate() {
-            // Invariant 2c: of a timeline that is cut over neighbours the oldest part goes first.
+            // Invariant 2: of a timeline that is cut over neighbours the oldest part goes first.
             let cut = index > 0 && sstables[index - 1].meta().last.0 == sstable.meta().first.0;
             if cut || self.is_busy(sstable) {
                 continue;
