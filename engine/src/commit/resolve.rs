@@ -33,12 +33,12 @@ pub(crate) fn resolve(
     }
     // The memtable keeps these very bytes: what growing has left over would count against its limit.
     batch.shrink();
-    // Before the view: what is published at this commit is in any view taken later.
+    // First of all: whatever is written from here on, the leader sees that it came later.
     let resolved_at = core.published.load(Ordering::Acquire);
     let view = core.views.current();
     check_keyed_tables(&view, &batch)?;
     let cells = pin_targets(core, &view, &batch)?;
-    let expected = check_preconditions(core, &view, &batch, resolved_at)?;
+    let expected = check_preconditions(core, &view, &batch)?;
     Ok(Request { batch, cells, expected, durability, resolved_at })
 }
 
@@ -86,7 +86,6 @@ fn check_preconditions(
     core: &Core,
     view: &Arc<View>,
     batch: &WriteBatch,
-    resolved_at: u64,
 ) -> Result<Vec<(Arc<StateCell>, u64)>> {
     let mut expected = Vec::new();
     for precondition in batch.preconditions() {
@@ -99,7 +98,7 @@ fn check_preconditions(
             Precondition::Value { table, key, value } => {
                 crate::batch::check_key(key)?;
                 table_of(view, *table, TableKind::Keyed)?;
-                let found = core.value_at(view, *table, key, resolved_at)?;
+                let found = core.newest_value(view, *table, key)?;
                 if found.as_deref() != value.as_deref() {
                     return Err(Error::Conflict {
                         what: format!("value of {}", String::from_utf8_lossy(key)),

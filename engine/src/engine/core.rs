@@ -194,17 +194,17 @@ impl Core {
         crate::read::latest_seq_at(&view, table, key, commit)
     }
 
-    /// A keyed value at a commit, expired values included: for preconditions.
-    pub(crate) fn value_at(
+    /// The newest value of a key, published or about to be: for preconditions. (At an older commit
+    /// that no snapshot holds, a flush might have folded the value away.)
+    pub(crate) fn newest_value(
         &self,
         view: &Arc<View>,
         table: TableId,
         key: &[u8],
-        commit: u64,
     ) -> Result<Option<Payload>> {
         let ttl_ms = view.tables.get(&table).and_then(|record| record.options.ttl_ms);
         let alive_from_ms = ttl_ms.map_or(0, |ttl| (self.clock.expiry_now() + 1).saturating_sub(ttl));
-        value_in(view, table, key, commit, alive_from_ms)
+        value_in(view, table, key, u64::MAX, alive_from_ms)
     }
 
     /// Leader only: the active memtable takes no more; a new one takes its place.
@@ -254,7 +254,7 @@ impl Core {
             memtable_bytes: view.active.bytes(),
             memtable_limit: self.options.memtable_bytes,
             flushing: !view.frozen.is_empty(),
-            level0: view.level0_max(),
+            level0: view.level0_depth,
         }
     }
 

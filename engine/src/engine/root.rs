@@ -137,6 +137,7 @@ impl Core {
             view.version = version;
             view.tables = tables;
             view.epochs = epochs;
+            view.level0_depth = view.measure_level0();
             if let Some(flushed) = &change.flushed {
                 view.frozen.retain(|frozen| !Arc::ptr_eq(frozen, flushed));
             }

@@ -119,13 +119,15 @@ fn assemble(
         options.output_rate,
     ));
     let next_commit = superblock.commit + 1;
-    let view = View {
+    let mut view = View {
+        level0_depth: 0,
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
         frozen: Vec::new(),
         version: Arc::new(version),
         tables: Arc::new(catalog.tables.clone()),
         epochs: catalog.epochs.clone().into(),
     };
+    view.level0_depth = view.measure_level0();
     let output = OutputContext {
         disk: Arc::clone(&disk),
         file: superblock.file,
