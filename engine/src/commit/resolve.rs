@@ -39,7 +39,13 @@ pub(crate) fn resolve(
     check_keyed_tables(&view, &batch)?;
     let cells = pin_targets(core, &view, &batch)?;
     let expected = check_preconditions(core, &view, &batch)?;
-    Ok(Request { batch, cells, expected, durability, resolved_at })
+    Ok(Request {
+        batch,
+        cells,
+        expected,
+        durability,
+        resolved_at,
+    })
 }
 
 fn pin_targets(core: &Core, view: &View, batch: &WriteBatch) -> Result<Vec<Arc<StateCell>>> {
@@ -60,7 +66,10 @@ fn pin_targets(core: &Core, view: &View, batch: &WriteBatch) -> Result<Vec<Arc<S
                 )));
             }
             (Sequence::Given, 0) => {
-                let what = format!("table {} needs a sequence id from the caller", target.table.0);
+                let what = format!(
+                    "table {} needs a sequence id from the caller",
+                    target.table.0
+                );
                 return Err(Error::InvalidUse { what });
             }
             _ => cells.push(core.pin(target.table, target.key)?),
@@ -114,7 +123,9 @@ fn check_preconditions(
 
 fn table_of(view: &View, id: TableId, kind: TableKind) -> Result<&TableOptions> {
     let record = view.tables.get(&id).filter(|_| !id.is_engine_owned());
-    let record = record.ok_or_else(|| Error::NotFound { what: format!("table {}", id.0) })?;
+    let record = record.ok_or_else(|| Error::NotFound {
+        what: format!("table {}", id.0),
+    })?;
     if record.options.kind != kind {
         return Err(Error::invalid(format!(
             "table {} holds {:?} data, the batch writes {kind:?} data to it",

@@ -52,8 +52,8 @@ impl View {
             *meta.first.0 <= *key && *key <= *meta.last.0
         };
         let level0 = self.version.level(table, 0).iter().filter(holds);
-        let deeper = (1..LEVEL_COUNT)
-            .flat_map(move |level| self.version.candidates(table, level, key));
+        let deeper =
+            (1..LEVEL_COUNT).flat_map(move |level| self.version.candidates(table, level, key));
         level0.chain(deeper)
     }
 
@@ -83,7 +83,9 @@ pub(crate) struct Views {
 
 impl Views {
     pub(crate) fn new(view: View) -> Views {
-        Views { current: RwLock::new(Arc::new(view)) }
+        Views {
+            current: RwLock::new(Arc::new(view)),
+        }
     }
 
     pub(crate) fn current(&self) -> Arc<View> {
