@@ -29,18 +29,13 @@ fn commit(criterion: &mut Criterion) {
                 committed += commits.threads();
             }
             // A round commits more than was asked for: the time of one commit is what counts.
-            start
-                .elapsed()
-                .mul_f64(iterations as f64 / committed as f64)
+            start.elapsed().mul_f64(iterations as f64 / committed as f64)
         });
     });
     group.throughput(Throughput::Elements(parameters.batch));
-    group.bench_function(
-        format!("buffered, {} messages", parameters.batch),
-        |bencher| {
-            bencher.iter(|| commits.batch(Durability::Buffered));
-        },
-    );
+    group.bench_function(format!("buffered, {} messages", parameters.batch), |bencher| {
+        bencher.iter(|| commits.batch(Durability::Buffered));
+    });
     group.finish();
     commits.check();
 }

@@ -17,18 +17,12 @@ fn fanout(criterion: &mut Criterion) {
     let mut fan_outs = FanOuts::new(parameters.clone());
 
     group.throughput(Throughput::Elements(u64::from(parameters.members)));
-    group.bench_function(
-        format!("to {} inboxes, buffered", parameters.members),
-        |bencher| {
-            bencher.iter(|| fan_outs.send(Durability::Buffered));
-        },
-    );
-    group.bench_function(
-        format!("to {} inboxes, sync", parameters.members),
-        |bencher| {
-            bencher.iter(|| fan_outs.send(Durability::Sync));
-        },
-    );
+    group.bench_function(format!("to {} inboxes, buffered", parameters.members), |bencher| {
+        bencher.iter(|| fan_outs.send(Durability::Buffered));
+    });
+    group.bench_function(format!("to {} inboxes, sync", parameters.members), |bencher| {
+        bencher.iter(|| fan_outs.send(Durability::Sync));
+    });
 
     // Reads want full inboxes, also where the groups above were filtered out.
     for _ in 0..parameters.conversations * 5 {
@@ -36,9 +30,7 @@ fn fanout(criterion: &mut Criterion) {
     }
     fan_outs.compact();
     group.throughput(Throughput::Elements(1));
-    group.bench_function("newest 20 of an inbox", |bencher| {
-        bencher.iter(|| fan_outs.newest())
-    });
+    group.bench_function("newest 20 of an inbox", |bencher| bencher.iter(|| fan_outs.newest()));
     group.finish();
     fan_outs.check_all();
 }

@@ -16,16 +16,13 @@ fn recovery(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("recovery");
     group.sample_size(10);
     group.throughput(Throughput::Elements(parameters.messages));
-    group.bench_function(
-        format!("{} messages in the log", parameters.messages),
-        |bencher| {
-            bencher.iter_batched(
-                || recovery.crashed(),
-                // Both are returned, so that closing and deleting are not measured.
-                |crashed| (recovery.open(&crashed), crashed),
-                BatchSize::PerIteration,
-            );
-        },
-    );
+    group.bench_function(format!("{} messages in the log", parameters.messages), |bencher| {
+        bencher.iter_batched(
+            || recovery.crashed(),
+            // Both are returned, so that closing and deleting are not measured.
+            |crashed| (recovery.open(&crashed), crashed),
+            BatchSize::PerIteration,
+        );
+    });
     group.finish();
 }

@@ -6,10 +6,9 @@ use tidelog_benches::{Parameters, Size};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    for (placement, name) in [
-        (Placement::Memtable, "scan, memtable"),
-        (Placement::Sstables, "scan, SSTables"),
-    ] {
+    for (placement, name) in
+        [(Placement::Memtable, "scan, memtable"), (Placement::Sstables, "scan, SSTables")]
+    {
         scan(&mut criterion, placement, name);
     }
     criterion.final_summary();

@@ -18,9 +18,8 @@ pub struct Commits {
 impl Commits {
     /// An empty store.
     pub fn new(parameters: Parameters) -> Commits {
-        let timelines = parameters
-            .timelines
-            .div_ceil(u32::try_from(parameters.threads).expect("few threads"));
+        let timelines =
+            parameters.timelines.div_ceil(u32::try_from(parameters.threads).expect("few threads"));
         let stream =
             |share| Messages::of_share(timelines, share, parameters.threads, parameters.seed);
         Commits {
@@ -33,37 +32,18 @@ impl Commits {
 
     /// Commits one message.
     pub fn one(&mut self, durability: Durability) {
-        commit(
-            &self.store,
-            &self.text,
-            &self.parameters,
-            &mut self.streams[0],
-            1,
-            durability,
-        );
+        commit(&self.store, &self.text, &self.parameters, &mut self.streams[0], 1, durability);
     }
 
     /// Commits one batch of messages.
     pub fn batch(&mut self, durability: Durability) {
         let count = self.parameters.batch;
-        commit(
-            &self.store,
-            &self.text,
-            &self.parameters,
-            &mut self.streams[0],
-            count,
-            durability,
-        );
+        commit(&self.store, &self.text, &self.parameters, &mut self.streams[0], count, durability);
     }
 
     /// Every thread commits its messages one by one, synced. Returns the number of commits.
     pub fn threads(&mut self) -> u64 {
-        let Commits {
-            store,
-            text,
-            streams,
-            parameters,
-        } = self;
+        let Commits { store, text, streams, parameters } = self;
         std::thread::scope(|scope| {
             for stream in streams.iter_mut() {
                 let (store, text, parameters) = (&*store, &*text, &*parameters);
@@ -86,20 +66,10 @@ impl Commits {
         let mut total = 0;
         for (timeline, count) in self.streams.iter().flat_map(Messages::counts) {
             let scan = snapshot
-                .scan(
-                    self.store.messages,
-                    &key(timeline),
-                    1,
-                    u64::MAX,
-                    Direction::Forward,
-                )
+                .scan(self.store.messages, &key(timeline), 1, u64::MAX, Direction::Forward)
                 .expect("the timeline can be read");
             let payload = |seq| self.text.payload(timeline, seq, &self.parameters.payload);
-            assert_eq!(
-                check(scan, 1..=count, payload),
-                count,
-                "entries of timeline {timeline}"
-            );
+            assert_eq!(check(scan, 1..=count, payload), count, "entries of timeline {timeline}");
             total += count;
         }
         total
@@ -123,15 +93,6 @@ fn commit(
             .append(store.messages, &key(message.timeline), payload, None)
             .expect("the message is inside the limits");
     }
-    let committed = store
-        .engine
-        .commit(batch, durability)
-        .expect("the commit succeeds");
-    assert!(
-        committed
-            .seqs
-            .iter()
-            .copied()
-            .eq(messages.iter().map(|message| message.seq))
-    );
+    let committed = store.engine.commit(batch, durability).expect("the commit succeeds");
+    assert!(committed.seqs.iter().copied().eq(messages.iter().map(|message| message.seq)));
 }

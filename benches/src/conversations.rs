@@ -25,10 +25,7 @@ pub struct Delivery {
 impl Conversations {
     /// `conversations` of `members` different inboxes each, out of `inboxes`.
     pub fn new(conversations: u32, members: u32, inboxes: u32, seed: u64) -> Conversations {
-        assert!(
-            members <= inboxes,
-            "{members} members out of {inboxes} inboxes"
-        );
+        assert!(members <= inboxes, "{members} members out of {inboxes} inboxes");
         let mut random = Random::new(seed);
         let mut all: Vec<u32> = (0..inboxes).collect();
         let mut choose = || {
@@ -51,22 +48,13 @@ impl Conversations {
     pub fn draw(&mut self) -> Delivery {
         let conversation = self.random.index(self.members.len());
         self.sent[conversation] += 1;
-        let original = Message {
-            timeline: conversation as u64,
-            seq: self.sent[conversation],
-        };
+        let original = Message { timeline: conversation as u64, seq: self.sent[conversation] };
         let received = &mut self.received;
         let deliver = |&inbox: &u32| {
             received[inbox as usize] += 1;
-            Message {
-                timeline: u64::from(inbox),
-                seq: received[inbox as usize],
-            }
+            Message { timeline: u64::from(inbox), seq: received[inbox as usize] }
         };
-        Delivery {
-            original,
-            inboxes: self.members[conversation].iter().map(deliver).collect(),
-        }
+        Delivery { original, inboxes: self.members[conversation].iter().map(deliver).collect() }
     }
 }
 
@@ -80,10 +68,7 @@ pub struct Inboxes {
 impl Inboxes {
     /// Keeps the `depth` newest of each of `inboxes`.
     pub fn new(inboxes: u32, depth: usize) -> Inboxes {
-        Inboxes {
-            newest: vec![VecDeque::new(); inboxes as usize],
-            depth,
-        }
+        Inboxes { newest: vec![VecDeque::new(); inboxes as usize], depth }
     }
 
     /// Takes note of a delivery.

@@ -20,13 +20,7 @@ pub struct FanOuts {
 impl FanOuts {
     /// An empty store.
     pub fn new(parameters: Parameters) -> FanOuts {
-        let Parameters {
-            conversations,
-            members,
-            inboxes,
-            seed,
-            ..
-        } = parameters;
+        let Parameters { conversations, members, inboxes, seed, .. } = parameters;
         FanOuts {
             store: Store::create(&parameters),
             text: Text::new(parameters.text_bytes, seed),
@@ -51,18 +45,9 @@ impl FanOuts {
         batch
             .fan_out(first.into_iter().chain(rest), payload, None, None, true)
             .expect("the message is inside the limits");
-        let committed = self
-            .store
-            .engine
-            .commit(batch, durability)
-            .expect("the commit succeeds");
-        let expected = std::iter::once(original)
-            .chain(inboxes)
-            .map(|entry| entry.seq);
-        assert!(
-            committed.seqs.iter().copied().eq(expected),
-            "seqs of {original:?}"
-        );
+        let committed = self.store.engine.commit(batch, durability).expect("the commit succeeds");
+        let expected = std::iter::once(original).chain(inboxes).map(|entry| entry.seq);
+        assert!(committed.seqs.iter().copied().eq(expected), "seqs of {original:?}");
         self.inboxes.record(&delivery);
         committed.seqs.len()
     }
@@ -75,9 +60,7 @@ impl FanOuts {
 
     /// Reads the newest entries of every inbox. Returns how many there were.
     pub fn check_all(&self) -> usize {
-        (0..self.inboxes.count())
-            .map(|inbox| self.check(inbox))
-            .sum()
+        (0..self.inboxes.count()).map(|inbox| self.check(inbox)).sum()
     }
 
     /// Moves everything to SSTables.
@@ -95,25 +78,17 @@ impl FanOuts {
         let count = expected.len();
         let mut entries = scan.take(self.parameters.limit);
         for (seq, original) in expected {
-            let entry = entries
-                .next()
-                .expect("an entry is missing")
-                .expect("the inbox can be read");
+            let entry =
+                entries.next().expect("an entry is missing").expect("the inbox can be read");
             assert_eq!(entry.seq, seq, "the next entry of inbox {inbox}");
             let lengths = &self.parameters.fan_out_payload;
             let payload = self.text.payload(original.timeline, original.seq, lengths);
             assert_eq!(&*entry.payload, payload, "entry {seq} of inbox {inbox}");
             let origin = entry.origin.expect("an inbox entry names its origin");
             assert_eq!(origin.table, self.store.messages);
-            assert_eq!(
-                (&origin.key[..], origin.seq),
-                (&key(original.timeline)[..], original.seq)
-            );
+            assert_eq!((&origin.key[..], origin.seq), (&key(original.timeline)[..], original.seq));
         }
-        assert!(
-            entries.next().is_none(),
-            "an entry too many in inbox {inbox}"
-        );
+        assert!(entries.next().is_none(), "an entry too many in inbox {inbox}");
         count
     }
 }

@@ -46,10 +46,7 @@ impl Messages {
         let chosen = self.zipf.draw(&mut self.random);
         let count = &mut self.counts[chosen as usize];
         *count += 1;
-        Message {
-            timeline: u64::from(chosen) * self.shares + self.share,
-            seq: *count,
-        }
+        Message { timeline: u64::from(chosen) * self.shares + self.share, seq: *count }
     }
 
     /// Every timeline with the number of its messages so far; some have none.
@@ -60,11 +57,7 @@ impl Messages {
 
     /// Messages of a timeline of this stream so far.
     pub fn count(&self, timeline: u64) -> u64 {
-        assert_eq!(
-            timeline % self.shares,
-            self.share,
-            "a timeline of another writer"
-        );
+        assert_eq!(timeline % self.shares, self.share, "a timeline of another writer");
         let chosen = usize::try_from(timeline / self.shares).expect("timelines are counted in u32");
         self.counts[chosen]
     }

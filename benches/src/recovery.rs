@@ -36,13 +36,7 @@ impl Recovery {
         let folder = folder();
         let image = folder.path().join("image.tide");
         std::fs::copy(store.path(), &image).expect("the file can be copied");
-        Recovery {
-            image,
-            text,
-            messages,
-            parameters,
-            folder,
-        }
+        Recovery { image, text, messages, parameters, folder }
     }
 
     /// A fresh copy.
@@ -65,9 +59,7 @@ impl Recovery {
     /// Reads everything back. Returns the number of entries.
     pub fn check_all(&self, engine: &Engine) -> u64 {
         let timelines = self.messages.counts();
-        timelines
-            .map(|(timeline, _)| self.check(engine, timeline, usize::MAX))
-            .sum()
+        timelines.map(|(timeline, _)| self.check(engine, timeline, usize::MAX)).sum()
     }
 
     fn check(&self, engine: &Engine, timeline: u64, limit: usize) -> u64 {
@@ -79,11 +71,7 @@ impl Recovery {
         let count = self.messages.count(timeline);
         let payload = |seq| self.text.payload(timeline, seq, &self.parameters.payload);
         let read = check(scan.take(limit), (1..=count).rev(), payload);
-        assert_eq!(
-            read,
-            count.min(limit as u64),
-            "entries of timeline {timeline}"
-        );
+        assert_eq!(read, count.min(limit as u64), "entries of timeline {timeline}");
         read
     }
 }

@@ -39,24 +39,14 @@ impl Scans {
             store.engine.compact().expect("compaction succeeds");
         }
         let random = Random::new(parameters.seed + 1);
-        Scans {
-            store,
-            text,
-            messages,
-            random,
-            parameters,
-        }
+        Scans { store, text, messages, random, parameters }
     }
 
     /// Reads the newest entries of a timeline. Returns how many there were.
     pub fn newest(&mut self) -> u64 {
         let (timeline, count) = self.draw();
         let read = self.read(timeline, 1, Direction::Backward, (1..=count).rev());
-        assert_eq!(
-            read,
-            count.min(self.parameters.limit as u64),
-            "newest of timeline {timeline}"
-        );
+        assert_eq!(read, count.min(self.parameters.limit as u64), "newest of timeline {timeline}");
         read
     }
 
@@ -66,11 +56,7 @@ impl Scans {
         let from = 1 + self.random.below(count.max(1));
         let read = self.read(timeline, from, Direction::Forward, from..=count);
         let there = (count + 1).saturating_sub(from);
-        assert_eq!(
-            read,
-            there.min(self.parameters.limit as u64),
-            "{timeline} from {from} on"
-        );
+        assert_eq!(read, there.min(self.parameters.limit as u64), "{timeline} from {from} on");
         read
     }
 
@@ -88,13 +74,7 @@ impl Scans {
     ) -> u64 {
         let snapshot = self.store.engine.snapshot();
         let scan = snapshot
-            .scan(
-                self.store.messages,
-                &key(timeline),
-                from,
-                u64::MAX,
-                direction,
-            )
+            .scan(self.store.messages, &key(timeline), from, u64::MAX, direction)
             .expect("the timeline can be read");
         let payload = |seq| self.text.payload(timeline, seq, &self.parameters.payload);
         check(scan.take(self.parameters.limit), seqs, payload)
@@ -115,10 +95,7 @@ pub(crate) fn fill(store: &Store, text: &Text, parameters: &Parameters) -> Messa
                 .expect("the message is inside the limits");
         }
         left -= left.min(parameters.batch);
-        store
-            .engine
-            .commit(batch, Durability::Buffered)
-            .expect("the commit succeeds");
+        store.engine.commit(batch, Durability::Buffered).expect("the commit succeeds");
     }
     store.engine.sync().expect("the sync succeeds");
     messages

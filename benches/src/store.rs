@@ -30,12 +30,7 @@ impl Store {
         let create = |name| engine.create_table(name, TableOptions::timeline());
         let messages = create("message").expect("a new store has no tables");
         let inboxes = create("inbox").expect("a new store has no tables");
-        Store {
-            engine,
-            messages,
-            inboxes,
-            folder,
-        }
+        Store { engine, messages, inboxes, folder }
     }
 
     /// The store's file.
@@ -59,12 +54,7 @@ pub(crate) fn check<'a>(
     for entry in entries {
         let entry = entry.expect("the timeline can be read");
         assert_eq!(Some(entry.seq), seqs.next(), "the seq of the next entry");
-        assert_eq!(
-            &*entry.payload,
-            expected(entry.seq),
-            "the payload of entry {}",
-            entry.seq
-        );
+        assert_eq!(&*entry.payload, expected(entry.seq), "the payload of entry {}", entry.seq);
         count += 1;
     }
     count

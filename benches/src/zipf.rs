@@ -25,22 +25,14 @@ impl Zipf {
         assert!(count > 0, "there is nothing to draw");
         let weights = (1..=count).map(|rank| f64::from(rank).powf(-Zipf::EXPONENT));
         let (keep, alias) = alias_table(&weights.collect::<Vec<f64>>());
-        Zipf {
-            keep,
-            alias,
-            ids: permutation(count, seed),
-        }
+        Zipf { keep, alias, ids: permutation(count, seed) }
     }
 
     /// An id.
     pub fn draw(&self, random: &mut Random) -> u32 {
         let slot = random.index(self.keep.len());
         let kept = random.unit() < self.keep[slot];
-        let rank = if kept {
-            slot
-        } else {
-            self.alias[slot] as usize
-        };
+        let rank = if kept { slot } else { self.alias[slot] as usize };
         self.ids[rank]
     }
 
@@ -97,11 +89,7 @@ mod tests {
         // H(1000, 0.99) is 7.73, so rank 1 has 12.9% of the draws and rank 10 has 1.32%.
         let share = |rank: usize| f64::from(counts[zipf.ids[rank] as usize]) / 200_000.0;
         assert!((share(0) - 0.129).abs() < 0.005, "rank 1 has {}", share(0));
-        assert!(
-            (share(9) - 0.0132).abs() < 0.002,
-            "rank 10 has {}",
-            share(9)
-        );
+        assert!((share(9) - 0.0132).abs() < 0.002, "rank 10 has {}", share(9));
     }
 
     #[test]

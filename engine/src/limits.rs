@@ -93,3 +93,6 @@ pub const LEADER_GROUPS_MAX: usize = 4;
 pub const FROZEN_MEMTABLES_MAX: usize = 1;
 /// Fewest bytes that an entry's target takes in a frame.
 pub const TARGET_BYTES_MIN: usize = 15;
+/// How far the expiry clock may run ahead of its mark in the superblock, in milliseconds. While a
+/// table has a TTL, a superblock is written every half of it.
+pub const CLOCK_LEASE_MS: u64 = 60_000;

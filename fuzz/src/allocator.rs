@@ -36,9 +36,7 @@ pub(crate) fn run(seed: u64, events: u64) -> Result<(), String> {
         hostile(random)?;
         let disk = SimDisk::new(SimOptions::default());
         let extents = Extents::new(&disk, 0, 0, &[]).map_err(|error| error.to_string())?;
-        let capacity = random
-            .chance(1, 3)
-            .then(|| BLOCK * (20 + random.below(200)));
+        let capacity = random.chance(1, 3).then(|| BLOCK * (20 + random.below(200)));
         disk.set_capacity(capacity);
         let mut world = World {
             disk,
@@ -116,10 +114,9 @@ impl World {
                 let extent = reserved.extent();
                 self.grow();
                 let expected = fitting.unwrap_or(trailing);
-                ensure(
-                    extent.offset == expected && extent.length == blocks * BLOCK,
-                    || format!("{extent:?} for {bytes} bytes, the first fit is at {expected}"),
-                )?;
+                ensure(extent.offset == expected && extent.length == blocks * BLOCK, || {
+                    format!("{extent:?} for {bytes} bytes, the first fit is at {expected}")
+                })?;
                 let all_free = self.slice(extent).iter().all(|block| *block == Block::Free);
                 ensure(all_free, || format!("{extent:?} was not free"))?;
                 self.mark(extent, Block::Reserved);
@@ -130,9 +127,7 @@ impl World {
                 let allowed = fitting.is_none()
                     && error.kind() == ErrorKind::NoSpace
                     && (self.capacity.is_some() || bytes > 1 << 40);
-                ensure(allowed, || {
-                    format!("{bytes} bytes, first fit at {fitting:?}: {error}")
-                })
+                ensure(allowed, || format!("{bytes} bytes, first fit at {fitting:?}: {error}"))
             }
         }
     }
@@ -175,11 +170,7 @@ impl World {
 
     fn released(&mut self, extent: Extent, generation: u64) {
         let free_at = generation + 2;
-        let block = if free_at <= self.durable {
-            Block::Free
-        } else {
-            Block::Waiting(free_at)
-        };
+        let block = if free_at <= self.durable { Block::Free } else { Block::Waiting(free_at) };
         self.mark(extent, block);
     }
 
@@ -195,9 +186,7 @@ impl World {
     }
 
     fn slice(&self, extent: Extent) -> &[Block] {
-        self.blocks
-            .get(World::range(extent))
-            .unwrap_or(&[Block::Live])
+        self.blocks.get(World::range(extent)).unwrap_or(&[Block::Live])
     }
 
     fn mark(&mut self, extent: Extent, state: Block) {
@@ -208,36 +197,20 @@ impl World {
     fn check(&mut self) -> Result<(), String> {
         self.grow();
         let mut runs: Vec<Extent> = Vec::new();
-        for (index, _) in self
-            .blocks
-            .iter()
-            .enumerate()
-            .filter(|(_, b)| **b == Block::Free)
-        {
+        for (index, _) in self.blocks.iter().enumerate().filter(|(_, b)| **b == Block::Free) {
             let offset = index as u64 * BLOCK;
             match runs.last_mut() {
                 Some(run) if run.end() == offset => run.length += BLOCK,
-                _ => runs.push(Extent {
-                    offset,
-                    length: BLOCK,
-                }),
+                _ => runs.push(Extent { offset, length: BLOCK }),
             }
         }
         let found = self.extents.free_runs();
-        ensure(found == runs, || {
-            format!("free runs {found:?}, the model has {runs:?}")
-        })?;
+        ensure(found == runs, || format!("free runs {found:?}, the model has {runs:?}"))?;
         let free: u64 = runs.iter().map(|run| run.length).sum();
-        let waiting = self
-            .blocks
-            .iter()
-            .filter(|block| matches!(block, Block::Waiting(_)))
-            .count();
+        let waiting = self.blocks.iter().filter(|block| matches!(block, Block::Waiting(_))).count();
         let counts = (free, waiting as u64 * BLOCK);
         let found = self.extents.byte_counts();
-        ensure(found == counts, || {
-            format!("counts {found:?}, the model has {counts:?}")
-        })
+        ensure(found == counts, || format!("counts {found:?}, the model has {counts:?}"))
     }
 
     /// An allocator of the next process: what is not live is free.
@@ -246,9 +219,7 @@ impl World {
         let next = Extents::new(&self.disk, 0, length, &self.live).map_err(|e| e.to_string())?;
         let live: u64 = self.live.iter().map(|extent| extent.length).sum();
         let counts = next.byte_counts();
-        ensure(counts == (length - live, 0), || {
-            format!("{counts:?} with {live} of {length} live")
-        })
+        ensure(counts == (length - live, 0), || format!("{counts:?} with {live} of {length} live"))
     }
 }
 
@@ -262,27 +233,18 @@ fn hostile(random: &mut Random) -> Result<(), String> {
         _ => random.below(40) * BLOCK,
     };
     let count = random.below(5);
-    let live: Vec<Extent> = (0..count)
-        .map(|_| Extent {
-            offset: number(random),
-            length: number(random),
-        })
-        .collect();
+    let live: Vec<Extent> =
+        (0..count).map(|_| Extent { offset: number(random), length: number(random) }).collect();
     let (start, end) = (4 * BLOCK, 40 * BLOCK);
     let fits = |extent: &Extent| {
         let aligned = extent.offset % BLOCK == 0 && extent.length % BLOCK == 0;
-        let inside = extent
-            .offset
-            .checked_add(extent.length)
-            .is_some_and(|last| last <= end);
+        let inside = extent.offset.checked_add(extent.length).is_some_and(|last| last <= end);
         aligned && extent.length > 0 && extent.offset >= start && inside
     };
     let mut sorted = live.clone();
     sorted.sort_unstable();
-    let possible = sorted.iter().all(fits)
-        && sorted
-            .windows(2)
-            .all(|pair| pair[0].end() <= pair[1].offset);
+    let possible =
+        sorted.iter().all(fits) && sorted.windows(2).all(|pair| pair[0].end() <= pair[1].offset);
     let disk = SimDisk::new(SimOptions::default());
     match Extents::new(&disk, start, end, &live) {
         Ok(_) => ensure(possible, || format!("{live:?} were accepted")),

@@ -41,9 +41,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Request, Str
             _ => return Err(format!("unknown option {option}")),
         };
         let text = arguments.next().ok_or(format!("{option} needs a number"))?;
-        let number = text
-            .parse()
-            .map_err(|_| format!("{option} needs a number, not {text}"))?;
+        let number = text.parse().map_err(|_| format!("{option} needs a number, not {text}"))?;
         *value = Some(number);
     }
     match name.as_str() {
@@ -65,31 +63,18 @@ mod tests {
     #[test]
     fn requests_are_read() {
         assert_eq!(parsed("list"), Ok(Request::List));
-        assert_eq!(
-            parsed("smoke --seed 4"),
-            Ok(Request::Smoke { seed: Some(4) })
-        );
+        assert_eq!(parsed("smoke --seed 4"), Ok(Request::Smoke { seed: Some(4) }));
         let name = "wal".to_owned();
         assert_eq!(
             parsed("wal --events 3 --seed 9"),
-            Ok(Request::Run {
-                name,
-                seed: Some(9),
-                events: Some(3)
-            })
+            Ok(Request::Run { name, seed: Some(9), events: Some(3) })
         );
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for line in [
-            "",
-            "wal --seed",
-            "wal --seed x",
-            "wal 5",
-            "smoke --events 3",
-            "list --seed 1",
-        ] {
+        for line in ["", "wal --seed", "wal --seed x", "wal 5", "smoke --events 3", "list --seed 1"]
+        {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

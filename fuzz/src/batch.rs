@@ -26,18 +26,13 @@ pub(crate) fn run(seed: u64, events: u64) -> Result<(), String> {
         }
         let mut bytes = body(&batch);
         let read = records(&bytes);
-        ensure(read == (expected.clone(), None), || {
-            format!("{expected:?} became {read:?}")
-        })?;
+        ensure(read == (expected.clone(), None), || format!("{expected:?} became {read:?}"))?;
         for _ in 0..4 {
             mutate(random, &mut bytes);
             let (found, error) = records(&bytes);
             let content: usize = found.iter().map(content_bytes).sum();
             ensure(content <= bytes.len(), || {
-                format!(
-                    "{content} bytes of content in {} bytes, {error:?}",
-                    bytes.len()
-                )
+                format!("{content} bytes of content in {} bytes, {error:?}", bytes.len())
             })?;
         }
         let (_, _) = records(&noise(random, 200));
@@ -65,25 +60,12 @@ fn add(random: &mut Random, batch: &mut WriteBatch) -> Result<Record, String> {
             KeyedOperation::Max => batch.max(table, &key, number),
         }
         .map_err(text)?;
-        return Ok(Record::Keyed {
-            operation,
-            table,
-            key,
-            value,
-        });
+        return Ok(Record::Keyed { operation, table, key, value });
     }
     let targets: Vec<_> = (0..=random.below(5))
-        .map(|number| {
-            (
-                TableId(u32::try_from(number).expect("below 6") + 16),
-                key(random),
-                0,
-            )
-        })
+        .map(|number| (TableId(u32::try_from(number).expect("below 6") + 16), key(random), 0))
         .collect();
-    let event_ms = random
-        .chance(1, 2)
-        .then(|| i64::from_le_bytes(random.next_u64().to_le_bytes()));
+    let event_ms = random.chance(1, 2).then(|| i64::from_le_bytes(random.next_u64().to_le_bytes()));
     let first_is_origin = random.chance(1, 3);
     let origin = (!first_is_origin && random.chance(1, 2)).then(|| Origin {
         table: TableId(40),
@@ -92,35 +74,21 @@ fn add(random: &mut Random, batch: &mut WriteBatch) -> Result<Record, String> {
     });
     let payload = payload(random);
     let list = targets.iter().map(|(table, key, _)| (*table, &key[..]));
-    batch
-        .fan_out(list, &payload, event_ms, origin.as_ref(), first_is_origin)
-        .map_err(text)?;
+    batch.fan_out(list, &payload, event_ms, origin.as_ref(), first_is_origin).map_err(text)?;
     let mut origins = vec![origin; targets.len()];
     if first_is_origin {
         let (table, key, seq) = &targets[0];
-        let first = Origin {
-            table: *table,
-            key: key[..].into(),
-            seq: *seq,
-        };
+        let first = Origin { table: *table, key: key[..].into(), seq: *seq };
         origins[1..].fill(Some(first));
     }
-    Ok(Record::Message {
-        event_ms,
-        payload,
-        targets,
-        origins,
-    })
+    Ok(Record::Message { event_ms, payload, targets, origins })
 }
 
 /// What the leader's assignment changes.
 fn assign_expected(records: &mut [Record], first: u64) {
     let mut next = first;
     for record in records {
-        let Record::Message {
-            targets, origins, ..
-        } = record
-        else {
+        let Record::Message { targets, origins, .. } = record else {
             continue;
         };
         for target in targets.iter_mut() {
@@ -128,12 +96,7 @@ fn assign_expected(records: &mut [Record], first: u64) {
             target.2 = next;
         }
         let origin_is_first = origins[0].is_none();
-        for origin in origins
-            .iter_mut()
-            .skip(1)
-            .flatten()
-            .filter(|_| origin_is_first)
-        {
+        for origin in origins.iter_mut().skip(1).flatten().filter(|_| origin_is_first) {
             origin.seq = targets[0].2;
         }
     }
@@ -155,14 +118,8 @@ fn payload(random: &mut Random) -> Vec<u8> {
 fn content_bytes(record: &Record) -> usize {
     match record {
         Record::Keyed { key, value, .. } => key.len() + value.len(),
-        Record::Message {
-            payload, targets, ..
-        } => {
-            payload.len()
-                + targets
-                    .iter()
-                    .map(|(_, key, _)| key.len() + 14)
-                    .sum::<usize>()
+        Record::Message { payload, targets, .. } => {
+            payload.len() + targets.iter().map(|(_, key, _)| key.len() + 14).sum::<usize>()
         }
     }
 }

@@ -12,18 +12,13 @@ pub(crate) fn run(seed: u64, events: u64) -> Result<(), String> {
         let mut bytes = encode(&fields);
         let (read, end) = decode(&bytes, &fields);
         ensure(read == fields && end == Ok(bytes.len()), || {
-            format!(
-                "written {fields:?}, read {read:?} up to {end:?} of {}",
-                bytes.len()
-            )
+            format!("written {fields:?}, read {read:?} up to {end:?} of {}", bytes.len())
         })?;
         mutate(random, &mut bytes);
         let (read, end) = decode(&bytes, &fields);
         let expected = reference(&bytes, &fields);
         let (Ok(place) | Err(place)) = end;
-        ensure(place <= bytes.len(), || {
-            format!("an end at {place} of {}", bytes.len())
-        })?;
+        ensure(place <= bytes.len(), || format!("an end at {place} of {}", bytes.len()))?;
         ensure((&read, end.is_ok()) == (&expected.0, expected.1), || {
             format!(
                 "of {bytes:?} and {fields:?}: {read:?} {end:?}, the second reader: {expected:?}"
@@ -78,10 +73,7 @@ fn reference_field(rest: &mut &[u8], kind: &Field) -> Option<Field> {
         Field::Zeros(count) => {
             let (zeros, behind) = rest.split_at_checked(*count)?;
             *rest = behind;
-            zeros
-                .iter()
-                .all(|byte| *byte == 0)
-                .then_some(Field::Zeros(*count))?
+            zeros.iter().all(|byte| *byte == 0).then_some(Field::Zeros(*count))?
         }
     })
 }
@@ -97,9 +89,6 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     let count = rest.iter().take(10).position(|byte| byte & 0x80 == 0)? + 1;
     let (bytes, behind) = rest.split_at(count);
     *rest = behind;
-    let value = bytes
-        .iter()
-        .rev()
-        .fold(0u128, |value, byte| value * 128 + u128::from(byte & 0x7f));
+    let value = bytes.iter().rev().fold(0u128, |value, byte| value * 128 + u128::from(byte & 0x7f));
     u64::try_from(value).ok()
 }

@@ -57,10 +57,7 @@ fn run(name: &str, seed: Option<u64>, events: u64) -> ExitCode {
 
 fn smoke(seed: u64) -> ExitCode {
     for fuzzer in FUZZERS {
-        println!(
-            "{}",
-            runner::command(fuzzer.name, seed, fuzzer.smoke_events)
-        );
+        println!("{}", runner::command(fuzzer.name, seed, fuzzer.smoke_events));
         if let Err(what) = runner::smoke(fuzzer, seed) {
             return report(Err(what));
         }

@@ -47,9 +47,7 @@ fn rot(random: &mut Random, disk: &SimDisk, moment: &Moment) -> Result<(), Strin
             Ok(same) => *same && changed == whole,
             Err(error) => error.kind() == ErrorKind::Corruption,
         };
-        ensure(right, || {
-            format!("changed: {}, replay: {outcome:?}", changed != whole)
-        })?;
+        ensure(right, || format!("changed: {}, replay: {outcome:?}", changed != whole))?;
     }
     Ok(())
 }
@@ -82,16 +80,11 @@ fn forge(random: &mut Random, disk: &SimDisk, moment: &Moment) -> Result<(), Str
         2 => near ^ (1 << random.below(64)),
         _ => random.next_u64() & !4095,
     };
-    let extent = Extent {
-        offset: number(offset),
-        length: number(length.max(64 * 1024)),
-    };
+    let extent = Extent { offset: number(offset), length: number(length.max(64 * 1024)) };
     let forged = moment.forged(extent, number(length), 0);
     match forged.replays(disk) {
         Err(error) => ensure(error.kind() == ErrorKind::Corruption, || error.to_string()),
         // The checksum of the last record is 0 in one of 2^32 cases.
-        Ok(_) => Err(format!(
-            "a manifest in {extent:?} that nobody wrote is believed"
-        )),
+        Ok(_) => Err(format!("a manifest in {extent:?} that nobody wrote is believed")),
     }
 }

@@ -94,17 +94,11 @@ impl Model {
         let mut payloads = payloads.into_iter();
         assign(&mut batch, |table, key| {
             let name = (table, key.to_vec());
-            let seq = self
-                .seqs
-                .entry(name.clone())
-                .or_insert_with(|| random.below(5));
+            let seq = self.seqs.entry(name.clone()).or_insert_with(|| random.below(5));
             // Mostly dense; a caller that gives its own ids jumps.
             *seq += 1 + random.below(8) / 7 * random.below(1 << 34);
             let payload = payloads.next().expect("a payload for each target");
-            self.timelines
-                .entry(name)
-                .or_default()
-                .push((*seq, commit, time, payload));
+            self.timelines.entry(name).or_default().push((*seq, commit, time, payload));
             *seq
         });
         Ok(body(&batch))
@@ -120,10 +114,7 @@ impl Model {
         let (table, key) = (KEYS[random.index(2)], key(random));
         let number = i64::from_le_bytes(random.next_u64().to_le_bytes());
         let (operation, value) = match random.below(5) {
-            0 | 1 => (
-                KeyedOperation::Put,
-                number.to_le_bytes()[..random.index(9)].to_vec(),
-            ),
+            0 | 1 => (KeyedOperation::Put, number.to_le_bytes()[..random.index(9)].to_vec()),
             2 => (KeyedOperation::Delete, Vec::new()),
             3 => (KeyedOperation::Add, number.to_le_bytes().to_vec()),
             _ => (KeyedOperation::Max, number.to_le_bytes().to_vec()),
@@ -136,17 +127,8 @@ impl Model {
         }
         .map_err(|error| error.to_string())?;
         let operation = operation_byte(operation);
-        let version = Version {
-            key: key.clone(),
-            commit,
-            index,
-            operation,
-            value,
-        };
-        self.versions
-            .entry((table, key))
-            .or_default()
-            .insert(0, version);
+        let version = Version { key: key.clone(), commit, index, operation, value };
+        self.versions.entry((table, key)).or_default().insert(0, version);
         Ok(())
     }
 
@@ -161,18 +143,10 @@ impl Model {
         let (id, key) = (TIMELINES[random.index(2)], key(random));
         self.check_timeline(table, id, &key, snapshot)?;
         let threshold = time.saturating_sub(random.below(3000));
-        let rows = self
-            .timelines
-            .get(&(id, key.clone()))
-            .map_or(&[][..], Vec::as_slice);
-        let seen = rows
-            .iter()
-            .filter(|row| row.1 <= snapshot && row.2 < threshold)
-            .count();
+        let rows = self.timelines.get(&(id, key.clone())).map_or(&[][..], Vec::as_slice);
+        let seen = rows.iter().filter(|row| row.1 <= snapshot && row.2 < threshold).count();
         let rank = table.rank_time(id, &key, snapshot, threshold);
-        ensure(rank == seen, || {
-            format!("{rank} entries before {threshold}, not {seen}")
-        })?;
+        ensure(rank == seen, || format!("{rank} entries before {threshold}, not {seen}"))?;
         self.check_key(table, KEYS[random.index(2)], &key, snapshot)
     }
 
@@ -184,23 +158,12 @@ impl Model {
         snapshot: u64,
     ) -> Result<(), String> {
         let rows = self.timelines.get(&(id, key.to_vec()));
-        let expected = rows.map(|rows| {
-            rows.iter()
-                .filter(|row| row.1 <= snapshot)
-                .cloned()
-                .collect::<Vec<Row>>()
-        });
+        let expected = rows
+            .map(|rows| rows.iter().filter(|row| row.1 <= snapshot).cloned().collect::<Vec<Row>>());
         let found = table.entries_at(id, key, snapshot).map(|entries| {
             entries
                 .into_iter()
-                .map(|entry| {
-                    (
-                        entry.seq,
-                        entry.commit,
-                        entry.time_ms,
-                        entry.payload.to_vec(),
-                    )
-                })
+                .map(|entry| (entry.seq, entry.commit, entry.time_ms, entry.payload.to_vec()))
                 .collect::<Vec<Row>>()
         });
         ensure(found == expected, || {
@@ -215,10 +178,7 @@ impl Model {
         key: &[u8],
         snapshot: u64,
     ) -> Result<(), String> {
-        let all = self
-            .versions
-            .get(&(id, key.to_vec()))
-            .map_or(&[][..], Vec::as_slice);
+        let all = self.versions.get(&(id, key.to_vec())).map_or(&[][..], Vec::as_slice);
         let mut expected = Vec::new();
         for version in all.iter().filter(|version| version.commit <= snapshot) {
             expected.push(version.clone());
@@ -243,11 +203,7 @@ impl Model {
             self.check_timeline(table, *id, key, u64::MAX)?;
         }
         let from = key(random);
-        let bound = [
-            Bound::Included(&from[..]),
-            Bound::Excluded(&from),
-            Bound::Unbounded,
-        ];
+        let bound = [Bound::Included(&from[..]), Bound::Excluded(&from), Bound::Unbounded];
         let bound = bound[random.index(3)];
         let within = |key: &[u8]| match bound {
             Bound::Included(from) => key >= from,
@@ -255,33 +211,21 @@ impl Model {
             Bound::Unbounded => true,
         };
         for id in TIMELINES {
-            let keys = self
-                .timelines
-                .keys()
-                .filter(|(table, key)| *table == id && within(key));
+            let keys = self.timelines.keys().filter(|(table, key)| *table == id && within(key));
             let expected: Vec<_> = keys.map(|(_, key)| key.clone()).collect();
             let found = table.timelines(id, bound);
-            ensure(found == expected, || {
-                format!("{id:?}: {found:?}, not {expected:?}")
-            })?;
+            ensure(found == expected, || format!("{id:?}: {found:?}, not {expected:?}"))?;
         }
         for id in KEYS {
-            let keys = self
-                .versions
-                .iter()
-                .filter(|((t, key), _)| *t == id && within(key));
+            let keys = self.versions.iter().filter(|((t, key), _)| *t == id && within(key));
             let expected: Vec<_> = keys.flat_map(|(_, versions)| versions.clone()).collect();
             let found = table.all_versions(id, bound);
-            ensure(found == expected, || {
-                format!("{id:?}: {found:?}, not {expected:?}")
-            })?;
+            ensure(found == expected, || format!("{id:?}: {found:?}, not {expected:?}"))?;
         }
         let entries: usize = self.timelines.values().map(Vec::len).sum();
         let versions: usize = self.versions.values().map(Vec::len).sum();
         let (found, expected) = (table.entries(), (entries + versions) as u64);
-        ensure(found == expected, || {
-            format!("{found} entries, not {expected}")
-        })
+        ensure(found == expected, || format!("{found} entries, not {expected}"))
     }
 }
 

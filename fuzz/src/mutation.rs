@@ -4,16 +4,7 @@
 use tidelog_engine::testing::Random;
 
 /// Numbers at which comparisons and sums go wrong.
-const EXTREMES: [u64; 8] = [
-    0,
-    1,
-    0x7f,
-    0xff,
-    0xffff,
-    u32::MAX as u64,
-    i64::MAX as u64,
-    u64::MAX,
-];
+const EXTREMES: [u64; 8] = [0, 1, 0x7f, 0xff, 0xffff, u32::MAX as u64, i64::MAX as u64, u64::MAX];
 
 /// Bytes of a random length up to `length_max`.
 pub(crate) fn noise(random: &mut Random, length_max: usize) -> Vec<u8> {
@@ -55,10 +46,7 @@ fn overwrite_once(random: &mut Random, bytes: &mut [u8]) {
         3 | 4 => {
             // A hostile length: an extreme number, or one beside it, in one of the usual widths.
             let extreme = EXTREMES[random.index(EXTREMES.len())];
-            let number = extreme
-                .wrapping_add(random.below(3))
-                .wrapping_sub(1)
-                .to_le_bytes();
+            let number = extreme.wrapping_add(random.below(3)).wrapping_sub(1).to_le_bytes();
             let width = [1, 2, 4, 8][random.index(4)].min(rest);
             bytes[place..place + width].copy_from_slice(&number[..width]);
         }

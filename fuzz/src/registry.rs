@@ -23,59 +23,18 @@ const fn fuzzer(
     run: fn(u64, u64) -> Result<(), String>,
     about: &'static str,
 ) -> Fuzzer {
-    Fuzzer {
-        name,
-        about,
-        smoke_events,
-        must_fail: false,
-        run,
-    }
+    Fuzzer { name, about, smoke_events, must_fail: false, run }
 }
 
 /// All fuzzers, in the order of the smoke run.
 pub const FUZZERS: &[Fuzzer] = &[
-    fuzzer(
-        "codec",
-        20_000,
-        codec::run,
-        "numbers and byte strings, against a second reader",
-    ),
-    fuzzer(
-        "batch",
-        20_000,
-        batch::run,
-        "frame bodies: what is written is read, damage is refused",
-    ),
-    fuzzer(
-        "superblock",
-        2_000,
-        superblock::run,
-        "four copies: crashes, rot, repaired checksums",
-    ),
-    fuzzer(
-        "manifest",
-        500,
-        manifest::run,
-        "edits and replay, damage, repaired checksums",
-    ),
-    fuzzer(
-        "wal",
-        1_000,
-        wal::run,
-        "the ring: crashes, rot, repaired checksums",
-    ),
-    fuzzer(
-        "allocator",
-        1_000,
-        allocator::run,
-        "extents, against a bitmap of blocks",
-    ),
-    fuzzer(
-        "memtable",
-        500,
-        memtable::run,
-        "runs and keyed versions, against ordered maps",
-    ),
+    fuzzer("codec", 20_000, codec::run, "numbers and byte strings, against a second reader"),
+    fuzzer("batch", 20_000, batch::run, "frame bodies: what is written is read, damage is refused"),
+    fuzzer("superblock", 2_000, superblock::run, "four copies: crashes, rot, repaired checksums"),
+    fuzzer("manifest", 500, manifest::run, "edits and replay, damage, repaired checksums"),
+    fuzzer("wal", 1_000, wal::run, "the ring: crashes, rot, repaired checksums"),
+    fuzzer("allocator", 1_000, allocator::run, "extents, against a bitmap of blocks"),
+    fuzzer("memtable", 500, memtable::run, "runs and keyed versions, against ordered maps"),
     Fuzzer {
         name: "canary",
         about: "fails on purpose: shows that failures are seen",

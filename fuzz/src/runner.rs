@@ -14,10 +14,7 @@ pub fn command(name: &str, seed: u64, events: u64) -> String {
 pub fn run(fuzzer: &Fuzzer, seed: u64, events: u64) -> Result<(), String> {
     (fuzzer.run)(seed, events).map_err(|what| {
         let name = fuzzer.name;
-        format!(
-            "{name} failed: {what}\nrepeat it: {}",
-            command(name, seed, events)
-        )
+        format!("{name} failed: {what}\nrepeat it: {}", command(name, seed, events))
     })
 }
 
@@ -31,16 +28,10 @@ pub fn smoke(fuzzer: &Fuzzer, seed: u64) -> Result<(), String> {
         return first;
     }
     if first.is_ok() {
-        return Err(format!(
-            "{} did not fail: failures are not seen",
-            fuzzer.name
-        ));
+        return Err(format!("{} did not fail: failures are not seen", fuzzer.name));
     }
     if run(fuzzer, seed, fuzzer.smoke_events) != first {
-        return Err(format!(
-            "{} failed otherwise from the same seed",
-            fuzzer.name
-        ));
+        return Err(format!("{} failed otherwise from the same seed", fuzzer.name));
     }
     Ok(())
 }

@@ -17,8 +17,7 @@ pub(crate) fn run(seed: u64, events: u64) -> Result<(), String> {
             ..SimOptions::default()
         };
         let disk = SimDisk::new(options);
-        disk.allocate(0, FILE_LENGTH)
-            .map_err(|error| error.to_string())?;
+        disk.allocate(0, FILE_LENGTH).map_err(|error| error.to_string())?;
         disk.sync().map_err(|error| error.to_string())?;
         let content = random.next_u64();
         let last = 1 + random.below(4);
@@ -38,17 +37,11 @@ pub(crate) fn run(seed: u64, events: u64) -> Result<(), String> {
 fn crash(random: &mut Random, disk: &SimDisk, last: u64, content: u64) -> Result<(), String> {
     disk.crash_at(disk.operation_count() + random.below(8));
     let acknowledged = write(disk, last + 1, content).is_ok();
-    let policy = CrashPolicy::Random {
-        seed: random.next_u64(),
-    };
+    let policy = CrashPolicy::Random { seed: random.next_u64() };
     let image = disk.crash_image(&policy);
     let found = read(&image, content).map_err(|error| format!("{policy:?}: {error}"))?;
     let possible = [Found::Made(last), Found::Made(last + 1)];
-    let possible = if acknowledged {
-        &possible[1..]
-    } else {
-        &possible[..]
-    };
+    let possible = if acknowledged { &possible[1..] } else { &possible[..] };
     ensure(possible.contains(&found), || {
         format!("{policy:?}, acknowledged: {acknowledged}: {found:?} behind {last}")
     })?;
@@ -59,9 +52,7 @@ fn crash(random: &mut Random, disk: &SimDisk, last: u64, content: u64) -> Result
         image.zero(range.start as u64, range.len() as u64);
     }
     let again = read(&image, content).map_err(|error| format!("after healing: {error}"))?;
-    ensure(again == found, || {
-        format!("{found:?} became {again:?} by healing")
-    })
+    ensure(again == found, || format!("{found:?} became {again:?} by healing"))
 }
 
 /// Copies are damaged: as long as two are whole, they are read.

@@ -17,17 +17,8 @@ fn the_canary_fails_and_its_command_repeats_it() {
     let canary = find("canary").unwrap();
     runner::smoke(canary, 3).unwrap();
     let what = runner::run(canary, 3, 1000).unwrap_err();
-    assert!(
-        what.ends_with(&runner::command("canary", 3, 1000)),
-        "{what}"
-    );
-    let alone = what
-        .split("--seed ")
-        .nth(1)
-        .unwrap()
-        .split(' ')
-        .next()
-        .unwrap();
+    assert!(what.ends_with(&runner::command("canary", 3, 1000)), "{what}");
+    let alone = what.split("--seed ").nth(1).unwrap().split(' ').next().unwrap();
     let again = runner::run(canary, alone.parse().unwrap(), 1).unwrap_err();
     assert!(again.contains("the canary sang at 7"), "{again}");
 }

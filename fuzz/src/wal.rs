@@ -26,9 +26,7 @@ pub(crate) fn run(seed: u64, events: u64) -> Result<(), String> {
         let mut history = start(random)?;
         let crash = random.chance(1, 2);
         if crash {
-            history
-                .disk
-                .crash_at(history.disk.operation_count() + random.below(60));
+            history.disk.crash_at(history.disk.operation_count() + random.below(60));
         }
         for _ in 0..random.below(60) {
             if step(random, &mut history).is_err() {
@@ -56,19 +54,11 @@ fn start(random: &mut Random) -> Result<History, String> {
     };
     let disk = SimDisk::new(options);
     let blocks = 8 + random.below(40);
-    disk.allocate(0, RING_OFFSET + blocks * 4096 + 4096)
-        .map_err(|error| error.to_string())?;
+    disk.allocate(0, RING_OFFSET + blocks * 4096 + 4096).map_err(|error| error.to_string())?;
     disk.sync().map_err(|error| error.to_string())?;
     let log = Log::new(&disk, blocks, random.below(1 << 30), random.next_u64());
     let all_durable = random.chance(1, 2);
-    Ok(History {
-        disk,
-        log,
-        written: Vec::new(),
-        acknowledged: 0,
-        failed: None,
-        all_durable,
-    })
+    Ok(History { disk, log, written: Vec::new(), acknowledged: 0, failed: None, all_durable })
 }
 
 fn step(random: &mut Random, history: &mut History) -> Result<(), Error> {
@@ -112,15 +102,8 @@ fn body(random: &mut Random) -> Vec<u8> {
 
 /// Power was lost, or the process was killed.
 fn crashed(random: &mut Random, history: &History) -> Result<(), String> {
-    let random_policy = CrashPolicy::Random {
-        seed: random.next_u64(),
-    };
-    let policies = [
-        CrashPolicy::DropAll,
-        CrashPolicy::KeepAll,
-        CrashPolicy::Kill,
-        random_policy,
-    ];
+    let random_policy = CrashPolicy::Random { seed: random.next_u64() };
+    let policies = [CrashPolicy::DropAll, CrashPolicy::KeepAll, CrashPolicy::Kill, random_policy];
     for policy in policies {
         let least = match policy {
             CrashPolicy::Kill => history.written.len(),
@@ -142,15 +125,11 @@ fn check_prefix(history: &History, replayed: &[Group], least: usize) -> Result<(
         "a replayed group is not the one that was written".to_owned()
     })?;
     let (count, written) = (replayed.len(), history.written.len());
-    ensure(count >= least, || {
-        format!("{count} groups are left, {least} were acknowledged")
-    })?;
+    ensure(count >= least, || format!("{count} groups are left, {least} were acknowledged"))?;
     match (&replayed[common..], &history.failed) {
         ([], _) => Ok(()),
         ([last], Some(failed)) if last.bodies == *failed => Ok(()),
-        _ => Err(format!(
-            "{count} groups are replayed, {written} were written"
-        )),
+        _ => Err(format!("{count} groups are replayed, {written} were written")),
     }
 }
 
@@ -167,23 +146,16 @@ fn rot(random: &mut Random, history: &History) -> Result<(), String> {
         let disk = SimDisk::from_bytes(SimOptions::default(), &changed);
         let least = match history.all_durable {
             true => history.written.len().saturating_sub(1),
-            false => history
-                .written
-                .iter()
-                .filter(|group| group.end <= head.synced_lsn)
-                .count(),
+            false => history.written.iter().filter(|group| group.end <= head.synced_lsn).count(),
         };
         match head.replay(&disk) {
             Ok(replayed) => {
-                ensure(replayed.len() <= history.written.len(), || {
-                    "more than written".to_owned()
-                })?;
+                ensure(replayed.len() <= history.written.len(), || "more than written".to_owned())?;
                 check_prefix(history, &replayed, least)?;
             }
             Err(error) => ensure(error.kind() == ErrorKind::Corruption, || error.to_string())?,
         }
-        head.list(&disk)
-            .map_err(|error| format!("listing: {error}"))?;
+        head.list(&disk).map_err(|error| format!("listing: {error}"))?;
     }
     Ok(())
 }
@@ -217,14 +189,9 @@ fn lie(random: &mut Random, history: &History) -> Result<(), String> {
         let disk = SimDisk::from_bytes(SimOptions::default(), &changed);
         match head.replay(&disk) {
             Ok(groups) => {
-                let bytes: usize = groups
-                    .iter()
-                    .flat_map(|group| &group.bodies)
-                    .map(Vec::len)
-                    .sum();
-                ensure(bytes <= changed.len(), || {
-                    format!("{bytes} bytes from a smaller ring")
-                })?;
+                let bytes: usize =
+                    groups.iter().flat_map(|group| &group.bodies).map(Vec::len).sum();
+                ensure(bytes <= changed.len(), || format!("{bytes} bytes from a smaller ring"))?;
             }
             Err(error) => ensure(typed(&error), || error.to_string())?,
         }

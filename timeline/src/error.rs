@@ -186,16 +186,10 @@ impl Error {
     ) -> Error {
         let mut text = format!("{count} buffered messages were not written");
         if let Some(first) = failures.first() {
-            text.push_str(&format!(
-                ", the first of {}: {}",
-                first.timeline, first.error
-            ));
+            text.push_str(&format!(", the first of {}: {}", first.timeline, first.error));
         }
         if let Some(first) = panics.first() {
-            text.push_str(&format!(
-                "; {} callbacks panicked, the first: {first}",
-                panics.len()
-            ));
+            text.push_str(&format!("; {} callbacks panicked, the first: {first}", panics.len()));
         }
         Error::build(ErrorKind::FlushFailed, text, None, failures)
     }
@@ -206,12 +200,7 @@ impl Error {
         source: Option<Box<dyn StdError + Send + Sync>>,
         failures: Vec<FlushFailure>,
     ) -> Error {
-        Error(Arc::new(Inner {
-            kind,
-            message,
-            source,
-            failures,
-        }))
+        Error(Arc::new(Inner { kind, message, source, failures }))
     }
 }
 
@@ -229,10 +218,7 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -265,10 +251,7 @@ mod tests {
 
     #[test]
     fn engine_errors_keep_their_source() {
-        let engine = tidelog_engine::Error::NoSpace {
-            what: "a table",
-            needed: 7,
-        };
+        let engine = tidelog_engine::Error::NoSpace { what: "a table", needed: 7 };
         let error = Error::from(engine);
         assert_eq!(error.kind(), ErrorKind::NoSpace);
         assert_eq!(error.action(), Action::Retry);

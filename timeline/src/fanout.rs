@@ -60,16 +60,7 @@ impl<M: Message> FanOut<M> {
         let seen = HashSet::from([(table.id(), conversation.clone())]);
         let durability = table.core.durability;
         let (inboxes, event_time, latest) = (Vec::new(), None, None);
-        Ok(FanOut {
-            table,
-            conversation,
-            payload,
-            inboxes,
-            seen,
-            event_time,
-            durability,
-            latest,
-        })
+        Ok(FanOut { table, conversation, payload, inboxes, seen, event_time, durability, latest })
     }
 
     /// Adds inboxes of a table of the same store. Each gets the message once, however often it is
@@ -83,10 +74,7 @@ impl<M: Message> FanOut<M> {
         I::Item: IntoTimelineId,
     {
         if !std::sync::Arc::ptr_eq(&self.table.core, &table.core) {
-            return Err(Error::invalid(format!(
-                "table {} is of another store",
-                table.name()
-            )));
+            return Err(Error::invalid(format!("table {} is of another store", table.name())));
         }
         for id in ids {
             let inbox = (table.id(), id.into_timeline_id()?);
@@ -146,11 +134,7 @@ impl<M: Message> FanOut<M> {
         let conversation = (self.table.id(), self.conversation.clone());
         let targets = std::iter::once(&conversation).chain(&self.inboxes);
         let targets = targets
-            .map(|(table, id)| Target {
-                table: *table,
-                key: id.as_bytes().into(),
-                seq: None,
-            })
+            .map(|(table, id)| Target { table: *table, key: id.as_bytes().into(), seq: None })
             .collect();
         let mut batch = Batch::of(BatchMessage {
             payload: self.payload.clone(),
@@ -161,14 +145,10 @@ impl<M: Message> FanOut<M> {
         });
         if let Some(latest) = self.latest {
             let Some(seq) = latest.checked_add(1) else {
-                return Err(Error::invalid(format!(
-                    "no sequence id lies behind {latest}"
-                )));
+                return Err(Error::invalid(format!("no sequence id lies behind {latest}")));
             };
             let (table, key) = (self.table.id(), self.conversation.as_bytes().into());
-            batch
-                .preconditions
-                .push(Precondition::NextSeq { table, key, seq });
+            batch.preconditions.push(Precondition::NextSeq { table, key, seq });
         }
         let limit = self.table.core.backend.batch_bytes_max();
         if batch.byte_count() > limit {
@@ -192,11 +172,7 @@ fn sent(committed: &Committed, inboxes: Vec<(TableId, TimelineId)>) -> Sent {
         commit: committed.commit,
         time: committed.time_ms,
         inboxes: inboxes
-            .map(|((table, timeline), seq)| Delivered {
-                table,
-                timeline,
-                seq: *seq,
-            })
+            .map(|((table, timeline), seq)| Delivered { table, timeline, seq: *seq })
             .collect(),
     }
 }

@@ -48,10 +48,7 @@ impl<T: Send + 'static> Pending<T> {
     /// A future and the promise to answer it.
     pub(crate) fn promised() -> (Promise<T>, Pending<T>) {
         let shared = Arc::new(Mutex::new(Shared::Waiting(None)));
-        (
-            Promise(Some(Arc::clone(&shared))),
-            Pending(State::Shared(shared)),
-        )
+        (Promise(Some(Arc::clone(&shared))), Pending(State::Shared(shared)))
     }
 
     /// Blocks this thread until the answer is there. Not for threads of an asynchronous runtime.
@@ -118,10 +115,7 @@ impl<T> Promise<T> {
 
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
-        self.put(Err(Error::new(
-            ErrorKind::Unknown,
-            "the call was given up without an answer",
-        )));
+        self.put(Err(Error::new(ErrorKind::Unknown, "the call was given up without an answer")));
     }
 }
 

@@ -42,11 +42,7 @@ struct State {
 impl Pool {
     pub(crate) fn new(name: &'static str, thread_count: usize) -> Pool {
         assert!(thread_count > 0, "a pool without threads runs nothing");
-        Pool {
-            name,
-            thread_count,
-            shared: Arc::default(),
-        }
+        Pool { name, thread_count, shared: Arc::default() }
     }
 
     /// Queues a job. Gives it back where the pool is closed or the system gives no thread.
@@ -72,24 +68,15 @@ impl Pool {
         Ok(())
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the pool's threads start"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the pool's threads start")]
     fn start(&self) -> std::io::Result<JoinHandle<()>> {
         let shared = Arc::clone(&self.shared);
-        thread::Builder::new()
-            .name(self.name.to_owned())
-            .spawn(move || shared.run())
+        thread::Builder::new().name(self.name.to_owned()).spawn(move || shared.run())
     }
 
     /// Whether the caller runs on a thread of this pool: it must not wait for the pool's jobs.
     pub(crate) fn is_own_thread(&self) -> bool {
-        self.shared
-            .state
-            .lock()
-            .thread_ids
-            .contains(&thread::current().id())
+        self.shared.state.lock().thread_ids.contains(&thread::current().id())
     }
 
     /// Refuses new jobs, runs those queued, ends the threads. A second call finds nothing to do.

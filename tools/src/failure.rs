@@ -96,32 +96,10 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_exit_code() {
-        check(
-            Error::NotFound {
-                what: "table x".to_owned(),
-            },
-            2,
-        );
-        check(
-            Error::Locked {
-                path: "a.tide".to_owned(),
-            },
-            3,
-        );
-        check(
-            Error::SnapshotTooOld {
-                what: "an SSTable",
-                offset: 1,
-            },
-            3,
-        );
-        check(
-            Error::NoSpace {
-                what: "a flush",
-                needed: 1,
-            },
-            3,
-        );
+        check(Error::NotFound { what: "table x".to_owned() }, 2);
+        check(Error::Locked { path: "a.tide".to_owned() }, 3);
+        check(Error::SnapshotTooOld { what: "an SSTable", offset: 1 }, 3);
+        check(Error::NoSpace { what: "a flush", needed: 1 }, 3);
         let broken: Failure = io::Error::from(io::ErrorKind::BrokenPipe).into();
         assert_eq!(broken.report(), (0, None));
     }

@@ -15,10 +15,7 @@ pub(crate) struct Output {
 impl Output {
     /// Standard output; `json` asks for one object a line.
     pub(crate) fn standard(json: bool) -> Output {
-        Output {
-            out: Box::new(BufWriter::new(io::stdout())),
-            json,
-        }
+        Output { out: Box::new(BufWriter::new(io::stdout())), json }
     }
 
     /// Whether the user wants JSON.
@@ -38,25 +35,16 @@ impl Output {
 
     /// The object where JSON is asked for, the text otherwise.
     pub(crate) fn either(&mut self, value: &Value, text: impl Display) -> io::Result<()> {
-        if self.json {
-            self.object(value)
-        } else {
-            self.line(text)
-        }
+        if self.json { self.object(value) } else { self.line(text) }
     }
 
     /// A table for people: the first row is the heading, columns are as wide as they need to be.
     pub(crate) fn table(&mut self, rows: &[Vec<String>]) -> io::Result<()> {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            rows.iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
+            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
         };
-        let widths: Vec<usize> = (0..columns)
-            .map(|column| width(column).unwrap_or(0))
-            .collect();
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         for row in rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {

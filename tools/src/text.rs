@@ -13,11 +13,7 @@ pub(crate) fn readable(payload: &[u8]) -> String {
         Ok(text) => escape_controls(text),
         Err(_) => {
             let head = &payload[..payload.len().min(HEX_BYTES_MAX)];
-            let more = if head.len() < payload.len() {
-                "…"
-            } else {
-                ""
-            };
+            let more = if head.len() < payload.len() { "…" } else { "" };
             format!("<{} bytes: {}{more}>", payload.len(), hex(head))
         }
     }
@@ -40,10 +36,7 @@ pub(crate) fn escape_controls(text: &str) -> String {
 pub(crate) fn put_payload(object: &mut Map<String, Value>, payload: &[u8]) {
     match std::str::from_utf8(payload) {
         Ok(text) => object.insert("payload".to_owned(), Value::from(text)),
-        Err(_) => object.insert(
-            "payload_base64".to_owned(),
-            Value::from(STANDARD.encode(payload)),
-        ),
+        Err(_) => object.insert("payload_base64".to_owned(), Value::from(STANDARD.encode(payload))),
     };
 }
 
@@ -102,10 +95,7 @@ mod tests {
 
     #[test]
     fn payloads_never_steer_the_terminal() {
-        assert_eq!(
-            readable("hé\u{1b}[2Jllo\n".as_bytes()),
-            "hé\\u{1b}[2Jllo\\n"
-        );
+        assert_eq!(readable("hé\u{1b}[2Jllo\n".as_bytes()), "hé\\u{1b}[2Jllo\\n");
         assert_eq!(readable(&[0xFF, 0x00]), "<2 bytes: FF00>");
         assert!(readable(&[0xFF; 40]).ends_with("…>"));
     }

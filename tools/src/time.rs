@@ -9,22 +9,15 @@ use std::time::{Duration, Instant};
 pub(crate) fn parse_minute_or_second(text: &str) -> Option<i64> {
     let digits = |place: usize| text.as_bytes().get(place).is_some_and(u8::is_ascii_digit);
     let shape = "0000-00-00T00:00:00".get(..text.len())?;
-    let fits = shape
-        .char_indices()
-        .all(|(place, character)| match character {
-            '0' => digits(place),
-            other => text[place..].starts_with(other),
-        });
+    let fits = shape.char_indices().all(|(place, character)| match character {
+        '0' => digits(place),
+        other => text[place..].starts_with(other),
+    });
     if !fits || !(text.len() == 16 || text.len() == 19) {
         return None;
     }
     let time: DateTime = text.parse().ok()?;
-    Some(
-        time.to_zoned(TimeZone::UTC)
-            .ok()?
-            .timestamp()
-            .as_millisecond(),
-    )
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond())
 }
 
 /// `2004-11-15T12:18:00.000Z`, or the bare number where no calendar reaches.
@@ -48,14 +41,9 @@ pub(crate) struct Stopwatch {
 
 impl Stopwatch {
     /// Begins now.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a tool may look at the clock to report seconds"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a tool may look at the clock to report seconds")]
     pub(crate) fn start() -> Stopwatch {
-        Stopwatch {
-            started: Instant::now(),
-        }
+        Stopwatch { started: Instant::now() }
     }
 
     /// Time since the start.
@@ -72,10 +60,7 @@ impl Stopwatch {
 /// Start of the UTC day that a demonstration plays.
 pub(crate) fn day_start_ms(day: &str) -> Option<i64> {
     let timestamp: Timestamp = format!("{day}T00:00:00Z").parse().ok()?;
-    timestamp
-        .round(Unit::Millisecond)
-        .ok()
-        .map(|time| time.as_millisecond())
+    timestamp.round(Unit::Millisecond).ok().map(|time| time.as_millisecond())
 }
 
 #[cfg(test)]
@@ -85,24 +70,11 @@ mod tests {
     #[test]
     fn times_of_day_are_read_strictly() {
         assert_eq!(parse_minute_or_second("1970-01-01T00:01"), Some(60_000));
-        assert_eq!(
-            parse_minute_or_second("2004-11-15T12:18:30"),
-            Some(1_100_521_110_000)
-        );
-        for bad in [
-            "",
-            "2004-11-15",
-            "2004-11-15T12:1",
-            "2004-13-15T12:18",
-            "2004-11-15 12:18",
-        ] {
+        assert_eq!(parse_minute_or_second("2004-11-15T12:18:30"), Some(1_100_521_110_000));
+        for bad in ["", "2004-11-15", "2004-11-15T12:1", "2004-13-15T12:18", "2004-11-15 12:18"] {
             assert_eq!(parse_minute_or_second(bad), None, "{bad}");
         }
-        for bad in [
-            "2004-11-15T12:18:3é",
-            "2004-11-15T12:18Z00",
-            "2004-11-15T24:18",
-        ] {
+        for bad in ["2004-11-15T12:18:3é", "2004-11-15T12:18Z00", "2004-11-15T24:18"] {
             assert_eq!(parse_minute_or_second(bad), None, "{bad}");
         }
     }

@@ -164,10 +164,7 @@ impl WriteBatch {
         origin: Option<&Origin>,
         first_is_origin: bool,
     ) -> Result<()> {
-        let targets: Vec<_> = targets
-            .into_iter()
-            .map(|(table, key)| (table, key, 0))
-            .collect();
+        let targets: Vec<_> = targets.into_iter().map(|(table, key)| (table, key, 0)).collect();
         self.message(&targets, payload, event_ms, origin, first_is_origin)
     }
 
@@ -279,21 +276,15 @@ impl WriteBatch {
         }
         check_payload(payload)?;
         let origin_bytes = origin.map_or(0, |origin| origin.key.len() + 14);
-        self.check_room(origin_bytes + 
-            payload.len()
-                + targets
-                    .iter()
-                    .map(|(_, key, _)| key.len() + 14)
-                    .sum::<usize>(),
+        self.check_room(
+            origin_bytes
+                + payload.len()
+                + targets.iter().map(|(_, key, _)| key.len() + 14).sum::<usize>(),
         )?;
         let mut flags = 0;
         flags |= if event_ms.is_some() { FLAG_EVENT } else { 0 };
         flags |= if origin.is_some() { FLAG_ORIGIN } else { 0 };
-        flags |= if first_is_origin {
-            FLAG_ORIGIN_IS_FIRST
-        } else {
-            0
-        };
+        flags |= if first_is_origin { FLAG_ORIGIN_IS_FIRST } else { 0 };
         let body = &mut self.body;
         body.put_u8(KIND_MESSAGE);
         body.put_u8(flags);
@@ -346,11 +337,7 @@ impl WriteBatch {
         let value = (self.body.len() + more) as u64;
         let limit = limits::BATCH_BYTES_MAX as u64 * 2;
         if value > limit {
-            return Err(Error::TooLarge {
-                what: "batch bytes",
-                value,
-                limit,
-            });
+            return Err(Error::TooLarge { what: "batch bytes", value, limit });
         }
         Ok(())
     }

@@ -46,24 +46,14 @@ impl BlockCache {
     /// A cache of at most `bytes` bytes; with 0 it keeps nothing.
     pub(crate) fn new(bytes: usize) -> BlockCache {
         let count = (bytes / SHARD_BYTES_MIN).clamp(1, SHARD_COUNT_MAX);
-        let shards = (0..count)
-            .map(|_| Mutex::new(Shard::new(bytes / count)))
-            .collect();
-        BlockCache {
-            shards,
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
-        }
+        let shards = (0..count).map(|_| Mutex::new(Shard::new(bytes / count))).collect();
+        BlockCache { shards, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
     /// The block, if it is cached.
     pub(crate) fn get(&self, key: BlockKey) -> Option<Region> {
         let found = self.shard(key).lock().get(key);
-        let counter = if found.is_some() {
-            &self.hits
-        } else {
-            &self.misses
-        };
+        let counter = if found.is_some() { &self.hits } else { &self.misses };
         counter.fetch_add(1, Ordering::Relaxed);
         found
     }
@@ -87,10 +77,7 @@ impl BlockCache {
 
     /// Lookups that found their block, and those that did not.
     pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
-        (
-            self.hits.load(Ordering::Relaxed),
-            self.misses.load(Ordering::Relaxed),
-        )
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
     fn shard(&self, (number, offset): BlockKey) -> &Mutex<Shard> {

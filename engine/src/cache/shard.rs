@@ -26,13 +26,7 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(capacity: usize) -> Shard {
-        Shard {
-            capacity,
-            bytes: 0,
-            slots: Vec::new(),
-            places: HashMap::default(),
-            hand: 0,
-        }
+        Shard { capacity, bytes: 0, slots: Vec::new(), places: HashMap::default(), hand: 0 }
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -55,11 +49,7 @@ impl Shard {
         }
         self.bytes += cost;
         self.places.insert(key, self.slots.len());
-        self.slots.push(Slot {
-            key,
-            region,
-            referenced: false,
-        });
+        self.slots.push(Slot { key, region, referenced: false });
     }
 
     pub(super) fn remove(&mut self, number: u64) {
@@ -75,16 +65,9 @@ impl Shard {
 
     /// Takes the first slot from the hand on whose bit is clear. Bounded: one turn clears all bits.
     fn evict(&mut self) {
-        debug_assert!(
-            !self.slots.is_empty(),
-            "a shard that is too full holds something"
-        );
+        debug_assert!(!self.slots.is_empty(), "a shard that is too full holds something");
         loop {
-            self.hand = if self.hand < self.slots.len() {
-                self.hand
-            } else {
-                0
-            };
+            self.hand = if self.hand < self.slots.len() { self.hand } else { 0 };
             if !self.slots[self.hand].referenced {
                 self.take(self.hand);
                 return;

@@ -4,6 +4,7 @@
 //! here reads the disk.
 
 use super::queue::Leadership;
+use super::slot::Claim;
 use super::{Committed, Outcome, Request, Slot};
 use crate::batch::Precondition;
 use crate::engine::Core;
@@ -13,6 +14,7 @@ use crate::options::Durability;
 use crate::state::StateCell;
 use crate::sync::{Arc, Ordering};
 use crate::wal::Writer;
+use std::task::Waker;
 use std::time::Duration;
 
 /// What only the leader touches.
@@ -25,30 +27,20 @@ pub(crate) struct Leader {
     unsynced_entries: u64,
     /// A slot that was taken but did not fit into its group: first of the next.
     held: Option<Member>,
+    /// Wakers of completed slots, to be called once leadership is given away.
+    wakers: Vec<Waker>,
 }
 
 /// A slot on its way through a group.
 struct Member {
-    slot: Arc<Slot>,
+    slot: Claim,
     request: Request,
-}
-
-impl Member {
-    fn refuse(self, error: Error) {
-        self.slot.complete(Outcome::Final(Err(error)));
-    }
 }
 
 impl Leader {
     pub(crate) fn new(writer: Writer, next_commit: u64) -> Leader {
         let memtable_lsn = writer.position().lsn;
-        Leader {
-            writer,
-            next_commit,
-            memtable_lsn,
-            unsynced_entries: 0,
-            held: None,
-        }
+        Leader { writer, next_commit, memtable_lsn, unsynced_entries: 0, held: None, wakers: Vec::new() }
     }
 
     /// Commits groups until no slot waits, or a few groups have been served.
@@ -91,18 +83,15 @@ impl Leader {
             let member = match self.held.take() {
                 Some(member) => member,
                 None => match leadership.pop() {
-                    Some(slot) => Member {
-                        request: slot.take_request(),
-                        slot,
-                    },
+                    Some(slot) => {
+                        Member { request: slot.take_request(), slot: Claim::new(slot) }
+                    }
                     None => break,
                 },
             };
             let batch = &member.request.batch;
-            let looks_at_values = batch
-                .preconditions()
-                .iter()
-                .any(|p| matches!(p, Precondition::Value { .. }));
+            let looks_at_values =
+                batch.preconditions().iter().any(|p| matches!(p, Precondition::Value { .. }));
             let too_large = bytes + batch.byte_count() > bytes_max;
             if !group.is_empty() && (too_large || keyed && looks_at_values) {
                 self.held = Some(member);
@@ -116,27 +105,20 @@ impl Leader {
     }
 
     fn commit_group(&mut self, core: &Core, group: Vec<Member>) {
-        let bytes = self
-            .writer
-            .group_bytes(group.iter().map(|m| m.request.batch.byte_count()));
+        let bytes = self.writer.group_bytes(group.iter().map(|m| m.request.batch.byte_count()));
         let targets: usize = group.iter().map(|m| m.request.batch.append_count()).sum();
-        if let Err(error) = self.make_room(core, bytes, targets) {
-            group
-                .into_iter()
-                .for_each(|member| member.refuse(error.clone()));
-            return;
-        }
-        let time_ms = core.clock.commit_now();
-        let group = assign_all(core, group);
+        let time_ms = match self.make_room(core, bytes, targets) {
+            Ok(time_ms) => time_ms,
+            Err(error) => return self.refuse_all(group, &error),
+        };
+        let group = self.assign_all(core, group);
         if group.is_empty() {
             return;
         }
         let first_commit = self.next_commit;
         if let Err(error) = self.write(core, &group, first_commit, time_ms) {
-            let error = core.health.poison("writing the log failed", &error);
-            group
-                .into_iter()
-                .for_each(|member| member.refuse(error.clone()));
+            let error = core.poison_log(&error);
+            self.refuse_all(group, &error);
             return;
         }
         self.publish(core, group, first_commit, time_ms);
@@ -145,16 +127,11 @@ impl Leader {
     /// One write, and one sync if anyone asked, or if too much is unsynced.
     fn write(&mut self, core: &Core, group: &[Member], commit: u64, time_ms: u64) -> Result<()> {
         let bodies: Vec<&[u8]> = group.iter().map(|m| m.request.batch.body()).collect();
-        let entries: u64 = group
-            .iter()
-            .map(|m| m.request.batch.append_count() as u64)
-            .sum();
-        let bytes = self
-            .writer
-            .group_bytes(bodies.iter().map(|body| body.len()));
-        let asked = group
-            .iter()
-            .any(|member| member.request.durability == Durability::Sync);
+        // A batch without entries counts as well: its commit number may be seen.
+        let entries: u64 =
+            group.iter().map(|m| m.request.batch.append_count().max(1) as u64).sum();
+        let bytes = self.writer.group_bytes(bodies.iter().map(|body| body.len()));
+        let asked = group.iter().any(|member| member.request.durability == Durability::Sync);
         let behind = core.log.unsynced_bytes() + bytes
             > core.options.ring_bytes / limits::RING_UNSYNCED_SHARE;
         if core.log.unsynced_bytes() == 0 {
@@ -163,15 +140,9 @@ impl Leader {
         let durable =
             asked || behind || self.unsynced_entries + entries > limits::UNSYNCED_ENTRIES_MAX;
         self.writer.write_group(commit, time_ms, &bodies, durable)?;
-        self.unsynced_entries = if durable {
-            0
-        } else {
-            self.unsynced_entries + entries
-        };
+        self.unsynced_entries = if durable { 0 } else { self.unsynced_entries + entries };
         core.counters.groups.fetch_add(1, Ordering::Relaxed);
-        core.counters
-            .synced_groups
-            .fetch_add(u64::from(durable), Ordering::Relaxed);
+        core.counters.synced_groups.fetch_add(u64::from(durable), Ordering::Relaxed);
         Ok(())
     }
 
@@ -180,64 +151,75 @@ impl Leader {
         let view = core.views.current();
         let mut ended = Vec::with_capacity(group.len());
         for (commit, member) in (first_commit..).zip(group) {
-            let Request {
-                batch,
-                cells,
-                durability,
-                ..
-            } = member.request;
-            let seqs = (0..batch.append_count())
-                .map(|index| batch.target(index).seq)
-                .collect();
+            let Request { batch, cells, durability, .. } = member.request;
+            let seqs = (0..batch.append_count()).map(|index| batch.target(index).seq).collect();
             let body = Arc::new(batch.into_body());
-            view.active
-                .apply(body, commit, time_ms)
-                .expect("the batch wrote its own body");
+            view.active.apply(body, commit, time_ms).expect("the batch wrote its own body");
             cells.iter().for_each(|cell| cell.set_last_commit(commit));
             if let Durability::Interval(delay) = durability {
                 core.sync_within(delay);
             }
-            ended.push((
-                member.slot,
-                Committed {
-                    commit,
-                    time_ms,
-                    seqs,
-                },
-            ));
+            ended.push((member.slot, Committed { commit, time_ms, seqs }));
             self.next_commit = commit + 1;
             // The cells are unpinned here, after the memtable knows what they know.
             drop(cells);
         }
-        core.published
-            .store(self.next_commit - 1, Ordering::Release);
-        core.counters
-            .commits
-            .fetch_add(ended.len() as u64, Ordering::Relaxed);
+        core.published.store(self.next_commit - 1, Ordering::Release);
+        core.counters.commits.fetch_add(ended.len() as u64, Ordering::Relaxed);
         for (slot, committed) in ended {
-            slot.complete(Outcome::Final(Ok(committed)));
+            self.complete(slot, Outcome::Final(Ok(committed)));
         }
     }
 
+    /// The wakers of the slots completed so far.
+    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers)
+    }
+
+    fn complete(&mut self, slot: Claim, outcome: Outcome) {
+        self.wakers.extend(slot.complete(outcome));
+    }
+
+    fn refuse_all(&mut self, group: Vec<Member>, error: &Error) {
+        for member in group {
+            self.complete(member.slot, Outcome::Final(Err(error.clone())));
+        }
+    }
+
+    /// Checks the preconditions of each member and assigns its sequence ids; refused ones are
+    /// completed here and are not in the result.
+    fn assign_all(&mut self, core: &Core, group: Vec<Member>) -> Vec<Member> {
+        let mut kept = Vec::with_capacity(group.len());
+        for mut member in group {
+            if values_may_have_changed(core, &member.request) {
+                let Request { batch, durability, .. } = member.request;
+                self.complete(member.slot, Outcome::Retry(batch, durability));
+                continue;
+            }
+            match assign(&mut member.request) {
+                Ok(()) => kept.push(member),
+                Err(error) => self.complete(member.slot, Outcome::Final(Err(error))),
+            }
+        }
+        kept
+    }
+
     /// Waits until the memtable and the ring can take the group, freezing the memtable when it is
-    /// full. Fails without a trace when the disk is full or the store poisoned.
-    fn make_room(&mut self, core: &Core, bytes: u64, targets: usize) -> Result<()> {
+    /// full. Returns the commit time that the memtable was asked about. Fails without a trace when
+    /// the disk is full or the store poisoned.
+    fn make_room(&mut self, core: &Core, bytes: u64, targets: usize) -> Result<u64> {
         loop {
             core.health.check()?;
             let view = core.views.current();
             let body_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             let span = self.writer.position().lsn - self.memtable_lsn + bytes;
+            let time_ms = core.clock.commit_now();
             let full = view.active.bytes() >= core.options.memtable_bytes
                 || span > core.options.ring_bytes / 8 * 3
-                || !view.active.fits(
-                    self.next_commit,
-                    core.clock.commit_now(),
-                    body_bytes,
-                    targets,
-                );
+                || !view.active.fits(self.next_commit, time_ms, body_bytes, targets);
             let full = full && !view.active.is_empty();
             if !full && core.log.free_bytes() > bytes {
-                return Ok(());
+                return Ok(time_ms);
             }
             let waits = self.freeze(core);
             if waits || core.log.free_bytes() <= bytes {
@@ -248,43 +230,19 @@ impl Leader {
     }
 }
 
-/// Checks the preconditions of each member and assigns its sequence ids; refused ones are completed
-/// here and are not in the result.
-fn assign_all(core: &Core, group: Vec<Member>) -> Vec<Member> {
-    let mut kept = Vec::with_capacity(group.len());
-    for mut member in group {
-        if values_may_have_changed(core, &member.request) {
-            let Request {
-                batch, durability, ..
-            } = member.request;
-            member.slot.complete(Outcome::Retry(batch, durability));
-            continue;
-        }
-        match assign(&mut member.request) {
-            Ok(()) => kept.push(member),
-            Err(error) => member.refuse(error),
-        }
-    }
-    kept
-}
-
 /// Whether a value that was seen at `resolved_at` may have been written since.
 fn values_may_have_changed(core: &Core, request: &Request) -> bool {
     let view = core.views.current();
     let flushed = core.flushed_through.load(Ordering::Acquire) > request.resolved_at;
-    request
-        .batch
-        .preconditions()
-        .iter()
-        .any(|precondition| match precondition {
-            Precondition::NextSeq { .. } => false,
-            Precondition::Value { table, key, .. } => {
-                flushed
-                    || view
-                        .memtables()
-                        .any(|memtable| memtable.has_write_after(*table, key, request.resolved_at))
-            }
-        })
+    request.batch.preconditions().iter().any(|precondition| match precondition {
+        Precondition::NextSeq { .. } => false,
+        Precondition::Value { table, key, .. } => {
+            flushed
+                || view
+                    .memtables()
+                    .any(|memtable| memtable.has_write_after(*table, key, request.resolved_at))
+        }
+    })
 }
 
 /// Assigns dense sequence ids from the pinned cells, or checks given ones; takes back what it did
@@ -318,9 +276,7 @@ fn assign(request: &mut Request) -> Result<()> {
     match failure {
         None => Ok(()),
         Some(error) => {
-            done.iter()
-                .rev()
-                .for_each(|(cell, next)| cell.set_next_seq(*next));
+            done.iter().rev().for_each(|(cell, next)| cell.set_next_seq(*next));
             Err(error)
         }
     }
@@ -328,11 +284,7 @@ fn assign(request: &mut Request) -> Result<()> {
 
 fn check_seq(given: u64, next: u64, seq: u64) -> Result<()> {
     if seq > limits::SEQ_MAX {
-        return Err(Error::TooLarge {
-            what: "sequence id",
-            value: seq,
-            limit: limits::SEQ_MAX,
-        });
+        return Err(Error::TooLarge { what: "sequence id", value: seq, limit: limits::SEQ_MAX });
     }
     if given != 0 && given < next {
         return Err(Error::Conflict {

@@ -35,7 +35,7 @@ mod stall;
 
 pub use future::CommitFuture;
 pub(crate) use leader::Leader;
-pub(crate) use queue::CommitQueue;
+pub(crate) use queue::{CommitQueue, Leadership};
 pub(crate) use resolve::resolve;
 pub(crate) use slot::{Outcome, Request, Slot};
 pub(crate) use stall::{Pressure, Stall, stall};

@@ -37,18 +37,20 @@ pub(crate) fn resolve(
     let resolved_at = core.published.load(Ordering::Acquire);
     let view = core.views.current();
     check_keyed_tables(&view, &batch)?;
-    let cells = pin_targets(core, &view, &batch)?;
+    let (cells, given) = pin_targets(core, &view, &batch)?;
     let expected = check_preconditions(core, &view, &batch)?;
-    Ok(Request {
-        batch,
-        cells,
-        expected,
-        durability,
-        resolved_at,
-    })
+    // The engine cannot jump over ids that a caller gives: what readers have seen of such a table
+    // must never be lost, so that no lower id can come later.
+    let durability = if given { Durability::Sync } else { durability };
+    Ok(Request { batch, cells, expected, durability, resolved_at })
 }
 
-fn pin_targets(core: &Core, view: &View, batch: &WriteBatch) -> Result<Vec<Arc<StateCell>>> {
+fn pin_targets(
+    core: &Core,
+    view: &View,
+    batch: &WriteBatch,
+) -> Result<(Vec<Arc<StateCell>>, bool)> {
+    let mut given = false;
     let mut cells = Vec::with_capacity(batch.append_count());
     let mut known: Option<(TableId, Sequence)> = None;
     for index in 0..batch.append_count() {
@@ -58,6 +60,7 @@ fn pin_targets(core: &Core, view: &View, batch: &WriteBatch) -> Result<Vec<Arc<S
             _ => table_of(view, target.table, TableKind::Timeline)?.sequence,
         };
         known = Some((target.table, sequence));
+        given |= sequence == Sequence::Given;
         match (sequence, target.seq) {
             (Sequence::Assigned, 1..) => {
                 return Err(Error::invalid(format!(
@@ -66,16 +69,13 @@ fn pin_targets(core: &Core, view: &View, batch: &WriteBatch) -> Result<Vec<Arc<S
                 )));
             }
             (Sequence::Given, 0) => {
-                let what = format!(
-                    "table {} needs a sequence id from the caller",
-                    target.table.0
-                );
+                let what = format!("table {} needs a sequence id from the caller", target.table.0);
                 return Err(Error::InvalidUse { what });
             }
             _ => cells.push(core.pin(target.table, target.key)?),
         }
     }
-    Ok(cells)
+    Ok((cells, given))
 }
 
 fn check_keyed_tables(view: &View, batch: &WriteBatch) -> Result<()> {
@@ -123,9 +123,7 @@ fn check_preconditions(
 
 fn table_of(view: &View, id: TableId, kind: TableKind) -> Result<&TableOptions> {
     let record = view.tables.get(&id).filter(|_| !id.is_engine_owned());
-    let record = record.ok_or_else(|| Error::NotFound {
-        what: format!("table {}", id.0),
-    })?;
+    let record = record.ok_or_else(|| Error::NotFound { what: format!("table {}", id.0) })?;
     if record.options.kind != kind {
         return Err(Error::invalid(format!(
             "table {} holds {:?} data, the batch writes {kind:?} data to it",

@@ -2,11 +2,36 @@
 
 use super::Committed;
 use crate::batch::WriteBatch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::state::StateCell;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::task::Waker;
+
+/// A slot in the hands of a leader. If the leader panics the slot is completed all the same.
+pub(super) struct Claim(Arc<Slot>);
+
+impl Claim {
+    pub(super) fn new(slot: Arc<Slot>) -> Claim {
+        Claim(slot)
+    }
+
+    /// See [`Slot::complete`].
+    #[must_use]
+    pub(super) fn complete(self, outcome: Outcome) -> Option<Waker> {
+        self.0.complete(outcome)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.0.is_done() {
+            let cause = "the thread that committed the batch panicked".into();
+            let waker = self.0.complete(Outcome::Final(Err(Error::Poisoned { cause })));
+            waker.into_iter().for_each(Waker::wake);
+        }
+    }
+}
 
 /// A batch that has been resolved: ready for a leader.
 pub(crate) struct Request {
@@ -52,23 +77,20 @@ impl Slot {
 
     /// Leader only, once.
     pub(crate) fn take_request(&self) -> Request {
-        self.request
-            .lock()
-            .take()
-            .expect("a slot is taken by one leader, once")
+        self.request.lock().take().expect("a slot is taken by one leader, once")
     }
 
-    /// Leader only, once. The caller wakes sleepers afterwards.
-    pub(crate) fn complete(&self, outcome: Outcome) {
+    /// Leader only, once. The caller wakes sleepers afterwards, and the waker once it leads no more:
+    /// a waker runs somebody else's code.
+    #[must_use]
+    pub(crate) fn complete(&self, outcome: Outcome) -> Option<Waker> {
         let waker = {
             let mut end = self.end.lock();
             end.outcome = Some(outcome);
             end.waker.take()
         };
         self.done.store(true, Ordering::Release);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker
     }
 
     pub(crate) fn is_done(&self) -> bool {

@@ -85,15 +85,7 @@ impl FlushJob {
         let mut ahead = memtable.tables();
         ahead.reverse();
         let outputs = PendingOutputs::new(&context);
-        FlushJob {
-            context,
-            memtable,
-            tables,
-            snapshots,
-            ahead,
-            stage: Stage::Next,
-            outputs,
-        }
+        FlushJob { context, memtable, tables, snapshots, ahead, stage: Stage::Next, outputs }
     }
 
     /// Does a bounded piece; the last one returns the outcome. After an error the job is over and
@@ -135,9 +127,7 @@ impl FlushJob {
             return Ok(None);
         }
         self.stage = Stage::Over;
-        Ok(Some(FlushOutput {
-            sstables: self.outputs.take(),
-        }))
+        Ok(Some(FlushOutput { sstables: self.outputs.take() }))
     }
 
     fn next_table(&mut self) -> Result<Option<FlushOutput>> {
@@ -183,12 +173,7 @@ struct TimelineStage {
 impl TimelineStage {
     fn new(memtable: &Arc<Memtable>, table: TableId, sink: SstableSink) -> TimelineStage {
         let runs = memtable.runs_sorted(table, Bound::Unbounded).into_iter();
-        TimelineStage {
-            runs,
-            current: None,
-            sink,
-            entries: 0,
-        }
+        TimelineStage { runs, current: None, sink, entries: 0 }
     }
 
     /// Whether it was the last step.
@@ -237,9 +222,7 @@ struct KeyedStage {
 
 impl std::fmt::Debug for KeyedStage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyedStage")
-            .field("sink", &self.sink)
-            .finish_non_exhaustive()
+        f.debug_struct("KeyedStage").field("sink", &self.sink).finish_non_exhaustive()
     }
 }
 
@@ -264,10 +247,7 @@ impl KeyedStage {
                 keeper.push(version);
             }
             let survivors = keeper.finish(false);
-            bytes += survivors
-                .iter()
-                .map(|version| version.value.len())
-                .sum::<usize>();
+            bytes += survivors.iter().map(|version| version.value.len()).sum::<usize>();
             bytes += key.len() + ENTRY_OVERHEAD;
             self.sink.add_versions(&survivors)?;
         }
@@ -313,10 +293,7 @@ impl StateStage {
             let Some((table, _)) = self.tables.next() else {
                 return Ok(true);
             };
-            self.runs = self
-                .memtable
-                .runs_sorted(table, Bound::Unbounded)
-                .into_iter();
+            self.runs = self.memtable.runs_sorted(table, Bound::Unbounded).into_iter();
         }
         Ok(false)
     }

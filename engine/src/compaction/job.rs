@@ -77,33 +77,19 @@ impl CompactionJob {
         compression: Compression,
         snapshots: Vec<u64>,
     ) -> CompactionJob {
-        let kind = job
-            .inputs
-            .first()
-            .map_or(TableKind::Keyed, |(_, input)| input.meta().kind);
+        let kind = job.inputs.first().map_or(TableKind::Keyed, |(_, input)| input.meta().kind);
         let sink = SstableSink::new(&context, job.table, kind, compression);
         let stage = match (job.kind, kind) {
             (JobKind::Move, _) => Stage::Move,
-            (JobKind::Merge, TableKind::Timeline) => Stage::Timelines(TimelineMerge {
-                sources: sources(&job.inputs),
-                last: None,
-                sink,
-            }),
+            (JobKind::Merge, TableKind::Timeline) => {
+                Stage::Timelines(TimelineMerge { sources: sources(&job.inputs), last: None, sink })
+            }
             (JobKind::Merge, TableKind::Keyed) => {
                 let below = job.below.clone();
-                Stage::Keyed(KeyedMerge {
-                    sources: sources(&job.inputs),
-                    below,
-                    sink,
-                })
+                Stage::Keyed(KeyedMerge { sources: sources(&job.inputs), below, sink })
             }
         };
-        CompactionJob {
-            context,
-            job,
-            snapshots,
-            stage,
-        }
+        CompactionJob { context, job, snapshots, stage }
     }
 
     /// The numbers of the inputs: busy while the job runs.
@@ -137,36 +123,20 @@ impl CompactionJob {
             Stage::Keyed(merge) => (merge.sink, false),
             Stage::Move | Stage::Over => {
                 let moved = self.job.numbers().map(|number| (number, level)).collect();
-                return Ok(Some(JobOutput {
-                    moved,
-                    ..JobOutput::default()
-                }));
+                return Ok(Some(JobOutput { moved, ..JobOutput::default() }));
             }
         };
         let mut outputs = PendingOutputs::new(&self.context);
         outputs.extend(sink.finish()?);
-        let read: u64 = self
-            .job
-            .inputs
-            .iter()
-            .map(|(_, input)| input.meta().entries)
-            .sum();
+        let read: u64 = self.job.inputs.iter().map(|(_, input)| input.meta().entries).sum();
         let written = outputs.entries();
         if written > read || (whole && written != read) {
             let detail = format!("{written} entries were written of {read} that were read");
             return Err(Error::corruption("compaction", 0, detail));
         }
         let removed = self.job.numbers().collect();
-        let added = outputs
-            .take()
-            .into_iter()
-            .map(|sstable| (level, sstable))
-            .collect();
-        Ok(Some(JobOutput {
-            removed,
-            added,
-            moved: Vec::new(),
-        }))
+        let added = outputs.take().into_iter().map(|sstable| (level, sstable)).collect();
+        Ok(Some(JobOutput { removed, added, moved: Vec::new() }))
     }
 }
 

@@ -48,10 +48,7 @@ pub(crate) fn fold<'a>(versions: impl IntoIterator<Item = &'a KeyedVersion>) -> 
         }
         break;
     }
-    operands
-        .iter()
-        .rev()
-        .fold(value, |base, operand| apply(operand, base))
+    operands.iter().rev().fold(value, |base, operand| apply(operand, base))
 }
 
 /// Applies one operand to what was there.
@@ -113,15 +110,11 @@ impl<'a> Keeper<'a> {
             debug_assert!(order != Ordering::Greater, "versions come newest first");
             debug_assert_eq!(version.key, last.key, "versions of one key");
         }
-        self.expired |= self
-            .expired_before_ms
-            .is_some_and(|before| version.time_ms < before);
+        self.expired |= self.expired_before_ms.is_some_and(|before| version.time_ms < before);
         if self.expired {
             return;
         }
-        let stripe = self
-            .snapshots
-            .partition_point(|snapshot| *snapshot < version.commit);
+        let stripe = self.snapshots.partition_point(|snapshot| *snapshot < version.commit);
         if stripe != self.stripe {
             self.stripe = stripe;
             self.stripe_starts.push(self.survivors.len());
@@ -133,18 +126,13 @@ impl<'a> Keeper<'a> {
 
     /// The stripe holds at least one survivor already.
     fn push_inside_stripe(&mut self, version: KeyedVersion) {
-        let last = self
-            .survivors
-            .last_mut()
-            .expect("a stripe begins with a survivor");
+        let last = self.survivors.last_mut().expect("a stripe begins with a survivor");
         match last.operation {
             KeyedOperation::Put | KeyedOperation::Delete => {}
             operation if operation == version.operation => join(last, &version),
             KeyedOperation::Add | KeyedOperation::Max => {
-                let is_base = matches!(
-                    version.operation,
-                    KeyedOperation::Put | KeyedOperation::Delete
-                );
+                let is_base =
+                    matches!(version.operation, KeyedOperation::Put | KeyedOperation::Delete);
                 self.survivors.push(version);
                 if is_base {
                     let start = *self.stripe_starts.last().expect("a stripe has begun");
@@ -175,15 +163,9 @@ impl<'a> Keeper<'a> {
     pub(crate) fn finish(mut self, bottom: bool) -> Vec<KeyedVersion> {
         // An expired version hides what lies below from every reader, as the bottom does.
         while (bottom || self.expired) && !self.survivors.is_empty() {
-            let start = self
-                .stripe_starts
-                .pop()
-                .expect("every survivor lies in a stripe");
+            let start = self.stripe_starts.pop().expect("every survivor lies in a stripe");
             self.fold_tail(start);
-            let oldest = self
-                .survivors
-                .last()
-                .expect("a folded tail is one survivor");
+            let oldest = self.survivors.last().expect("a folded tail is one survivor");
             if oldest.operation != KeyedOperation::Delete {
                 break;
             }

@@ -48,20 +48,10 @@ mod tests {
     #[test]
     fn ranges_are_joined_and_searched() {
         let range = |first: &str, last: &str| (first.as_bytes().into(), last.as_bytes().into());
-        let keys = KeyRanges::new([
-            range("p", "q"),
-            range("b", "e"),
-            range("d", "f"),
-            range("b", "c"),
-        ]);
+        let keys =
+            KeyRanges::new([range("p", "q"), range("b", "e"), range("d", "f"), range("b", "c")]);
         assert_eq!(keys.ranges, [range("b", "f"), range("p", "q")]);
-        for (key, inside) in [
-            ("a", false),
-            ("b", true),
-            ("dd", true),
-            ("f", true),
-            ("f0", false),
-        ] {
+        for (key, inside) in [("a", false), ("b", true), ("dd", true), ("f", true), ("f0", false)] {
             assert_eq!(keys.contains(key.as_bytes()), inside, "{key}");
         }
         assert!(!KeyRanges::default().contains(b"a"));

@@ -63,10 +63,7 @@ impl OutputContext {
     /// Gives the extents of SSTables back that no root ever named: the caller could not publish
     /// them, and has not tried to write a superblock that covers them.
     pub(crate) fn discard(&self, sstables: Vec<Arc<Sstable>>) {
-        drop(PendingOutputs {
-            allocator: Arc::clone(&self.allocator),
-            sstables,
-        });
+        drop(PendingOutputs { allocator: Arc::clone(&self.allocator), sstables });
     }
 }
 
@@ -79,10 +76,7 @@ pub(super) struct PendingOutputs {
 
 impl PendingOutputs {
     pub(super) fn new(context: &OutputContext) -> PendingOutputs {
-        PendingOutputs {
-            allocator: Arc::clone(&context.allocator),
-            sstables: Vec::new(),
-        }
+        PendingOutputs { allocator: Arc::clone(&context.allocator), sstables: Vec::new() }
     }
 
     pub(super) fn extend(&mut self, sstables: Vec<Arc<Sstable>>) {
@@ -91,10 +85,7 @@ impl PendingOutputs {
 
     /// Entries, or versions, of all of them.
     pub(super) fn entries(&self) -> u64 {
-        self.sstables
-            .iter()
-            .map(|sstable| sstable.meta().entries)
-            .sum()
+        self.sstables.iter().map(|sstable| sstable.meta().entries).sum()
     }
 
     /// Hands the SSTables over: from now on their extents are the caller's.
@@ -151,22 +142,14 @@ impl SstableSink {
         compression: Compression,
     ) -> SstableSink {
         let done = PendingOutputs::new(context);
-        SstableSink {
-            context: context.clone(),
-            table,
-            kind,
-            compression,
-            open: None,
-            done,
-        }
+        SstableSink { context: context.clone(), table, kind, compression, open: None, done }
     }
 
     /// Appends an entry: keys rise, seqs rise inside a key.
     pub(crate) fn append(&mut self, key: &[u8], entry: &EntryRef<'_>) -> Result<()> {
         let origin = entry.origin.map_or(0, |origin| origin.key.len());
         let bytes = entry.payload.len() + origin;
-        self.with_room(|builder| builder.bound_with(key.len(), bytes))?
-            .append(key, entry)
+        self.with_room(|builder| builder.bound_with(key.len(), bytes))?.append(key, entry)
     }
 
     /// Appends the entries of a fragment.
@@ -187,9 +170,7 @@ impl SstableSink {
         let pages = if others == 0 { 0 } else { 2 * PAGE_SIZE };
         let bytes = values + others + pages;
         let builder = self.with_room(|builder| builder.bound_with(key_length, bytes))?;
-        versions
-            .iter()
-            .try_for_each(|version| builder.add_version(version))
+        versions.iter().try_for_each(|version| builder.add_version(version))
     }
 
     /// Finishes the last SSTable, and hands over all of them. There may be none.
@@ -210,7 +191,7 @@ impl SstableSink {
             self.close()?;
         }
         if self.open.is_none() {
-            let mut open = self.open(self.context.sstable_bytes.max(EXTENT_BYTES_MIN))?;
+            let mut open = self.open_where_there_is_room()?;
             let needed = bound(&open.builder);
             if needed > open.reservation.extent().length {
                 drop(open);
@@ -219,6 +200,19 @@ impl SstableSink {
             self.open = Some(open);
         }
         Ok(&mut self.open.as_mut().expect("opened just now").builder)
+    }
+
+    /// An SSTable in an extent of the usual size, or of the largest that a nearly full disk gives.
+    fn open_where_there_is_room(&self) -> Result<Open> {
+        let mut bytes = self.context.sstable_bytes.max(EXTENT_BYTES_MIN);
+        loop {
+            match self.open(bytes) {
+                Err(Error::NoSpace { .. }) if bytes > EXTENT_BYTES_MIN => {
+                    bytes = (bytes / 2).max(EXTENT_BYTES_MIN);
+                }
+                other => return other,
+            }
+        }
     }
 
     fn open(&self, bytes: u64) -> Result<Open> {
@@ -237,32 +231,19 @@ impl SstableSink {
             kind: self.kind,
             compression: self.compression,
         };
-        Ok(Open {
-            number,
-            builder: Builder::new(writer, options),
-            reservation,
-        })
+        Ok(Open { number, builder: Builder::new(writer, options), reservation })
     }
 
     /// Finishes the SSTable being written, if there is one. On an error its extent is given back.
     fn close(&mut self) -> Result<()> {
-        let Some(Open {
-            number,
-            builder,
-            reservation,
-        }) = self.open.take()
-        else {
+        let Some(Open { number, builder, reservation }) = self.open.take() else {
             return Ok(());
         };
         let (writer, built) = builder.finish()?;
         let written = writer.finish()?;
         if written != built.bytes {
             let detail = format!("{written} bytes were written, {} were built", built.bytes);
-            return Err(Error::corruption(
-                "SSTable output",
-                reservation.extent().offset,
-                detail,
-            ));
+            return Err(Error::corruption("SSTable output", reservation.extent().offset, detail));
         }
         let extent = reservation.commit(written);
         let meta = SstableMeta {

@@ -101,10 +101,7 @@ impl<T: HasMeta> Job<T> {
 
     /// Bytes of the inputs.
     pub(crate) fn bytes(&self) -> u64 {
-        self.inputs
-            .iter()
-            .map(|(_, sstable)| sstable.meta().bytes)
-            .sum()
+        self.inputs.iter().map(|(_, sstable)| sstable.meta().bytes).sum()
     }
 }
 
@@ -115,26 +112,16 @@ pub(crate) fn pick<T: HasMeta + Clone>(
     busy: &BTreeSet<u64>,
 ) -> Option<Job<T>> {
     let levels = |id| std::array::from_fn(|level| version.level(id, level));
-    let table = |id| Table {
-        id,
-        levels: levels(id),
-        options,
-        busy,
-    };
+    let table = |id| Table { id, levels: levels(id), options, busy };
     let mut due = Vec::new();
     let mut last = None;
     for (id, ..) in version.iter() {
         if last.replace(id) != Some(id) {
-            due.extend(
-                table(id)
-                    .due()
-                    .map(|(fill, level)| (Reverse(fill), id, level)),
-            );
+            due.extend(table(id).due().map(|(fill, level)| (Reverse(fill), id, level)));
         }
     }
     due.sort_unstable();
-    due.into_iter()
-        .find_map(|(_, id, level)| table(id).job(level))
+    due.into_iter().find_map(|(_, id, level)| table(id).job(level))
 }
 
 /// The levels of one table, and what a decision needs beside them.
@@ -160,10 +147,7 @@ impl<T: HasMeta + Clone> Table<'_, T> {
             let due = self.options.level0_compact.max(1) as u64;
             return (self.levels[0].len() as u64).saturating_mul(FULL) / due;
         }
-        let bytes: u64 = self.levels[level]
-            .iter()
-            .map(|sstable| sstable.meta().bytes)
-            .sum();
+        let bytes: u64 = self.levels[level].iter().map(|sstable| sstable.meta().bytes).sum();
         let mut target = self.options.level_bytes_base.max(1);
         for _ in 1..level {
             target = target.saturating_mul(self.options.ratio.max(1));
@@ -184,10 +168,7 @@ impl<T: HasMeta + Clone> Table<'_, T> {
         } else {
             self.cheapest_of(level)?
         };
-        if self.levels[level + 1][lower.clone()]
-            .iter()
-            .any(|sstable| self.is_busy(sstable))
-        {
+        if self.levels[level + 1][lower.clone()].iter().any(|sstable| self.is_busy(sstable)) {
             return None;
         }
         Some(self.build(level, upper, lower))
@@ -219,16 +200,10 @@ impl<T: HasMeta + Clone> Table<'_, T> {
                 continue;
             }
             let met = self.met_by(std::slice::from_ref(sstable), level + 1);
-            if next[met.clone()]
-                .iter()
-                .any(|sstable| self.is_busy(sstable))
-            {
+            if next[met.clone()].iter().any(|sstable| self.is_busy(sstable)) {
                 continue;
             }
-            let bytes: u64 = next[met.clone()]
-                .iter()
-                .map(|sstable| sstable.meta().bytes)
-                .sum();
+            let bytes: u64 = next[met.clone()].iter().map(|sstable| sstable.meta().bytes).sum();
             let cost = bytes.saturating_mul(FULL) / sstable.meta().bytes.max(1);
             if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
                 best = Some((cost, index, met));
@@ -258,24 +233,13 @@ impl<T: HasMeta + Clone> Table<'_, T> {
             lower = self.with_small_neighbours(output, lower);
         }
         let alone = lower.is_empty() && upper.len() == 1;
-        let kind = if movable || alone {
-            JobKind::Move
-        } else {
-            JobKind::Merge
-        };
+        let kind = if movable || alone { JobKind::Move } else { JobKind::Merge };
         let below = self.below(&upper, &self.levels[output][lower.clone()], output);
-        let lower = self.levels[output][lower]
-            .iter()
-            .map(|sstable| (number8(output), sstable.clone()));
+        let lower =
+            self.levels[output][lower].iter().map(|sstable| (number8(output), sstable.clone()));
         let upper = upper.into_iter().map(|sstable| (number8(level), sstable));
         let inputs = lower.chain(upper).collect();
-        Job {
-            table: self.id,
-            inputs,
-            output_level: number8(output),
-            kind,
-            below,
-        }
+        Job { table: self.id, inputs, output_level: number8(output), kind, below }
     }
 
     /// The range, and the neighbour on each side if it is small and nobody works on it.
@@ -285,16 +249,9 @@ impl<T: HasMeta + Clone> Table<'_, T> {
             let sstable = sstables.get(index);
             sstable.is_some_and(|found| self.is_small(found.meta()) && !self.is_busy(found))
         };
-        let start = if range.start > 0 && takes(range.start - 1) {
-            range.start - 1
-        } else {
-            range.start
-        };
-        let end = if takes(range.end) {
-            range.end + 1
-        } else {
-            range.end
-        };
+        let start =
+            if range.start > 0 && takes(range.start - 1) { range.start - 1 } else { range.start };
+        let end = if takes(range.end) { range.end + 1 } else { range.end };
         start..end
     }
 
@@ -304,12 +261,9 @@ impl<T: HasMeta + Clone> Table<'_, T> {
         if inputs().any(|meta| meta.kind == TableKind::Timeline) {
             return KeyRanges::default();
         }
-        let deeper = self.levels[output + 1..]
-            .iter()
-            .flat_map(|level| level.iter());
-        let met = deeper
-            .map(HasMeta::meta)
-            .filter(|meta| inputs().any(|input| input.overlaps(meta)));
+        let deeper = self.levels[output + 1..].iter().flat_map(|level| level.iter());
+        let met =
+            deeper.map(HasMeta::meta).filter(|meta| inputs().any(|input| input.overlaps(meta)));
         KeyRanges::new(met.map(|meta| (meta.first.0.clone(), meta.last.0.clone())))
     }
 

@@ -74,10 +74,7 @@ pub(super) fn sources<S: ItemSource>(inputs: &[(u8, Arc<Sstable>)]) -> Vec<Sourc
             _ => sources.push((*level, VecDeque::from([Arc::clone(sstable)]))),
         }
     }
-    sources
-        .into_iter()
-        .map(|(_, chain)| SourceCursor::new(chain))
-        .collect()
+    sources.into_iter().map(|(_, chain)| SourceCursor::new(chain)).collect()
 }
 
 /// The SSTables of one source, as one stream of items with a look at the next one.
@@ -93,12 +90,7 @@ pub(super) struct SourceCursor<S: ItemSource> {
 
 impl<S: ItemSource> SourceCursor<S> {
     fn new(chain: VecDeque<Arc<Sstable>>) -> SourceCursor<S> {
-        SourceCursor {
-            chain,
-            open: None,
-            read: 0,
-            head: None,
-        }
+        SourceCursor { chain, open: None, read: 0, head: None }
     }
 
     /// The next item, which stays.
@@ -125,25 +117,18 @@ impl<S: ItemSource> SourceCursor<S> {
     /// Takes the item that `head` has shown.
     pub(super) fn take(&mut self) -> Result<S::Item> {
         self.head()?;
-        self.head
-            .take()
-            .ok_or_else(|| Error::invalid("an item of a source that has ended"))
+        self.head.take().ok_or_else(|| Error::invalid("an item of a source that has ended"))
     }
 
     /// File offset of the open SSTable, for errors.
     pub(super) fn place(&self) -> u64 {
-        self.chain
-            .front()
-            .map_or(0, |sstable| sstable.meta().extent.offset)
+        self.chain.front().map_or(0, |sstable| sstable.meta().extent.offset)
     }
 
     /// The open SSTable has given everything.
     fn end(&mut self) -> Result<()> {
         let place = self.place();
-        let expected = self
-            .chain
-            .pop_front()
-            .map_or(0, |sstable| sstable.meta().entries);
+        let expected = self.chain.pop_front().map_or(0, |sstable| sstable.meta().entries);
         self.open = None;
         let read = std::mem::take(&mut self.read);
         if read != expected {

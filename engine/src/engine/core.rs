@@ -2,14 +2,14 @@
 //!
 //! # Concurrency
 //! Everything is shared; each field says who changes it. Locks are taken in the order `leader`,
-//! `root`, `views`; the leader never takes `root`.
+//! `root`, `views`; the leader takes `root` only when it has poisoned the store.
 
 use super::Counters;
-use super::root::Root;
+use super::root::{Change, Root};
 use super::workers::Wakes;
 use crate::batch::WriteBatch;
 use crate::commit::{
-    CommitFuture, CommitQueue, Committed, Leader, Outcome, Pressure, Slot, Stall, resolve, stall,
+    CommitFuture, CommitQueue, Committed, Leader, Leadership, Outcome, Pressure, Slot, Stall, resolve, stall,
 };
 use crate::entry::{Payload, TableId};
 use crate::error::{Error, Result};
@@ -24,12 +24,16 @@ use crate::runtime::{Clock, Scheduler, StoreClock};
 use crate::state::{StateCache, StateCell, StateRecord};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::wal::{WalPosition, WalState, sync_written};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
+use std::task::Waker;
 use std::time::Duration;
 
 /// See the module.
 pub(crate) struct Core {
     pub(crate) disk: Arc<dyn Disk>,
+    /// The same disk before its sync gate: for the last word of a store whose syncs fail.
+    pub(crate) ungated_disk: Arc<dyn Disk>,
     pub(crate) file: FileId,
     pub(crate) options: Options,
     pub(crate) raw_clock: Arc<dyn Clock>,
@@ -57,7 +61,10 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) wakes: OnceLock<Wakes>,
     /// Workers that have not ended.
-    pub(crate) live_workers: AtomicUsize,
+    pub(crate) live_workers: Arc<AtomicUsize>,
+    /// The clock's mark in the newest superblock: what expires is told by a clock that never runs
+    /// further ahead of it than `CLOCK_LEASE_MS`.
+    pub(crate) durable_clock_ms: AtomicU64,
     /// Why the last flush failed, until one succeeds.
     pub(crate) flush_error: Mutex<Option<Error>>,
     /// Why the last compaction failed, until one succeeds.
@@ -80,14 +87,10 @@ impl Core {
     /// Fails unless the store takes writes.
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.options.read_only {
-            return Err(Error::Closed {
-                what: "the store was opened for reading only",
-            });
+            return Err(Error::Closed { what: "the store was opened for reading only" });
         }
         if self.closing.load(Ordering::Acquire) {
-            return Err(Error::Closed {
-                what: "the store was closed",
-            });
+            return Err(Error::Closed { what: "the store was closed" });
         }
         self.health.check()
     }
@@ -95,9 +98,7 @@ impl Core {
     /// Fails once the store was closed.
     pub(crate) fn check_open(&self) -> Result<()> {
         match self.closed.load(Ordering::Acquire) {
-            true => Err(Error::Closed {
-                what: "the store was closed",
-            }),
+            true => Err(Error::Closed { what: "the store was closed" }),
             false => Ok(()),
         }
     }
@@ -132,15 +133,18 @@ impl Core {
         batch: WriteBatch,
         durability: Durability,
     ) -> CommitFuture {
-        let request = self
-            .declare_unsynced(durability)
-            .and_then(|()| resolve(self, batch, durability));
+        let declared = self.declare_unsynced(durability);
+        let request = declared.and_then(|()| resolve(self, batch, durability));
         match request {
             Err(error) => CommitFuture::refused(error),
             Ok(request) => {
                 let slot = Arc::new(Slot::new(request));
                 self.queue.push(Arc::clone(&slot));
                 self.wake(|wakes| &wakes.commit);
+                if self.closed.load(Ordering::Acquire) {
+                    // The worker that leads for futures is gone: refuse it ourselves.
+                    self.lead();
+                }
                 CommitFuture::waiting(Arc::clone(self), slot)
             }
         }
@@ -148,15 +152,31 @@ impl Core {
 
     /// Leads waiting slots, unless somebody else does.
     pub(crate) fn lead(&self) -> bool {
-        let Some(leadership) = self.queue.try_lead() else {
-            return false;
+        let Some(leadership) = self.queue.try_lead() else { return false };
+        let guard = PoisonOnPanic(self);
+        let wakers = match self.leader.lock().as_mut() {
+            Some(leader) => {
+                leader.lead(self, &leadership);
+                leader.take_wakers()
+            }
+            None => refuse_closed(&leadership),
         };
-        let guard = PoisonOnPanic(&self.health);
-        if let Some(leader) = self.leader.lock().as_mut() {
-            leader.lead(self, &leadership);
-        }
         std::mem::forget(guard);
+        self.give_away(leadership);
+        for waker in wakers {
+            // Somebody else's code: its panic is not ours.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
         true
+    }
+
+    /// Gives leadership away. Slots of sleeping callers wake a successor among these; for slots of
+    /// futures the worker is called.
+    fn give_away(&self, leadership: Leadership<'_, Arc<Slot>>) {
+        drop(leadership);
+        if !self.queue.is_empty() {
+            self.wake(|wakes| &wakes.commit);
+        }
     }
 
     /// Pins the state of a timeline. May read the disk.
@@ -193,16 +213,9 @@ impl Core {
         if given {
             return *record;
         }
-        let epochs = view
-            .epochs
-            .iter()
-            .filter(|epoch| **epoch >= record.last_commit)
-            .count();
+        let epochs = view.epochs.iter().filter(|epoch| **epoch >= record.last_commit).count();
         let jump = limits::UNSYNCED_ENTRIES_MAX.saturating_mul(epochs as u64);
-        StateRecord {
-            next_seq: record.next_seq.saturating_add(jump),
-            ..*record
-        }
+        StateRecord { next_seq: record.next_seq.saturating_add(jump), ..*record }
     }
 
     /// The highest seq at a commit; 0 if there was none.
@@ -231,12 +244,9 @@ impl Core {
         table: TableId,
         key: &[u8],
     ) -> Result<Option<Payload>> {
-        let ttl_ms = view
-            .tables
-            .get(&table)
-            .and_then(|record| record.options.ttl_ms);
+        let ttl_ms = view.tables.get(&table).and_then(|record| record.options.ttl_ms);
         let alive_from_ms =
-            ttl_ms.map_or(0, |ttl| (self.clock.expiry_now() + 1).saturating_sub(ttl));
+            ttl_ms.map_or(0, |ttl| (self.expiry_now() + 1).saturating_sub(ttl));
         value_in(view, table, key, u64::MAX, alive_from_ms)
     }
 
@@ -245,11 +255,7 @@ impl Core {
         let fresh = Arc::new(Memtable::new(next_commit, self.clock.commit_now()));
         self.views.replace(|view| {
             let memtable = std::mem::replace(&mut view.active, fresh);
-            let frozen = Frozen {
-                memtable,
-                end,
-                commit: next_commit - 1,
-            };
+            let frozen = Frozen { memtable, end, commit: next_commit - 1 };
             view.frozen.insert(0, Arc::new(frozen));
         });
         self.wake(|wakes| &wakes.flush);
@@ -267,7 +273,7 @@ impl Core {
                     break;
                 }
                 Stall::Stop => {
-                    self.health.check()?;
+                    self.check_writable()?;
                     if let Some(error) = self.compaction_error.lock().clone() {
                         return Err(error);
                     }
@@ -295,6 +301,24 @@ impl Core {
         }
     }
 
+    /// The time against which entries expire. It never runs far ahead of what the superblock knows,
+    /// so that what was hidden as expired stays hidden after a crash.
+    pub(crate) fn expiry_now(&self) -> u64 {
+        let now = self.clock.expiry_now();
+        match self.options.read_only {
+            true => now,
+            false => now.min(self.durable_clock_ms.load(Ordering::Acquire) + limits::CLOCK_LEASE_MS),
+        }
+    }
+
+    /// On a full disk: what older roots alone needed is free once another root is durable.
+    pub(crate) fn free_released(&self, error: &Error) {
+        if matches!(error, Error::NoSpace { .. }) && self.allocator.released() > 0 {
+            // A failure poisons the store, which everybody hears of.
+            let _ = self.commit_root(Change::default());
+        }
+    }
+
     /// The last flush's failure, if it was not followed by a success: writers that need its room
     /// get it instead of waiting.
     pub(crate) fn flush_failure(&self) -> Result<()> {
@@ -318,7 +342,24 @@ impl Core {
         self.check_writable()?;
         sync_written(&self.log, &*self.disk)
             .map(|_| ())
-            .map_err(|error| self.health.poison("syncing the log failed", &error))
+            .map_err(|error| self.poison_log(&error))
+    }
+
+    /// A write or a sync of the log failed: the store takes no more writes. What readers have seen
+    /// unsynced may be gone at the next opening although the machine never went down, so the
+    /// superblock forgets the boot, which makes that opening begin an epoch. The best that can be
+    /// done: should this write fail as well, the disk has lost the file anyway.
+    pub(crate) fn poison_log(&self, error: &Error) -> Error {
+        let error = self.health.poison("writing or syncing the log failed", error);
+        if self.unsynced_declared.load(Ordering::Acquire) {
+            let root = self.root.lock();
+            let mut next = root.superblock.clone();
+            // A root that failed half way may have taken the next number.
+            next.sequence += 2;
+            next.identity.boot = [0; 16];
+            let _ = superblock::write(&*self.ungated_disk, &next);
+        }
+        error
     }
 
     /// Wakes a worker, once there are workers.
@@ -343,7 +384,7 @@ impl Core {
                 if let Some(leader) = self.leader.lock().as_mut() {
                     leader.freeze(self);
                 }
-                drop(leadership);
+                self.give_away(leadership);
             }
             self.wake(|wakes| &wakes.flush);
             self.flush_failure()?;
@@ -378,22 +419,30 @@ impl Core {
         }
         match superblock::read(&*self.disk) {
             Ok(now) if now.sequence == self.opened_sequence => error,
-            _ => Error::SnapshotTooOld {
-                what: corruption.what,
-                offset: corruption.offset,
-            },
+            _ => Error::SnapshotTooOld { what: corruption.what, offset: corruption.offset },
         }
     }
 }
 
+/// Completes what came too late for a store that was closed.
+fn refuse_closed(leadership: &Leadership<'_, Arc<Slot>>) -> Vec<Waker> {
+    std::iter::from_fn(|| leadership.pop())
+        .filter_map(|slot| {
+            drop(slot.take_request());
+            let error = Error::Closed { what: "the store was closed" };
+            slot.complete(Outcome::Final(Err(error)))
+        })
+        .collect()
+}
+
 /// A leader that panics leaves slots and counters in doubt: the store takes no more writes.
-struct PoisonOnPanic<'a>(&'a Health);
+struct PoisonOnPanic<'a>(&'a Core);
 
 impl Drop for PoisonOnPanic<'_> {
     fn drop(&mut self) {
-        let error = Error::Closed {
-            what: "the leader panicked",
-        };
-        let _ = self.0.poison("committing a group failed", &error);
+        let error = Error::Closed { what: "the leader panicked" };
+        let _ = self.0.health.poison("committing a group failed", &error);
+        // Its group was completed while unwinding: tell the sleepers.
+        self.0.queue.wake_all();
     }
 }

@@ -53,57 +53,59 @@ pub(crate) struct Change {
 impl Core {
     /// Makes a change durable and visible.
     pub(crate) fn commit_root(&self, change: Change) -> Result<()> {
-        let added: Vec<_> = change
-            .added
-            .iter()
-            .map(|(_, sstable)| Arc::clone(sstable))
-            .collect();
-        let outcome = self.try_commit_root(change);
-        if outcome.is_err() {
-            // No root names them: their extents are free once the last reader is gone.
-            added.iter().for_each(|sstable| sstable.mark_obsolete(1));
-        }
-        outcome
+        self.commit_root_with(|_| Ok(change))
     }
 
-    fn try_commit_root(&self, change: Change) -> Result<()> {
+    /// The same, for a change that depends on the root it changes.
+    fn commit_root_with(&self, change: impl FnOnce(&Root) -> Result<Change>) -> Result<()> {
         let mut root = self.root.lock();
+        let change = change(&root)?;
+        let (mut next, catalog) = match self.prepare(&mut root, &change) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // No superblock was tried for it: nothing on the disk names what was added.
+                let added = change.added.into_iter().map(|(_, sstable)| sstable);
+                self.output.discard(added.collect());
+                return Err(error);
+            }
+        };
+        // From here on a failure leaves open which root is on the disk, so what was added is neither
+        // used nor given back until the store is opened again.
+        self.write_root(&mut next).map_err(|error| {
+            self.health.poison("writing the manifest or the superblock failed", &error)
+        })?;
+        root.superblock = next;
+        root.catalog = catalog;
+        self.durable_clock_ms.store(root.superblock.clock_high_water_ms, Ordering::Release);
+        self.release(&mut root);
+        self.show(&root, change);
+        Ok(())
+    }
+
+    /// Steps 1 and 2: the next superblock and the catalog behind it.
+    fn prepare(&self, root: &mut Root, change: &Change) -> Result<(Superblock, Catalog)> {
         self.health.check()?;
-        let edits = edits(&change);
+        let edits = edits(change);
         let mut catalog = root.catalog.clone();
         for edit in &edits {
-            catalog
-                .apply(edit)
-                .map_err(|why| Error::invalid(format!("impossible edit: {why}")))?;
+            catalog.apply(edit).map_err(|why| Error::invalid(format!("impossible edit: {why}")))?;
         }
-        let manifest = root.manifest.as_mut().ok_or(Error::Closed {
-            what: "the manifest",
-        })?;
-        let reference = match edits.is_empty() {
-            true => root.superblock.manifest,
-            false => manifest.append(&edits, &catalog)?,
-        };
+        let manifest = root.manifest.as_mut().ok_or(Error::Closed { what: "the manifest" })?;
         let mut next = root.superblock.clone();
-        next.manifest = reference;
+        if !edits.is_empty() {
+            next.manifest = manifest.append(&edits, &catalog)?;
+        }
         next.sequence += 1;
         next.clean = change.clean;
         next.unsynced = change.unsynced.unwrap_or(next.unsynced);
         next.file_length = self.allocator.file_length();
-        next.clock_high_water_ms = self.clock.high_water();
+        next.clock_high_water_ms = self.clock.high_water().max(next.clock_high_water_ms);
         if let Some(frozen) = &change.flushed {
             next.wal.lsn = frozen.end.lsn;
             next.wal.previous = frozen.end.previous;
             next.commit = frozen.commit;
         }
-        self.write_root(&mut next).map_err(|error| {
-            self.health
-                .poison("writing the manifest or the superblock failed", &error)
-        })?;
-        root.superblock = next;
-        root.catalog = catalog;
-        self.release(&mut root);
-        self.show(&root, change);
-        Ok(())
+        Ok((next, catalog))
     }
 
     /// Steps 3 and 4.
@@ -111,18 +113,15 @@ impl Core {
         let written = self.log.written_lsn();
         sync(&*self.disk, "syncing before a superblock")?;
         self.log.mark_synced(written);
-        next.synced_lsn = written.max(next.wal.lsn);
+        // Never lower: in recovery the present log is not the one that is being replayed.
+        next.synced_lsn = next.synced_lsn.max(written).max(next.wal.lsn);
         superblock::write(&*self.disk, next)
     }
 
     /// What the older superblocks alone needed is free now.
     fn release(&self, root: &mut Root) {
         let sequence = root.superblock.sequence;
-        let replaced = root
-            .manifest
-            .as_mut()
-            .map(Manifest::take_replaced)
-            .unwrap_or_default();
+        let replaced = root.manifest.as_mut().map(Manifest::take_replaced).unwrap_or_default();
         for extent in replaced {
             // The root before this one was the last that needed it.
             self.allocator.release(extent, sequence - 1);
@@ -169,10 +168,7 @@ impl Core {
             return Ok(());
         }
         self.check_writable()?;
-        self.commit_root(Change {
-            unsynced: Some(true),
-            ..Change::default()
-        })?;
+        self.commit_root(Change { unsynced: Some(true), ..Change::default() })?;
         self.unsynced_declared.store(true, Ordering::Release);
         Ok(())
     }
@@ -181,37 +177,22 @@ impl Core {
     pub(crate) fn create_table(&self, name: &str, options: TableOptions) -> Result<TableId> {
         self.check_writable()?;
         check_table_name(name)?;
-        // Two threads may meet here: the catalog refuses the second of one name or id.
-        let (id, count) = {
-            let root = self.root.lock();
-            if root
-                .catalog
-                .tables
-                .values()
-                .any(|record| record.name == name)
-            {
-                return Err(Error::AlreadyExists {
-                    what: format!("table {name}"),
+        let mut id = TableId(0);
+        self.commit_root_with(|root| {
+            let tables = &root.catalog.tables;
+            if root.catalog.table_named(name).is_some() {
+                return Err(Error::AlreadyExists { what: format!("table {name}") });
+            }
+            if tables.len() >= limits::TABLE_COUNT_MAX {
+                return Err(Error::TooLarge {
+                    what: "number of tables",
+                    value: tables.len() as u64 + 1,
+                    limit: limits::TABLE_COUNT_MAX as u64,
                 });
             }
-            (TableId(root.catalog.next_table), root.catalog.tables.len())
-        };
-        if count > limits::TABLE_COUNT_MAX {
-            return Err(Error::TooLarge {
-                what: "number of tables",
-                value: count as u64,
-                limit: limits::TABLE_COUNT_MAX as u64,
-            });
-        }
-        let record = TableRecord {
-            id,
-            name: name.to_owned(),
-            options,
-        };
-        let edits = vec![Edit::TableCreated(record)];
-        self.commit_root(Change {
-            edits,
-            ..Change::default()
+            id = TableId(root.catalog.next_table);
+            let record = TableRecord { id, name: name.to_owned(), options };
+            Ok(Change { edits: vec![Edit::TableCreated(record)], ..Change::default() })
         })?;
         Ok(id)
     }
@@ -222,9 +203,7 @@ fn next_version(old: &Version<Arc<Sstable>>, change: &Change) -> Version<Arc<Sst
     let mut removed = change.removed.clone();
     let mut added = change.added.clone();
     for (number, level) in &change.moved {
-        let (_, sstable) = old
-            .find(*number)
-            .expect("the catalog has accepted the move");
+        let (_, sstable) = old.find(*number).expect("the catalog has accepted the move");
         removed.push(*number);
         added.push((*level, Arc::clone(sstable)));
     }
@@ -234,29 +213,16 @@ fn next_version(old: &Version<Arc<Sstable>>, change: &Change) -> Version<Arc<Sst
 /// The edits of a change: what goes, before what comes.
 fn edits(change: &Change) -> Vec<Edit> {
     let mut edits = change.edits.clone();
-    edits.extend(
-        change
-            .removed
-            .iter()
-            .map(|number| Edit::SstableRemoved { number: *number }),
-    );
-    edits.extend(
-        change
-            .added
-            .iter()
-            .map(|(level, sstable)| Edit::SstableAdded {
-                level: *level,
-                meta: SstableMeta::clone(sstable.meta()),
-            }),
-    );
+    edits.extend(change.removed.iter().map(|number| Edit::SstableRemoved { number: *number }));
+    edits.extend(change.added.iter().map(|(level, sstable)| Edit::SstableAdded {
+        level: *level,
+        meta: SstableMeta::clone(sstable.meta()),
+    }));
     edits.extend(
         change
             .moved
             .iter()
-            .map(|(number, level)| Edit::SstableMoved {
-                number: *number,
-                level: *level,
-            }),
+            .map(|(number, level)| Edit::SstableMoved { number: *number, level: *level }),
     );
     edits
 }

@@ -11,7 +11,8 @@ use crate::limits;
 use crate::read::Frozen;
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, AtomicUsize, Ordering};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -26,76 +27,106 @@ pub(crate) struct Wakes {
 /// After a failure, the time before the next try.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Starts all workers.
-pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
-    let flush = spawn(core, "tidelog-flush", |core| FlushWorker {
-        core,
-        job: None,
-    })?;
-    let compact = spawn(core, "tidelog-compact", |core| CompactWorker {
-        core,
-        job: None,
-    })?;
-    let sync = spawn(core, "tidelog-sync", |core| SyncWorker { core })?;
-    let commit = spawn(core, "tidelog-commit", |core| CommitWorker { core })?;
-    let set = core.wakes.set(Wakes {
-        flush,
-        compact,
-        sync,
-        commit,
-    });
-    assert!(set.is_ok(), "workers are started once");
-    Ok(())
+thread_local! {
+    /// Whether this thread is stepping a worker: closing from here must not wait for itself.
+    static STEPPING: Cell<bool> = const { Cell::new(false) };
 }
 
-fn spawn<W: Worker>(
-    core: &Arc<Core>,
-    name: &'static str,
-    make: impl FnOnce(Counted) -> W,
-) -> Result<Arc<dyn Wake>> {
+/// Whether the caller is inside a worker's step.
+pub(crate) fn inside_a_worker() -> bool {
+    STEPPING.get()
+}
+
+/// Starts all workers.
+pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
+    let mut started: Vec<Arc<dyn Wake>> = Vec::new();
+    let mut start = |name, worker| {
+        let wake = spawn(core, name, worker)?;
+        started.push(Arc::clone(&wake));
+        Ok(wake)
+    };
+    let wakes = (|| {
+        Ok(Wakes {
+            flush: start("tidelog-flush", Box::new(FlushWorker { job: None }))?,
+            compact: start("tidelog-compact", Box::new(CompactWorker { job: None }))?,
+            sync: start("tidelog-sync", Box::new(SyncWorker))?,
+            commit: start("tidelog-commit", Box::new(CommitWorker))?,
+        })
+    })();
+    match wakes {
+        Ok(wakes) => {
+            assert!(core.wakes.set(wakes).is_ok(), "workers are started once");
+            Ok(())
+        }
+        Err(error) => {
+            // Those that were started must not wait for ever, nor hold the lock.
+            core.closed.store(true, Ordering::Release);
+            started.iter().for_each(|wake| wake.wake());
+            Err(error)
+        }
+    }
+}
+
+/// What a worker does in a step.
+trait Task: Send + 'static {
+    fn step(&mut self, core: &Arc<Core>) -> Progress;
+}
+
+fn spawn(core: &Arc<Core>, name: &'static str, task: Box<dyn Task>) -> Result<Arc<dyn Wake>> {
     core.live_workers.fetch_add(1, Ordering::AcqRel);
-    let worker = Box::new(make(Counted(Arc::clone(core))));
-    let health = core.health.clone();
+    let live = Arc::clone(&core.live_workers);
+    let worker = Box::new(CoreWorker { core: Some(Arc::clone(core)), task, live });
+    let (health, late) = (core.health.clone(), Arc::downgrade(core));
     let dead = Box::new(move |panic: String| {
         let _ = health.poison(&format!("the worker {name} died"), &Error::invalid(panic));
+        if let Some(core) = late.upgrade() {
+            // Poisoned, everything that waits is refused.
+            core.lead();
+        }
     });
     core.scheduler.spawn(name, worker, dead)
 }
 
-/// A worker's hold on the core; counts itself out when dropped.
-struct Counted(Arc<Core>);
+/// A task and its hold on the core; counts itself out when it has let go.
+struct CoreWorker {
+    core: Option<Arc<Core>>,
+    task: Box<dyn Task>,
+    live: Arc<AtomicUsize>,
+}
 
-impl std::ops::Deref for Counted {
-    type Target = Arc<Core>;
-
-    fn deref(&self) -> &Arc<Core> {
-        &self.0
+impl Worker for CoreWorker {
+    fn step(&mut self) -> Progress {
+        let Some(core) = &self.core else { return Progress::Done };
+        if core.closed.load(Ordering::Acquire) {
+            return Progress::Done;
+        }
+        let outer = STEPPING.replace(true);
+        let progress = self.task.step(core);
+        STEPPING.set(outer);
+        progress
     }
 }
 
-impl Drop for Counted {
+impl Drop for CoreWorker {
     fn drop(&mut self) {
-        self.0.live_workers.fetch_sub(1, Ordering::AcqRel);
+        drop(self.core.take());
+        self.live.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// Flushes the oldest frozen memtable.
 struct FlushWorker {
-    core: Counted,
     job: Option<(Arc<Frozen>, FlushJob)>,
 }
 
-impl Worker for FlushWorker {
-    fn step(&mut self) -> Progress {
-        if self.core.closed.load(Ordering::Acquire) {
-            self.job = None;
-            return Progress::Done;
-        }
-        match self.try_step() {
+impl Task for FlushWorker {
+    fn step(&mut self, core: &Arc<Core>) -> Progress {
+        match self.try_step(core) {
             Ok(progress) => progress,
             Err(error) => {
                 self.job = None;
-                *self.core.flush_error.lock() = Some(error);
+                core.free_released(&error);
+                *core.flush_error.lock() = Some(error);
                 Progress::Idle(Some(RETRY))
             }
         }
@@ -103,8 +134,7 @@ impl Worker for FlushWorker {
 }
 
 impl FlushWorker {
-    fn try_step(&mut self) -> Result<Progress> {
-        let core = &self.core;
+    fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
         if self.job.is_none() {
             let view = core.views.current();
@@ -154,16 +184,9 @@ impl Core {
         frozen: Arc<Frozen>,
         sstables: Vec<Arc<Sstable>>,
     ) -> Result<()> {
-        let bytes = sstables
-            .iter()
-            .map(|sstable| sstable.meta().extent.length)
-            .sum();
+        let bytes = sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
         let added = sstables.into_iter().map(|sstable| (0, sstable)).collect();
-        self.commit_root(Change {
-            added,
-            flushed: Some(frozen),
-            ..Change::default()
-        })?;
+        self.commit_root(Change { added, flushed: Some(frozen), ..Change::default() })?;
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
         Ok(())
@@ -172,21 +195,17 @@ impl Core {
 
 /// Picks and runs compactions, one at a time.
 struct CompactWorker {
-    core: Counted,
     job: Option<CompactionJob>,
 }
 
-impl Worker for CompactWorker {
-    fn step(&mut self) -> Progress {
-        if self.core.closed.load(Ordering::Acquire) {
-            self.job = None;
-            return Progress::Done;
-        }
-        match self.try_step() {
+impl Task for CompactWorker {
+    fn step(&mut self, core: &Arc<Core>) -> Progress {
+        match self.try_step(core) {
             Ok(progress) => progress,
             Err(error) => {
                 self.job = None;
-                *self.core.compaction_error.lock() = Some(error);
+                core.free_released(&error);
+                *core.compaction_error.lock() = Some(error);
                 Progress::Idle(Some(RETRY * 10))
             }
         }
@@ -205,24 +224,15 @@ impl Core {
         };
         let view = self.views.current();
         let job = pick(&view.version, &options, &BTreeSet::new())?;
-        let table = view
-            .tables
-            .get(&job.table)
-            .expect("SSTables belong to tables");
+        let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;
         let snapshots = self.snapshots.commits();
-        Some(CompactionJob::new(
-            self.output.clone(),
-            job,
-            compression,
-            snapshots,
-        ))
+        Some(CompactionJob::new(self.output.clone(), job, compression, snapshots))
     }
 }
 
 impl CompactWorker {
-    fn try_step(&mut self) -> Result<Progress> {
-        let core = &self.core;
+    fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
         let Some(job) = &mut self.job else {
             self.job = core.pick_compaction();
@@ -234,11 +244,7 @@ impl CompactWorker {
         };
         if let Some(output) = job.step()? {
             self.job = None;
-            let bytes = output
-                .added
-                .iter()
-                .map(|(_, s)| s.meta().extent.length)
-                .sum();
+            let bytes = output.added.iter().map(|(_, s)| s.meta().extent.length).sum();
             core.commit_root(Change {
                 removed: output.removed,
                 added: output.added,
@@ -253,20 +259,20 @@ impl CompactWorker {
     }
 }
 
-/// Syncs the log when an `Interval` commit is due.
-struct SyncWorker {
-    core: Counted,
-}
+/// Syncs the log when an `Interval` commit is due, and keeps the superblock's clock mark fresh.
+struct SyncWorker;
 
-impl Worker for SyncWorker {
-    fn step(&mut self) -> Progress {
-        let core = &self.core;
-        if core.closed.load(Ordering::Acquire) {
-            return Progress::Done;
+impl Task for SyncWorker {
+    fn step(&mut self, core: &Arc<Core>) -> Progress {
+        if core.health.check().is_err() {
+            return Progress::Idle(None);
+        }
+        if let Some(progress) = renew_clock(core) {
+            return progress;
         }
         let due = core.sync_due_ms.load(Ordering::Acquire);
-        if due == u64::MAX || core.health.check().is_err() {
-            return Progress::Idle(None);
+        if due == u64::MAX {
+            return Progress::Idle(Some(CLOCK_TICK));
         }
         let now = core.raw_clock.monotonic_ms();
         if now < due {
@@ -280,17 +286,31 @@ impl Worker for SyncWorker {
     }
 }
 
-/// Leads for callers that do not wait on a thread.
-struct CommitWorker {
-    core: Counted,
+/// How often the clock mark is looked at.
+const CLOCK_TICK: Duration = Duration::from_secs(5);
+
+/// Writes a root when a table has a TTL and the mark has grown old.
+fn renew_clock(core: &Core) -> Option<Progress> {
+    let view = core.views.current();
+    if view.tables.values().all(|record| record.options.ttl_ms.is_none()) {
+        return None;
+    }
+    let mark = core.durable_clock_ms.load(Ordering::Acquire);
+    if core.clock.expiry_now() < mark + limits::CLOCK_LEASE_MS / 2 {
+        return None;
+    }
+    match core.commit_root(Change::default()) {
+        Ok(()) => Some(Progress::Busy),
+        Err(_) => Some(Progress::Idle(Some(CLOCK_TICK))),
+    }
 }
 
-impl Worker for CommitWorker {
-    fn step(&mut self) -> Progress {
-        if self.core.closed.load(Ordering::Acquire) {
-            return Progress::Done;
-        }
-        if !self.core.queue.is_empty() && self.core.lead() {
+/// Leads for callers that do not wait on a thread.
+struct CommitWorker;
+
+impl Task for CommitWorker {
+    fn step(&mut self, core: &Arc<Core>) -> Progress {
+        if !core.queue.is_empty() && core.lead() {
             return Progress::Busy;
         }
         Progress::Idle(None)

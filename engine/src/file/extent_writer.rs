@@ -32,13 +32,7 @@ impl ExtentWriter {
         assert!(extent.offset.is_multiple_of(BLOCK_SIZE));
         assert!(extent.length.is_multiple_of(BLOCK_SIZE));
         let buffer = AlignedBuffer::with_capacity(OUTPUT_PIECE_BYTES);
-        ExtentWriter {
-            disk,
-            pacer,
-            extent,
-            written: 0,
-            buffer,
-        }
+        ExtentWriter { disk, pacer, extent, written: 0, buffer }
     }
 
     /// Bytes taken so far: the offset in the extent of what comes next.
@@ -55,11 +49,7 @@ impl ExtentWriter {
         let end = self.position().saturating_add(bytes.len() as u64);
         if end > self.extent.length {
             let limit = self.extent.length;
-            return Err(Error::TooLarge {
-                what: "bytes of an extent",
-                value: end,
-                limit,
-            });
+            return Err(Error::TooLarge { what: "bytes of an extent", value: end, limit });
         }
         while !bytes.is_empty() {
             let room = OUTPUT_PIECE_BYTES - self.buffer.len();
@@ -87,10 +77,7 @@ impl ExtentWriter {
 
     fn write_piece(&mut self) -> Result<()> {
         let length = self.buffer.len() as u64;
-        assert!(
-            self.written + length <= self.extent.length,
-            "no write leaves the extent"
-        );
+        assert!(self.written + length <= self.extent.length, "no write leaves the extent");
         self.pacer.take(length);
         let offset = self.extent.offset + self.written;
         let piece = self.buffer.as_slice();
@@ -108,10 +95,7 @@ mod tests {
     use crate::testing::{SimDisk, SimOptions};
 
     fn writer(disk: &SimDisk, length: u64) -> ExtentWriter {
-        let extent = Extent {
-            offset: 8192,
-            length,
-        };
+        let extent = Extent { offset: 8192, length };
         ExtentWriter::new(Arc::new(disk.clone()), extent, Arc::new(unlimited()))
     }
 
@@ -137,11 +121,7 @@ mod tests {
         let bytes = disk.bytes();
         assert!(bytes[8192..8192 + expected.len()] == expected);
         assert!(bytes[..8192].iter().all(|byte| *byte == 0xee));
-        assert!(
-            bytes[8192 + expected.len()..]
-                .iter()
-                .all(|byte| *byte == 0xee)
-        );
+        assert!(bytes[8192 + expected.len()..].iter().all(|byte| *byte == 0xee));
     }
 
     #[test]
@@ -150,14 +130,7 @@ mod tests {
         let mut writer = writer(&disk, 8192);
         writer.write(&[1; 8000]).unwrap();
         let error = writer.write(&[2; 193]).unwrap_err();
-        assert!(matches!(
-            error,
-            Error::TooLarge {
-                value: 8193,
-                limit: 8192,
-                ..
-            }
-        ));
+        assert!(matches!(error, Error::TooLarge { value: 8193, limit: 8192, .. }));
         writer.write(&[1; 192]).unwrap();
         assert_eq!(writer.finish().unwrap(), 8192);
         let bytes = disk.bytes();

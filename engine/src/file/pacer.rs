@@ -38,10 +38,7 @@ struct Bucket {
 impl Pacer {
     /// A pacer of `rate` bytes per second; 0 is no limit.
     pub(crate) fn new(clock: Arc<dyn Clock>, scheduler: Arc<dyn Scheduler>, rate: u64) -> Pacer {
-        let bucket = Bucket {
-            bytes: capacity(rate),
-            filled_ms: clock.monotonic_ms(),
-        };
+        let bucket = Bucket { bytes: capacity(rate), filled_ms: clock.monotonic_ms() };
         Pacer {
             clock,
             scheduler,
@@ -98,9 +95,7 @@ impl Pacer {
 
 impl std::fmt::Debug for Pacer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pacer")
-            .field("rate", &self.rate)
-            .finish_non_exhaustive()
+        f.debug_struct("Pacer").field("rate", &self.rate).finish_non_exhaustive()
     }
 }
 
@@ -151,10 +146,7 @@ pub(super) mod tests {
     }
 
     fn pacer(rate: u64, stopped: bool) -> (Arc<Time>, Pacer) {
-        let time = Arc::new(Time {
-            now_ms: AtomicU64::new(7),
-            stopped,
-        });
+        let time = Arc::new(Time { now_ms: AtomicU64::new(7), stopped });
         (time.clone(), Pacer::new(time.clone(), time, rate))
     }
 

@@ -46,9 +46,7 @@ impl Inspector {
         let superblock = self.superblock_or_best_copy()?;
         let catalog = self.catalog(&superblock)?;
         let Some((_, meta)) = catalog.version.find(number) else {
-            return Err(Error::NotFound {
-                what: format!("SSTable {number}"),
-            });
+            return Err(Error::NotFound { what: format!("SSTable {number}") });
         };
         let base = meta.extent.offset;
         let blocks = self.sstable(superblock.file, meta.clone()).blocks()?;
@@ -71,28 +69,19 @@ impl Inspector {
     pub fn block(&self, address: u64) -> Result<BlockText> {
         let superblock = self.superblock_or_best_copy()?;
         let catalog = self.catalog(&superblock)?;
-        let no_block = || Error::NotFound {
-            what: format!("a block at address {address}"),
-        };
+        let no_block = || Error::NotFound { what: format!("a block at address {address}") };
         let inside = |meta: &SstableMeta| {
             (meta.extent.offset..meta.extent.offset.saturating_add(meta.bytes)).contains(&address)
         };
         let mut live = catalog.version.iter();
-        let meta = live
-            .find(|(_, _, meta)| inside(meta))
-            .map(|(_, _, meta)| meta.clone());
+        let meta = live.find(|(_, _, meta)| inside(meta)).map(|(_, _, meta)| meta.clone());
         let sstable = self.sstable(superblock.file, meta.ok_or_else(no_block)?);
         let relative = address - sstable.meta().extent.offset;
         let blocks = sstable.blocks()?;
         let holds = |offset: u64, length: u64| (offset..offset + length).contains(&relative);
-        let block = blocks
-            .iter()
-            .find(|block| holds(block.offset, block.length));
+        let block = blocks.iter().find(|block| holds(block.offset, block.length));
         let text = sstable.describe_block(block.ok_or_else(no_block)?.offset)?;
-        Ok(BlockText {
-            sstable: sstable.meta().number,
-            text,
-        })
+        Ok(BlockText { sstable: sstable.meta().number, text })
     }
 
     /// An SSTable, read past every cache.

@@ -147,18 +147,12 @@ impl Inspector {
 }
 
 fn head(superblock: &Superblock) -> WalPosition {
-    WalPosition {
-        lsn: superblock.wal.lsn,
-        previous: superblock.wal.previous,
-    }
+    WalPosition { lsn: superblock.wal.lsn, previous: superblock.wal.previous }
 }
 
 /// The largest group that a writer of this ring may write, as the engine reckons it.
 fn group_bytes_max(superblock: &Superblock) -> u64 {
-    let options = Options {
-        ring_bytes: superblock.ring.length,
-        ..Options::default()
-    };
+    let options = Options { ring_bytes: superblock.ring.length, ..Options::default() };
     let batch = options.batch_bytes_max() as u64;
     let frames = limits::GROUP_BATCHES_MAX as u64 * FRAME_HEADER_SIZE as u64;
     (batch + frames + 2 * limits::BLOCK_SIZE).min(superblock.ring.length)

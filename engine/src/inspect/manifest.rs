@@ -59,10 +59,7 @@ impl Inspector {
             checksum: record.checksum,
             edits: record.edits.iter().map(describe).collect(),
         });
-        Ok(ManifestReport {
-            records: records.collect(),
-            damage,
-        })
+        Ok(ManifestReport { records: records.collect(), damage })
     }
 
     /// The tables of the store, the engine's own included.
@@ -88,12 +85,7 @@ impl Inspector {
     pub fn sstables(&self) -> Result<Vec<SstableReport>> {
         let catalog = self.catalog(&self.superblock_or_best_copy()?)?;
         let live = catalog.version.iter();
-        Ok(live
-            .map(|(_, level, meta)| SstableReport {
-                level,
-                meta: meta.clone(),
-            })
-            .collect())
+        Ok(live.map(|(_, level, meta)| SstableReport { level, meta: meta.clone() }).collect())
     }
 
     pub(super) fn catalog(&self, superblock: &Superblock) -> Result<Catalog> {
@@ -104,10 +96,7 @@ impl Inspector {
 fn describe(edit: &Edit) -> String {
     match edit {
         Edit::TableCreated(record) => {
-            format!(
-                "table {} {:?} created: {:?}",
-                record.id.0, record.name, record.options
-            )
+            format!("table {} {:?} created: {:?}", record.id.0, record.name, record.options)
         }
         Edit::SstableAdded { level, meta } => format!(
             "SSTable {} added to table {} at level {level}: {} bytes at offset {}, {} entries of \
@@ -124,10 +113,7 @@ fn describe(edit: &Edit) -> String {
         Edit::SstableRemoved { number } => format!("SSTable {number} removed"),
         Edit::SstableMoved { number, level } => format!("SSTable {number} moved to level {level}"),
         Edit::EpochBegun { commit } => format!("epoch begun behind commit {commit}"),
-        Edit::Counters {
-            next_sstable,
-            next_table,
-        } => {
+        Edit::Counters { next_sstable, next_table } => {
             format!("next SSTable {next_sstable}, next table {next_table}")
         }
     }

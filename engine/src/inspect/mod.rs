@@ -47,10 +47,7 @@ impl Inspector {
     /// # Errors
     /// `NotFound` or `Io`.
     pub fn open(path: impl AsRef<Path>) -> Result<Inspector> {
-        Ok(Inspector::over(Arc::new(OsDisk::open(
-            path.as_ref(),
-            OpenMode::ReadOnly,
-        )?)))
+        Ok(Inspector::over(Arc::new(OsDisk::open(path.as_ref(), OpenMode::ReadOnly)?)))
     }
 
     /// A file behind another disk.
@@ -63,9 +60,7 @@ impl Inspector {
     /// # Errors
     /// `Io`.
     pub fn length(&self) -> Result<u64> {
-        self.disk
-            .length()
-            .map_err(|error| Error::io("reading the length", 0, error))
+        self.disk.length().map_err(|error| Error::io("reading the length", 0, error))
     }
 
     /// The root that the engine would open with.
@@ -79,14 +74,13 @@ impl Inspector {
             Ok(superblock) => return Ok(superblock),
             Err(error) => error,
         };
-        let valid = crate::file::superblock::read_copies(&*self.disk)
-            .into_iter()
-            .filter_map(|copy| match copy {
-                CopyState::Valid(superblock) => Some(*superblock),
-                CopyState::Unsupported(_) | CopyState::Damaged(_) => None,
+        let valid =
+            crate::file::superblock::read_copies(&*self.disk).into_iter().filter_map(|copy| {
+                match copy {
+                    CopyState::Valid(superblock) => Some(*superblock),
+                    CopyState::Unsupported(_) | CopyState::Damaged(_) => None,
+                }
             });
-        valid
-            .max_by_key(|superblock| superblock.sequence)
-            .ok_or(refused)
+        valid.max_by_key(|superblock| superblock.sequence).ok_or(refused)
     }
 }

@@ -46,23 +46,11 @@ impl Inspector {
 
 /// The runs that somebody owns, in order of place; they may meet in a damaged file.
 pub(super) fn owned(superblock: &Superblock, catalog: &Catalog) -> Vec<SpaceRun> {
-    let zone = Extent {
-        offset: 0,
-        length: RING_OFFSET,
-    };
+    let zone = Extent { offset: 0, length: RING_OFFSET };
     let mut runs = vec![
-        SpaceRun {
-            extent: zone,
-            kind: SpaceKind::Superblock,
-        },
-        SpaceRun {
-            extent: superblock.ring,
-            kind: SpaceKind::Ring,
-        },
-        SpaceRun {
-            extent: superblock.manifest.extent,
-            kind: SpaceKind::Manifest,
-        },
+        SpaceRun { extent: zone, kind: SpaceKind::Superblock },
+        SpaceRun { extent: superblock.ring, kind: SpaceKind::Ring },
+        SpaceRun { extent: superblock.manifest.extent, kind: SpaceKind::Manifest },
     ];
     runs.extend(catalog.version.iter().map(|(_, _, meta)| SpaceRun {
         extent: meta.extent,
@@ -77,10 +65,7 @@ fn with_free(owned: Vec<SpaceRun>, length: u64) -> Vec<SpaceRun> {
     let mut runs = Vec::with_capacity(owned.len() + 1);
     let mut end = 0;
     let free = |from: u64, to: u64| SpaceRun {
-        extent: Extent {
-            offset: from,
-            length: to - from,
-        },
+        extent: Extent { offset: from, length: to - from },
         kind: SpaceKind::Free,
     };
     for run in owned {
@@ -110,10 +95,7 @@ pub(super) fn faults(owned: &[SpaceRun], length: u64) -> Vec<(u64, String)> {
             found.push((run.extent.offset, what));
         }
         if let Some((other, reached)) = last.filter(|(_, reached)| run.extent.offset < *reached) {
-            let what = format!(
-                "{:?} and {:?} overlap up to {reached}",
-                other.kind, run.kind
-            );
+            let what = format!("{:?} and {:?} overlap up to {reached}", other.kind, run.kind);
             found.push((run.extent.offset, what));
         }
         if last.is_none_or(|(_, reached)| end > reached) {
@@ -128,10 +110,7 @@ mod tests {
     use super::*;
 
     fn run(offset: u64, length: u64, number: u64) -> SpaceRun {
-        SpaceRun {
-            extent: Extent { offset, length },
-            kind: SpaceKind::Sstable(number),
-        }
+        SpaceRun { extent: Extent { offset, length }, kind: SpaceKind::Sstable(number) }
     }
 
     #[test]
@@ -148,16 +127,9 @@ mod tests {
     #[test]
     fn overlaps_and_runs_outside_the_file_are_found() {
         assert!(faults(&[run(0, 8192, 1), run(8192, 4096, 2)], 12288).is_empty());
+        assert_eq!(faults(&[run(0, 8192, 1), run(4096, 4096, 2)], 12288).len(), 1);
         assert_eq!(
-            faults(&[run(0, 8192, 1), run(4096, 4096, 2)], 12288).len(),
-            1
-        );
-        assert_eq!(
-            faults(
-                &[run(0, 16384, 1), run(4096, 4096, 2), run(8192, 4096, 3)],
-                16384
-            )
-            .len(),
+            faults(&[run(0, 16384, 1), run(4096, 4096, 2), run(8192, 4096, 3)], 16384).len(),
             2
         );
         assert_eq!(faults(&[run(8192, 8192, 1)], 12288).len(), 1);

@@ -95,8 +95,7 @@ impl Inspector {
     /// # Errors
     /// Those of an opening.
     pub fn root(&self) -> Result<RootReport> {
-        self.superblock()
-            .map(|superblock| RootReport::of(&superblock))
+        self.superblock().map(|superblock| RootReport::of(&superblock))
     }
 }
 

@@ -8,17 +8,13 @@ use crate::testing::{SeededEntropy, SimClock, SimDisk, SimOptions, SimScheduler}
 fn store() -> SimDisk {
     let disk = SimDisk::new(SimOptions::default());
     let engine = open(&disk);
-    let messages = engine
-        .create_table("message", TableOptions::timeline())
-        .unwrap();
+    let messages = engine.create_table("message", TableOptions::timeline()).unwrap();
     let values = engine.create_table("value", TableOptions::keyed()).unwrap();
     for round in 0..2_u8 {
         for number in 0..40_u8 {
             let mut batch = WriteBatch::new();
             let key = [b'a' + number % 5];
-            batch
-                .append(messages, &key, &[number; 50], Some(7))
-                .unwrap();
+            batch.append(messages, &key, &[number; 50], Some(7)).unwrap();
             batch.put(values, &key, &[round, number]).unwrap();
             engine.commit(batch, Durability::Sync).unwrap();
         }
@@ -37,10 +33,7 @@ fn open(disk: &SimDisk) -> Engine {
         entropy: Arc::new(SeededEntropy::new(1)),
         name: "inspected".to_owned(),
     };
-    let options = Options {
-        ring_bytes: 256 * 1024,
-        ..Options::default()
-    };
+    let options = Options { ring_bytes: 256 * 1024, ..Options::default() };
     Engine::open_with(parts, options).unwrap()
 }
 
@@ -68,10 +61,7 @@ fn every_run_of_the_file_has_one_owner() {
         end = run.extent.end();
     }
     assert_eq!(end, inspect(&disk).length().unwrap());
-    assert!(
-        runs.iter()
-            .any(|run| matches!(run.kind, SpaceKind::Sstable(_)))
-    );
+    assert!(runs.iter().any(|run| matches!(run.kind, SpaceKind::Sstable(_))));
 }
 
 /// Rot anywhere in what the store needs is found, and looking at it never panics.
@@ -83,11 +73,7 @@ fn a_flipped_bit_anywhere_is_a_fault() {
     let mut needed = vec![(root.manifest.offset, root.manifest_length)];
     needed.extend((0..4).map(|copy| (copy * 16 * 1024, 4096)));
     let sstables = inspector.sstables().unwrap();
-    needed.extend(
-        sstables
-            .iter()
-            .map(|it| (it.meta.extent.offset, it.meta.bytes)),
-    );
+    needed.extend(sstables.iter().map(|it| (it.meta.extent.offset, it.meta.bytes)));
     for (offset, length) in needed {
         for place in (offset..offset + length).step_by(61) {
             disk.flip_bit(place, u32::try_from(place % 8).unwrap());
@@ -127,17 +113,12 @@ fn the_log_of_a_killed_store_is_listed_and_counted() {
     assert_eq!(log.groups.len(), 10);
     assert!(matches!(log.ending, LogEnding::Clean), "{:?}", log.ending);
     let counts = image.verify().unwrap().counts;
-    assert_eq!(
-        (counts.groups, counts.commits, counts.log_entries),
-        (10, 10, 10)
-    );
+    assert_eq!((counts.groups, counts.commits, counts.log_entries), (10, 10, 10));
 }
 
 #[test]
 fn a_foreign_file_is_a_fault_and_not_a_panic() {
-    let bytes: Vec<u8> = (0..200_000_u32)
-        .map(|byte| u8::try_from(byte % 251).unwrap())
-        .collect();
+    let bytes: Vec<u8> = (0..200_000_u32).map(|byte| u8::try_from(byte % 251).unwrap()).collect();
     let disk = SimDisk::from_bytes(SimOptions::default(), &bytes);
     let inspector = inspect(&disk);
     assert!(!inspector.verify().unwrap().faults.is_empty());

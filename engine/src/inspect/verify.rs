@@ -66,21 +66,13 @@ pub struct Counts {
 
 impl Report {
     fn fault(&mut self, what: &'static str, offset: u64, detail: impl Into<String>) {
-        self.faults.push(Fault {
-            what,
-            offset,
-            detail: detail.into(),
-        });
+        self.faults.push(Fault { what, offset, detail: detail.into() });
     }
 
     /// Damage is a fault; what cannot be read at all ends the verification.
     fn absorb(&mut self, error: Error) -> Result<()> {
         match error {
-            Error::Corruption(Corruption {
-                what,
-                offset,
-                detail,
-            }) => {
+            Error::Corruption(Corruption { what, offset, detail }) => {
                 self.fault(what, offset, detail);
                 Ok(())
             }
@@ -114,10 +106,7 @@ impl Inspector {
         let now = self.superblock()?;
         if now.sequence != superblock.sequence {
             let offset = report.faults.first().map_or(0, |fault| fault.offset);
-            return Err(Error::SnapshotTooOld {
-                what: "what was being verified",
-                offset,
-            });
+            return Err(Error::SnapshotTooOld { what: "what was being verified", offset });
         }
         verified.map(|()| report)
     }
@@ -129,11 +118,8 @@ impl Inspector {
             Ok(catalog) => catalog,
             Err(error) => return report.absorb(error),
         };
-        report.counts.tables = catalog
-            .tables
-            .keys()
-            .filter(|table| !table.is_engine_owned())
-            .count() as u64;
+        report.counts.tables =
+            catalog.tables.keys().filter(|table| !table.is_engine_owned()).count() as u64;
         if let Err(detail) = catalog.version.check_invariants() {
             report.fault("manifest", superblock.manifest.extent.offset, detail);
         }
@@ -187,12 +173,7 @@ impl Inspector {
                 if damage.is_empty() {
                     sound.push((level, sstable));
                 }
-                for Corruption {
-                    what,
-                    offset,
-                    detail,
-                } in damage
-                {
+                for Corruption { what, offset, detail } in damage {
                     let detail = format!("SSTable {}: {detail}", meta.number);
                     report.fault(what, offset, detail);
                 }
@@ -231,17 +212,10 @@ fn verify_timelines(
     for (level, sstable) in sstables {
         let mut cursor = sstable.timelines(Bound::Unbounded)?;
         let next = cursor.next()?;
-        sources.push(Runs {
-            level: *level,
-            sstable: Arc::clone(sstable),
-            cursor,
-            next,
-        });
+        sources.push(Runs { level: *level, sstable: Arc::clone(sstable), cursor, next });
     }
     loop {
-        let heads = sources
-            .iter()
-            .filter_map(|source| source.next.as_ref().map(|(key, _)| key));
+        let heads = sources.iter().filter_map(|source| source.next.as_ref().map(|(key, _)| key));
         let Some(key) = heads.min().cloned() else {
             return Ok(());
         };
@@ -253,12 +227,7 @@ fn verify_timelines(
             };
             let meta = source.sstable.meta();
             let (number, offset) = (meta.number, meta.extent.offset);
-            runs.push(Run {
-                location,
-                level: source.level,
-                number,
-                offset,
-            });
+            runs.push(Run { location, level: source.level, number, offset });
             source.next = source.cursor.next()?;
         }
         verify_runs(table, &key, runs, report);
@@ -270,9 +239,7 @@ fn verify_timelines(
 fn verify_runs(table: TableId, key: &[u8], mut runs: Vec<Run>, report: &mut Report) {
     runs.sort_by_key(|run| run.location.first_seq);
     for pair in runs.windows(2) {
-        let [older, newer] = pair else {
-            unreachable!("windows of two")
-        };
+        let [older, newer] = pair else { unreachable!("windows of two") };
         let ordered = newer.location.first_seq > older.location.last_seq
             && newer.location.last_commit >= older.location.last_commit
             && newer.level <= older.level;
@@ -290,12 +257,7 @@ fn verify_runs(table: TableId, key: &[u8], mut runs: Vec<Run>, report: &mut Repo
 }
 
 fn describe(run: &Run) -> String {
-    let RunLocation {
-        first_seq,
-        last_seq,
-        last_commit,
-        ..
-    } = run.location;
+    let RunLocation { first_seq, last_seq, last_commit, .. } = run.location;
     format!(
         "SSTable {} of level {} with seqs {first_seq} to {last_seq} up to commit {last_commit}",
         run.number, run.level

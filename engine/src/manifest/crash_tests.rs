@@ -17,10 +17,7 @@ use crate::version::{Catalog, Edit};
 use std::sync::Arc;
 
 const FILE: FileId = FileId([3; 16]);
-const RING: Extent = Extent {
-    offset: RING_OFFSET,
-    length: RING_BYTES_MIN,
-};
+const RING: Extent = Extent { offset: RING_OFFSET, length: RING_BYTES_MIN };
 
 struct Store {
     disk: SimDisk,
@@ -68,13 +65,7 @@ impl Store {
             identity: disk.identity(),
             created_ms: 0,
         };
-        let mut store = Store {
-            disk,
-            allocator,
-            manifest,
-            catalog,
-            superblock,
-        };
+        let mut store = Store { disk, allocator, manifest, catalog, superblock };
         store.publish().unwrap();
         store.publish().unwrap();
         store
@@ -93,13 +84,7 @@ impl Store {
         let allocator = Arc::new(allocator);
         allocator.durable(superblock.sequence);
         let (manifest, catalog) = Manifest::open(shared, FILE, allocator.clone(), &reference)?;
-        Ok(Store {
-            disk: disk.clone(),
-            allocator,
-            manifest,
-            catalog,
-            superblock,
-        })
+        Ok(Store { disk: disk.clone(), allocator, manifest, catalog, superblock })
     }
 
     fn publish(&mut self) -> Result<()> {
@@ -169,9 +154,7 @@ fn policy(random: &mut Random) -> CrashPolicy {
         0 => CrashPolicy::DropAll,
         1 => CrashPolicy::KeepAll,
         2 => CrashPolicy::Kill,
-        _ => CrashPolicy::Random {
-            seed: random.next_u64(),
-        },
+        _ => CrashPolicy::Random { seed: random.next_u64() },
     }
 }
 

@@ -96,10 +96,7 @@ pub(super) fn encode_bodies(edits: &[Edit]) -> Vec<Body> {
     for edit in edits {
         encoded.clear();
         encode_edit(&mut encoded, edit);
-        assert!(
-            HEADER_SIZE + encoded.len() <= RECORD_BYTES_MAX,
-            "limits keep edits short"
-        );
+        assert!(HEADER_SIZE + encoded.len() <= RECORD_BYTES_MAX, "limits keep edits short");
         let full = |body: &Body| HEADER_SIZE + body.bytes.len() + encoded.len() > RECORD_BYTES_MAX;
         if bodies.last().is_none_or(full) {
             bodies.push(Body::default());
@@ -166,18 +163,10 @@ pub(super) fn decode_record(padded: &[u8]) -> Result<(Header, Vec<Edit>), Decode
     let number = decoder.u64("record number")?;
     let count = decoder.u32("edit count")?;
     decoder.zeros(4, "reserved bytes")?;
-    let header = Header {
-        kind,
-        length,
-        previous,
-        number,
-        count,
-    };
+    let header = Header { kind, length, previous, number, count };
 
     let error = decoder.error("edits");
-    let body_length = usize::try_from(length)
-        .ok()
-        .and_then(|l| l.checked_sub(HEADER_SIZE));
+    let body_length = usize::try_from(length).ok().and_then(|l| l.checked_sub(HEADER_SIZE));
     let body = decoder.take(body_length.ok_or(error)?, "edits")?;
     decoder.zeros(decoder.remaining(), "padding")?;
     let mut decoder = Decoder::new(body);
@@ -215,10 +204,7 @@ fn encode_edit(bytes: &mut Vec<u8>, edit: &Edit) {
             bytes.put_u8(tag::EPOCH_BEGUN);
             bytes.put_u64(*commit);
         }
-        Edit::Counters {
-            next_sstable,
-            next_table,
-        } => {
+        Edit::Counters { next_sstable, next_table } => {
             bytes.put_u8(tag::COUNTERS);
             bytes.put_u64(*next_sstable);
             bytes.put_u32(*next_table);
@@ -232,30 +218,17 @@ fn decode_edit(decoder: &mut Decoder<'_>) -> Result<Edit, DecodeError> {
         tag::TABLE_CREATED => Ok(Edit::TableCreated(decode_table(decoder)?)),
         tag::SSTABLE_ADDED => {
             let level = decoder.u8("level")?;
-            Ok(Edit::SstableAdded {
-                level,
-                meta: decode_meta(decoder)?,
-            })
+            Ok(Edit::SstableAdded { level, meta: decode_meta(decoder)? })
         }
-        tag::SSTABLE_REMOVED => Ok(Edit::SstableRemoved {
-            number: decoder.u64("number")?,
-        }),
+        tag::SSTABLE_REMOVED => Ok(Edit::SstableRemoved { number: decoder.u64("number")? }),
         tag::SSTABLE_MOVED => {
             let number = decoder.u64("number")?;
-            Ok(Edit::SstableMoved {
-                number,
-                level: decoder.u8("level")?,
-            })
+            Ok(Edit::SstableMoved { number, level: decoder.u8("level")? })
         }
-        tag::EPOCH_BEGUN => Ok(Edit::EpochBegun {
-            commit: decoder.u64("commit")?,
-        }),
+        tag::EPOCH_BEGUN => Ok(Edit::EpochBegun { commit: decoder.u64("commit")? }),
         tag::COUNTERS => {
             let next_sstable = decoder.u64("next SSTable")?;
-            Ok(Edit::Counters {
-                next_sstable,
-                next_table: decoder.u32("next table")?,
-            })
+            Ok(Edit::Counters { next_sstable, next_table: decoder.u32("next table")? })
         }
         _ => Err(unknown),
     }
@@ -263,12 +236,7 @@ fn decode_edit(decoder: &mut Decoder<'_>) -> Result<Edit, DecodeError> {
 
 fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     let TableRecord { id, name, options } = record;
-    let TableOptions {
-        kind,
-        sequence,
-        ttl_ms,
-        compression,
-    } = options;
+    let TableOptions { kind, sequence, ttl_ms, compression } = options;
     bytes.put_u32(id.0);
     bytes.put_u8(kind_byte(*kind));
     bytes.put_u8(match sequence {
@@ -310,27 +278,11 @@ fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, DecodeError> {
     let error = decoder.error("name");
     let name = decoder.take(length, "name")?;
     let name = std::str::from_utf8(name).map_err(|_| error)?.to_owned();
-    Ok(TableRecord {
-        id,
-        name,
-        options: TableOptions {
-            kind,
-            sequence,
-            ttl_ms,
-            compression,
-        },
-    })
+    Ok(TableRecord { id, name, options: TableOptions { kind, sequence, ttl_ms, compression } })
 }
 
 fn encode_meta(bytes: &mut Vec<u8>, meta: &SstableMeta) {
-    let SstableMeta {
-        first,
-        last,
-        commits,
-        times_ms,
-        extent,
-        ..
-    } = meta;
+    let SstableMeta { first, last, commits, times_ms, extent, .. } = meta;
     bytes.put_u64(meta.number);
     bytes.put_u32(meta.table.0);
     bytes.put_u8(kind_byte(meta.kind));
@@ -357,10 +309,7 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
     let number = decoder.u64("number")?;
     let table = TableId(decoder.u32("table id")?);
     let kind = decode_kind(decoder)?;
-    let extent = Extent {
-        offset: decoder.u64("extent")?,
-        length: decoder.u64("extent")?,
-    };
+    let extent = Extent { offset: decoder.u64("extent")?, length: decoder.u64("extent")? };
     let bytes = decoder.u64("bytes")?;
     let footer_checksum = decoder.u32("footer checksum")?;
     let entries = decoder.u64("entries")?;

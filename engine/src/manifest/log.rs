@@ -48,13 +48,7 @@ impl Manifest {
         catalog: &Catalog,
     ) -> Result<Manifest> {
         let tail = write_base(&*disk, file, &allocator, catalog, 0)?;
-        Ok(Manifest {
-            disk,
-            file,
-            allocator,
-            tail,
-            replaced: Vec::new(),
-        })
+        Ok(Manifest { disk, file, allocator, tail, replaced: Vec::new() })
     }
 
     /// The manifest that `reference` names, and the catalog in it. The allocator must know its
@@ -66,42 +60,15 @@ impl Manifest {
         reference: &ManifestRef,
     ) -> Result<(Manifest, Catalog)> {
         let (catalog, number) = replay::replay_numbered(&*disk, file, reference)?;
-        let ManifestRef {
-            extent,
-            length,
-            checksum,
-        } = *reference;
-        let tail = Tail {
-            extent,
-            length,
-            checksum,
-            number,
-        };
-        Ok((
-            Manifest {
-                disk,
-                file,
-                allocator,
-                tail,
-                replaced: Vec::new(),
-            },
-            catalog,
-        ))
+        let ManifestRef { extent, length, checksum } = *reference;
+        let tail = Tail { extent, length, checksum, number };
+        Ok((Manifest { disk, file, allocator, tail, replaced: Vec::new() }, catalog))
     }
 
     /// What the next superblock must say, once everything is synced.
     pub(crate) fn reference(&self) -> ManifestRef {
-        let Tail {
-            extent,
-            length,
-            checksum,
-            ..
-        } = self.tail;
-        ManifestRef {
-            extent,
-            length,
-            checksum,
-        }
+        let Tail { extent, length, checksum, .. } = self.tail;
+        ManifestRef { extent, length, checksum }
     }
 
     /// Logs `edits`; `catalog_after` is the catalog with them applied. Nothing is synced. All edits
@@ -122,13 +89,7 @@ impl Manifest {
             return Ok(self.reference());
         }
         let number = self.tail.number;
-        let tail = write_base(
-            &*self.disk,
-            self.file,
-            &self.allocator,
-            catalog_after,
-            number,
-        )?;
+        let tail = write_base(&*self.disk, self.file, &self.allocator, catalog_after, number)?;
         self.replaced.push(self.tail.extent);
         self.tail = tail;
         Ok(self.reference())
@@ -153,12 +114,7 @@ fn write_base(
     let needed: u64 = bodies.iter().map(Body::padded_length).sum();
     let reservation = reserve(allocator, needed)?;
     let extent = reservation.extent();
-    let empty = Tail {
-        extent,
-        length: 0,
-        checksum: 0,
-        number,
-    };
+    let empty = Tail { extent, length: 0, checksum: 0, number };
     let tail = write_records(disk, file, empty, &bodies)?;
     assert_eq!(reservation.commit(extent.length), extent);
     Ok(tail)
@@ -181,11 +137,7 @@ fn write_records(disk: &dyn Disk, file: FileId, tail: Tail, bodies: &[Body]) -> 
     for body in bodies {
         let length = u32::try_from(format::HEADER_SIZE + body.bytes.len());
         let header = Header {
-            kind: if tail.length == 0 {
-                KIND_BASE
-            } else {
-                KIND_EDITS
-            },
+            kind: if tail.length == 0 { KIND_BASE } else { KIND_EDITS },
             length: length.expect("records are short"),
             previous: tail.checksum,
             number: tail.number + 1,
@@ -198,12 +150,7 @@ fn write_records(disk: &dyn Disk, file: FileId, tail: Tail, bodies: &[Body]) -> 
         let offset = tail.extent.offset + tail.length;
         let bytes = buffer.as_slice();
         disk::write_all_at(disk, "write the manifest", offset, bytes, Flush::Later)?;
-        tail = Tail {
-            length: end,
-            checksum,
-            number: header.number,
-            ..tail
-        };
+        tail = Tail { length: end, checksum, number: header.number, ..tail };
     }
     Ok(tail)
 }

@@ -98,17 +98,13 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(disk: &'a dyn Disk, file: FileId, reference: &ManifestRef) -> Result<Reader<'a>> {
         let ManifestRef { extent, length, .. } = *reference;
-        let file_length = disk
-            .length()
-            .map_err(|error| Error::io("read the file's length", 0, error))?;
+        let file_length =
+            disk.length().map_err(|error| Error::io("read the file's length", 0, error))?;
         let possible = length > 0
             && length <= extent.length
             && length.is_multiple_of(BLOCK_SIZE)
             && extent.offset.is_multiple_of(BLOCK_SIZE)
-            && extent
-                .offset
-                .checked_add(extent.length)
-                .is_some_and(|end| end <= file_length);
+            && extent.offset.checked_add(extent.length).is_some_and(|end| end <= file_length);
         if !possible {
             let detail = format!(
                 "{length} bytes at the front of {} cannot be in a file of {file_length}",
@@ -116,14 +112,7 @@ impl<'a> Reader<'a> {
             );
             return Err(Error::corruption("manifest", extent.offset, detail));
         }
-        Ok(Reader {
-            disk,
-            file,
-            reference: *reference,
-            position: 0,
-            checksum: 0,
-            number: 0,
-        })
+        Ok(Reader { disk, file, reference: *reference, position: 0, checksum: 0, number: 0 })
     }
 
     fn next(&mut self) -> Result<Option<RecordInfo>> {
@@ -147,14 +136,7 @@ impl<'a> Reader<'a> {
         self.number = header.number;
         self.position += padded.len() as u64;
         let (bytes, base) = (padded.len() as u64, header.kind == KIND_BASE);
-        Ok(Some(RecordInfo {
-            offset,
-            bytes,
-            number: header.number,
-            base,
-            checksum: stored,
-            edits,
-        }))
+        Ok(Some(RecordInfo { offset, bytes, number: header.number, base, checksum: stored, edits }))
     }
 
     /// The padded bytes of the record at the position, whose length lies inside the used part.
@@ -177,11 +159,7 @@ impl<'a> Reader<'a> {
 
     /// Rules (4) and (5) of the format.
     fn check_chain(&self, header: Header) -> Result<()> {
-        let expected = if self.position == 0 {
-            KIND_BASE
-        } else {
-            KIND_EDITS
-        };
+        let expected = if self.position == 0 { KIND_BASE } else { KIND_EDITS };
         if header.kind != expected {
             return Err(self.corrupt(format!("a record of kind {} is out of place", header.kind)));
         }
@@ -217,10 +195,6 @@ impl<'a> Reader<'a> {
     }
 
     fn corrupt(&self, detail: String) -> Error {
-        Error::corruption(
-            "manifest",
-            self.reference.extent.offset + self.position,
-            detail,
-        )
+        Error::corruption("manifest", self.reference.extent.offset + self.position, detail)
     }
 }

@@ -32,29 +32,17 @@ fn apply(catalog: &mut Catalog, edits: &[Edit]) {
 
 fn added(number: u64) -> Edit {
     let key = format!("{number:06}");
-    Edit::SstableAdded {
-        level: 1,
-        meta: timeline_meta(number, (&key, 1), (&key, 9)),
-    }
+    Edit::SstableAdded { level: 1, meta: timeline_meta(number, (&key, 1), (&key, 9)) }
 }
 
 /// A base with one table, and three records of edits behind it.
 fn sample() -> (SimDisk, Arc<Allocator>, Manifest, Catalog) {
     let mut catalog = Catalog::new();
-    apply(
-        &mut catalog,
-        &[Edit::TableCreated(timeline_table(16, "inbox"))],
-    );
+    apply(&mut catalog, &[Edit::TableCreated(timeline_table(16, "inbox"))]);
     let (disk, allocator, mut manifest) = create(&catalog);
     for edits in [
         vec![added(1), added(2), added(3)],
-        vec![
-            Edit::SstableMoved {
-                number: 2,
-                level: 3,
-            },
-            Edit::EpochBegun { commit: 8 },
-        ],
+        vec![Edit::SstableMoved { number: 2, level: 3 }, Edit::EpochBegun { commit: 8 }],
         vec![Edit::SstableRemoved { number: 1 }],
     ] {
         apply(&mut catalog, &edits);
@@ -79,20 +67,12 @@ fn golden_bytes_of_edits() {
     record.options.ttl_ms = Some(258);
     golden(
         &Edit::TableCreated(record),
-        &[
-            &[1, 16, 0, 0, 0, 1, 1, 1, 1],
-            &[2, 1, 0, 0, 0, 0, 0, 0],
-            &[2, 0],
-            b"in",
-        ],
+        &[&[1, 16, 0, 0, 0, 1, 1, 1, 1], &[2, 1, 0, 0, 0, 0, 0, 0], &[2, 0], b"in"],
     );
     let numbers =
         |values: &[u64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
     golden(
-        &Edit::SstableAdded {
-            level: 2,
-            meta: timeline_meta(7, ("ab", 3), ("c", 4)),
-        },
+        &Edit::SstableAdded { level: 2, meta: timeline_meta(7, ("ab", 3), ("c", 4)) },
         &[
             &[2, 2],
             &numbers(&[7]),
@@ -105,19 +85,10 @@ fn golden_bytes_of_edits() {
         ],
     );
     golden(&Edit::SstableRemoved { number: 5 }, &[&[3], &numbers(&[5])]);
-    golden(
-        &Edit::SstableMoved {
-            number: 5,
-            level: 1,
-        },
-        &[&[4], &numbers(&[5]), &[1]],
-    );
+    golden(&Edit::SstableMoved { number: 5, level: 1 }, &[&[4], &numbers(&[5]), &[1]]);
     golden(&Edit::EpochBegun { commit: 6 }, &[&[5], &numbers(&[6])]);
     golden(
-        &Edit::Counters {
-            next_sstable: 8,
-            next_table: 17,
-        },
+        &Edit::Counters { next_sstable: 8, next_table: 17 },
         &[&[6], &numbers(&[8]), &[17, 0, 0, 0]],
     );
 }
@@ -125,22 +96,11 @@ fn golden_bytes_of_edits() {
 #[test]
 fn golden_bytes_of_a_record() {
     let body = &format::encode_bodies(&[Edit::EpochBegun { commit: 6 }])[0];
-    let header = Header {
-        kind: 2,
-        length: 41,
-        previous: 0x0a0b_0c0d,
-        number: 3,
-        count: 1,
-    };
-    let extent = Extent {
-        offset: 8192,
-        length: 65536,
-    };
+    let header = Header { kind: 2, length: 41, previous: 0x0a0b_0c0d, number: 3, count: 1 };
+    let extent = Extent { offset: 8192, length: 65536 };
     let (buffer, checksum) = format::encode_record(FILE, extent, 4096, header, body);
     let mut expected = checksum.to_le_bytes().to_vec();
-    expected.extend([
-        2, 0, 0, 0, 41, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a, 3, 0, 0, 0, 0, 0, 0, 0,
-    ]);
+    expected.extend([2, 0, 0, 0, 41, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a, 3, 0, 0, 0, 0, 0, 0, 0]);
     expected.extend([1, 0, 0, 0, 0, 0, 0, 0, 5, 6, 0, 0, 0, 0, 0, 0, 0]);
     expected.resize(4096, 0);
     assert_eq!(buffer.as_slice(), expected);
@@ -193,19 +153,13 @@ fn a_full_extent_is_replaced_by_a_base() {
     assert!(base.base && base.number > 4);
     allocator.release(first, 1);
     allocator.durable(3);
-    assert_eq!(
-        allocator.reserve(first.length, "a test").unwrap().extent(),
-        first
-    );
+    assert_eq!(allocator.reserve(first.length, "a test").unwrap().extent(), first);
 }
 
 #[test]
 fn a_large_catalog_takes_several_records() {
     let mut catalog = Catalog::new();
-    apply(
-        &mut catalog,
-        &[Edit::TableCreated(timeline_table(16, "inbox"))],
-    );
+    apply(&mut catalog, &[Edit::TableCreated(timeline_table(16, "inbox"))]);
     let edits: Vec<Edit> = (1..12_000).map(added).collect();
     let (disk, _, mut manifest) = create(&catalog);
     apply(&mut catalog, &edits);
@@ -241,14 +195,8 @@ fn intact_records_in_the_wrong_place_are_found() {
     let bytes = disk.bytes()[start..start + 4 * 4096].to_vec();
     for (one, other) in [(0, 1), (1, 2), (2, 3), (1, 3)] {
         let copy = disk.copied();
-        copy.set_bytes(
-            reference.extent.offset + one * 4096,
-            &bytes[other * 4096..][..4096],
-        );
-        assert_eq!(
-            replay(&copy, FILE, &reference).unwrap_err().kind(),
-            ErrorKind::Corruption
-        );
+        copy.set_bytes(reference.extent.offset + one * 4096, &bytes[other * 4096..][..4096]);
+        assert_eq!(replay(&copy, FILE, &reference).unwrap_err().kind(), ErrorKind::Corruption);
     }
     let error = replay(&disk, FileId([1; 16]), &reference).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corruption);
@@ -293,10 +241,7 @@ fn a_failed_append_changes_nothing_and_may_be_repeated() {
         times: FaultTimes::Once,
         effect: FaultEffect::PartialWrite(WrittenPart::Half),
     });
-    assert_eq!(
-        manifest.append(&[added(9)], &catalog).unwrap_err().kind(),
-        ErrorKind::Io
-    );
+    assert_eq!(manifest.append(&[added(9)], &catalog).unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(manifest.reference(), before);
     assert_eq!(replay(&disk, FILE, &before).unwrap(), old);
     let after = manifest.append(&[added(9)], &catalog).unwrap();
@@ -316,28 +261,14 @@ fn a_full_disk_refuses_a_new_extent_and_nothing_else() {
             Err(error) => break (error, old),
         }
     };
-    assert!(
-        matches!(
-            error,
-            Error::NoSpace {
-                what: "a manifest extent",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::NoSpace { what: "a manifest extent", .. }), "{error}");
     assert_eq!(replay(&disk, FILE, &manifest.reference()).unwrap(), old);
     assert!(manifest.take_replaced().is_empty());
     disk.set_capacity(None);
     let reference = manifest.append(&[added(number)], &catalog).unwrap();
     assert_eq!(replay(&disk, FILE, &reference).unwrap(), catalog);
     assert_eq!(manifest.take_replaced().len(), 1);
-    assert!(
-        allocator
-            .free_runs()
-            .windows(2)
-            .all(|pair| pair[0].end() < pair[1].offset)
-    );
+    assert!(allocator.free_runs().windows(2).all(|pair| pair[0].end() < pair[1].offset));
 }
 
 /// Power is lost after edits were appended and before a superblock covers them: they do not exist.

@@ -34,11 +34,7 @@ pub(super) struct Allocation {
 impl WordArena {
     pub(super) fn new() -> WordArena {
         // Word 0 is never given out: it stands for none.
-        WordArena {
-            words: Segments::new(),
-            next: AtomicU64::new(1),
-            bytes: AtomicUsize::new(0),
-        }
+        WordArena { words: Segments::new(), next: AtomicU64::new(1), bytes: AtomicUsize::new(0) }
     }
 
     /// Gives out at least `least` words, `wanted` where the segment has them; `None` when the arena
@@ -59,8 +55,7 @@ impl WordArena {
             let count = wanted.min(room);
             let new_bytes = self.words.ensure(place);
             self.bytes.fetch_add(new_bytes, Ordering::Relaxed);
-            self.next
-                .store(u64::from(next) + u64::from(count), Ordering::Relaxed);
+            self.next.store(u64::from(next) + u64::from(count), Ordering::Relaxed);
             return Some(Allocation { index: next, count });
         }
     }
@@ -105,34 +100,10 @@ mod tests {
     #[test]
     fn allocations_stay_inside_one_segment() {
         let arena = WordArena::new();
-        assert_eq!(
-            arena.allocate(8, 100),
-            Some(Allocation {
-                index: 1,
-                count: 100
-            })
-        );
-        assert_eq!(
-            arena.allocate(8, 100),
-            Some(Allocation {
-                index: 101,
-                count: 27
-            })
-        );
-        assert_eq!(
-            arena.allocate(120, 120),
-            Some(Allocation {
-                index: 128,
-                count: 120
-            })
-        );
-        assert_eq!(
-            arena.allocate(9, 9),
-            Some(Allocation {
-                index: 256,
-                count: 9
-            })
-        );
+        assert_eq!(arena.allocate(8, 100), Some(Allocation { index: 1, count: 100 }));
+        assert_eq!(arena.allocate(8, 100), Some(Allocation { index: 101, count: 27 }));
+        assert_eq!(arena.allocate(120, 120), Some(Allocation { index: 128, count: 120 }));
+        assert_eq!(arena.allocate(9, 9), Some(Allocation { index: 256, count: 9 }));
         assert_eq!(arena.bytes(), 3 * 128 * 8);
     }
 

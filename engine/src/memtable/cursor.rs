@@ -36,14 +36,7 @@ impl RunCursor {
             }
             chunk = run.chunk(chunk.previous);
         }
-        RunCursor {
-            run,
-            direction,
-            chunk,
-            index: from_index,
-            remaining,
-            ahead,
-        }
+        RunCursor { run, direction, chunk, index: from_index, remaining, ahead }
     }
 
     /// The run walked along.
@@ -59,11 +52,7 @@ impl RunCursor {
         match self.direction {
             Direction::Forward => {
                 self.index += 1;
-                if self
-                    .ahead
-                    .last()
-                    .is_some_and(|next| next.base == self.index)
-                {
+                if self.ahead.last().is_some_and(|next| next.base == self.index) {
                     self.chunk = self.ahead.pop().expect("looked at just now");
                 }
             }

@@ -23,11 +23,7 @@ pub(super) struct Frames {
 
 impl Frames {
     pub(super) fn new() -> Frames {
-        Frames {
-            slots: Segments::new(),
-            count: AtomicU32::new(0),
-            bytes: AtomicUsize::new(0),
-        }
+        Frames { slots: Segments::new(), count: AtomicU32::new(0), bytes: AtomicUsize::new(0) }
     }
 
     /// Adds a frame and returns its number; `None` when numbers have run out. Writer only.
@@ -51,10 +47,7 @@ impl Frames {
 
     /// A frame that an entry names.
     pub(super) fn get(&self, number: u32) -> &Arc<Vec<u8>> {
-        self.slots
-            .get(number)
-            .get()
-            .expect("a frame is stored before anything names it")
+        self.slots.get(number).get().expect("a frame is stored before anything names it")
     }
 
     /// Bytes of all frames and of their slots.

@@ -93,14 +93,11 @@ impl RunIndex {
     fn allocate(&self, level: usize) {
         let count = 1usize << FIRST_BITS << level;
         self.tables[level].get_or_init(|| (0..count).map(|_| AtomicU64::new(0)).collect());
-        self.bytes
-            .fetch_add(count * size_of::<AtomicU64>(), Ordering::Relaxed);
+        self.bytes.fetch_add(count * size_of::<AtomicU64>(), Ordering::Relaxed);
     }
 
     fn table(&self, level: usize) -> &[AtomicU64] {
-        self.tables[level]
-            .get()
-            .expect("the current table and those before it are allocated")
+        self.tables[level].get().expect("the current table and those before it are allocated")
     }
 }
 

@@ -141,8 +141,7 @@ impl KeyedVersions {
         };
         self.versions.insert(key, value);
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.bytes
-            .fetch_add(NODE_OVERHEAD + write.key.len(), Ordering::Relaxed);
+        self.bytes.fetch_add(NODE_OVERHEAD + write.key.len(), Ordering::Relaxed);
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -167,8 +166,7 @@ impl KeyedVersions {
     }
 
     fn seek(&self, from: Bound<Position<'_>>) -> Option<Node<'_, VersionKey, VersionValue>> {
-        self.versions
-            .lower_bound(from.as_ref().map(|position| position as &dyn Positioned))
+        self.versions.lower_bound(from.as_ref().map(|position| position as &dyn Positioned))
     }
 }
 
@@ -184,10 +182,7 @@ impl Memtable {
         let mut found = Vec::new();
         for node in self.keyed.of_key(table, key, commit_max) {
             let version = self.version(&node);
-            let last = matches!(
-                version.operation,
-                KeyedOperation::Put | KeyedOperation::Delete
-            );
+            let last = matches!(version.operation, KeyedOperation::Put | KeyedOperation::Delete);
             found.push(version);
             if last {
                 break;
@@ -253,9 +248,7 @@ impl KeyedRange {
             return;
         };
         let table = self.table;
-        let from = next
-            .as_ref()
-            .map(|(key, commit, index)| (table, &**key, *commit, *index));
+        let from = next.as_ref().map(|(key, commit, index)| (table, &**key, *commit, *index));
         let mut node = self.memtable.keyed.seek(from);
         while let Some(found) = node {
             if found.key().table != table {

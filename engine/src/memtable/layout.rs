@@ -128,14 +128,10 @@ pub(super) fn append(arena: &WordArena, run: u32, entry: EntryWords) -> Option<(
     let (mut next, mut full_at) = unpack(header[RUN_ROOM].load(Ordering::Relaxed));
     if count == full_at {
         let previous = unpack(header[RUN_TAIL].load(Ordering::Relaxed)).1;
-        let wanted = count
-            .saturating_add(CHUNK_ENTRIES_MIN)
-            .min(CHUNK_ENTRIES_MAX);
+        let wanted = count.saturating_add(CHUNK_ENTRIES_MIN).min(CHUNK_ENTRIES_MAX);
         let least = 1 + CHUNK_ENTRIES_MIN * ENTRY_WORDS_U32;
         let chunk = arena.allocate(least, 1 + wanted * ENTRY_WORDS_U32)?;
-        arena
-            .word(chunk.index)
-            .store(pack(previous, count), Ordering::Relaxed);
+        arena.word(chunk.index).store(pack(previous, count), Ordering::Relaxed);
         header[RUN_TAIL].store(u64::from(chunk.index), Ordering::Release);
         next = chunk.index + 1;
         full_at = count + (chunk.count - 1) / ENTRY_WORDS_U32;

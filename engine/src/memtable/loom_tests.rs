@@ -17,11 +17,7 @@ const TABLE: TableId = TableId(16);
 const STACK_WORDS: usize = 32 * 1024;
 
 fn entry(seq: u64) -> EntryWords {
-    EntryWords {
-        seq,
-        stamp: seq + 100,
-        place: seq + 200,
-    }
+    EntryWords { seq, stamp: seq + 100, place: seq + 200 }
 }
 
 /// Loads the entries of `run` as `run.rs` does: count, tail, then back over the chunks.
@@ -53,12 +49,10 @@ fn model(check: fn()) {
     let counter = Arc::clone(&finished);
     builder.check(move || {
         let counter = Arc::clone(&counter);
-        let checking = thread::Builder::new()
-            .stack_size(STACK_WORDS)
-            .spawn(move || {
-                check();
-                counter.fetch_add(1, Ordering::Relaxed);
-            });
+        let checking = thread::Builder::new().stack_size(STACK_WORDS).spawn(move || {
+            check();
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
         checking.expect("loom spawns").join().expect("no panic");
     });
     let finished = finished.load(Ordering::Relaxed);
@@ -66,10 +60,7 @@ fn model(check: fn()) {
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
-    thread::Builder::new()
-        .stack_size(STACK_WORDS)
-        .spawn(work)
-        .expect("loom spawns")
+    thread::Builder::new().stack_size(STACK_WORDS).spawn(work).expect("loom spawns")
 }
 
 /// A reader that sees n entries sees n whole ones, across the change of chunks that the third entry
@@ -88,12 +79,7 @@ fn loom_a_published_count_covers_whole_entries() {
         let reading = spawn(move || {
             let found = entries(&read, run);
             assert!((2..=4).contains(&found.len()));
-            assert!(
-                found
-                    .iter()
-                    .copied()
-                    .eq((1u64..).map(entry).take(found.len()))
-            );
+            assert!(found.iter().copied().eq((1u64..).map(entry).take(found.len())));
         });
         append(&arena, run, entry(3)).expect("room");
         append(&arena, run, entry(4)).expect("room");

@@ -129,10 +129,7 @@ impl Memtable {
         // Keyed records may need a table record each, so they count as targets do.
         let records = targets.max(body_bytes / RECORD_BYTES_MIN) as u64;
         let room = u64::from(segments::CAPACITY).saturating_sub(1 << 20);
-        let words = self
-            .entries()
-            .saturating_add(records)
-            .saturating_mul(WORDS_PER_ENTRY_MAX);
+        let words = self.entries().saturating_add(records).saturating_mul(WORDS_PER_ENTRY_MAX);
         self.stamp(commit, time_ms).is_some()
             && u32::try_from(body_bytes).is_ok()
             && words <= room
@@ -192,10 +189,8 @@ impl Memtable {
     /// The tables written to, by id. One that is written as both kinds, which a commit does not
     /// allow, is listed twice.
     pub(crate) fn tables(&self) -> Vec<(TableId, TableKind)> {
-        let mut tables: Vec<_> = self
-            .table_records()
-            .map(|(table, kind, _)| (table, kind))
-            .collect();
+        let mut tables: Vec<_> =
+            self.table_records().map(|(table, kind, _)| (table, kind)).collect();
         tables.sort_unstable_by_key(|(table, kind)| (*table, *kind == TableKind::Keyed));
         tables
     }
@@ -223,9 +218,7 @@ impl Memtable {
             .1;
         }
         runs.sort_unstable();
-        runs.into_iter()
-            .map(|(_, header)| Run::new(Arc::clone(self), header))
-            .collect()
+        runs.into_iter().map(|(_, header)| Run::new(Arc::clone(self), header)).collect()
     }
 
     fn find_run(&self, table: TableId, key: &[u8]) -> Option<u32> {
@@ -269,11 +262,7 @@ impl Memtable {
             let (table, kind) = unpack(record[TABLE_NAME].load(Ordering::Relaxed));
             let newest_run = unpack(record[TABLE_NEWEST_RUN].load(Ordering::Acquire)).1;
             next = unpack(record[TABLE_PREVIOUS].load(Ordering::Relaxed)).1;
-            let kind = if kind == 1 {
-                TableKind::Timeline
-            } else {
-                TableKind::Keyed
-            };
+            let kind = if kind == 1 { TableKind::Timeline } else { TableKind::Keyed };
             Some((TableId(table), kind, newest_run))
         })
     }
@@ -297,10 +286,6 @@ impl Memtable {
 impl std::fmt::Debug for Memtable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (commits, bytes) = (self.commits(), self.bytes());
-        write!(
-            f,
-            "Memtable(commits {commits:?}, {} entries, {bytes} bytes)",
-            self.entries()
-        )
+        write!(f, "Memtable(commits {commits:?}, {} entries, {bytes} bytes)", self.entries())
     }
 }

@@ -87,9 +87,7 @@ impl Run {
         let Some(delta) = commit.checked_sub(self.memtable.base_commit) else {
             return 0;
         };
-        self.partition(self.count(), |entry| {
-            u64::from(unpack(entry.stamp).0) <= delta
-        })
+        self.partition(self.count(), |entry| u64::from(unpack(entry.stamp).0) <= delta)
     }
 
     /// The seq of entry `index`.
@@ -149,11 +147,7 @@ impl Run {
     pub(super) fn chunk(&self, index: u32) -> Chunk {
         let head = self.memtable.arena.word(index).load(Ordering::Relaxed);
         let (previous, base) = unpack(head);
-        Chunk {
-            index,
-            base: base as usize,
-            previous,
-        }
+        Chunk { index, base: base as usize, previous }
     }
 
     /// The chunk that holds entry `index`, which was published.
@@ -181,11 +175,7 @@ impl Run {
     }
 
     fn words(&self, index: usize) -> EntryWords {
-        assert!(
-            index < self.count(),
-            "entry {index} of a run of {}",
-            self.count()
-        );
+        assert!(index < self.count(), "entry {index} of a run of {}", self.count());
         self.chunk_of(index).entry(&self.memtable, index)
     }
 
@@ -206,9 +196,8 @@ impl Run {
             end = chunk.base;
             chunk = self.chunk(chunk.previous);
         }
-        let (entries, _) = chunk
-            .entries(&self.memtable, end - chunk.base)
-            .as_chunks::<ENTRY_WORDS>();
+        let (entries, _) =
+            chunk.entries(&self.memtable, end - chunk.base).as_chunks::<ENTRY_WORDS>();
         chunk.base + entries.partition_point(|entry| below(EntryWords::load(entry)))
     }
 

@@ -64,9 +64,7 @@ pub(super) fn place(index: u32) -> Place {
 
 impl<T: Default> Segments<T> {
     pub(super) fn new() -> Segments<T> {
-        Segments {
-            segments: std::array::from_fn(|_| OnceLock::new()),
-        }
+        Segments { segments: std::array::from_fn(|_| OnceLock::new()) }
     }
 
     /// Makes sure that the segment at `place` is there. Returns the bytes allocated for it now.
@@ -92,9 +90,7 @@ impl<T: Default> Segments<T> {
     }
 
     fn segment(&self, place: Place) -> &[T] {
-        self.segments[place.segment]
-            .get()
-            .expect("published indexes lie in allocated segments")
+        self.segments[place.segment].get().expect("published indexes lie in allocated segments")
     }
 }
 
@@ -104,11 +100,7 @@ mod tests {
 
     #[test]
     fn places_are_dense_and_reach_the_end() {
-        let mut expected = Place {
-            segment: 0,
-            offset: 0,
-            length: 128,
-        };
+        let mut expected = Place { segment: 0, offset: 0, length: 128 };
         for index in 0..100_000 {
             assert_eq!(place(index), expected, "index {index}");
             expected.offset += 1;
@@ -119,10 +111,7 @@ mod tests {
             }
         }
         let last = place(CAPACITY - 1);
-        assert_eq!(
-            (last.segment, last.offset),
-            (SEGMENT_COUNT - 1, last.length - 1)
-        );
+        assert_eq!((last.segment, last.offset), (SEGMENT_COUNT - 1, last.length - 1));
     }
 
     #[test]

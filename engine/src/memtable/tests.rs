@@ -16,29 +16,18 @@ struct Leader {
 impl Leader {
     fn new(base_commit: u64, base_time_ms: u64) -> Leader {
         let memtable = Arc::new(Memtable::new(base_commit, base_time_ms));
-        Leader {
-            memtable,
-            seqs: BTreeMap::new(),
-        }
+        Leader { memtable, seqs: BTreeMap::new() }
     }
 
     fn commit(&mut self, mut batch: WriteBatch, commit: u64, time_ms: u64) {
         for index in 0..batch.append_count() {
             let target = batch.target(index);
-            let seq = self
-                .seqs
-                .entry((target.table.0, target.key.to_vec()))
-                .or_default();
+            let seq = self.seqs.entry((target.table.0, target.key.to_vec())).or_default();
             *seq += 1;
             batch.assign(index, *seq);
         }
-        assert!(
-            self.memtable
-                .fits(commit, time_ms, batch.byte_count(), batch.append_count())
-        );
-        self.memtable
-            .apply(Arc::new(batch.into_body()), commit, time_ms)
-            .unwrap();
+        assert!(self.memtable.fits(commit, time_ms, batch.byte_count(), batch.append_count()));
+        self.memtable.apply(Arc::new(batch.into_body()), commit, time_ms).unwrap();
     }
 
     fn append(&mut self, key: &[u8], payload: &[u8], commit: u64, time_ms: u64) {
@@ -58,51 +47,28 @@ fn an_empty_memtable_holds_nothing() {
     assert!(memtable.tables().is_empty());
     assert!(memtable.runs_sorted(TABLE, Bound::Unbounded).is_empty());
     assert!(memtable.versions(KEYED, b"k", u64::MAX).is_empty());
-    assert!(
-        memtable
-            .keyed_range(KEYED, Bound::Unbounded)
-            .next()
-            .is_none()
-    );
-    assert!(
-        memtable.bytes() < 16 * 1024,
-        "{} bytes when empty",
-        memtable.bytes()
-    );
+    assert!(memtable.keyed_range(KEYED, Bound::Unbounded).next().is_none());
+    assert!(memtable.bytes() < 16 * 1024, "{} bytes when empty", memtable.bytes());
 }
 
 #[test]
 fn a_fan_out_holds_its_payload_once() {
     let mut leader = Leader::new(1, 0);
-    let keys: Vec<Vec<u8>> = (0..1000u32)
-        .map(|n| format!("user-{n}").into_bytes())
-        .collect();
+    let keys: Vec<Vec<u8>> = (0..1000u32).map(|n| format!("user-{n}").into_bytes()).collect();
     let mut batch = WriteBatch::new();
     let targets = [(TABLE, &b"room"[..])].into_iter();
     let targets = targets.chain(keys.iter().map(|key| (TABLE, &key[..])));
-    batch
-        .fan_out(targets, &[7; 100_000], Some(-4), None, true)
-        .unwrap();
+    batch.fan_out(targets, &[7; 100_000], Some(-4), None, true).unwrap();
     leader.commit(batch, 1, 9);
     let memtable = &leader.memtable;
     assert_eq!(memtable.entries(), 1001);
     let index = memtable.bytes() - memtable.frames.bytes();
     assert!(index < 1001 * 220, "{index} bytes beside the one frame");
-    assert!(
-        memtable.frames.bytes() < 2 * 130_000,
-        "{}",
-        memtable.frames.bytes()
-    );
+    assert!(memtable.frames.bytes() < 2 * 130_000, "{}", memtable.frames.bytes());
     let entry = memtable.run(TABLE, b"user-999").unwrap().entry(0);
-    assert_eq!(
-        (entry.seq, entry.commit, entry.time_ms, entry.event_ms),
-        (1, 1, 9, Some(-4))
-    );
+    assert_eq!((entry.seq, entry.commit, entry.time_ms, entry.event_ms), (1, 1, 9, Some(-4)));
     let origin = entry.origin.unwrap();
-    assert_eq!(
-        (origin.table, &*origin.key, origin.seq),
-        (TABLE, &b"room"[..], 1)
-    );
+    assert_eq!((origin.table, &*origin.key, origin.seq), (TABLE, &b"room"[..], 1));
     assert_eq!(&*entry.payload, [7; 100_000]);
     assert_eq!(memtable.run(TABLE, b"room").unwrap().entry(0).origin, None);
 }
@@ -114,19 +80,13 @@ fn entries_cost_what_they_should() {
         leader.append(b"one long timeline", b"", commit, 0);
     }
     let index = leader.memtable.arena.used() * 8;
-    assert!(
-        index < 20_000 * 26,
-        "{index} bytes of arena for 20,000 entries of one run"
-    );
+    assert!(index < 20_000 * 26, "{index} bytes of arena for 20,000 entries of one run");
     let mut leader = Leader::new(1, 0);
     for commit in 1..=20_000u64 {
         leader.append(&commit.to_le_bytes(), b"", commit, 0);
     }
     let index = leader.memtable.arena.used() * 8;
-    assert!(
-        index < 20_000 * 122,
-        "{index} bytes of arena for 20,000 runs of one entry"
-    );
+    assert!(index < 20_000 * 122, "{index} bytes of arena for 20,000 runs of one entry");
 }
 
 #[test]
@@ -149,13 +109,8 @@ fn bodies_that_cannot_be_are_refused() {
         let mut batch = WriteBatch::new();
         batch.append_at(TABLE, b"k", 5, b"x", None).unwrap();
         memtable.apply(Arc::new(batch.into_body()), 11, 11).unwrap();
-        let result = memtable
-            .apply(Arc::new(body), commit, time_ms)
-            .map_err(|error| error.what);
-        assert_eq!(
-            memtable.commits(),
-            Some((11, if result.is_ok() { commit } else { 11 }))
-        );
+        let result = memtable.apply(Arc::new(body), commit, time_ms).map_err(|error| error.what);
+        assert_eq!(memtable.commits(), Some((11, if result.is_ok() { commit } else { 11 })));
         result
     };
     let with_seq = |seq: u64| {
@@ -173,10 +128,7 @@ fn bodies_that_cannot_be_are_refused() {
     assert_eq!(what(with_seq(6), 12, 10), Err("commit number"));
     assert_eq!(what(with_seq(6), 12, u64::MAX), Err("commit number"));
     assert_eq!(what(vec![9], 12, 11), Err("record kind"));
-    assert_eq!(
-        what(with_seq(6)[..10].to_vec(), 12, 11),
-        Err("target count")
-    );
+    assert_eq!(what(with_seq(6)[..10].to_vec(), 12, 11), Err("target count"));
 }
 
 #[test]
@@ -189,14 +141,8 @@ fn cursors_walk_both_ways_over_chunks() {
     let run = leader.memtable.run(TABLE, b"k").unwrap();
     let seqs = |from, direction| run.cursor(from, direction).map(|entry| entry.seq);
     for from in [0, 1, 2, 5, 6, 13, 14, 1021, 1022, 4998, 4999] {
-        assert!(
-            seqs(from, Direction::Forward).eq(from as u64 + 1..=count),
-            "from {from}"
-        );
-        assert!(
-            seqs(from, Direction::Backward).eq((1..=from as u64 + 1).rev()),
-            "from {from}"
-        );
+        assert!(seqs(from, Direction::Forward).eq(from as u64 + 1..=count), "from {from}");
+        assert!(seqs(from, Direction::Backward).eq((1..=from as u64 + 1).rev()), "from {from}");
     }
     assert_eq!(seqs(5000, Direction::Forward).count(), 0);
     assert_eq!(seqs(5000, Direction::Backward).count(), 0);
@@ -222,19 +168,13 @@ fn runs_are_sorted_and_start_where_told() {
     leader.commit(batch, 9, 0);
     let keys = |from| {
         let runs = leader.memtable.runs_sorted(TABLE, from);
-        runs.iter()
-            .map(|run| String::from_utf8_lossy(run.key()).into_owned())
-            .collect::<Vec<_>>()
+        runs.iter().map(|run| String::from_utf8_lossy(run.key()).into_owned()).collect::<Vec<_>>()
     };
     assert_eq!(keys(Bound::Unbounded), ["a", "ab", "b", "c"]);
     assert_eq!(keys(Bound::Included(b"ab")), ["ab", "b", "c"]);
     assert_eq!(keys(Bound::Excluded(b"ab")), ["b", "c"]);
     let timeline = TableKind::Timeline;
-    let expected = vec![
-        (TableId(3), timeline),
-        (TABLE, timeline),
-        (KEYED, TableKind::Keyed),
-    ];
+    let expected = vec![(TableId(3), timeline), (TABLE, timeline), (KEYED, TableKind::Keyed)];
     assert_eq!(leader.memtable.tables(), expected);
     assert_eq!(leader.memtable.run(TABLE, b"b").unwrap().count_at(4), 1);
     assert_eq!(leader.memtable.commits(), Some((1, 9)));
@@ -285,14 +225,10 @@ fn readers_see_whole_prefixes() {
         for commit in 1..=COMMITS {
             let key = (commit % TIMELINES).to_le_bytes();
             let mut batch = WriteBatch::new();
-            batch
-                .append(TABLE, &key, &commit.to_le_bytes(), None)
-                .unwrap();
+            batch.append(TABLE, &key, &commit.to_le_bytes(), None).unwrap();
             batch.assign(0, commit);
             batch.put(KEYED, &key, &commit.to_le_bytes()).unwrap();
-            memtable
-                .apply(Arc::new(batch.into_body()), commit, 0)
-                .unwrap();
+            memtable.apply(Arc::new(batch.into_body()), commit, 0).unwrap();
             published.store(commit, Ordering::Release);
         }
     });
@@ -309,45 +245,23 @@ fn handles_can_go_to_other_threads() {
 
 #[derive(Debug, Clone)]
 enum Write {
-    Message {
-        targets: Vec<(u32, u8)>,
-        payload: Vec<u8>,
-        event_ms: Option<i64>,
-    },
-    Keyed {
-        operation: KeyedOperation,
-        table: u32,
-        key: u8,
-        value: i64,
-    },
+    Message { targets: Vec<(u32, u8)>, payload: Vec<u8>, event_ms: Option<i64> },
+    Keyed { operation: KeyedOperation, table: u32, key: u8, value: i64 },
 }
 
 fn write() -> impl Strategy<Value = Write> {
     let targets = prop::collection::vec((1u32..4, 0u8..12), 1..6);
     let payload = prop::collection::vec(any::<u8>(), 0..20);
-    let message =
-        (targets, payload, any::<Option<i64>>()).prop_map(|(targets, payload, event_ms)| {
-            Write::Message {
-                targets,
-                payload,
-                event_ms,
-            }
-        });
+    let message = (targets, payload, any::<Option<i64>>())
+        .prop_map(|(targets, payload, event_ms)| Write::Message { targets, payload, event_ms });
     let operation = prop::sample::select(vec![
         KeyedOperation::Put,
         KeyedOperation::Delete,
         KeyedOperation::Add,
         KeyedOperation::Max,
     ]);
-    let keyed =
-        (operation, 5u32..7, 0u8..6, any::<i64>()).prop_map(|(operation, table, key, value)| {
-            Write::Keyed {
-                operation,
-                table,
-                key,
-                value,
-            }
-        });
+    let keyed = (operation, 5u32..7, 0u8..6, any::<i64>())
+        .prop_map(|(operation, table, key, value)| Write::Keyed { operation, table, key, value });
     prop_oneof![3 => message, 2 => keyed]
 }
 
@@ -364,19 +278,11 @@ impl Model {
         let mut batch = WriteBatch::new();
         for (index, write) in (0u32..).zip(writes) {
             match write {
-                Write::Message {
-                    targets,
-                    payload,
-                    event_ms,
-                } => {
-                    let keys: Vec<_> = targets
-                        .iter()
-                        .map(|(table, key)| (TableId(*table), [*key]))
-                        .collect();
+                Write::Message { targets, payload, event_ms } => {
+                    let keys: Vec<_> =
+                        targets.iter().map(|(table, key)| (TableId(*table), [*key])).collect();
                     let list = keys.iter().map(|(table, key)| (*table, &key[..]));
-                    batch
-                        .fan_out(list, payload, *event_ms, None, false)
-                        .unwrap();
+                    batch.fan_out(list, payload, *event_ms, None, false).unwrap();
                     for (table, key) in targets {
                         let run = self.timelines.entry((*table, vec![*key])).or_default();
                         run.push(Entry {
@@ -389,12 +295,7 @@ impl Model {
                         });
                     }
                 }
-                Write::Keyed {
-                    operation,
-                    table,
-                    key,
-                    value,
-                } => {
+                Write::Keyed { operation, table, key, value } => {
                     let (id, name) = (TableId(*table), &[*key][..]);
                     match operation {
                         KeyedOperation::Put => batch.put(id, name, &value.to_le_bytes()),
@@ -409,14 +310,7 @@ impl Model {
                     };
                     let value = crate::entry::Payload::from_vec(value);
                     let (key, operation) = (name.into(), *operation);
-                    let version = KeyedVersion {
-                        key,
-                        commit,
-                        index,
-                        time_ms,
-                        operation,
-                        value,
-                    };
+                    let version = KeyedVersion { key, commit, index, time_ms, operation, value };
                     self.keyed.entry(*table).or_default().push(version);
                 }
             }
@@ -430,13 +324,8 @@ impl Model {
 
     fn check(&self, memtable: &Arc<Memtable>, snapshot: u64) {
         for ((table, key), entries) in &self.timelines {
-            let visible = entries
-                .iter()
-                .filter(|entry| entry.commit <= snapshot)
-                .count();
-            let run = memtable
-                .run(TableId(*table), key)
-                .expect("a run for each timeline");
+            let visible = entries.iter().filter(|entry| entry.commit <= snapshot).count();
+            let run = memtable.run(TableId(*table), key).expect("a run for each timeline");
             assert_eq!(run.count_at(snapshot), visible);
             assert_eq!((run.key(), run.first_seq()), (&key[..], 1));
             let found = run.cursor(0, Direction::Forward).take(visible);
@@ -444,10 +333,7 @@ impl Model {
                 assert_eq!(format!("{found:?}"), format!("{expected:?}"));
             }
             for time_ms in [0, 1000, 1007, 1100, u64::MAX] {
-                let before = entries[..visible]
-                    .iter()
-                    .filter(|e| e.time_ms < time_ms)
-                    .count();
+                let before = entries[..visible].iter().filter(|e| e.time_ms < time_ms).count();
                 assert_eq!(run.rank_time(time_ms, visible), before);
             }
             for seq in 0..visible as u64 + 2 {
@@ -457,11 +343,7 @@ impl Model {
         }
         for (table, versions) in &self.keyed {
             let table = TableId(*table);
-            assert!(
-                memtable
-                    .keyed_range(table, Bound::Unbounded)
-                    .eq(versions.iter().cloned())
-            );
+            assert!(memtable.keyed_range(table, Bound::Unbounded).eq(versions.iter().cloned()));
             for key in 0u8..7 {
                 let of_key = versions.iter().filter(|v| *v.key == [key]);
                 let seen: Vec<_> = of_key.clone().filter(|v| v.commit <= snapshot).collect();
@@ -470,25 +352,14 @@ impl Model {
                 });
                 let expected = &seen[..stop.map_or(seen.len(), |stop| stop + 1)];
                 assert!(
-                    memtable
-                        .versions(table, &[key], snapshot)
-                        .iter()
-                        .eq(expected.iter().copied())
+                    memtable.versions(table, &[key], snapshot).iter().eq(expected.iter().copied())
                 );
                 let after = of_key.clone().any(|v| v.commit > snapshot);
                 assert_eq!(memtable.has_write_after(table, &[key], snapshot), after);
                 let from = versions.iter().filter(|v| *v.key > [key][..]).cloned();
-                assert!(
-                    memtable
-                        .keyed_range(table, Bound::Excluded(&[key]))
-                        .eq(from)
-                );
+                assert!(memtable.keyed_range(table, Bound::Excluded(&[key])).eq(from));
                 let from = versions.iter().filter(|v| *v.key >= [key][..]).cloned();
-                assert!(
-                    memtable
-                        .keyed_range(table, Bound::Included(&[key]))
-                        .eq(from)
-                );
+                assert!(memtable.keyed_range(table, Bound::Included(&[key])).eq(from));
             }
         }
     }

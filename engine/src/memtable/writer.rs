@@ -48,52 +48,23 @@ impl Writer {
             || commit > memtable.last_commit.load(Ordering::Relaxed)
                 && time_ms >= memtable.last_time_ms.load(Ordering::Relaxed);
         if !follows {
-            return Err(DecodeError {
-                what: "commit number",
-                offset: 0,
-            });
+            return Err(DecodeError { what: "commit number", offset: 0 });
         }
-        let stamp = memtable.stamp(commit, time_ms).ok_or(DecodeError {
-            what: "commit number",
-            offset: 0,
-        })?;
+        let stamp = memtable
+            .stamp(commit, time_ms)
+            .ok_or(DecodeError { what: "commit number", offset: 0 })?;
         let frame = memtable.frames.push(Arc::clone(&body)).ok_or(full(0))?;
-        let applying = Applying {
-            commit,
-            time_ms,
-            stamp,
-            frame,
-        };
+        let applying = Applying { commit, time_ms, stamp, frame };
         for op in decode(&body) {
             match op? {
                 Op::Message(message) => self.message(memtable, &message, applying)?,
-                Op::Keyed {
-                    index,
-                    operation,
-                    table,
-                    key,
-                    value,
-                } => {
-                    self.table(memtable, table, TableKind::Keyed)
-                        .ok_or(full(key.start))?;
+                Op::Keyed { index, operation, table, key, value } => {
+                    self.table(memtable, table, TableKind::Keyed).ok_or(full(key.start))?;
                     let value = offset32(value.start)?..offset32(value.end)?;
                     let key = &body[key];
-                    let Applying {
-                        commit,
-                        time_ms,
-                        frame,
-                        ..
-                    } = applying;
-                    let write = KeyedWrite {
-                        table,
-                        key,
-                        commit,
-                        index,
-                        time_ms,
-                        operation,
-                        frame,
-                        value,
-                    };
+                    let Applying { commit, time_ms, frame, .. } = applying;
+                    let write =
+                        KeyedWrite { table, key, commit, index, time_ms, operation, frame, value };
                     memtable.keyed.insert(&write);
                 }
             }
@@ -117,24 +88,14 @@ impl Writer {
         for (target, key_offset) in message.targets_placed() {
             let key_place = pack(applying.frame, offset32(key_offset)?);
             if target.seq == 0 || target.seq > limits::SEQ_MAX {
-                return Err(DecodeError {
-                    what: "target seq",
-                    offset: key_offset,
-                });
+                return Err(DecodeError { what: "target seq", offset: key_offset });
             }
-            let entry = EntryWords {
-                seq: target.seq,
-                stamp: applying.stamp,
-                place,
-            };
+            let entry = EntryWords { seq: target.seq, stamp: applying.stamp, place };
             let tag = memtable.tag(target.table, target.key);
             match memtable.find_tagged(tag, target.table, target.key) {
                 Some(run) => {
                     if target.seq <= last_seq(&memtable.arena, run) {
-                        return Err(DecodeError {
-                            what: "target seq",
-                            offset: key_offset,
-                        });
+                        return Err(DecodeError { what: "target seq", offset: key_offset });
                     }
                     append(&memtable.arena, run, entry)
                 }
@@ -183,9 +144,7 @@ impl Writer {
         record[TABLE_NAME].store(pack(table.0, kind), Ordering::Relaxed);
         let previous = memtable.newest_table.load(Ordering::Relaxed);
         record[TABLE_PREVIOUS].store(previous, Ordering::Relaxed);
-        memtable
-            .newest_table
-            .store(u64::from(index), Ordering::Release);
+        memtable.newest_table.store(u64::from(index), Ordering::Release);
         self.tables.insert((table, kind), index);
         Some(index)
     }
@@ -193,10 +152,7 @@ impl Writer {
 
 /// There is no room: the caller has not asked `fits`.
 fn full(offset: usize) -> DecodeError {
-    DecodeError {
-        what: "a record beyond the room of the memtable",
-        offset,
-    }
+    DecodeError { what: "a record beyond the room of the memtable", offset }
 }
 
 fn offset32(offset: usize) -> Result<u32> {

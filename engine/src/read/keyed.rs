@@ -112,13 +112,7 @@ impl Values {
             Bound::Excluded(key) => Bound::Excluded(key.into()),
             Bound::Unbounded => Bound::Unbounded,
         };
-        Ok(Values {
-            snapshot: snapshot.clone(),
-            streams,
-            to,
-            alive_from_ms,
-            ended: false,
-        })
+        Ok(Values { snapshot: snapshot.clone(), streams, to, alive_from_ms, ended: false })
     }
 
     /// The smallest key at the heads of the streams, if it lies inside the range.

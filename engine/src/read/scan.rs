@@ -99,11 +99,7 @@ impl Iterator for Scan {
                         Direction::Forward => entry.seq > last,
                         Direction::Backward => entry.seq < last,
                     };
-                    assert!(
-                        ordered,
-                        "sources of a timeline overlap: {} after {last}",
-                        entry.seq
-                    );
+                    assert!(ordered, "sources of a timeline overlap: {} after {last}", entry.seq);
                 }
                 self.last_seq = Some(entry.seq);
                 Some(Ok(entry))
@@ -157,19 +153,12 @@ pub(crate) fn latest_seq_at(
     commit: u64,
 ) -> Result<u64> {
     let key: Arc<[u8]> = key.into();
-    let bounds = Bounds {
-        from: 0,
-        to: u64::MAX,
-        commit,
-        alive_from_ms: 0,
-    };
+    let bounds = Bounds { from: 0, to: u64::MAX, commit, alive_from_ms: 0 };
     for source in Source::all(view, table, &key) {
         let source = source?;
         let indexes = source.indexes(&bounds)?;
         if !indexes.is_empty() {
-            let entry = source
-                .cursor(indexes.end - 1, Direction::Backward)?
-                .next()?;
+            let entry = source.cursor(indexes.end - 1, Direction::Backward)?.next()?;
             return Ok(entry.map_or(0, |entry| entry.seq));
         }
     }

@@ -83,9 +83,7 @@ pub(crate) struct Views {
 
 impl Views {
     pub(crate) fn new(view: View) -> Views {
-        Views {
-            current: RwLock::new(Arc::new(view)),
-        }
+        Views { current: RwLock::new(Arc::new(view)) }
     }
 
     pub(crate) fn current(&self) -> Arc<View> {

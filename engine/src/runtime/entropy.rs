@@ -62,9 +62,7 @@ pub struct SeededEntropy {
 impl SeededEntropy {
     /// The stream of `seed`.
     pub fn new(seed: u64) -> SeededEntropy {
-        SeededEntropy {
-            random: Mutex::new(Random::new(seed)),
-        }
+        SeededEntropy { random: Mutex::new(Random::new(seed)) }
     }
 }
 

@@ -21,11 +21,7 @@ impl Random {
     /// A number below `bound`; 0 where the bound is 0. The bias is below 2^-32 for bounds below
     /// 2^32, which is enough for tests and jitter.
     pub fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 {
-            0
-        } else {
-            self.next_u64() % bound
-        }
+        if bound == 0 { 0 } else { self.next_u64() % bound }
     }
 
     /// An index below `bound`; 0 where the bound is 0.
@@ -70,11 +66,8 @@ mod tests {
     fn the_stream_is_splitmix() {
         let mut random = Random::new(1_234_567);
         let drawn: Vec<u64> = (0..3).map(|_| random.next_u64()).collect();
-        let expected = [
-            6_457_827_717_110_365_317,
-            3_203_168_211_198_807_973,
-            9_817_491_932_198_370_423,
-        ];
+        let expected =
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
         assert_eq!(drawn, expected);
     }
 

@@ -11,14 +11,9 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A clock whose monotonic time starts now.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the time"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time")]
     pub fn new() -> SystemClock {
-        SystemClock {
-            start: Instant::now(),
-        }
+        SystemClock { start: Instant::now() }
     }
 }
 
@@ -29,22 +24,14 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the time"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time")]
     fn wall_ms(&self) -> u64 {
         // A clock set before 1970 counts as 1970: it is wrong either way.
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the time"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time")]
     fn monotonic_ms(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }

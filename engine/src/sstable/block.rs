@@ -58,9 +58,7 @@ pub(super) fn seal(
 
 /// The checksum that a block carries in its first four bytes.
 pub(super) fn carried_checksum(bytes: &[u8]) -> Option<u32> {
-    bytes
-        .first_chunk::<4>()
-        .map(|first| u32::from_le_bytes(*first))
+    bytes.first_chunk::<4>().map(|first| u32::from_le_bytes(*first))
 }
 
 /// Verifies the block that fills `bytes`. The error says what is wrong with it.
@@ -77,16 +75,12 @@ pub(super) fn verify(
     let carried = carried_checksum(bytes).expect("longer than a header");
     let computed = checksum_seeded(identity.file, identity.number, offset, &bytes[4..]);
     if carried != computed {
-        return Err(format!(
-            "its checksum is {computed:#010x}, it carries {carried:#010x}"
-        ));
+        return Err(format!("its checksum is {computed:#010x}, it carries {carried:#010x}"));
     }
     if let Some(expected) = parent_checksum
         && expected != carried
     {
-        return Err(format!(
-            "its parent expects checksum {expected:#010x}, found {carried:#010x}"
-        ));
+        return Err(format!("its parent expects checksum {expected:#010x}, found {carried:#010x}"));
     }
     let header = BlockHeader::decode(bytes).map_err(|error| error.to_string())?;
     if header.kind != kind || header.number != identity.number || header.offset != offset {
@@ -117,9 +111,7 @@ pub(super) fn decompress(header: &BlockHeader, bytes: &[u8]) -> Result<Arc<[u8]>
     target[..HEADER_SIZE].copy_from_slice(&bytes[..HEADER_SIZE]);
     match lz4_flex::block::decompress_into(&bytes[HEADER_SIZE..], &mut target[HEADER_SIZE..]) {
         Ok(length) if length == raw_length => Ok(buffer),
-        Ok(length) => Err(format!(
-            "it decompresses to {length} bytes, expected {raw_length}"
-        )),
+        Ok(length) => Err(format!("it decompresses to {length} bytes, expected {raw_length}")),
         Err(error) => Err(format!("it does not decompress: {error}")),
     }
 }
@@ -147,16 +139,8 @@ impl Block {
         file_offset: u64,
     ) -> Block {
         let content = start + HEADER_SIZE..start + HEADER_SIZE + header.raw_length as usize;
-        assert!(
-            content.end <= region.len(),
-            "a block lies inside its region"
-        );
-        Block {
-            region,
-            content,
-            header,
-            file_offset,
-        }
+        assert!(content.end <= region.len(), "a block lies inside its region");
+        Block { region, content, header, file_offset }
     }
 
     pub(super) fn content(&self) -> &[u8] {

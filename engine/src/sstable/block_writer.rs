@@ -57,10 +57,7 @@ impl<O: Output> BlockWriter<O> {
     pub(super) fn new(output: O, options: &BuilderOptions) -> BlockWriter<O> {
         BlockWriter {
             output,
-            identity: Identity {
-                file: options.file,
-                number: options.number,
-            },
+            identity: Identity { file: options.file, number: options.number },
             compression: options.compression,
             offset: 0,
             index: Vec::new(),
@@ -74,9 +71,7 @@ impl<O: Output> BlockWriter<O> {
     /// Fails after a failed write.
     pub(super) fn check(&self) -> Result<()> {
         if self.broken {
-            return Err(Error::invalid(
-                "an SSTable builder is used after a failed write",
-            ));
+            return Err(Error::invalid("an SSTable builder is used after a failed write"));
         }
         Ok(())
     }
@@ -109,14 +104,8 @@ impl<O: Output> BlockWriter<O> {
         let raw_length = raw.len();
         let items = length32(items);
         let offset = self.offset;
-        let checksum = self.write_block(&Unsealed {
-            kind,
-            flags: 0,
-            items,
-            codec,
-            stored,
-            raw_length,
-        })?;
+        let checksum =
+            self.write_block(&Unsealed { kind, flags: 0, items, codec, stored, raw_length })?;
         self.index.push(IndexEntry {
             offset,
             length: u32::try_from(self.offset - offset).expect("a block is far below 4 GiB"),
@@ -137,10 +126,7 @@ impl<O: Output> BlockWriter<O> {
         items: usize,
         content: &mut Vec<u8>,
     ) -> Result<u32> {
-        assert!(
-            content.len() <= PAGE_CONTENT,
-            "the content of a page fits in it"
-        );
+        assert!(content.len() <= PAGE_CONTENT, "the content of a page fits in it");
         content.resize(PAGE_CONTENT, 0);
         self.write_block(&Unsealed {
             kind,

@@ -67,15 +67,7 @@ impl EntryCursor {
             Direction::Backward => start.saturating_add(1).min(run.count),
         };
         let (current, failed) = (None, None);
-        Ok(EntryCursor {
-            sstable,
-            key: key.into(),
-            run,
-            direction,
-            position,
-            current,
-            failed,
-        })
+        Ok(EntryCursor { sstable, key: key.into(), run, direction, position, current, failed })
     }
 
     /// The next entry; `None` behind the last one of the run.
@@ -97,11 +89,7 @@ impl EntryCursor {
             Direction::Backward if self.position > 0 => self.position - 1,
             _ => return Ok(None),
         };
-        if !self
-            .current
-            .as_ref()
-            .is_some_and(|current| current.holds(index))
-        {
+        if !self.current.as_ref().is_some_and(|current| current.holds(index)) {
             self.current = Some(self.fragment_with(index)?);
         }
         let current = self.current.as_ref().expect("just found");
@@ -117,18 +105,11 @@ impl EntryCursor {
     /// index.
     fn fragment_with(&mut self, index: u64) -> Result<Current> {
         let number = match self.current.take() {
-            None => self
-                .sstable
-                .run_block(&self.run, |entry| entry.base_index <= index)?,
+            None => self.sstable.run_block(&self.run, |entry| entry.base_index <= index)?,
             Some(Current { block, number, .. }) => {
                 let place = find(&block, &self.key, index).map_err(|error| block.damage(&error))?;
                 if let Some((range, layout)) = place {
-                    return Ok(Current {
-                        block,
-                        number,
-                        range,
-                        layout,
-                    });
+                    return Ok(Current { block, number, range, layout });
                 }
                 let neighbour = match self.direction {
                     Direction::Forward => number.checked_add(1),
@@ -143,12 +124,7 @@ impl EntryCursor {
         let block = self.sstable.fetcher()?.data_block(number)?;
         let place = find(&block, &self.key, index).map_err(|error| block.damage(&error))?;
         match place {
-            Some((range, layout)) => Ok(Current {
-                block,
-                number,
-                range,
-                layout,
-            }),
+            Some((range, layout)) => Ok(Current { block, number, range, layout }),
             None => Err(block.corruption(format!("entry {index} of the run is not here"))),
         }
     }
@@ -178,10 +154,8 @@ fn entry(current: &Current, index: u64) -> Result<Entry, DecodeError> {
     let entry = fragment.entry(k)?;
     let start = current.block.content_start() + current.range.start;
     let end = start + fragment.entry_range(k)?.end;
-    let payload = Payload::in_region(
-        current.block.region().clone(),
-        end - entry.payload.len()..end,
-    );
+    let payload =
+        Payload::in_region(current.block.region().clone(), end - entry.payload.len()..end);
     Ok(Entry {
         seq: entry.seq,
         commit: entry.commit,

@@ -41,23 +41,15 @@ impl Sstable {
     /// All blocks and pages that can be found, in the order of their places.
     pub(crate) fn blocks(&self) -> Result<Vec<BlockInfo>> {
         let fetcher = self.fetcher()?;
-        Ok(handles(fetcher)
-            .iter()
-            .map(|handle| info(fetcher, handle))
-            .collect())
+        Ok(handles(fetcher).iter().map(|handle| info(fetcher, handle)).collect())
     }
 
     /// The block at `offset` of the SSTable in words, one line an item.
     pub(crate) fn describe_block(&self, offset: u64) -> Result<String> {
         let fetcher = self.fetcher()?;
-        let handle = handles(fetcher)
-            .into_iter()
-            .find(|handle| handle.offset == offset);
+        let handle = handles(fetcher).into_iter().find(|handle| handle.offset == offset);
         let handle = handle.ok_or_else(|| Error::NotFound {
-            what: format!(
-                "a block at offset {offset} of SSTable {}",
-                self.meta().number
-            ),
+            what: format!("a block at offset {offset} of SSTable {}", self.meta().number),
         })?;
         let mut text = format!("{:#?}\n", info(fetcher, &handle));
         match fetcher.fetch_fresh(&handle) {
@@ -93,12 +85,7 @@ fn handles(fetcher: &Fetcher) -> Vec<Handle> {
     section(BlockKind::Filter, &footer.filter);
     section(BlockKind::Properties, &footer.properties);
     let offset = footer.bytes - PAGE_SIZE as u64;
-    let page = Section {
-        offset,
-        length: PAGE_SIZE as u64,
-        count: 1,
-        checksum: 0,
-    };
+    let page = Section { offset, length: PAGE_SIZE as u64, count: 1, checksum: 0 };
     section(BlockKind::Footer, &page);
     handles
 }
@@ -109,9 +96,7 @@ fn info(fetcher: &Fetcher, handle: &Handle) -> BlockInfo {
         Ok(bytes) => fetcher.open_piece(bytes, 0, handle).err(),
         Err(error) => Some(error.clone()),
     };
-    let header = bytes
-        .ok()
-        .and_then(|bytes| BlockHeader::decode(&bytes).ok());
+    let header = bytes.ok().and_then(|bytes| BlockHeader::decode(&bytes).ok());
     BlockInfo {
         offset: handle.offset,
         length: handle.length as u64,
@@ -157,10 +142,7 @@ fn describe_fragments(block: &Block, text: &mut String) -> Result<(), DecodeErro
         let fragment = FragmentView::parse(&block.content()[fragments.range(index)?])?;
         let key = fragment.key().escape_ascii();
         let (count, base) = (fragment.count(), fragment.base_index());
-        line(
-            text,
-            format_args!("fragment of {key}: {count} entries from index {base}"),
-        );
+        line(text, format_args!("fragment of {key}: {count} entries from index {base}"));
         for k in 0..count {
             let entry = fragment.entry(k)?;
             let (seq, commit, time) = (entry.seq, entry.commit, entry.time_ms);
@@ -208,10 +190,7 @@ fn describe_directory(
     let continued = block.header().flags & FLAG_CONTINUED != 0;
     line(text, format_args!("continued: {continued}"));
     if table == TableKind::Keyed {
-        line(
-            text,
-            format_args!("{} tags with their blocks", block.items()),
-        );
+        line(text, format_args!("{} tags with their blocks", block.items()));
         return Ok(());
     }
     for slot in 0..block.items() {
@@ -223,11 +202,7 @@ fn describe_directory(
 
 /// The front of some bytes, printable.
 fn preview(bytes: &[u8]) -> String {
-    format!(
-        "({} bytes) {}",
-        bytes.len(),
-        bytes[..bytes.len().min(48)].escape_ascii()
-    )
+    format!("({} bytes) {}", bytes.len(), bytes[..bytes.len().min(48)].escape_ascii())
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {

@@ -179,10 +179,7 @@ pub(super) fn timeline_entry(
     decoder.take(start, "directory entry")?;
     let first_seq = decoder.u64("first seq of a run")?;
     let last_seq = decoder.u64("last seq of a run")?;
-    let times_ms = (
-        decoder.u64("oldest time of a run")?,
-        decoder.u64("newest time of a run")?,
-    );
+    let times_ms = (decoder.u64("oldest time of a run")?, decoder.u64("newest time of a run")?);
     let last_commit = decoder.u64("last commit of a run")?;
     let count = u64::from(decoder.u32("count of a run")?);
     let first_block = decoder.u32("first block of a run")?;
@@ -196,15 +193,8 @@ pub(super) fn timeline_entry(
         return Err(decoder.error("count of a run"));
     }
     let key = decoder.take(length, "key of a run")?;
-    let run = RunLocation {
-        first_seq,
-        last_seq,
-        count,
-        first_block,
-        last_block,
-        times_ms,
-        last_commit,
-    };
+    let run =
+        RunLocation { first_seq, last_seq, count, first_block, last_block, times_ms, last_commit };
     Ok((key, run))
 }
 
@@ -225,14 +215,8 @@ pub(super) fn search_keyed(
 
 /// The tags of a page, if `items` entries of at least `size` bytes fit in it.
 fn tags(content: &[u8], items: usize, size: usize) -> Result<&[u8], DecodeError> {
-    let error = DecodeError {
-        what: "entries of a directory page",
-        offset: 0,
-    };
-    if items
-        .checked_mul(size)
-        .is_none_or(|bytes| bytes > content.len())
-    {
+    let error = DecodeError { what: "entries of a directory page", offset: 0 };
+    if items.checked_mul(size).is_none_or(|bytes| bytes > content.len()) {
         return Err(error);
     }
     Ok(&content[..items * 4])

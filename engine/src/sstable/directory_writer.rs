@@ -51,11 +51,7 @@ impl DirectoryWriter {
     pub(super) fn push_timeline(&mut self, key: &[u8], run: RunLocation) {
         self.keys.extend_from_slice(key);
         let hash = key_hash(self.file, key);
-        self.timelines.push(Timeline {
-            hash,
-            key_end: self.keys.len(),
-            run,
-        });
+        self.timelines.push(Timeline { hash, key_end: self.keys.len(), run });
         self.count(directory::timeline_entry_size(key.len()));
     }
 
@@ -74,15 +70,9 @@ impl DirectoryWriter {
     pub(super) fn write_directory<O: Output>(&self, writer: &mut BlockWriter<O>) -> Result<()> {
         let pages = directory::page_count(self.bytes, self.longest);
         let sizes = self.timelines.iter().enumerate().map(|(at, timeline)| {
-            (
-                timeline.hash,
-                directory::timeline_entry_size(self.key(at).len()),
-            )
+            (timeline.hash, directory::timeline_entry_size(self.key(at).len()))
         });
-        let keyed = self
-            .keyed
-            .iter()
-            .map(|(hash, _)| (*hash, directory::keyed_entry_size()));
+        let keyed = self.keyed.iter().map(|(hash, _)| (*hash, directory::keyed_entry_size()));
         let (places, continued) = directory::place(pages, sizes.chain(keyed));
         let mut order: Vec<usize> = (0..places.len()).collect();
         order.sort_by_key(|at| places[*at]);
@@ -103,9 +93,8 @@ impl DirectoryWriter {
     pub(super) fn write_filter<O: Output>(&self, writer: &mut BlockWriter<O>) -> Result<()> {
         let pages = filter::page_count(self.key_count());
         let timelines = self.timelines.iter().map(|timeline| timeline.hash);
-        let mut hashes: Vec<u64> = timelines
-            .chain(self.keyed.iter().map(|(hash, _)| *hash))
-            .collect();
+        let mut hashes: Vec<u64> =
+            timelines.chain(self.keyed.iter().map(|(hash, _)| *hash)).collect();
         hashes.sort_by_key(|hash| filter::page_of(*hash, pages));
         let mut rest = &hashes[..];
         let mut content = Vec::with_capacity(PAGE_CONTENT);
@@ -115,8 +104,7 @@ impl DirectoryWriter {
             rest = behind;
             content.clear();
             content.resize(PAGE_CONTENT, 0);
-            here.iter()
-                .for_each(|hash| filter::add(&mut content, *hash));
+            here.iter().for_each(|hash| filter::add(&mut content, *hash));
             writer.write_page(BlockKind::Filter, 0, here.len(), &mut content)?;
         }
         Ok(())
@@ -137,11 +125,7 @@ impl DirectoryWriter {
     }
 
     fn key(&self, at: usize) -> &[u8] {
-        let start = if at == 0 {
-            0
-        } else {
-            self.timelines[at - 1].key_end
-        };
+        let start = if at == 0 { 0 } else { self.timelines[at - 1].key_end };
         &self.keys[start..self.timelines[at].key_end]
     }
 

@@ -31,11 +31,7 @@ pub(crate) struct OriginRef<'a> {
 
 impl OriginRef<'_> {
     pub(crate) fn to_origin(self) -> Origin {
-        Origin {
-            table: self.table,
-            key: self.key.into(),
-            seq: self.seq,
-        }
+        Origin { table: self.table, key: self.key.into(), seq: self.seq }
     }
 }
 
@@ -58,16 +54,8 @@ pub(crate) struct EntryRef<'a> {
 
 impl EntryRef<'_> {
     pub(super) fn flags(&self) -> u8 {
-        let event = if self.event_ms.is_some() {
-            FLAG_EVENT
-        } else {
-            0
-        };
-        let origin = if self.origin.is_some() {
-            FLAG_ORIGIN
-        } else {
-            0
-        };
+        let event = if self.event_ms.is_some() { FLAG_EVENT } else { 0 };
+        let origin = if self.origin.is_some() { FLAG_ORIGIN } else { 0 };
         event | origin
     }
 
@@ -110,11 +98,7 @@ pub(super) fn decode(flags: u8, bytes: &[u8]) -> Result<EntryBytes<'_>, DecodeEr
         return Err(decoder.error("payload length"));
     }
     let payload = decoder.take(decoder.remaining(), "payload")?;
-    Ok(EntryBytes {
-        event_ms,
-        origin,
-        payload,
-    })
+    Ok(EntryBytes { event_ms, origin, payload })
 }
 
 fn decode_origin<'a>(decoder: &mut Decoder<'a>) -> Result<OriginRef<'a>, DecodeError> {
@@ -124,9 +108,5 @@ fn decode_origin<'a>(decoder: &mut Decoder<'a>) -> Result<OriginRef<'a>, DecodeE
     if length == 0 || length > STORED_KEY_LENGTH_MAX {
         return Err(decoder.error("origin key length"));
     }
-    Ok(OriginRef {
-        table,
-        key: decoder.take(length, "origin key")?,
-        seq,
-    })
+    Ok(OriginRef { table, key: decoder.take(length, "origin key")?, seq })
 }

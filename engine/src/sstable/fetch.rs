@@ -50,10 +50,7 @@ pub(crate) struct Source {
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source")
-            .field("file", &self.file)
-            .field("mode", &self.mode)
-            .finish()
+        f.debug_struct("Source").field("file", &self.file).field("mode", &self.mode).finish()
     }
 }
 
@@ -94,47 +91,23 @@ impl Fetcher {
         let units = footer.data.count + (meta.bytes / PAGE);
         let words = usize::try_from(units.div_ceil(64)).expect("fewer units than bytes in memory");
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
-        let identity = Identity {
-            file: source.file,
-            number: meta.number,
-        };
+        let identity = Identity { file: source.file, number: meta.number };
         let extent_offset = meta.extent.offset;
-        Ok(Fetcher {
-            source: source.clone(),
-            identity,
-            extent_offset,
-            footer,
-            map,
-            verified,
-        })
+        Ok(Fetcher { source: source.clone(), identity, extent_offset, footer, map, verified })
     }
 
     /// Reads and verifies the footer alone.
     pub(super) fn open_footer(meta: &SstableMeta, source: &Source) -> Result<Footer> {
         let end = check_place(meta, source.disk.as_ref())?;
-        let identity = Identity {
-            file: source.file,
-            number: meta.number,
-        };
+        let identity = Identity { file: source.file, number: meta.number };
         let offset = meta.bytes - PAGE;
         let mut page = vec![0; PAGE_SIZE];
         let place = end - PAGE;
-        read_exact_at(
-            source.disk.as_ref(),
-            "read an SSTable footer",
-            place,
-            &mut page,
-        )?;
+        read_exact_at(source.disk.as_ref(), "read an SSTable footer", place, &mut page)?;
         let damage =
             |detail: String| Error::corruption(BlockKind::Footer.name(), end - PAGE, detail);
-        verify(
-            identity,
-            offset,
-            BlockKind::Footer,
-            Some(meta.footer_checksum),
-            &page,
-        )
-        .map_err(damage)?;
+        verify(identity, offset, BlockKind::Footer, Some(meta.footer_checksum), &page)
+            .map_err(damage)?;
         Footer::decode(&page[HEADER_SIZE..], meta).map_err(|error| damage(error.to_string()))
     }
 
@@ -161,23 +134,14 @@ impl Fetcher {
         assert!(page < section.count, "the page lies in its section");
         let offset = section.offset + page * PAGE;
         let unit = self.footer.data.count + offset / PAGE;
-        Handle {
-            kind,
-            offset,
-            length: PAGE_SIZE,
-            checksum: None,
-            unit,
-        }
+        Handle { kind, offset, length: PAGE_SIZE, checksum: None, unit }
     }
 
     /// What the index says of data block `block`.
     pub(super) fn index_entry(&self, block: u32) -> Result<IndexEntry> {
         let per_page = INDEX_ENTRIES_PER_PAGE as u64;
         let number = u64::from(block);
-        assert!(
-            number < self.footer.data.count,
-            "the block lies in the SSTable"
-        );
+        assert!(number < self.footer.data.count, "the block lies in the SSTable");
         let page = self.page(BlockKind::Index, &self.footer.index, number / per_page)?;
         let slot = usize::try_from(number % per_page).expect("less than the entries of a page");
         IndexEntry::decode(page.content(), slot, self.footer.data.length)
@@ -214,12 +178,7 @@ impl Fetcher {
         };
         let (header, start) = self.verified_in_map(map, handle)?;
         if header.codec == Codec::None {
-            return Ok(Block::new(
-                map.clone(),
-                start,
-                header,
-                self.file_offset(handle.offset),
-            ));
+            return Ok(Block::new(map.clone(), start, header, self.file_offset(handle.offset)));
         }
         let key = (self.identity.number, handle.offset);
         if let Some(region) = self.source.cache.get(key) {
@@ -234,20 +193,12 @@ impl Fetcher {
     /// where there is no map.
     pub(super) fn fetch_mapped(&self, handle: &Handle) -> Option<Result<Block>> {
         let map = self.map.as_ref()?;
-        Some(
-            self.verified_in_map(map, handle)
-                .and_then(|(header, start)| match header.codec {
-                    Codec::None => Ok(Block::new(
-                        map.clone(),
-                        start,
-                        header,
-                        self.file_offset(handle.offset),
-                    )),
-                    Codec::Lz4 => {
-                        self.decompressed(&header, &map[start..start + handle.length], handle)
-                    }
-                }),
-        )
+        Some(self.verified_in_map(map, handle).and_then(|(header, start)| match header.codec {
+            Codec::None => {
+                Ok(Block::new(map.clone(), start, header, self.file_offset(handle.offset)))
+            }
+            Codec::Lz4 => self.decompressed(&header, &map[start..start + handle.length], handle),
+        }))
     }
 
     /// A block in a piece of the file that was read as a whole: always verified.
@@ -271,12 +222,7 @@ impl Fetcher {
         let mut buffer = zeroed(length);
         let target = Arc::get_mut(&mut buffer).expect("nobody else has the new buffer yet");
         let place = self.file_offset(offset);
-        read_exact_at(
-            self.source.disk.as_ref(),
-            "read an SSTable block",
-            place,
-            target,
-        )?;
+        read_exact_at(self.source.disk.as_ref(), "read an SSTable block", place, target)?;
         Ok(Region::from_memory(buffer))
     }
 
@@ -327,28 +273,16 @@ impl Fetcher {
     }
 
     fn verify(&self, handle: &Handle, bytes: &[u8]) -> Result<BlockHeader> {
-        verify(
-            self.identity,
-            handle.offset,
-            handle.kind,
-            handle.checksum,
-            bytes,
+        verify(self.identity, handle.offset, handle.kind, handle.checksum, bytes).map_err(
+            |detail| Error::corruption(handle.kind.name(), self.file_offset(handle.offset), detail),
         )
-        .map_err(|detail| {
-            Error::corruption(handle.kind.name(), self.file_offset(handle.offset), detail)
-        })
     }
 
     fn decompressed(&self, header: &BlockHeader, bytes: &[u8], handle: &Handle) -> Result<Block> {
         let file_offset = self.file_offset(handle.offset);
         let buffer = decompress(header, bytes)
             .map_err(|detail| Error::corruption(handle.kind.name(), file_offset, detail))?;
-        Ok(Block::new(
-            Region::from_memory(buffer),
-            0,
-            *header,
-            file_offset,
-        ))
+        Ok(Block::new(Region::from_memory(buffer), 0, *header, file_offset))
     }
 }
 
@@ -357,16 +291,11 @@ fn check_place(meta: &SstableMeta, disk: &dyn Disk) -> Result<u64> {
     let damage = |detail: String| Error::corruption("SSTable extent", meta.extent.offset, detail);
     let bytes = meta.bytes;
     if bytes < 2 * PAGE || !bytes.is_multiple_of(PAGE) || bytes > meta.extent.length {
-        return Err(damage(format!(
-            "{bytes} bytes in an extent of {}",
-            meta.extent.length
-        )));
+        return Err(damage(format!("{bytes} bytes in an extent of {}", meta.extent.length)));
     }
     let end = meta.extent.offset.checked_add(bytes);
     let end = end.ok_or_else(|| damage("the extent ends beyond every file".to_string()))?;
-    let length = disk
-        .length()
-        .map_err(|error| Error::io("read the file's length", 0, error))?;
+    let length = disk.length().map_err(|error| Error::io("read the file's length", 0, error))?;
     if end > length {
         return Err(damage(format!("it ends at {end}, the file at {length}")));
     }
@@ -386,11 +315,7 @@ fn map(
         Ok(region) => Err(Error::corruption(
             "SSTable map",
             meta.extent.offset,
-            format!(
-                "{} bytes were mapped, expected {}",
-                region.len(),
-                meta.bytes
-            ),
+            format!("{} bytes were mapped, expected {}", region.len(), meta.bytes),
         )),
         Err(error) if is_refusal(&error) => Ok(None),
         Err(error) => Err(Error::io("map an SSTable", meta.extent.offset, error)),
@@ -399,8 +324,5 @@ fn map(
 
 /// No maps at all, or no more of them: reads do as well.
 fn is_refusal(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::Unsupported | io::ErrorKind::OutOfMemory
-    )
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::OutOfMemory)
 }

@@ -41,9 +41,7 @@ pub(super) fn add(content: &mut [u8], hash: u64) {
 
 /// Whether the key with this hash may be there, by the content of its page.
 pub(super) fn may_contain(content: &[u8], hash: u64) -> bool {
-    probes(hash)
-        .into_iter()
-        .all(|(byte, mask)| content[byte] & mask != 0)
+    probes(hash).into_iter().all(|(byte, mask)| content[byte] & mask != 0)
 }
 
 /// The bytes of the page, and the bits in them, that a hash sets.

@@ -125,13 +125,7 @@ impl Footer {
 
     /// The sections, in order.
     pub(super) fn sections(&self) -> [Section; SECTION_COUNT] {
-        [
-            self.data,
-            self.index,
-            self.directory,
-            self.filter,
-            self.properties,
-        ]
+        [self.data, self.index, self.directory, self.filter, self.properties]
     }
 
     fn sections_fit(&self) -> bool {

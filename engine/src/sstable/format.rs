@@ -134,11 +134,7 @@ impl BlockHeader {
             _ => return Err(decoder.error("block codec")),
         };
         let flags = decoder.u16("block flags")?;
-        let known = if kind == BlockKind::Directory {
-            FLAG_CONTINUED
-        } else {
-            0
-        };
+        let known = if kind == BlockKind::Directory { FLAG_CONTINUED } else { 0 };
         if flags & !known != 0 {
             return Err(decoder.error("block flags"));
         }

@@ -82,13 +82,7 @@ impl<'a> FragmentHead<'a> {
         let base_time = decoder.u64("base time")?;
         let base_index = decoder.u64("base index")?;
         let key = decoder.take(key_length, "fragment key")?;
-        Ok(FragmentHead {
-            key,
-            first_seq,
-            base_commit,
-            base_time,
-            base_index,
-        })
+        Ok(FragmentHead { key, first_seq, base_commit, base_time, base_index })
     }
 }
 
@@ -170,11 +164,7 @@ impl FragmentLayout {
 fn width(decoder: &mut Decoder<'_>, allowed: &[u8], what: &'static str) -> Result<usize> {
     let error = decoder.error(what);
     let width = decoder.u8(what)?;
-    if allowed.contains(&width) {
-        Ok(usize::from(width))
-    } else {
-        Err(error)
-    }
+    if allowed.contains(&width) { Ok(usize::from(width)) } else { Err(error) }
 }
 
 /// A fragment in the bytes of a block.
@@ -187,10 +177,7 @@ pub(crate) struct FragmentView<'a> {
 impl<'a> FragmentView<'a> {
     /// Checks the layout. `bytes` are exactly the fragment.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<FragmentView<'a>> {
-        Ok(FragmentView {
-            layout: FragmentLayout::parse(bytes)?,
-            bytes,
-        })
+        Ok(FragmentView { layout: FragmentLayout::parse(bytes)?, bytes })
     }
 
     /// The fragment again, by a layout that was parsed from the same bytes.
@@ -244,26 +231,19 @@ impl<'a> FragmentView<'a> {
             _ => self.layout.seqs.get(self.bytes, k),
         };
         let seq = self.layout.first_seq.checked_add(offset);
-        seq.filter(|seq| *seq <= crate::limits::SEQ_MAX)
-            .ok_or(self.error("seq", k))
+        seq.filter(|seq| *seq <= crate::limits::SEQ_MAX).ok_or(self.error("seq", k))
     }
 
     /// Commit number of entry `k`.
     pub(crate) fn commit(&self, k: usize) -> Result<u64> {
         let delta = self.layout.commits.get(self.bytes, k);
-        self.layout
-            .base_commit
-            .checked_add(delta)
-            .ok_or(self.error("commit", k))
+        self.layout.base_commit.checked_add(delta).ok_or(self.error("commit", k))
     }
 
     /// Commit time of entry `k`.
     pub(crate) fn time_ms(&self, k: usize) -> Result<u64> {
         let delta = self.layout.times.get(self.bytes, k);
-        self.layout
-            .base_time
-            .checked_add(delta)
-            .ok_or(self.error("time", k))
+        self.layout.base_time.checked_add(delta).ok_or(self.error("time", k))
     }
 
     pub(super) fn flags(&self, k: usize) -> u8 {
@@ -272,11 +252,7 @@ impl<'a> FragmentView<'a> {
 
     /// Where the bytes of entry `k` lie in the fragment.
     pub(super) fn entry_range(&self, k: usize) -> Result<Range<usize>> {
-        let start = if k == 0 {
-            0
-        } else {
-            self.layout.ends.get(self.bytes, k - 1)
-        };
+        let start = if k == 0 { 0 } else { self.layout.ends.get(self.bytes, k - 1) };
         let end = self.layout.ends.get(self.bytes, k);
         let place = |at: u64| usize::try_from(at).ok()?.checked_add(self.layout.data);
         match (place(start), place(end)) {
@@ -291,11 +267,8 @@ impl<'a> FragmentView<'a> {
 
     /// Entry `k`.
     pub(crate) fn entry(&self, k: usize) -> Result<EntryRef<'a>> {
-        let EntryBytes {
-            event_ms,
-            origin,
-            payload,
-        } = entry::decode(self.flags(k), self.entry_bytes(k)?)?;
+        let EntryBytes { event_ms, origin, payload } =
+            entry::decode(self.flags(k), self.entry_bytes(k)?)?;
         Ok(EntryRef {
             seq: self.seq(k)?,
             commit: self.commit(k)?,
@@ -336,9 +309,6 @@ impl<'a> FragmentView<'a> {
 
     /// Damage found at entry `k`.
     fn error(&self, what: &'static str, k: usize) -> DecodeError {
-        DecodeError {
-            what,
-            offset: self.layout.ends.start.saturating_add(k),
-        }
+        DecodeError { what, offset: self.layout.ends.start.saturating_add(k) }
     }
 }

@@ -68,14 +68,7 @@ impl FragmentWriter {
         let Some((&seq, &commit, &time)) = self.last() else {
             return 0;
         };
-        let widths = self.widths(
-            self.count(),
-            seq,
-            commit,
-            time,
-            self.flagged,
-            self.data.len(),
-        );
+        let widths = self.widths(self.count(), seq, commit, time, self.flagged, self.data.len());
         self.size_of(self.count(), &widths, self.data.len())
     }
 
@@ -120,14 +113,7 @@ impl FragmentWriter {
     /// Appends the fragment to `out` and becomes empty.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
         let (&seq, &commit, &time) = self.last().expect("an empty fragment is never encoded");
-        let widths = self.widths(
-            self.count(),
-            seq,
-            commit,
-            time,
-            self.flagged,
-            self.data.len(),
-        );
+        let widths = self.widths(self.count(), seq, commit, time, self.flagged, self.data.len());
         let expected = out.len() + self.size();
         let (first_seq, base_commit, base_time) = (self.seqs[0], self.commits[0], self.times[0]);
         out.put_u16(u16::try_from(self.key.len()).expect("the builder checks key lengths"));
@@ -142,21 +128,9 @@ impl FragmentWriter {
         out.put_u64(base_time);
         out.put_u64(self.base_index);
         out.put(&self.key);
-        put_column(
-            out,
-            self.seqs.drain(..).map(|seq| seq - first_seq),
-            widths[0],
-        );
-        put_column(
-            out,
-            self.commits.drain(..).map(|commit| commit - base_commit),
-            widths[1],
-        );
-        put_column(
-            out,
-            self.times.drain(..).map(|time| time - base_time),
-            widths[2],
-        );
+        put_column(out, self.seqs.drain(..).map(|seq| seq - first_seq), widths[0]);
+        put_column(out, self.commits.drain(..).map(|commit| commit - base_commit), widths[1]);
+        put_column(out, self.times.drain(..).map(|time| time - base_time), widths[2]);
         put_column(out, self.flags.drain(..).map(u64::from), widths[3]);
         put_column(out, self.ends.drain(..).map(u64::from), widths[4]);
         out.put(&self.data);

@@ -83,17 +83,10 @@ pub(super) struct KeyedBlock<'a> {
 
 impl<'a> KeyedBlock<'a> {
     pub(super) fn parse(content: &'a [u8], items: usize) -> Result<KeyedBlock<'a>> {
-        let error = DecodeError {
-            what: "versions of a block",
-            offset: 0,
-        };
+        let error = DecodeError { what: "versions of a block", offset: 0 };
         let table = items.checked_mul(START_SIZE).ok_or(error)?;
         let starts = content.len().checked_sub(table).ok_or(error)?;
-        let block = KeyedBlock {
-            content,
-            count: items,
-            starts,
-        };
+        let block = KeyedBlock { content, count: items, starts };
         if items == 0 || block.start(0) != 0 {
             return Err(error);
         }
@@ -107,20 +100,9 @@ impl<'a> KeyedBlock<'a> {
     /// Version `index`, and where its value lies in the content.
     pub(super) fn version(&self, index: usize) -> Result<(VersionView<'a>, Range<usize>)> {
         let start = self.start(index);
-        let end = if index + 1 < self.count {
-            self.start(index + 1)
-        } else {
-            self.starts
-        };
-        let bytes = if end <= self.starts {
-            self.content.get(start..end)
-        } else {
-            None
-        };
-        let bytes = bytes.ok_or(DecodeError {
-            what: "start of a version",
-            offset: self.starts,
-        })?;
+        let end = if index + 1 < self.count { self.start(index + 1) } else { self.starts };
+        let bytes = if end <= self.starts { self.content.get(start..end) } else { None };
+        let bytes = bytes.ok_or(DecodeError { what: "start of a version", offset: self.starts })?;
         let version = decode_version(bytes)?;
         Ok((version, end - version.value.len()..end))
     }
@@ -164,12 +146,5 @@ fn decode_version(bytes: &[u8]) -> Result<VersionView<'_>> {
     if !decoder.is_empty() {
         return Err(decoder.error("length of a version"));
     }
-    Ok(VersionView {
-        key,
-        commit,
-        index,
-        time_ms,
-        operation,
-        value,
-    })
+    Ok(VersionView { key, commit, index, time_ms, operation, value })
 }

@@ -91,13 +91,7 @@ impl KeyedCursor {
             true => Blocks::Pass(BlockScan::new(sstable, first)),
             false => Blocks::Cached(sstable, first),
         };
-        Ok(KeyedCursor {
-            blocks,
-            seek,
-            block: None,
-            index: 0,
-            failed: None,
-        })
+        Ok(KeyedCursor { blocks, seek, block: None, index: 0, failed: None })
     }
 
     /// Begins in `block` with the newest version of `key` up to `commit_max`.
@@ -109,13 +103,7 @@ impl KeyedCursor {
     ) -> Result<KeyedCursor> {
         let seek = Some(Seek::Version(key.into(), commit_max));
         let blocks = Blocks::Cached(sstable, block);
-        Ok(KeyedCursor {
-            blocks,
-            seek,
-            block: None,
-            index: 0,
-            failed: None,
-        })
+        Ok(KeyedCursor { blocks, seek, block: None, index: 0, failed: None })
     }
 
     /// The next version; `None` behind the last.
@@ -170,9 +158,6 @@ fn owned(block: &Block, index: usize) -> Result<KeyedVersion, DecodeError> {
         index: version.index,
         time_ms: version.time_ms,
         operation: version.operation,
-        value: Payload::in_region(
-            block.region().clone(),
-            start + value.start..start + value.end,
-        ),
+        value: Payload::in_region(block.region().clone(), start + value.start..start + value.end),
     })
 }

@@ -63,10 +63,7 @@ impl Properties {
         self.entries += entries;
         self.payload_bytes += payload_bytes;
         self.commits = (self.commits.0.min(commits.0), self.commits.1.max(commits.1));
-        self.times_ms = (
-            self.times_ms.0.min(times_ms.0),
-            self.times_ms.1.max(times_ms.1),
-        );
+        self.times_ms = (self.times_ms.0.min(times_ms.0), self.times_ms.1.max(times_ms.1));
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
@@ -92,10 +89,7 @@ impl Properties {
         let entries = decoder.u64("entries")?;
         let keys = decoder.u64("keys")?;
         let payload_bytes = decoder.u64("payload bytes")?;
-        let commits = (
-            decoder.u64("smallest commit")?,
-            decoder.u64("largest commit")?,
-        );
+        let commits = (decoder.u64("smallest commit")?, decoder.u64("largest commit")?);
         let times_ms = (decoder.u64("oldest time")?, decoder.u64("newest time")?);
         let (first_seq, last_seq) = (decoder.u64("first seq")?, decoder.u64("last seq")?);
         let first_length = usize::from(decoder.u16("first key length")?);
@@ -108,14 +102,6 @@ impl Properties {
         let last = (decoder.take(last_length, "last key")?.into(), last_seq);
         let rest = decoder.remaining();
         decoder.zeros(rest, "rest of the properties")?;
-        Ok(Properties {
-            entries,
-            keys,
-            payload_bytes,
-            commits,
-            times_ms,
-            first,
-            last,
-        })
+        Ok(Properties { entries, keys, payload_bytes, commits, times_ms, first, last })
     }
 }

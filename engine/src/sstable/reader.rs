@@ -108,9 +108,7 @@ pub(crate) struct Sstable {
 
 impl std::fmt::Debug for Sstable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sstable")
-            .field("meta", &self.meta)
-            .finish_non_exhaustive()
+        f.debug_struct("Sstable").field("meta", &self.meta).finish_non_exhaustive()
     }
 }
 
@@ -122,12 +120,7 @@ impl Sstable {
         source: Source,
         guard: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Sstable {
-        Sstable {
-            meta,
-            source,
-            guard,
-            opened: OnceLock::new(),
-        }
+        Sstable { meta, source, guard, opened: OnceLock::new() }
     }
 
     /// What the manifest knows of it.
@@ -138,10 +131,7 @@ impl Sstable {
     /// The manifest no longer lists it: its extent is free for reuse once nobody reads it and the
     /// roots up to `generation` are superseded.
     pub(crate) fn mark_obsolete(&self, generation: u64) {
-        let guard = self
-            .guard
-            .as_ref()
-            .and_then(|guard| guard.downcast_ref::<ExtentGuard>());
+        let guard = self.guard.as_ref().and_then(|guard| guard.downcast_ref::<ExtentGuard>());
         if let Some(guard) = guard {
             guard.mark_obsolete(generation);
         }
@@ -221,10 +211,7 @@ impl Sstable {
         };
         let mut cursor = KeyedCursor::at_version(Arc::clone(self), block, key, commit_max)?;
         while let Some(version) = cursor.next_of(key)? {
-            let base = matches!(
-                version.operation,
-                KeyedOperation::Put | KeyedOperation::Delete
-            );
+            let base = matches!(version.operation, KeyedOperation::Put | KeyedOperation::Delete);
             versions.push(version);
             if base {
                 break;
@@ -264,11 +251,7 @@ impl Sstable {
             return Ok(false);
         }
         let fetcher = self.fetcher()?;
-        if fetcher.reads() {
-            self.filter_contains(key)
-        } else {
-            Ok(true)
-        }
+        if fetcher.reads() { self.filter_contains(key) } else { Ok(true) }
     }
 
     pub(super) fn filter_contains(&self, key: &[u8]) -> Result<bool> {
@@ -356,9 +339,7 @@ impl Sstable {
         while low < high {
             let middle = low + (high - low) / 2;
             let block = fetcher.data_block(middle)?;
-            let holds = first_key(&block)
-                .map(&before)
-                .map_err(|error| block.damage(&error))?;
+            let holds = first_key(&block).map(&before).map_err(|error| block.damage(&error))?;
             if holds {
                 low = middle + 1;
             } else {
@@ -383,14 +364,9 @@ impl Sstable {
 
 fn first_key(block: &Block) -> Result<&[u8], DecodeError> {
     if block.header().kind == BlockKind::KeyedData {
-        Ok(KeyedBlock::parse(block.content(), block.items())?
-            .version(0)?
-            .0
-            .key)
+        Ok(KeyedBlock::parse(block.content(), block.items())?.version(0)?.0.key)
     } else {
-        Ok(TimelineBlock::parse(block.content(), block.items())?
-            .head(0)?
-            .key)
+        Ok(TimelineBlock::parse(block.content(), block.items())?.head(0)?.key)
     }
 }
 
@@ -409,11 +385,7 @@ fn rank_in_block(block: &Block, key: &[u8], by: Rank) -> Result<Option<u64>, Dec
         .partition(|head| head.key < key || (head.key == key && by.of_fragment(head) < value))?;
     if behind == 0 || fragments.head(behind - 1)?.key != key {
         let next_is_ours = behind < fragments.count() && fragments.head(behind)?.key == key;
-        return Ok(if next_is_ours {
-            Some(fragments.head(behind)?.base_index)
-        } else {
-            None
-        });
+        return Ok(if next_is_ours { Some(fragments.head(behind)?.base_index) } else { None });
     }
     let range = fragments.range(behind - 1)?;
     let fragment = FragmentView::parse(&block.content()[range])?;

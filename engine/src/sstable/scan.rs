@@ -31,12 +31,7 @@ pub(super) struct BlockScan {
 
 impl BlockScan {
     pub(super) fn new(sstable: Arc<Sstable>, first: u32) -> BlockScan {
-        BlockScan {
-            sstable,
-            next: first,
-            piece: None,
-            handles: VecDeque::new(),
-        }
+        BlockScan { sstable, next: first, piece: None, handles: VecDeque::new() }
     }
 
     /// The next block, verified; `None` behind the last.
@@ -112,20 +107,12 @@ pub(crate) struct FragmentCursor {
 impl FragmentCursor {
     pub(super) fn new(sstable: Arc<Sstable>, from: Option<&[u8]>) -> Result<FragmentCursor> {
         let first = match from {
-            Some(from) => sstable
-                .partition_blocks(|key| key < from)?
-                .saturating_sub(1),
+            Some(from) => sstable.partition_blocks(|key| key < from)?.saturating_sub(1),
             None => 0,
         };
         let scan = BlockScan::new(sstable, first);
         let from = from.map(Box::from);
-        Ok(FragmentCursor {
-            scan,
-            from,
-            block: None,
-            index: 0,
-            failed: None,
-        })
+        Ok(FragmentCursor { scan, from, block: None, index: 0, failed: None })
     }
 
     /// The next fragment; `None` behind the last.
@@ -167,9 +154,5 @@ fn owned(block: &Block, index: usize) -> Result<OwnedFragment, crate::codec::Dec
     let fragments = TimelineBlock::parse(block.content(), block.items())?;
     let range = fragments.range(index)?;
     let layout = fragments.layout(index)?;
-    Ok(OwnedFragment {
-        block: block.clone(),
-        range,
-        layout,
-    })
+    Ok(OwnedFragment { block: block.clone(), range, layout })
 }

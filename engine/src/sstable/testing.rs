@@ -19,13 +19,7 @@ pub(crate) const EXTENT_OFFSET: u64 = 16 * BLOCK_SIZE;
 
 /// Options of a test SSTable.
 pub(crate) fn options(kind: TableKind, compression: Compression) -> BuilderOptions {
-    BuilderOptions {
-        file: FILE,
-        number: 42,
-        table: TableId(16),
-        kind,
-        compression,
-    }
+    BuilderOptions { file: FILE, number: 42, table: TableId(16), kind, compression }
 }
 
 /// What the manifest would hold of it.
@@ -34,10 +28,7 @@ pub(crate) fn meta(options: &BuilderOptions, built: &Built) -> SstableMeta {
         number: options.number,
         table: options.table,
         kind: options.kind,
-        extent: Extent {
-            offset: EXTENT_OFFSET,
-            length: built.bytes,
-        },
+        extent: Extent { offset: EXTENT_OFFSET, length: built.bytes },
         bytes: built.bytes,
         footer_checksum: built.footer_checksum,
         entries: built.entries,
@@ -71,22 +62,14 @@ impl Fixture {
         let mut file = vec![0xaa; start];
         file.extend_from_slice(&bytes);
         let disk = SimDisk::from_bytes(SimOptions::default(), &file);
-        Ok(Fixture {
-            disk,
-            meta: meta(&options, &built),
-        })
+        Ok(Fixture { disk, meta: meta(&options, &built) })
     }
 
     /// Opens it as a store would.
     pub(crate) fn open(&self, mode: ReadMode) -> Arc<Sstable> {
         let disk = Arc::new(self.disk.clone()) as Arc<dyn Disk>;
         let cache = Arc::new(BlockCache::new(4 * 1024 * 1024));
-        let source = Source {
-            disk,
-            file: FILE,
-            mode,
-            cache,
-        };
+        let source = Source { disk, file: FILE, mode, cache };
         Arc::new(Sstable::new(self.meta.clone(), source, None))
     }
 
@@ -94,12 +77,7 @@ impl Fixture {
     pub(crate) fn open_without_maps(&self) -> Arc<Sstable> {
         let disk = Arc::new(NoMaps(self.disk.clone())) as Arc<dyn Disk>;
         let cache = Arc::new(BlockCache::new(4 * 1024 * 1024));
-        let source = Source {
-            disk,
-            file: FILE,
-            mode: ReadMode::Map,
-            cache,
-        };
+        let source = Source { disk, file: FILE, mode: ReadMode::Map, cache };
         Arc::new(Sstable::new(self.meta.clone(), source, None))
     }
 

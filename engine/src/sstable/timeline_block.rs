@@ -29,17 +29,10 @@ pub(super) struct TimelineBlock<'a> {
 
 impl<'a> TimelineBlock<'a> {
     pub(super) fn parse(content: &'a [u8], items: usize) -> Result<TimelineBlock<'a>> {
-        let error = DecodeError {
-            what: "fragments of a block",
-            offset: 0,
-        };
+        let error = DecodeError { what: "fragments of a block", offset: 0 };
         let table = items.checked_mul(START_SIZE).ok_or(error)?;
         let starts = content.len().checked_sub(table).ok_or(error)?;
-        let block = TimelineBlock {
-            content,
-            count: items,
-            starts,
-        };
+        let block = TimelineBlock { content, count: items, starts };
         if items == 0 || block.start(0) != 0 {
             return Err(error);
         }
@@ -53,16 +46,9 @@ impl<'a> TimelineBlock<'a> {
     /// Where fragment `index` lies in the content.
     pub(super) fn range(&self, index: usize) -> Result<Range<usize>> {
         let start = self.start(index);
-        let end = if index + 1 < self.count {
-            self.start(index + 1)
-        } else {
-            self.starts
-        };
+        let end = if index + 1 < self.count { self.start(index + 1) } else { self.starts };
         if start >= end || end > self.starts {
-            return Err(DecodeError {
-                what: "start of a fragment",
-                offset: self.starts,
-            });
+            return Err(DecodeError { what: "start of a fragment", offset: self.starts });
         }
         Ok(start..end)
     }

@@ -30,13 +30,7 @@ impl TimelineCursor {
             Bound::Excluded(from) => sstable.partition_blocks(|key| key <= from)?,
         };
         let number = behind.saturating_sub(1);
-        Ok(TimelineCursor {
-            sstable,
-            from: from.map(Box::from),
-            number,
-            block: None,
-            failed: None,
-        })
+        Ok(TimelineCursor { sstable, from: from.map(Box::from), number, block: None, failed: None })
     }
 
     /// The next timeline; `None` behind the last.
@@ -63,10 +57,7 @@ impl TimelineCursor {
                 self.number += 1;
                 continue;
             };
-            let run = self
-                .sstable
-                .find(&key)?
-                .filter(|run| run.first_block == self.number);
+            let run = self.sstable.find(&key)?.filter(|run| run.first_block == self.number);
             let run =
                 run.ok_or_else(|| block.corruption("a timeline is here that the directory lacks"))?;
             self.from = Bound::Excluded(key.clone());

@@ -55,15 +55,8 @@ impl Sstable {
 /// The place in the order of the data that has been reached.
 enum Last {
     Nothing,
-    Run {
-        key: Vec<u8>,
-        run: RunLocation,
-    },
-    Version {
-        key: Vec<u8>,
-        commit: u64,
-        index: u32,
-    },
+    Run { key: Vec<u8>, run: RunLocation },
+    Version { key: Vec<u8>, commit: u64, index: u32 },
 }
 
 struct Verifier<'a> {
@@ -123,11 +116,7 @@ impl Verifier<'_> {
 
     fn verify_section(&mut self, kind: BlockKind, section: &Section, whole: bool, hasher: Hasher) {
         if whole && hasher.finalize() != section.checksum {
-            self.note(
-                kind,
-                section.offset,
-                "the checksum of the section does not hold".into(),
-            );
+            self.note(kind, section.offset, "the checksum of the section does not hold".into());
         }
     }
 
@@ -181,11 +170,7 @@ impl Verifier<'_> {
         self.close_run();
         if whole && self.next_offset != data.length {
             let kind = self.fetcher.data_kind();
-            self.note(
-                kind,
-                self.next_offset,
-                "the blocks do not fill their section".into(),
-            );
+            self.note(kind, self.next_offset, "the blocks do not fill their section".into());
         }
         self.verify_section(self.fetcher.data_kind(), &data, whole, hasher);
     }
@@ -193,11 +178,7 @@ impl Verifier<'_> {
     fn verify_block(&mut self, number: u32, entry: &IndexEntry) {
         let handle = self.fetcher.data_handle(number, entry);
         if entry.offset != self.next_offset {
-            self.note(
-                handle.kind,
-                entry.offset,
-                "a block is not where the last one ends".into(),
-            );
+            self.note(handle.kind, entry.offset, "a block is not where the last one ends".into());
         }
         self.next_offset = entry.offset + u64::from(entry.length);
         let block = match self.fetcher.fetch_fresh(&handle) {
@@ -221,24 +202,10 @@ impl Verifier<'_> {
     ) -> Result<(), DecodeError> {
         let fragments = TimelineBlock::parse(block.content(), block.items())?;
         let head = fragments.head(0)?;
-        let first = (
-            head.first_seq,
-            head.base_index,
-            head.base_commit,
-            head.base_time,
-        );
-        let indexed = (
-            entry.first_seq,
-            entry.base_index,
-            entry.base_commit,
-            entry.base_time,
-        );
+        let first = (head.first_seq, head.base_index, head.base_commit, head.base_time);
+        let indexed = (entry.first_seq, entry.base_index, entry.base_commit, entry.base_time);
         if first != indexed {
-            self.note(
-                BlockKind::Index,
-                entry.offset,
-                "it differs from the block".into(),
-            );
+            self.note(BlockKind::Index, entry.offset, "it differs from the block".into());
         }
         for index in 0..fragments.count() {
             let fragment = FragmentView::parse(&block.content()[fragments.range(index)?])?;
@@ -279,10 +246,7 @@ impl Verifier<'_> {
                 times_ms: (times.0, 0),
                 last_commit: 0,
             };
-            self.last = Last::Run {
-                key: fragment.key().to_vec(),
-                run,
-            };
+            self.last = Last::Run { key: fragment.key().to_vec(), run };
         }
         let count = fragment.count() as u64;
         let Last::Run { run, .. } = &mut self.last else {
@@ -297,8 +261,7 @@ impl Verifier<'_> {
         run.last_block = number;
         run.times_ms.1 = times.1;
         run.last_commit = commits.1;
-        self.totals
-            .include(count, fragment.payload_length(), commits, times);
+        self.totals.include(count, fragment.payload_length(), commits, times);
         if !in_order {
             let detail = "a fragment does not continue its run".into();
             self.note(BlockKind::TimelineData, offset, detail);
@@ -317,11 +280,7 @@ impl Verifier<'_> {
             Ok(Some(found)) if found == run => {}
             Ok(_) => {
                 let offset = self.fetcher.footer.directory.offset;
-                self.note(
-                    BlockKind::Directory,
-                    offset,
-                    "it differs from the data".into(),
-                );
+                self.note(BlockKind::Directory, offset, "it differs from the data".into());
             }
             Err(error) => self.report_once(error),
         }
@@ -341,11 +300,7 @@ impl Verifier<'_> {
                 _ => (true, true),
             };
             if !rises {
-                self.note(
-                    BlockKind::KeyedData,
-                    offset,
-                    "versions are not in order".into(),
-                );
+                self.note(BlockKind::KeyedData, offset, "versions are not in order".into());
             }
             if new_key {
                 self.begin_key(version.key, 0);
@@ -359,11 +314,7 @@ impl Verifier<'_> {
             );
             self.totals.last = (version.key.into(), 0);
             let (key, commit) = (version.key.to_vec(), version.commit);
-            self.last = Last::Version {
-                key,
-                commit,
-                index: version.index,
-            };
+            self.last = Last::Version { key, commit, index: version.index };
         }
         Ok(())
     }
@@ -373,11 +324,7 @@ impl Verifier<'_> {
             Ok(Some(found)) if found == block => {}
             Ok(_) => {
                 let offset = self.fetcher.footer.directory.offset;
-                self.note(
-                    BlockKind::Directory,
-                    offset,
-                    "it differs from the data".into(),
-                );
+                self.note(BlockKind::Directory, offset, "it differs from the data".into());
             }
             Err(error) => self.report_once(error),
         }
@@ -389,11 +336,7 @@ impl Verifier<'_> {
             Ok(true) => {}
             Ok(false) => {
                 let offset = self.fetcher.footer.filter.offset;
-                self.note(
-                    BlockKind::Filter,
-                    offset,
-                    "it denies a key that is there".into(),
-                );
+                self.note(BlockKind::Filter, offset, "it denies a key that is there".into());
             }
             Err(error) => self.report_once(error),
         }
@@ -414,11 +357,7 @@ impl Verifier<'_> {
             Ok(zeros) if zeros.iter().all(|byte| *byte == 0) => {}
             Ok(_) => {
                 let kind = self.fetcher.data_kind();
-                self.note(
-                    kind,
-                    data.length,
-                    "the bytes behind the data are not zero".into(),
-                );
+                self.note(kind, data.length, "the bytes behind the data are not zero".into());
             }
             Err(error) => self.report(error, self.fetcher.data_kind(), data.length),
         }
@@ -432,25 +371,15 @@ impl Verifier<'_> {
             self.note(BlockKind::Properties, offset, detail);
         }
         if self.directory_items != self.totals.keys {
-            let detail = format!(
-                "it has {} entries for {} keys",
-                self.directory_items, self.totals.keys
-            );
-            self.note(
-                BlockKind::Directory,
-                self.fetcher.footer.directory.offset,
-                detail,
-            );
+            let detail =
+                format!("it has {} entries for {} keys", self.directory_items, self.totals.keys);
+            self.note(BlockKind::Directory, self.fetcher.footer.directory.offset, detail);
         }
     }
 
     fn note(&mut self, kind: BlockKind, offset: u64, detail: String) {
         let offset = self.fetcher.file_offset(offset);
-        self.damage.push(Corruption {
-            what: kind.name(),
-            offset,
-            detail,
-        });
+        self.damage.push(Corruption { what: kind.name(), offset, detail });
     }
 
     fn report(&mut self, error: Error, kind: BlockKind, offset: u64) {
@@ -460,11 +389,7 @@ impl Verifier<'_> {
 
     /// Damage of a page that many keys meet is reported once.
     fn report_once(&mut self, error: Error) {
-        let found = corruption(
-            error,
-            BlockKind::Directory.name(),
-            self.fetcher.file_offset(0),
-        );
+        let found = corruption(error, BlockKind::Directory.name(), self.fetcher.file_offset(0));
         if !self.damage.iter().any(|known| known.offset == found.offset) {
             self.damage.push(found);
         }
@@ -474,18 +399,12 @@ impl Verifier<'_> {
 fn corruption(error: Error, what: &'static str, offset: u64) -> Corruption {
     match error {
         Error::Corruption(corruption) => corruption,
-        other => Corruption {
-            what,
-            offset,
-            detail: other.to_string(),
-        },
+        other => Corruption { what, offset, detail: other.to_string() },
     }
 }
 
 /// The checksum that a page carries, as bytes of the section's chain.
 fn carried_bytes(page: &Block) -> [u8; 4] {
     let start = page.content_start() - super::format::HEADER_SIZE;
-    carried_checksum(&page.region()[start..])
-        .expect("a block has a header")
-        .to_le_bytes()
+    carried_checksum(&page.region()[start..]).expect("a block has a header").to_le_bytes()
 }

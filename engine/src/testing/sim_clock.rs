@@ -20,12 +20,7 @@ struct Times {
 impl SimClock {
     /// A clock whose wall shows `wall_ms` and whose monotonic time is 0.
     pub fn new(wall_ms: u64) -> SimClock {
-        SimClock {
-            times: Arc::new(Mutex::new(Times {
-                wall_ms,
-                monotonic_ms: 0,
-            })),
-        }
+        SimClock { times: Arc::new(Mutex::new(Times { wall_ms, monotonic_ms: 0 })) }
     }
 
     /// Lets time pass, in whole milliseconds rounded up.

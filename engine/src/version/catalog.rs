@@ -14,7 +14,8 @@ use super::edit::{FIRST_USER_TABLE, STATE_TABLE};
 use super::{Edit, SstableMeta, TableKind, TableRecord, Version};
 use crate::entry::TableId;
 use crate::limits::{
-    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, STATE_KEY_LENGTH_MAX, TABLE_COUNT_MAX, TABLE_NAME_LENGTH_MAX,
+    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, STATE_KEY_LENGTH_MAX, TABLE_COUNT_MAX,
+    TABLE_NAME_LENGTH_MAX,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -76,10 +77,7 @@ impl Catalog {
                     Ok(())
                 }
             },
-            Edit::Counters {
-                next_sstable,
-                next_table,
-            } => {
+            Edit::Counters { next_sstable, next_table } => {
                 if *next_sstable < self.next_sstable || *next_table < self.next_table {
                     return Err(format!(
                         "the counters fall from {} and {} to {next_sstable} and {next_table}",
@@ -100,36 +98,19 @@ impl Catalog {
         let sstables = self
             .version
             .iter()
-            .map(|(_, level, meta)| Edit::SstableAdded {
-                level,
-                meta: meta.clone(),
-            });
-        let epochs = self
-            .epochs
-            .iter()
-            .map(|commit| Edit::EpochBegun { commit: *commit });
-        let counters = Edit::Counters {
-            next_sstable: self.next_sstable,
-            next_table: self.next_table,
-        };
-        tables
-            .chain(sstables)
-            .chain(epochs)
-            .chain([counters])
-            .collect()
+            .map(|(_, level, meta)| Edit::SstableAdded { level, meta: meta.clone() });
+        let epochs = self.epochs.iter().map(|commit| Edit::EpochBegun { commit: *commit });
+        let counters =
+            Edit::Counters { next_sstable: self.next_sstable, next_table: self.next_table };
+        tables.chain(sstables).chain(epochs).chain([counters]).collect()
     }
 
     fn create_table(&mut self, record: &TableRecord) -> Result<(), String> {
         let TableRecord { id, name, .. } = record;
         if id.0 < self.next_table {
-            return Err(format!(
-                "table id {} is below the next one, {}",
-                id.0, self.next_table
-            ));
+            return Err(format!("table id {} is below the next one, {}", id.0, self.next_table));
         }
-        let next_table =
-            id.0.checked_add(1)
-                .ok_or("the last table id cannot be used")?;
+        let next_table = id.0.checked_add(1).ok_or("the last table id cannot be used")?;
         if name.is_empty() || name.len() > TABLE_NAME_LENGTH_MAX || name.starts_with('\0') {
             return Err(format!("table {} cannot have the name {name:?}", id.0));
         }
@@ -150,16 +131,10 @@ impl Catalog {
         check_level(level)?;
         match self.tables.get(&meta.table) {
             None => {
-                return Err(format!(
-                    "SSTable {number} is of the unknown {:?}",
-                    meta.table
-                ));
+                return Err(format!("SSTable {number} is of the unknown {:?}", meta.table));
             }
             Some(record) if record.options.kind != meta.kind => {
-                return Err(format!(
-                    "SSTable {number} is not of the kind of {:?}",
-                    meta.table
-                ));
+                return Err(format!("SSTable {number} is not of the kind of {:?}", meta.table));
             }
             Some(_) => {}
         }
@@ -194,10 +169,7 @@ impl Catalog {
         let moved = self.version.insert(level, meta.clone());
         match moved {
             Ok(()) => drop(self.places.insert(number, (table, level))),
-            Err(_) => self
-                .version
-                .insert(old, meta)
-                .expect("it was there a moment ago"),
+            Err(_) => self.version.insert(old, meta).expect("it was there a moment ago"),
         }
         moved
     }
@@ -222,10 +194,7 @@ fn check_meta(meta: &SstableMeta) -> Result<(), String> {
         return Err(format!("its extent is {extent:?}"));
     }
     if meta.bytes == 0 || meta.bytes > extent.length {
-        return Err(format!(
-            "{} bytes in an extent of {}",
-            meta.bytes, extent.length
-        ));
+        return Err(format!("{} bytes in an extent of {}", meta.bytes, extent.length));
     }
     let longest = if meta.table == STATE_TABLE { STATE_KEY_LENGTH_MAX } else { KEY_LENGTH_MAX };
     for (key, _) in [&meta.first, &meta.last] {

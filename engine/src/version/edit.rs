@@ -31,11 +31,7 @@ impl TableRecord {
             ttl_ms: None,
             compression: Compression::None,
         };
-        TableRecord {
-            id: STATE_TABLE,
-            name: STATE_TABLE_NAME.to_owned(),
-            options,
-        }
+        TableRecord { id: STATE_TABLE, name: STATE_TABLE_NAME.to_owned(), options }
     }
 }
 

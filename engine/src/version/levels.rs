@@ -24,9 +24,7 @@ pub(crate) struct Levels<T> {
 
 impl<T> Default for Levels<T> {
     fn default() -> Levels<T> {
-        Levels {
-            levels: std::array::from_fn(|_| Arc::default()),
-        }
+        Levels { levels: std::array::from_fn(|_| Arc::default()) }
     }
 }
 
@@ -38,9 +36,7 @@ impl<T: HasMeta> Levels<T> {
 
     /// All SSTables with their levels, from level 0 on.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u8, &T)> {
-        (0u8..)
-            .zip(&self.levels)
-            .flat_map(|(level, items)| items.iter().map(move |i| (level, i)))
+        (0u8..).zip(&self.levels).flat_map(|(level, items)| items.iter().map(move |i| (level, i)))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -54,16 +50,10 @@ impl<T: HasMeta> Levels<T> {
         let within = |item: &T| !begins_behind(&item.meta().first.0, upper);
         let items = &self.levels[level];
         if level == 0 {
-            return items
-                .iter()
-                .filter(|item| !before(item) && within(item))
-                .collect();
+            return items.iter().filter(|item| !before(item) && within(item)).collect();
         }
         let start = items.partition_point(before);
-        items[start..]
-            .iter()
-            .take_while(|item| within(item))
-            .collect()
+        items[start..].iter().take_while(|item| within(item)).collect()
     }
 
     /// The SSTables of a level that may hold `key`, newest first.
@@ -156,8 +146,5 @@ fn begins_behind(first: &[u8], upper: Bound<&[u8]>) -> bool {
 }
 
 fn overlap(level: usize, one: &SstableMeta, other: &SstableMeta) -> String {
-    format!(
-        "SSTables {} and {} overlap in level {level}",
-        one.number, other.number
-    )
+    format!("SSTables {} and {} overlap in level {level}", one.number, other.number)
 }

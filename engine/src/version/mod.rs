@@ -54,9 +54,7 @@ pub(crate) struct Version<T> {
 
 impl<T> Default for Version<T> {
     fn default() -> Version<T> {
-        Version {
-            tables: BTreeMap::new(),
-        }
+        Version { tables: BTreeMap::new() }
     }
 }
 
@@ -73,8 +71,7 @@ impl<T: HasMeta> Version<T> {
 
     /// The SSTables of a level whose key range meets `range`, in the level's order.
     pub(crate) fn overlapping(&self, table: TableId, level: usize, range: KeyRange<'_>) -> Vec<&T> {
-        self.levels(table)
-            .map_or_else(Vec::new, |levels| levels.overlapping(level, range))
+        self.levels(table).map_or_else(Vec::new, |levels| levels.overlapping(level, range))
     }
 
     /// The SSTables of a level (1 or above) that may hold `key`, newest first. In level 0 each of
@@ -85,17 +82,13 @@ impl<T: HasMeta> Version<T> {
         level: usize,
         key: &'a [u8],
     ) -> impl DoubleEndedIterator<Item = &'a T> {
-        self.levels(table)
-            .into_iter()
-            .flat_map(move |levels| levels.candidates(level, key))
+        self.levels(table).into_iter().flat_map(move |levels| levels.candidates(level, key))
     }
 
     /// All SSTables, with table and level.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TableId, u8, &T)> {
         self.tables.iter().flat_map(|(table, levels)| {
-            levels
-                .iter()
-                .map(move |(level, item)| (*table, level, item))
+            levels.iter().map(move |(level, item)| (*table, level, item))
         })
     }
 
@@ -115,22 +108,14 @@ impl<T: HasMeta> Version<T> {
                 return Err(format!("SSTable {} is there twice", meta.number));
             }
             if meta.table != table {
-                return Err(format!(
-                    "SSTable {} of {:?} is in {table:?}",
-                    meta.number, meta.table
-                ));
+                return Err(format!("SSTable {} of {:?} is in {table:?}", meta.number, meta.table));
             }
             if meta.first > meta.last {
-                return Err(format!(
-                    "SSTable {} of level {level} is upside down",
-                    meta.number
-                ));
+                return Err(format!("SSTable {} of level {level} is upside down", meta.number));
             }
         }
         for (table, levels) in &self.tables {
-            levels
-                .check()
-                .map_err(|error| format!("{table:?}: {error}"))?;
+            levels.check().map_err(|error| format!("{table:?}: {error}"))?;
             if levels.is_empty() {
                 return Err(format!("{table:?} is there without SSTables"));
             }
@@ -146,10 +131,7 @@ impl<T: HasMeta + Clone> Version<T> {
     pub(crate) fn apply(&self, removed: &[u64], added: Vec<(u8, T)>) -> Version<T> {
         let mut next = self.clone();
         for number in removed {
-            assert!(
-                next.remove(*number).is_some(),
-                "SSTable {number} is removed but not live"
-            );
+            assert!(next.remove(*number).is_some(), "SSTable {number} is removed but not live");
         }
         for (level, item) in added {
             if let Err(error) = next.insert(level, item) {
@@ -189,8 +171,7 @@ impl<T: HasMeta + Clone> Version<T> {
     fn remove(&mut self, number: u64) -> Option<(u8, T)> {
         let (level, item) = self.find(number)?;
         let table = item.meta().table;
-        self.remove_from(table, level, number)
-            .map(|item| (level, item))
+        self.remove_from(table, level, number).map(|item| (level, item))
     }
 
     /// Takes an SSTable out of a known level, in place.

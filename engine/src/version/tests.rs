@@ -13,10 +13,7 @@ pub(crate) fn timeline_meta(number: u64, first: (&str, u64), last: (&str, u64)) 
         number,
         table: TABLE,
         kind: TableKind::Timeline,
-        extent: Extent {
-            offset: number.wrapping_mul(4096),
-            length: 4096,
-        },
+        extent: Extent { offset: number.wrapping_mul(4096), length: 4096 },
         bytes: 4000,
         footer_checksum: 17,
         entries: 3,
@@ -30,11 +27,7 @@ pub(crate) fn timeline_meta(number: u64, first: (&str, u64), last: (&str, u64)) 
 }
 
 pub(crate) fn timeline_table(id: u32, name: &str) -> TableRecord {
-    TableRecord {
-        id: TableId(id),
-        name: name.to_owned(),
-        options: TableOptions::timeline(),
-    }
+    TableRecord { id: TableId(id), name: name.to_owned(), options: TableOptions::timeline() }
 }
 
 fn numbers<'a>(found: impl IntoIterator<Item = &'a SstableMeta>) -> Vec<u64> {
@@ -83,10 +76,7 @@ fn ranges_meet_by_their_bounds() {
     let meet = |range: KeyRange<'_>| numbers(version.overlapping(TABLE, 2, range));
     assert_eq!(meet((Bound::Unbounded, Bound::Unbounded)), [1, 2, 3]);
     assert_eq!(meet((Bound::Included(b"d"), Bound::Included(b"f"))), [1, 2]);
-    assert_eq!(
-        meet((Bound::Excluded(b"d"), Bound::Excluded(b"f"))),
-        [0u64; 0]
-    );
+    assert_eq!(meet((Bound::Excluded(b"d"), Bound::Excluded(b"f"))), [0u64; 0]);
     assert_eq!(meet((Bound::Included(b"g"), Bound::Unbounded)), [2, 3]);
     assert_eq!(meet((Bound::Included(b"m"), Bound::Unbounded)), [0u64; 0]);
 }
@@ -99,9 +89,8 @@ fn a_version_shares_what_does_not_change() {
     assert_eq!(numbers(old.level(TABLE, 1)), [1]);
     assert_eq!(numbers(moved.level(TABLE, 2)), [1]);
     assert_eq!(moved.apply(&[1], Vec::new()), Version::default());
-    let handles: Version<Arc<SstableMeta>> = moved
-        .try_map(|meta| Ok::<_, String>(Arc::new(meta.clone())))
-        .unwrap();
+    let handles: Version<Arc<SstableMeta>> =
+        moved.try_map(|meta| Ok::<_, String>(Arc::new(meta.clone()))).unwrap();
     handles.check_invariants().unwrap();
     assert_eq!(handles.find(1).unwrap().0, 2);
 }
@@ -122,10 +111,7 @@ fn impossible_metas() -> Vec<SstableMeta> {
         |meta| meta.extent.offset += 1,
         |meta| {
             let offset = u64::MAX - 4095;
-            meta.extent = Extent {
-                offset,
-                length: 8192,
-            };
+            meta.extent = Extent { offset, length: 8192 };
         },
         |meta| meta.bytes = 0,
         |meta| meta.bytes = 4097,
@@ -140,17 +126,13 @@ fn impossible_metas() -> Vec<SstableMeta> {
         change(&mut meta);
         meta
     });
-    changed
-        .chain([sample(0), sample(u64::MAX), sample(1)])
-        .collect()
+    changed.chain([sample(0), sample(u64::MAX), sample(1)]).collect()
 }
 
 #[test]
 fn impossible_edits_change_nothing() {
     let mut catalog = Catalog::new();
-    catalog
-        .apply(&Edit::TableCreated(timeline_table(16, "inbox")))
-        .unwrap();
+    catalog.apply(&Edit::TableCreated(timeline_table(16, "inbox"))).unwrap();
     catalog.apply(&added(1, sample(1))).unwrap();
     catalog.apply(&added(2, sample(2))).unwrap();
     catalog.apply(&Edit::EpochBegun { commit: 5 }).unwrap();
@@ -165,31 +147,13 @@ fn impossible_edits_change_nothing() {
         added(1, sample(3)),
         added(too_many, sample(3)),
         Edit::SstableRemoved { number: 7 },
-        Edit::SstableMoved {
-            number: 7,
-            level: 3,
-        },
-        Edit::SstableMoved {
-            number: 1,
-            level: 1,
-        },
-        Edit::SstableMoved {
-            number: 1,
-            level: 2,
-        },
-        Edit::SstableMoved {
-            number: 1,
-            level: too_many,
-        },
+        Edit::SstableMoved { number: 7, level: 3 },
+        Edit::SstableMoved { number: 1, level: 1 },
+        Edit::SstableMoved { number: 1, level: 2 },
+        Edit::SstableMoved { number: 1, level: too_many },
         Edit::EpochBegun { commit: 4 },
-        Edit::Counters {
-            next_sstable: 2,
-            next_table: 17,
-        },
-        Edit::Counters {
-            next_sstable: 3,
-            next_table: 16,
-        },
+        Edit::Counters { next_sstable: 2, next_table: 17 },
+        Edit::Counters { next_sstable: 3, next_table: 16 },
     ];
     let before = catalog.clone();
     let metas = impossible_metas().into_iter().map(|meta| added(4, meta));

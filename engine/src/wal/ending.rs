@@ -35,11 +35,7 @@ pub(crate) enum Ending {
 pub(super) fn judge(walk: &mut Walk<'_>) -> Result<Ending> {
     let end = walk.position.lsn;
     let offset = walk.ring.place(end);
-    let finding = |detail: String| Corruption {
-        what: "WAL",
-        offset,
-        detail,
-    };
+    let finding = |detail: String| Corruption { what: "WAL", offset, detail };
     if end < walk.synced_lsn {
         return Ok(Ending::Damaged(finding(format!(
             "no valid group at lsn {end} ({}), but the log was synced up to lsn {}",
@@ -61,10 +57,7 @@ pub(super) fn judge(walk: &mut Walk<'_>) -> Result<Ending> {
             header.lsn
         ))),
         None if walk.stop == Stop::Nothing => Ending::Clean,
-        None => Ending::Torn(finding(format!(
-            "cut at lsn {end} ({})",
-            describe(walk.stop)
-        ))),
+        None => Ending::Torn(finding(format!("cut at lsn {end} ({})", describe(walk.stop)))),
     })
 }
 
@@ -73,13 +66,8 @@ pub(super) fn judge(walk: &mut Walk<'_>) -> Result<Ending> {
 fn look_ahead(walk: &mut Walk<'_>) -> Result<Option<Header>> {
     let end = walk.position.lsn;
     let unsynced_max = walk.ring.length() / RING_UNSYNCED_SHARE;
-    let reach = walk
-        .group_bytes_max
-        .saturating_mul(2)
-        .saturating_add(unsynced_max);
-    let last = end
-        .saturating_add(reach)
-        .min(walk.limit.saturating_sub(GROUP_STEP));
+    let reach = walk.group_bytes_max.saturating_mul(2).saturating_add(unsynced_max);
+    let last = end.saturating_add(reach).min(walk.limit.saturating_sub(GROUP_STEP));
     let mut found = None;
     let mut lsn = end.saturating_add(GROUP_STEP);
     while lsn <= last {

@@ -204,10 +204,7 @@ pub(super) fn group_checksum(header: &[u8; HEADER_SIZE]) -> u32 {
 
 /// The alignment as the header holds it.
 pub(super) fn alignment_shift(alignment: usize) -> u8 {
-    assert!(
-        alignment.is_power_of_two(),
-        "the disk's alignment is a power of two"
-    );
+    assert!(alignment.is_power_of_two(), "the disk's alignment is a power of two");
     let shift = u8::try_from(alignment.trailing_zeros()).expect("below 64");
     assert!((ALIGNMENT_SHIFT_MIN..=ALIGNMENT_SHIFT_MAX).contains(&shift));
     shift
@@ -281,7 +278,5 @@ fn decode_frame<'a>(decoder: &mut Decoder<'a>) -> Result<(u8, &'a [u8]), DecodeE
 
 /// The error for a structure that a later version wrote.
 pub(super) fn unsupported(what: &str, value: u64, lsn: u64) -> Error {
-    Error::Unsupported {
-        what: format!("{what} {value} in the WAL at lsn {lsn}"),
-    }
+    Error::Unsupported { what: format!("{what} {value} in the WAL at lsn {lsn}") }
 }

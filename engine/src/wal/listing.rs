@@ -62,12 +62,7 @@ pub(crate) fn scan_groups(
         Err(Error::Corruption(corruption)) => Ok(Ending::Damaged(corruption)),
         Err(error) => Err(error),
     };
-    Ok(Listing {
-        groups,
-        end: walk.position,
-        synced_lsn: walk.synced_lsn,
-        ending,
-    })
+    Ok(Listing { groups, end: walk.position, synced_lsn: walk.synced_lsn, ending })
 }
 
 fn collect(walk: &mut Walk<'_>, groups: &mut Vec<GroupInfo>) -> Result<()> {

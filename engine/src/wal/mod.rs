@@ -53,9 +53,6 @@ impl WalPosition {
     /// The first place from here on where a disk of this alignment can start a log. A new log must
     /// start there, since a file may have moved to a disk with larger blocks.
     pub(crate) fn aligned(self, alignment: usize) -> WalPosition {
-        WalPosition {
-            lsn: round_up(self.lsn, alignment as u64),
-            previous: self.previous,
-        }
+        WalPosition { lsn: round_up(self.lsn, alignment as u64), previous: self.previous }
     }
 }

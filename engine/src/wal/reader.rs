@@ -68,10 +68,7 @@ pub(crate) struct ReplayEnd {
 /// [`Error::Io`] where the ring cannot be read, [`Error::Corruption`] where synced data is damaged,
 /// [`Error::Unsupported`] for what a later version wrote, or what `each` returns. Groups may have
 /// been handed on before the error: the caller throws away what it made of them.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the superblock's fields, one by one"
-)]
+#[expect(clippy::too_many_arguments, reason = "the superblock's fields, one by one")]
 pub(crate) fn replay(
     disk: &dyn Disk,
     file: FileId,
@@ -94,12 +91,7 @@ pub(crate) fn replay(
         Ending::Torn(trace) => Some(trace),
         Ending::Damaged(corruption) => return Err(Error::Corruption(corruption)),
     };
-    Ok(ReplayEnd {
-        end: walk.position,
-        synced_lsn: walk.synced_lsn,
-        groups,
-        cut,
-    })
+    Ok(ReplayEnd { end: walk.position, synced_lsn: walk.synced_lsn, groups, cut })
 }
 
 /// What was found where the next group should be.
@@ -187,10 +179,7 @@ impl<'a> Walk<'a> {
             }
             FrameFault::Kind(kind) => unsupported("frame kind", u64::from(kind), lsn),
         })?;
-        self.position = WalPosition {
-            lsn: end,
-            previous: group_checksum(&header_bytes),
-        };
+        self.position = WalPosition { lsn: end, previous: group_checksum(&header_bytes) };
         self.synced_lsn = self.synced_lsn.max(header.synced_lsn);
         self.next_commit = header.first_commit + u64::from(header.frame_count);
         Ok(Some(Group {
@@ -226,11 +215,7 @@ impl<'a> Walk<'a> {
         };
         // Not an end of log: cutting here would lose a group of a writer with other limits.
         if header.padded_length() > self.group_bytes_max {
-            return Err(unsupported(
-                "a group of bytes",
-                header.padded_length(),
-                header.lsn,
-            ));
+            return Err(unsupported("a group of bytes", header.padded_length(), header.lsn));
         }
         Ok(end)
     }
@@ -249,7 +234,5 @@ impl<'a> Walk<'a> {
 /// A copy of the header's bytes at `lsn`.
 pub(super) fn header_at(window: &mut Window<'_>, lsn: u64) -> Result<[u8; HEADER_SIZE]> {
     let bytes = window.bytes(lsn, HEADER_SIZE)?;
-    Ok(bytes
-        .try_into()
-        .expect("the window gives as many bytes as asked for"))
+    Ok(bytes.try_into().expect("the window gives as many bytes as asked for"))
 }

@@ -39,10 +39,7 @@ impl Ring {
     /// How many of the `length` bytes at `lsn` lie in front of the ring's end; the rest lies at its
     /// beginning.
     fn before_end(&self, lsn: u64, length: usize) -> usize {
-        assert!(
-            length as u64 <= self.extent.length,
-            "nothing is longer than the ring"
-        );
+        assert!(length as u64 <= self.extent.length, "nothing is longer than the ring");
         let room = self.extent.end() - self.place(lsn);
         usize::try_from(room).unwrap_or(usize::MAX).min(length)
     }

@@ -86,10 +86,7 @@ impl WalState {
 
     /// A sync that began after everything before `lsn` was written has returned well.
     pub(crate) fn mark_synced(&self, lsn: u64) {
-        assert!(
-            lsn <= self.written_lsn(),
-            "only what was written can be on the disk"
-        );
+        assert!(lsn <= self.written_lsn(), "only what was written can be on the disk");
         self.synced.fetch_max(lsn, Ordering::AcqRel);
     }
 

@@ -22,13 +22,7 @@ pub(super) struct Window<'a> {
 
 impl<'a> Window<'a> {
     pub(super) fn new(disk: &'a dyn Disk, ring: Ring, limit: u64) -> Window<'a> {
-        Window {
-            disk,
-            ring,
-            limit,
-            start: 0,
-            bytes: Vec::new(),
-        }
+        Window { disk, ring, limit, start: 0, bytes: Vec::new() }
     }
 
     /// The `length` bytes at `lsn`, read from the disk where the window does not hold them yet.
@@ -47,10 +41,7 @@ impl<'a> Window<'a> {
 
     /// Moves the window to `lsn`. What it holds of the bytes there is kept.
     fn fill(&mut self, lsn: u64, length: usize) -> Result<()> {
-        assert!(
-            lsn + length as u64 <= self.limit,
-            "nothing behind a full lap is read"
-        );
+        assert!(lsn + length as u64 <= self.limit, "nothing behind a full lap is read");
         if (self.start..self.end()).contains(&lsn) {
             let passed = usize::try_from(lsn - self.start).expect("inside the window");
             self.bytes.drain(..passed);
@@ -65,9 +56,7 @@ impl<'a> Window<'a> {
             self.bytes.shrink_to(READ_AHEAD_BYTES);
         }
         self.bytes.resize(wanted, 0);
-        let read = self
-            .ring
-            .read(self.disk, lsn + kept as u64, &mut self.bytes[kept..]);
+        let read = self.ring.read(self.disk, lsn + kept as u64, &mut self.bytes[kept..]);
         if read.is_err() {
             self.bytes.truncate(kept);
         }

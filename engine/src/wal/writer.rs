@@ -53,10 +53,7 @@ impl Writer {
         start: WalPosition,
     ) -> Writer {
         let alignment = disk.geometry().alignment;
-        assert!(
-            start.lsn.is_multiple_of(alignment as u64),
-            "a log starts on a block of the disk"
-        );
+        assert!(start.lsn.is_multiple_of(alignment as u64), "a log starts on a block of the disk");
         let ring = Ring::new(ring).expect("the ring was checked when the superblock was read");
         Writer {
             disk,
@@ -81,9 +78,7 @@ impl Writer {
 
     /// Bytes of the ring that a group with bodies of these lengths takes.
     pub(crate) fn group_bytes(&self, body_bytes: impl Iterator<Item = usize>) -> u64 {
-        let frames: u64 = body_bytes
-            .map(|bytes| (FRAME_HEADER_SIZE + bytes) as u64)
-            .sum();
+        let frames: u64 = body_bytes.map(|bytes| (FRAME_HEADER_SIZE + bytes) as u64).sum();
         round_up(HEADER_SIZE as u64 + frames, self.alignment as u64)
     }
 
@@ -113,21 +108,10 @@ impl Writer {
         self.state.check()?;
         let checksum = self.encode(first_commit, time_ms, bodies);
         let bytes = self.buffer.len() as u64;
-        assert!(
-            bytes <= self.state.free_bytes(),
-            "the caller makes room before it writes"
-        );
-        let lsn = self
-            .position
-            .lsn
-            .checked_add(bytes)
-            .expect("2^64 bytes are never written");
-        self.put(lsn, durable)
-            .map_err(|error| self.state.fail(error))?;
-        self.position = WalPosition {
-            lsn,
-            previous: checksum,
-        };
+        assert!(bytes <= self.state.free_bytes(), "the caller makes room before it writes");
+        let lsn = self.position.lsn.checked_add(bytes).expect("2^64 bytes are never written");
+        self.put(lsn, durable).map_err(|error| self.state.fail(error))?;
+        self.position = WalPosition { lsn, previous: checksum };
         if self.buffer.len() > BUFFER_BYTES_KEPT {
             self.buffer = AlignedBuffer::default();
         }
@@ -178,17 +162,8 @@ impl Writer {
     /// Hands the buffer to the disk; the group ends at `end`.
     fn put(&self, end: u64, durable: bool) -> Result<()> {
         let all_synced = self.state.synced_lsn() == self.position.lsn;
-        let flush = if durable && all_synced {
-            Flush::Now
-        } else {
-            Flush::Later
-        };
-        self.ring.write(
-            &*self.disk,
-            self.position.lsn,
-            self.buffer.as_slice(),
-            flush,
-        )?;
+        let flush = if durable && all_synced { Flush::Now } else { Flush::Later };
+        self.ring.write(&*self.disk, self.position.lsn, self.buffer.as_slice(), flush)?;
         self.state.mark_written(end);
         if !durable {
             return Ok(());

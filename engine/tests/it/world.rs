@@ -29,11 +29,7 @@ impl World {
     }
 
     pub(crate) fn with_disk(disk: SimDisk, seed: u64) -> World {
-        World {
-            disk,
-            clock: SimClock::new(START_MS),
-            seed,
-        }
+        World { disk, clock: SimClock::new(START_MS), seed }
     }
 
     /// Opens the store as a new process would.
@@ -46,10 +42,7 @@ impl World {
             entropy: Arc::new(SeededEntropy::new(self.seed ^ self.disk.operation_count())),
             name: "simulated.tide".to_owned(),
         };
-        Ok(Process {
-            engine: Engine::open_with(parts, options.clone())?,
-            scheduler,
-        })
+        Ok(Process { engine: Engine::open_with(parts, options.clone())?, scheduler })
     }
 
     /// The machine after a crash.
@@ -84,8 +77,5 @@ pub(crate) fn tiny() -> Options {
 
 /// The same, with blocks read by `pread`.
 pub(crate) fn tiny_read() -> Options {
-    Options {
-        read_mode: ReadMode::Read,
-        ..tiny()
-    }
+    Options { read_mode: ReadMode::Read, ..tiny() }
 }

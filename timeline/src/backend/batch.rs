@@ -56,30 +56,19 @@ impl Batch {
     /// A batch that appends a payload to one timeline.
     pub fn append(target: Target, payload: Payload, event_ms: Option<i64>) -> Batch {
         let targets = vec![target];
-        let message = BatchMessage {
-            payload,
-            event_ms,
-            origin: None,
-            first_is_origin: false,
-            targets,
-        };
+        let message =
+            BatchMessage { payload, event_ms, origin: None, first_is_origin: false, targets };
         Batch::of(message)
     }
 
     /// A batch of one message.
     pub fn of(message: BatchMessage) -> Batch {
-        Batch {
-            messages: vec![message],
-            ..Batch::default()
-        }
+        Batch { messages: vec![message], ..Batch::default() }
     }
 
     /// Entries that the batch appends: one a target.
     pub fn append_count(&self) -> usize {
-        self.messages
-            .iter()
-            .map(|message| message.targets.len())
-            .sum()
+        self.messages.iter().map(|message| message.targets.len()).sum()
     }
 
     /// Bytes of the batch as the engine counts them: payloads once, and each target.

@@ -32,19 +32,13 @@ impl EmbeddedBackend {
     /// [`InvalidUse`](crate::ErrorKind::InvalidUse) for options out of bounds, and those of the disk.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<EmbeddedBackend> {
         let batch_bytes_max = options.batch_bytes_max();
-        Ok(EmbeddedBackend {
-            engine: Engine::open(path, options)?,
-            batch_bytes_max,
-        })
+        Ok(EmbeddedBackend { engine: Engine::open(path, options)?, batch_bytes_max })
     }
 
     /// A backend over an engine that is open already.
     pub fn new(engine: Engine) -> EmbeddedBackend {
         let batch_bytes_max = tidelog_engine::limits::BATCH_BYTES_MAX;
-        EmbeddedBackend {
-            engine,
-            batch_bytes_max,
-        }
+        EmbeddedBackend { engine, batch_bytes_max }
     }
 
     /// The engine: for its counters, compaction and flush.
@@ -69,9 +63,7 @@ impl Backend for EmbeddedBackend {
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed> {
-        Ok(committed(
-            self.engine.commit(write_batch(&batch)?, durability)?,
-        ))
+        Ok(committed(self.engine.commit(write_batch(&batch)?, durability)?))
     }
 
     fn commit_async(&self, batch: Batch, durability: Durability) -> CommitFuture {
@@ -122,9 +114,7 @@ fn write_batch(batch: &Batch) -> Result<WriteBatch> {
     for write in &batch.keyed {
         let counter = || {
             let value = write.value.as_slice().try_into();
-            value
-                .map(i64::from_le_bytes)
-                .map_err(|_| Error::invalid("a counter has 8 bytes"))
+            value.map(i64::from_le_bytes).map_err(|_| Error::invalid("a counter has 8 bytes"))
         };
         match write.operation {
             KeyedOperation::Put => writes.put(write.table, &write.key, &write.value)?,
@@ -149,14 +139,9 @@ fn add_message(writes: &mut WriteBatch, message: &BatchMessage) -> Result<()> {
         return Ok(());
     }
     if message.targets.iter().any(|target| target.seq.is_some()) {
-        return Err(Error::invalid(
-            "a message with a given sequence id has one target",
-        ));
+        return Err(Error::invalid("a message with a given sequence id has one target"));
     }
-    let targets = message
-        .targets
-        .iter()
-        .map(|target| (target.table, &*target.key));
+    let targets = message.targets.iter().map(|target| (target.table, &*target.key));
     let origin = message.origin.as_ref();
     Ok(writes.fan_out(targets, payload, event_ms, origin, message.first_is_origin)?)
 }
@@ -187,11 +172,7 @@ impl BackendSnapshot for EmbeddedSnapshot {
     fn scan(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<Page> {
         let (low, high, direction) = match request.direction {
             Direction::Forward => (request.from, request.to, tidelog_engine::Direction::Forward),
-            Direction::Backward => (
-                request.to,
-                request.from,
-                tidelog_engine::Direction::Backward,
-            ),
+            Direction::Backward => (request.to, request.from, tidelog_engine::Direction::Backward),
         };
         let entries = self.0.scan(table, key, low, high, direction)?;
         Page::fill(entries.map(|entry| Ok(entry?)), request)
@@ -228,10 +209,7 @@ impl BackendSnapshot for EmbeddedSnapshot {
                 false => self.0.latest_seq(table, &timeline.key)? + 1,
             };
             if next_seq > 1 {
-                found.push(TimelineDescription {
-                    key: timeline.key,
-                    next_seq,
-                });
+                found.push(TimelineDescription { key: timeline.key, next_seq });
             }
             if found.len() == limit {
                 break;

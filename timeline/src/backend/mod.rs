@@ -45,11 +45,7 @@ pub struct Committed {
 impl Committed {
     /// The answer to a commit.
     pub fn new(commit: u64, time_ms: u64, seqs: Vec<u64>) -> Committed {
-        Committed {
-            commit,
-            time_ms,
-            seqs,
-        }
+        Committed { commit, time_ms, seqs }
     }
 }
 
@@ -71,11 +67,7 @@ pub struct TableDescription {
 impl TableDescription {
     /// A description.
     pub fn new(id: TableId, name: impl Into<String>, options: TableOptions) -> TableDescription {
-        TableDescription {
-            id,
-            name: name.into(),
-            options,
-        }
+        TableDescription { id, name: name.into(), options }
     }
 }
 

@@ -64,9 +64,7 @@ impl Default for BufferOptions {
 impl BufferOptions {
     pub(crate) fn validate(&self) -> Result<()> {
         if self.messages == 0 || self.bytes == 0 || self.capacity < self.messages {
-            return Err(Error::invalid(format!(
-                "batch buffer options out of bounds: {self:?}"
-            )));
+            return Err(Error::invalid(format!("batch buffer options out of bounds: {self:?}")));
         }
         Ok(())
     }
@@ -138,9 +136,7 @@ impl Buffer {
             changed: Condvar::default(),
             waiting_count: AtomicUsize::new(0),
         };
-        Buffer {
-            shared: Arc::new(shared),
-        }
+        Buffer { shared: Arc::new(shared) }
     }
 
     /// Waits until there is room for a write. Not for a thread that the buffer's writes depend on.
@@ -169,11 +165,8 @@ impl Buffer {
             return false;
         }
         let queue = self.shared.queue.lock();
-        let waits = |target: &Target| {
-            queue
-                .waiting
-                .contains_key(&(target.table, target.key.clone()))
-        };
+        let waits =
+            |target: &Target| queue.waiting.contains_key(&(target.table, target.key.clone()));
         targets.into_iter().any(waits)
     }
 
@@ -183,10 +176,7 @@ impl Buffer {
         }
         self.start(queue)?;
         for target in write.batch.targets() {
-            *queue
-                .waiting
-                .entry((target.table, target.key.clone()))
-                .or_default() += 1;
+            *queue.waiting.entry((target.table, target.key.clone())).or_default() += 1;
             self.shared.waiting_count.fetch_add(1, Ordering::Release);
         }
         let ticket = self.shared.tracker.open();
@@ -195,28 +185,17 @@ impl Buffer {
         }
         let bytes = write.batch.byte_count();
         queue.bytes += bytes;
-        queue.items.push_back(Item {
-            write,
-            bytes,
-            since: now(),
-            ticket,
-        });
+        queue.items.push_back(Item { write, bytes, since: now(), ticket });
         Ok(())
     }
 
     /// Whether the caller runs on the buffer's thread (a waker may): it must not wait for it.
     pub(crate) fn is_own_thread(&self) -> bool {
         let queue = self.shared.queue.lock();
-        queue
-            .thread
-            .as_ref()
-            .is_some_and(|handle| handle.thread().id() == thread::current().id())
+        queue.thread.as_ref().is_some_and(|handle| handle.thread().id() == thread::current().id())
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the buffer's thread starts"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the buffer's thread starts")]
     fn start(&self, queue: &mut Queue) -> Result<()> {
         if queue.thread.is_some() {
             return Ok(());
@@ -257,10 +236,7 @@ impl Buffer {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the delay of the buffer is real time"
-)]
+#[expect(clippy::disallowed_methods, reason = "the delay of the buffer is real time")]
 fn now() -> Instant {
     Instant::now()
 }

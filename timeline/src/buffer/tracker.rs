@@ -57,10 +57,7 @@ impl Tracker {
         let number = state.next;
         state.next += 1;
         state.open.insert(number);
-        Ticket {
-            tracker: Arc::clone(self),
-            number,
-        }
+        Ticket { tracker: Arc::clone(self), number }
     }
 
     /// The number that the next ticket gets.
@@ -91,19 +88,12 @@ impl Tracker {
         while state.open.first().is_some_and(|first| *first < through) {
             state = self.changed.wait(state);
         }
-        let (_, report) = state
-            .flushes
-            .remove(&number)
-            .expect("this flush was put in above");
+        let (_, report) = state.flushes.remove(&number).expect("this flush was put in above");
         drop(state);
         if report.failed == 0 && report.panics.is_empty() {
             return Ok(());
         }
-        Err(Error::flush_failed(
-            report.failed,
-            report.failures,
-            &report.panics,
-        ))
+        Err(Error::flush_failed(report.failed, report.failures, &report.panics))
     }
 
     fn report(&self, ticket: u64, add: impl Fn(&mut Report)) {

@@ -50,11 +50,7 @@ impl Shared {
         if full || queue.closed || front.ticket.number() < queue.urgent_below {
             return Some(Duration::ZERO);
         }
-        Some(
-            self.options
-                .delay
-                .saturating_sub(now().saturating_duration_since(front.since)),
-        )
+        Some(self.options.delay.saturating_sub(now().saturating_duration_since(front.since)))
     }
 
     /// Takes the writes of one commit off the front of the queue.
@@ -88,10 +84,7 @@ impl Shared {
             }
             return;
         }
-        let durability = group
-            .iter()
-            .map(|item| item.write.durability)
-            .reduce(stronger);
+        let durability = group.iter().map(|item| item.write.durability).reduce(stronger);
         let durability = durability.expect("a group is not empty");
         let mut whole = Batch::default();
         for item in &group {
@@ -125,20 +118,14 @@ impl Shared {
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed> {
         caught(|| self.backend.commit(batch, durability)).unwrap_or_else(|panic| {
-            Err(Error::new(
-                ErrorKind::Panicked,
-                format!("the backend panicked: {panic}"),
-            ))
+            Err(Error::new(ErrorKind::Panicked, format!("the backend panicked: {panic}")))
         })
     }
 
     fn finish(&self, taken: Taken, result: Result<Committed>) {
         let mut queue = self.queue.lock();
         for key in taken.keys {
-            let count = queue
-                .waiting
-                .get_mut(&key)
-                .expect("counted when it was pushed");
+            let count = queue.waiting.get_mut(&key).expect("counted when it was pushed");
             *count -= 1;
             if *count == 0 {
                 queue.waiting.remove(&key);
@@ -147,11 +134,7 @@ impl Shared {
         }
         drop(queue);
         if let (Err(error), Some((table, timeline))) = (&result, taken.report) {
-            taken.ticket.failed(&FlushFailure {
-                table,
-                timeline,
-                error: error.clone(),
-            });
+            taken.ticket.failed(&FlushFailure { table, timeline, error: error.clone() });
         }
         // Wakers are user code: their panics must not end this thread.
         let _ = caught(|| (taken.done)(result, taken.ticket));
@@ -160,20 +143,9 @@ impl Shared {
 
 fn split(item: Item) -> (Batch, Durability, Taken) {
     let write = item.write;
-    let keys = write
-        .batch
-        .targets()
-        .map(|target| (target.table, target.key.clone()))
-        .collect();
-    let report = write
-        .report
-        .then(|| (write.table.to_string(), write.timeline));
-    let taken = Taken {
-        ticket: item.ticket,
-        done: write.done,
-        keys,
-        report,
-    };
+    let keys = write.batch.targets().map(|target| (target.table, target.key.clone())).collect();
+    let report = write.report.then(|| (write.table.to_string(), write.timeline));
+    let taken = Taken { ticket: item.ticket, done: write.done, keys, report };
     (write.batch, write.durability, taken)
 }
 

@@ -83,19 +83,16 @@ fn integer(body: &[u8]) -> Result<(Field<'_>, &[u8])> {
     let Some((bytes, behind)) = body.split_first_chunk::<8>() else {
         return Err(Error::decode("timeline id: an integer field is cut"));
     };
-    Ok((
-        Field::Integer((u64::from_be_bytes(*bytes) ^ SIGN).cast_signed()),
-        behind,
-    ))
+    Ok((Field::Integer((u64::from_be_bytes(*bytes) ^ SIGN).cast_signed()), behind))
 }
 
 fn text(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>> {
     let bad = |_| Error::decode("timeline id: a string field is not UTF-8");
     match bytes {
         Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(bad),
-        Cow::Owned(bytes) => String::from_utf8(bytes)
-            .map(Cow::Owned)
-            .map_err(|error| bad(error.utf8_error())),
+        Cow::Owned(bytes) => {
+            String::from_utf8(bytes).map(Cow::Owned).map_err(|error| bad(error.utf8_error()))
+        }
     }
 }
 
@@ -120,9 +117,7 @@ fn escaped(body: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8])> {
                 });
             }
             ESCAPE => {
-                owned
-                    .get_or_insert_default()
-                    .extend_from_slice(&rest[..=zero]);
+                owned.get_or_insert_default().extend_from_slice(&rest[..=zero]);
                 rest = &rest[zero + 2..];
             }
             _ => return Err(Error::decode("timeline id: a bad escape")),

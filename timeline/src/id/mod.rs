@@ -88,20 +88,14 @@ impl TimelineId {
         }
         let length = fields.iter().map(encoding::field_length).sum();
         if length > ID_LENGTH_MAX {
-            return Err(Error::too_large(
-                "encoded timeline id",
-                length,
-                ID_LENGTH_MAX,
-            ));
+            return Err(Error::too_large("encoded timeline id", length, ID_LENGTH_MAX));
         }
         let mut encoded = Vec::with_capacity(length);
         for field in fields {
             encoding::put_field(&mut encoded, field);
         }
         debug_assert_eq!(encoded.len(), length);
-        Ok(TimelineId {
-            encoded: encoded.into(),
-        })
+        Ok(TimelineId { encoded: encoded.into() })
     }
 
     /// An id from its encoded bytes, which may come from anywhere.
@@ -110,18 +104,13 @@ impl TimelineId {
     /// [`ErrorKind::Decode`] when they are not what [`TimelineId::as_bytes`] gives for some id.
     pub fn from_encoded(encoded: &[u8]) -> Result<TimelineId> {
         if encoded.len() > ID_LENGTH_MAX {
-            return Err(Error::decode(format!(
-                "a timeline id of {} bytes",
-                encoded.len()
-            )));
+            return Err(Error::decode(format!("a timeline id of {} bytes", encoded.len())));
         }
         let fields = encoding::decode(encoded)?;
         if fields.len() == 1 && encoding::is_empty(&fields[0]) {
             return Err(Error::decode("an empty timeline id"));
         }
-        Ok(TimelineId {
-            encoded: encoded.into(),
-        })
+        Ok(TimelineId { encoded: encoded.into() })
     }
 
     /// The encoded bytes: the key under which the engine keeps the timeline.
@@ -163,9 +152,7 @@ impl TimelinePrefix {
     /// # Errors
     /// As [`TimelineId::new`].
     pub fn fields(fields: impl IntoTimelineId) -> Result<TimelinePrefix> {
-        Ok(TimelinePrefix {
-            encoded: fields.into_timeline_id()?.as_bytes().to_vec(),
-        })
+        Ok(TimelinePrefix { encoded: fields.into_timeline_id()?.as_bytes().to_vec() })
     }
 
     /// The bytes with which the encoded ids begin.
@@ -175,9 +162,6 @@ impl TimelinePrefix {
 }
 
 fn integer_too_large(value: impl std::fmt::Display) -> Error {
-    let text = format!(
-        "too large: integer field is {value}, the limit is {}",
-        i64::MAX
-    );
+    let text = format!("too large: integer field is {value}, the limit is {}", i64::MAX);
     Error::new(ErrorKind::TooLarge, text)
 }

@@ -3,20 +3,16 @@ use proptest::prelude::*;
 
 fn field() -> impl Strategy<Value = Field<'static>> {
     prop_oneof![
-        prop::collection::vec(
-            prop_oneof![Just(0u8), Just(1), Just(255), any::<u8>()],
-            0..12
-        )
-        .prop_map(|bytes| Field::Bytes(bytes.into())),
+        prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(255), any::<u8>()], 0..12)
+            .prop_map(|bytes| Field::Bytes(bytes.into())),
         "[a\\x00\\x01,:\\\\sitxü😀]{0,8}".prop_map(|text| Field::Text(text.into())),
         prop_oneof![any::<i64>(), -3i64..3].prop_map(Field::Integer),
     ]
 }
 
 fn fields() -> impl Strategy<Value = Vec<Field<'static>>> {
-    prop::collection::vec(field(), 1..=ID_FIELDS_MAX).prop_filter("an empty id", |fields| {
-        fields.len() > 1 || !encoding::is_empty(&fields[0])
-    })
+    prop::collection::vec(field(), 1..=ID_FIELDS_MAX)
+        .prop_filter("an empty id", |fields| fields.len() > 1 || !encoding::is_empty(&fields[0]))
 }
 
 proptest! {
@@ -55,46 +51,17 @@ proptest! {
 #[test]
 fn golden_bytes() {
     let id = TimelineId::new(("a\0", 1, &[0xFFu8][..])).unwrap();
-    assert_eq!(
-        id.as_bytes(),
-        b"\x02a\x00\xFF\x00\x01\x03\x80\0\0\0\0\0\0\x01\x01\xFF\x00\x01"
-    );
-    assert_eq!(
-        TimelineId::new(-1).unwrap().as_bytes(),
-        b"\x03\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF"
-    );
+    assert_eq!(id.as_bytes(), b"\x02a\x00\xFF\x00\x01\x03\x80\0\0\0\0\0\0\x01\x01\xFF\x00\x01");
+    assert_eq!(TimelineId::new(-1).unwrap().as_bytes(), b"\x03\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF");
 }
 
 #[test]
 fn notation() {
-    for text in [
-        "alice",
-        "i:-42",
-        "x:0AFF",
-        "t:group,i:42",
-        "s:i:42",
-        "t:a\\,b,s:t:x",
-        "a,b",
-    ] {
+    for text in ["alice", "i:-42", "x:0AFF", "t:group,i:42", "s:i:42", "t:a\\,b,s:t:x", "a,b"] {
         assert_eq!(text.parse::<TimelineId>().unwrap().to_string(), text);
     }
-    for text in [
-        "",
-        "s:",
-        "x:",
-        "i:",
-        "i:4x",
-        "x:0",
-        "x:zz",
-        "t:",
-        "t:a,b,c,d,e",
-        "t:a\\b,c",
-    ] {
-        assert_eq!(
-            text.parse::<TimelineId>().unwrap_err().kind(),
-            ErrorKind::InvalidUse,
-            "{text}"
-        );
+    for text in ["", "s:", "x:", "i:", "i:4x", "x:0", "x:zz", "t:", "t:a,b,c,d,e", "t:a\\b,c"] {
+        assert_eq!(text.parse::<TimelineId>().unwrap_err().kind(), ErrorKind::InvalidUse, "{text}");
     }
 }
 
@@ -103,13 +70,7 @@ fn limits() {
     assert!(TimelineId::new("x".repeat(ID_LENGTH_MAX - 3)).is_ok());
     let long = TimelineId::new("x".repeat(ID_LENGTH_MAX - 2)).unwrap_err();
     assert_eq!(long.kind(), ErrorKind::TooLarge);
-    assert_eq!(
-        TimelineId::new("").unwrap_err().kind(),
-        ErrorKind::InvalidUse
-    );
-    assert_eq!(
-        TimelineId::new(u64::MAX).unwrap_err().kind(),
-        ErrorKind::TooLarge
-    );
+    assert_eq!(TimelineId::new("").unwrap_err().kind(), ErrorKind::InvalidUse);
+    assert_eq!(TimelineId::new(u64::MAX).unwrap_err().kind(), ErrorKind::TooLarge);
     assert!(TimelineId::new(("", "")).is_ok());
 }

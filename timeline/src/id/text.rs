@@ -56,9 +56,7 @@ fn write_field(f: &mut fmt::Formatter<'_>, field: &Field<'_>, in_tuple: bool) ->
 
 /// Whether plain text would be read as something else.
 fn is_marked(text: &str) -> bool {
-    ["i:", "x:", "s:", "t:"]
-        .iter()
-        .any(|mark| text.starts_with(mark))
+    ["i:", "x:", "s:", "t:"].iter().any(|mark| text.starts_with(mark))
 }
 
 impl FromStr for TimelineId {
@@ -92,9 +90,7 @@ fn split_tuple(tuple: &str) -> Result<Vec<String>> {
             '\\' => match characters.next() {
                 Some(escaped @ (',' | '\\')) => last.push(escaped),
                 _ => {
-                    return Err(Error::invalid(format!(
-                        "timeline id: bad escape in t:{tuple}"
-                    )));
+                    return Err(Error::invalid(format!("timeline id: bad escape in t:{tuple}")));
                 }
             },
             _ => last.push(character),
@@ -107,9 +103,7 @@ fn parse_field(text: Cow<'_, str>) -> Result<Field<'_>> {
     let bad = || Error::invalid(format!("timeline id: cannot read {text}"));
     match text.get(..2) {
         Some("i:") => text[2..].parse().map(Field::Integer).map_err(|_| bad()),
-        Some("x:") => parse_hexadecimal(&text[2..])
-            .map(Field::Bytes)
-            .ok_or_else(bad),
+        Some("x:") => parse_hexadecimal(&text[2..]).map(Field::Bytes).ok_or_else(bad),
         Some("s:") => Ok(Field::Text(match text {
             Cow::Borrowed(text) => Cow::Borrowed(&text[2..]),
             Cow::Owned(text) => Cow::Owned(text[2..].to_owned()),
@@ -124,9 +118,5 @@ fn parse_hexadecimal(digits: &str) -> Option<Cow<'static, [u8]>> {
         return None;
     }
     let pair = |index| u8::from_str_radix(&digits[index..index + 2], 16).ok();
-    (0..digits.len())
-        .step_by(2)
-        .map(pair)
-        .collect::<Option<Vec<u8>>>()
-        .map(Cow::Owned)
+    (0..digits.len()).step_by(2).map(pair).collect::<Option<Vec<u8>>>().map(Cow::Owned)
 }

@@ -36,10 +36,7 @@ pub struct DistinctMessage<M> {
 impl<M> DistinctMessage<M> {
     /// The message, with a generated id.
     pub fn new(message: M) -> DistinctMessage<M> {
-        DistinctMessage {
-            id: generate(),
-            message,
-        }
+        DistinctMessage { id: generate(), message }
     }
 
     /// The message, with the id that a client has given it.
@@ -91,10 +88,7 @@ impl<M: Message> Message for DistinctMessage<M> {
         if id.is_empty() {
             return Err(reader.error("an empty id"));
         }
-        Ok(DistinctMessage {
-            id,
-            message: M::decode(reader.rest())?,
-        })
+        Ok(DistinctMessage { id, message: M::decode(reader.rest())? })
     }
 
     fn message_id(&self) -> Option<&str> {

@@ -15,21 +15,13 @@ where
 {
     fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
         serde_json::to_writer(out, &self.0).map_err(|error| {
-            Error::with_source(
-                ErrorKind::InvalidUse,
-                format!("a message as JSON: {error}"),
-                error,
-            )
+            Error::with_source(ErrorKind::InvalidUse, format!("a message as JSON: {error}"), error)
         })
     }
 
     fn decode(bytes: &[u8]) -> Result<Json<T>> {
         serde_json::from_slice(bytes).map(Json).map_err(|error| {
-            Error::with_source(
-                ErrorKind::Decode,
-                format!("a message from JSON: {error}"),
-                error,
-            )
+            Error::with_source(ErrorKind::Decode, format!("a message from JSON: {error}"), error)
         })
     }
 }

@@ -117,8 +117,7 @@ impl Message for String {
 
     fn decode(bytes: &[u8]) -> Result<String> {
         let text = std::str::from_utf8(bytes);
-        text.map(str::to_owned)
-            .map_err(|error| Error::decode(format!("a text message: {error}")))
+        text.map(str::to_owned).map_err(|error| Error::decode(format!("a text message: {error}")))
     }
 }
 
@@ -142,14 +141,10 @@ impl Attributes {
     pub fn add(&mut self, name: impl Into<String>, value: impl Into<String>) -> Result<()> {
         let (name, value) = (name.into(), value.into());
         if name.is_empty() || value.is_empty() {
-            return Err(Error::invalid(format!(
-                "attribute {name:?} = {value:?}: empty"
-            )));
+            return Err(Error::invalid(format!("attribute {name:?} = {value:?}: empty")));
         }
         if name.starts_with("__") {
-            return Err(Error::invalid(format!(
-                "attribute {name:?}: names in __ are reserved"
-            )));
+            return Err(Error::invalid(format!("attribute {name:?}: names in __ are reserved")));
         }
         self.0.insert(name, value);
         Ok(())
@@ -183,9 +178,7 @@ impl Attributes {
 
     /// Names and values, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -203,10 +196,7 @@ pub(crate) fn encoded(message: &impl Message) -> Result<Vec<u8>> {
 /// A `u32` length of an encoder.
 fn put_length(out: &mut Vec<u8>, what: &str, length: usize) -> Result<()> {
     let length = u32::try_from(length).map_err(|_| {
-        Error::new(
-            ErrorKind::TooLarge,
-            format!("too large: {what} has {length} bytes or items"),
-        )
+        Error::new(ErrorKind::TooLarge, format!("too large: {what} has {length} bytes or items"))
     })?;
     out.extend_from_slice(&length.to_le_bytes());
     Ok(())

@@ -141,9 +141,7 @@ impl Row {
 
     /// Columns, ordered by name.
     pub fn columns(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.columns
-            .iter()
-            .map(|(name, value)| (name.as_str(), value))
+        self.columns.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// How many columns there are.
@@ -241,9 +239,7 @@ fn value(reader: &mut Reader<'_>) -> Result<Value> {
         7 => {
             let count = reader.count(4)?;
             Value::List(
-                (0..count)
-                    .map(|_| reader.text().map(str::to_owned))
-                    .collect::<Result<_>>()?,
+                (0..count).map(|_| reader.text().map(str::to_owned)).collect::<Result<_>>()?,
             )
         }
         other => return Err(reader.error(format!("a column of type {other}"))),

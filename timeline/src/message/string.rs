@@ -35,20 +35,13 @@ pub struct StringMessage {
 impl StringMessage {
     /// A message without an id.
     pub fn new(content: impl Into<String>) -> StringMessage {
-        StringMessage {
-            content: content.into(),
-            ..StringMessage::default()
-        }
+        StringMessage { content: content.into(), ..StringMessage::default() }
     }
 
     /// A message with an id, which should be unique in its conversation. An empty one is none.
     pub fn with_id(id: impl Into<String>, content: impl Into<String>) -> StringMessage {
         let id = Some(id.into()).filter(|id| !id.is_empty());
-        StringMessage {
-            id,
-            content: content.into(),
-            ..StringMessage::default()
-        }
+        StringMessage { id, content: content.into(), ..StringMessage::default() }
     }
 
     /// The text.
@@ -134,17 +127,11 @@ impl Message for StringMessage {
             if name <= last {
                 return Err(reader.error("attribute names do not ascend"));
             }
-            attributes
-                .add(name, value)
-                .map_err(|error| reader.error(error))?;
+            attributes.add(name, value).map_err(|error| reader.error(error))?;
             last = name;
         }
         let content = std::str::from_utf8(reader.rest()).map_err(|error| reader.error(error))?;
-        Ok(StringMessage {
-            id,
-            content: content.to_owned(),
-            attributes,
-        })
+        Ok(StringMessage { id, content: content.to_owned(), attributes })
     }
 
     fn message_id(&self) -> Option<&str> {

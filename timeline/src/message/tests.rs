@@ -44,10 +44,7 @@ proptest! {
 
 #[test]
 fn golden_bytes() {
-    let row = Row::new()
-        .with("b", true)
-        .with("a", 1)
-        .with("l", vec!["x".to_string()]);
+    let row = Row::new().with("b", true).with("a", 1).with("l", vec!["x".to_string()]);
     let expected = b"\x01\x03\0\0\0\x01\0\0\0a\x03\x01\0\0\0\0\0\0\0\
         \x01\0\0\0b\x05\x01\x01\0\0\0l\x07\x01\0\0\0\x01\0\0\0x";
     assert_eq!(encoded(&row).unwrap(), expected);
@@ -60,24 +57,15 @@ fn golden_bytes() {
 
     let distinct = DistinctMessage::with_id("k", vec![9u8]).unwrap();
     assert_eq!(encoded(&distinct).unwrap(), b"\x01\x01\0\0\0k\x09");
-    assert_eq!(
-        DistinctMessage::decode(b"\x01\x01\0\0\0k\x09").unwrap(),
-        distinct
-    );
+    assert_eq!(DistinctMessage::decode(b"\x01\x01\0\0\0k\x09").unwrap(), distinct);
 }
 
 #[test]
 fn hostile_counts_allocate_nothing() {
     let list = b"\x01\x01\0\0\0\x01\0\0\0a\x07\xFF\xFF\xFF\xFF";
     assert_eq!(Row::decode(list).unwrap_err().kind(), ErrorKind::Decode);
-    assert_eq!(
-        Row::decode(b"\x01\xFF\xFF\xFF\xFF").unwrap_err().kind(),
-        ErrorKind::Decode
-    );
-    assert_eq!(
-        Row::decode(b"\x02\0\0\0\0").unwrap_err().kind(),
-        ErrorKind::Decode
-    );
+    assert_eq!(Row::decode(b"\x01\xFF\xFF\xFF\xFF").unwrap_err().kind(), ErrorKind::Decode);
+    assert_eq!(Row::decode(b"\x02\0\0\0\0").unwrap_err().kind(), ErrorKind::Decode);
 }
 
 #[test]
@@ -87,10 +75,7 @@ fn attributes_follow_the_rules() {
         let error = attributes.add(name, value).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidUse);
     }
-    assert_eq!(
-        attributes.update("n", "v").unwrap_err().kind(),
-        ErrorKind::InvalidUse
-    );
+    assert_eq!(attributes.update("n", "v").unwrap_err().kind(), ErrorKind::InvalidUse);
     attributes.add("n", "v").unwrap();
     attributes.update("n", "w").unwrap();
     assert_eq!(attributes.get("n"), Some("w"));
@@ -106,8 +91,5 @@ fn serde_types_are_messages() {
     let post = Json(Post { text: "hi".into() });
     assert_eq!(encoded(&post).unwrap(), br#"{"text":"hi"}"#);
     assert_eq!(Json::<Post>::decode(br#"{"text":"hi"}"#).unwrap(), post);
-    assert_eq!(
-        Json::<Post>::decode(b"{}").unwrap_err().kind(),
-        ErrorKind::Decode
-    );
+    assert_eq!(Json::<Post>::decode(b"{}").unwrap_err().kind(), ErrorKind::Decode);
 }

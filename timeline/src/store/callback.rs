@@ -21,9 +21,7 @@ pub(super) struct Callbacks {
 
 impl Callbacks {
     pub(super) fn new() -> Callbacks {
-        Callbacks {
-            pool: Arc::new(Pool::new("tidelog-callback", 1)),
-        }
+        Callbacks { pool: Arc::new(Pool::new("tidelog-callback", 1)) }
     }
 
     pub(super) fn is_own_thread(&self) -> bool {
@@ -49,14 +47,8 @@ impl Callbacks {
 
     /// Runs a callback when a commit is answered.
     pub(super) fn follow(&self, future: CommitFuture, deliver: Deliver, ticket: Ticket) {
-        let state = State {
-            running: Some((future, deliver, ticket)),
-            woken: false,
-        };
-        let follower = Follower {
-            callbacks: self.clone(),
-            state: Mutex::new(state),
-        };
+        let state = State { running: Some((future, deliver, ticket)), woken: false };
+        let follower = Follower { callbacks: self.clone(), state: Mutex::new(state) };
         Arc::new(follower).step();
     }
 }
@@ -105,12 +97,7 @@ impl Wake for Follower {
     /// Whoever wakes may hold locks of the backend: the polling is done elsewhere.
     fn wake(self: Arc<Self>) {
         let follower = Arc::clone(&self);
-        if self
-            .callbacks
-            .pool
-            .submit(Box::new(move || follower.step()))
-            .is_err()
-        {
+        if self.callbacks.pool.submit(Box::new(move || follower.step())).is_err() {
             self.step();
         }
     }

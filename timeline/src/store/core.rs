@@ -37,11 +37,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let (durability, buffer) = (Durability::default(), BufferOptions::default());
-        Settings {
-            durability,
-            buffer,
-            read_threads: 2,
-        }
+        Settings { durability, buffer, read_threads: 2 }
     }
 }
 
@@ -75,20 +71,8 @@ pub(crate) struct Request {
 
 impl Request {
     fn into_write(self, report: bool, done: crate::buffer::Done) -> Write {
-        let Request {
-            batch,
-            durability,
-            table,
-            timeline,
-        } = self;
-        Write {
-            batch,
-            durability,
-            table,
-            timeline,
-            report,
-            done,
-        }
+        let Request { batch, durability, table, timeline } = self;
+        Write { batch, durability, table, timeline, report, done }
     }
 }
 
@@ -154,8 +138,7 @@ impl Core {
     fn push_urgent(&self, request: Request) -> Result<Pending<Committed>> {
         let (promise, pending) = Pending::promised();
         let done = move |result, _ticket| promise.answer(result);
-        self.buffer
-            .push(request.into_write(false, Box::new(done)), true)?;
+        self.buffer.push(request.into_write(false, Box::new(done)), true)?;
         Ok(pending)
     }
 
@@ -168,9 +151,7 @@ impl Core {
         let callbacks = self.callbacks.clone();
         if self.is_behind_buffer(&request) {
             let done = move |result, ticket| callbacks.deliver(deliver, result, ticket);
-            return self
-                .buffer
-                .push(request.into_write(false, Box::new(done)), true);
+            return self.buffer.push(request.into_write(false, Box::new(done)), true);
         }
         let ticket = self.tracker.open();
         let future = self.backend.commit_async(request.batch, request.durability);
@@ -202,15 +183,12 @@ impl Core {
                 callbacks.deliver(deliver, again, ticket);
             }
         };
-        self.buffer
-            .push(request.into_write(true, Box::new(done)), false)
+        self.buffer.push(request.into_write(true, Box::new(done)), false)
     }
 
     pub(crate) fn flush(&self) -> Result<()> {
         if self.is_own_thread() {
-            return Err(Error::invalid(
-                "flush on a thread that flush waits for (a callback's)",
-            ));
+            return Err(Error::invalid("flush on a thread that flush waits for (a callback's)"));
         }
         self.buffer.flush()
     }
@@ -249,9 +227,7 @@ impl Core {
 
     pub(crate) fn close(&self) -> Result<()> {
         if self.is_own_thread() || self.readers.is_own_thread() {
-            return Err(Error::invalid(
-                "close on a thread of the store (a callback's)",
-            ));
+            return Err(Error::invalid("close on a thread of the store (a callback's)"));
         }
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());

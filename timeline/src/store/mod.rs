@@ -83,9 +83,7 @@ impl Store {
     }
 
     fn new(backend: Arc<dyn Backend>, settings: Settings) -> Result<Store> {
-        Ok(Store {
-            core: Arc::new(Core::new(backend, settings)?),
-        })
+        Ok(Store { core: Arc::new(Core::new(backend, settings)?) })
     }
 
     /// A table of timelines that hold messages of type `M`, to be created or opened. The type is not
@@ -119,9 +117,7 @@ impl Store {
     /// Those of the backend.
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.core.check_open()?;
-        Ok(Snapshot {
-            inner: self.core.backend.snapshot()?,
-        })
+        Ok(Snapshot { inner: self.core.backend.snapshot()? })
     }
 
     /// Writes what was left in the batch buffer before this call, waits until the futures and

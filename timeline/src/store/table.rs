@@ -25,12 +25,7 @@ pub struct TableBuilder<M> {
 
 impl<M: Message> TableBuilder<M> {
     pub(super) fn new(store: Store, name: String, options: TableOptions) -> TableBuilder<M> {
-        TableBuilder {
-            store,
-            name,
-            options,
-            message: PhantomData,
-        }
+        TableBuilder { store, name, options, message: PhantomData }
     }
 
     /// Entries older than this, by commit time, are never returned, and their space comes back.
@@ -98,10 +93,7 @@ impl<M: Message> TableBuilder<M> {
             return Err(Error::new(ErrorKind::NotFound, text));
         };
         if found.options.kind != TableKind::Timeline {
-            return Err(Error::invalid(format!(
-                "table {} holds no timelines",
-                self.name
-            )));
+            return Err(Error::invalid(format!("table {} holds no timelines", self.name)));
         }
         Ok(Table::new(self.store.core, found))
     }
@@ -156,12 +148,7 @@ pub struct TimelineInfo {
 impl<M: Message> Table<M> {
     fn new(core: Arc<Core>, description: TableDescription) -> Table<M> {
         let name = description.name.as_str().into();
-        Table {
-            core,
-            name,
-            description: Arc::new(description),
-            message: PhantomData,
-        }
+        Table { core, name, description: Arc::new(description), message: PhantomData }
     }
 
     /// Its name.
@@ -244,9 +231,7 @@ pub struct Timelines {
 impl Timelines {
     fn read_page(&mut self) -> Result<()> {
         let after = self.after.as_deref();
-        let found = self
-            .snapshot
-            .timelines(self.table, &self.prefix, after, TIMELINES_PAGE)?;
+        let found = self.snapshot.timelines(self.table, &self.prefix, after, TIMELINES_PAGE)?;
         self.ended = found.len() < TIMELINES_PAGE;
         for timeline in found {
             let id = TimelineId::from_encoded(&timeline.key)?;

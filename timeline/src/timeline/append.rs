@@ -22,14 +22,7 @@ pub struct Append<'a, M> {
 impl<'a, M: Message> Append<'a, M> {
     pub(super) fn new(timeline: &'a Timeline<M>, message: &'a M) -> Append<'a, M> {
         let durability = timeline.table.core.durability;
-        Append {
-            timeline,
-            message,
-            event_time: None,
-            durability,
-            latest: None,
-            seq: None,
-        }
+        Append { timeline, message, event_time: None, durability, latest: None, seq: None }
     }
 
     /// When it happened, in milliseconds since 1970 (UTC). Default: not said.
@@ -93,10 +86,7 @@ impl<'a, M: Message> Append<'a, M> {
     ) -> Result<()> {
         let finish = self.finish();
         let deliver = move |result: Result<Committed>| callback(result.map(|c| finish(&c)));
-        self.timeline
-            .table
-            .core
-            .commit_with_callback(self.request()?, Box::new(deliver))
+        self.timeline.table.core.commit_with_callback(self.request()?, Box::new(deliver))
     }
 
     /// Leaves it in the batch buffer; see [`Timeline::batch`].
@@ -107,10 +97,7 @@ impl<'a, M: Message> Append<'a, M> {
         let finish = self.finish();
         let (promise, pending) = Pending::promised();
         let answer = move |result: Result<Committed>| promise.answer(result.map(|c| finish(&c)));
-        self.timeline
-            .table
-            .core
-            .buffer(self.request()?, answer, None)?;
+        self.timeline.table.core.buffer(self.request()?, answer, None)?;
         Ok(pending)
     }
 
@@ -126,10 +113,7 @@ impl<'a, M: Message> Append<'a, M> {
         let (promise, pending) = Pending::promised();
         let answer = move |result: Result<Committed>| promise.answer(result.map(|c| finish(&c)));
         let deliver = move |result: Result<Committed>| callback(result.map(|c| again(&c)));
-        self.timeline
-            .table
-            .core
-            .buffer(self.request()?, answer, Some(Box::new(deliver)))?;
+        self.timeline.table.core.buffer(self.request()?, answer, Some(Box::new(deliver)))?;
         Ok(pending)
     }
 
@@ -148,24 +132,14 @@ impl<'a, M: Message> Append<'a, M> {
             _ => {}
         }
         let key: Box<[u8]> = self.timeline.id.as_bytes().into();
-        let target = Target {
-            table: table.id(),
-            key: key.clone(),
-            seq: self.seq,
-        };
+        let target = Target { table: table.id(), key: key.clone(), seq: self.seq };
         let payload = Payload::from_vec(encoded(self.message)?);
         let mut batch = Batch::append(target, payload, self.event_time);
         if let Some(latest) = self.latest {
             let Some(seq) = latest.checked_add(1) else {
-                return Err(Error::invalid(format!(
-                    "no sequence id lies behind {latest}"
-                )));
+                return Err(Error::invalid(format!("no sequence id lies behind {latest}")));
             };
-            batch.preconditions.push(Precondition::NextSeq {
-                table: table.id(),
-                key,
-                seq,
-            });
+            batch.preconditions.push(Precondition::NextSeq { table: table.id(), key, seq });
         }
         Ok(Request {
             batch,

@@ -71,8 +71,5 @@ impl<M: Message> TimelineEntry<M> {
 
 /// The sequence id of a batch's first target.
 pub(crate) fn first_seq(committed: &Committed) -> u64 {
-    *committed
-        .seqs
-        .first()
-        .expect("a backend answers a sequence id for each target")
+    *committed.seqs.first().expect("a backend answers a sequence id for each target")
 }

@@ -33,10 +33,7 @@ pub struct Timeline<M> {
 
 impl<M> Clone for Timeline<M> {
     fn clone(&self) -> Timeline<M> {
-        Timeline {
-            table: self.table.clone(),
-            id: self.id.clone(),
-        }
+        Timeline { table: self.table.clone(), id: self.id.clone() }
     }
 }
 

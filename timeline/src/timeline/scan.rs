@@ -34,21 +34,12 @@ impl Scan {
     /// Oldest first.
     pub fn forward() -> Scan {
         let direction = Direction::Forward;
-        Scan {
-            direction,
-            from: None,
-            to: None,
-            limit: None,
-            page: PAGE_ENTRIES,
-        }
+        Scan { direction, from: None, to: None, limit: None, page: PAGE_ENTRIES }
     }
 
     /// Newest first.
     pub fn backward() -> Scan {
-        Scan {
-            direction: Direction::Backward,
-            ..Scan::forward()
-        }
+        Scan { direction: Direction::Backward, ..Scan::forward() }
     }
 
     /// The sequence id to begin with, inclusive. Default: the oldest entry forward, the newest
@@ -90,21 +81,13 @@ impl Scan {
         };
         if !ordered {
             let way = self.direction;
-            return Err(Error::invalid(format!(
-                "a scan {way:?} from {from} to {to}"
-            )));
+            return Err(Error::invalid(format!("a scan {way:?} from {from} to {to}")));
         }
         if self.limit == Some(0) || self.page == 0 {
             return Err(Error::invalid("a scan of no entries"));
         }
         let (direction, limit, byte_limit) = (self.direction, self.page, PAGE_BYTES);
-        Ok(ScanRequest {
-            from,
-            to,
-            direction,
-            limit,
-            byte_limit,
-        })
+        Ok(ScanRequest { from, to, direction, limit, byte_limit })
     }
 }
 
@@ -129,15 +112,7 @@ pub struct Entries<M> {
 impl<M: Message> Entries<M> {
     pub(super) fn new(place: Place<M>, scan: Scan, core: Option<Arc<Core>>) -> Result<Entries<M>> {
         let (request, left) = (Some(scan.request()?), scan.limit.unwrap_or(usize::MAX));
-        Ok(Entries {
-            place,
-            core,
-            page: VecDeque::new(),
-            request,
-            left,
-            filter: None,
-            error: None,
-        })
+        Ok(Entries { place, core, page: VecDeque::new(), request, left, filter: None, error: None })
     }
 
     /// Returns only entries that `filter` accepts; the scan's limit counts those. The filter sees
@@ -184,12 +159,7 @@ impl<M: Message> Entries<M> {
         if self.filter.is_none() {
             request.limit = request.limit.min(self.left);
         }
-        let Place {
-            snapshot,
-            table,
-            id,
-            ..
-        } = &self.place;
+        let Place { snapshot, table, id, .. } = &self.place;
         match snapshot.inner.scan(*table, id.as_bytes(), &request) {
             Ok(page) => {
                 self.page = page.entries.into();

@@ -31,14 +31,8 @@ enum State<M> {
 impl<M: Message> EntryStream<M> {
     pub(super) fn new(mut entries: Entries<M>) -> EntryStream<M> {
         // A job on the store's threads must not hold the store.
-        let core = entries
-            .core
-            .take()
-            .expect("a scan by a handle knows its store");
-        EntryStream {
-            core,
-            state: State::Here(entries),
-        }
+        let core = entries.core.take().expect("a scan by a handle knows its store");
+        EntryStream { core, state: State::Here(entries) }
     }
 
     /// As [`Entries::matching`]. Before the first entry is awaited.
@@ -58,10 +52,7 @@ impl<M: Message> EntryStream<M> {
     ///
     /// # Errors
     /// As the items of [`Timeline::scan`](crate::Timeline::scan).
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "the name that streams have for it"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "the name that streams have for it")]
     pub fn next(&mut self) -> impl Future<Output = Option<Result<TimelineEntry<M>>>> + Send {
         std::future::poll_fn(|context| self.poll_next(context))
     }

@@ -28,36 +28,20 @@ pub(super) struct Place<M> {
 impl<M> Clone for Place<M> {
     fn clone(&self) -> Place<M> {
         let (snapshot, id) = (self.snapshot.clone(), self.id.clone());
-        Place {
-            snapshot,
-            table: self.table,
-            id,
-            message: PhantomData,
-        }
+        Place { snapshot, table: self.table, id, message: PhantomData }
     }
 }
 
 impl<M: Message> TimelineView<M> {
     pub(super) fn new(timeline: Timeline<M>, snapshot: Snapshot) -> TimelineView<M> {
         let (table, id) = (timeline.table.id(), timeline.id.clone());
-        let place = Place {
-            snapshot,
-            table,
-            id,
-            message: PhantomData,
-        };
-        TimelineView {
-            place,
-            timeline: Some(timeline),
-        }
+        let place = Place { snapshot, table, id, message: PhantomData };
+        TimelineView { place, timeline: Some(timeline) }
     }
 
     /// The view without its hold on the store.
     pub(super) fn detached(self) -> TimelineView<M> {
-        TimelineView {
-            timeline: None,
-            ..self
-        }
+        TimelineView { timeline: None, ..self }
     }
 
     /// As [`Timeline::get`], at this moment. So for the other reads.
@@ -65,12 +49,7 @@ impl<M: Message> TimelineView<M> {
     /// # Errors
     /// As [`Timeline::get`].
     pub fn get(&self, seq: u64) -> Result<Option<TimelineEntry<M>>> {
-        let Place {
-            snapshot,
-            table,
-            id,
-            ..
-        } = &self.place;
+        let Place { snapshot, table, id, .. } = &self.place;
         let entry = snapshot.inner.get(*table, id.as_bytes(), seq)?;
         entry.map(TimelineEntry::decode).transpose()
     }
@@ -80,12 +59,7 @@ impl<M: Message> TimelineView<M> {
     /// # Errors
     /// As [`Timeline::get`].
     pub fn latest(&self) -> Result<Option<TimelineEntry<M>>> {
-        let Place {
-            snapshot,
-            table,
-            id,
-            ..
-        } = &self.place;
+        let Place { snapshot, table, id, .. } = &self.place;
         let entry = snapshot.inner.latest(*table, id.as_bytes())?;
         entry.map(TimelineEntry::decode).transpose()
     }
@@ -95,12 +69,7 @@ impl<M: Message> TimelineView<M> {
     /// # Errors
     /// As [`Timeline::get`].
     pub fn latest_seq(&self) -> Result<u64> {
-        let Place {
-            snapshot,
-            table,
-            id,
-            ..
-        } = &self.place;
+        let Place { snapshot, table, id, .. } = &self.place;
         snapshot.inner.latest_seq(*table, id.as_bytes())
     }
 
@@ -109,12 +78,7 @@ impl<M: Message> TimelineView<M> {
     /// # Errors
     /// As [`Timeline::get`].
     pub fn len(&self) -> Result<u64> {
-        let Place {
-            snapshot,
-            table,
-            id,
-            ..
-        } = &self.place;
+        let Place { snapshot, table, id, .. } = &self.place;
         snapshot.inner.len(*table, id.as_bytes())
     }
 
@@ -131,10 +95,7 @@ impl<M: Message> TimelineView<M> {
     /// # Errors
     /// As [`Timeline::scan`].
     pub fn scan(&self, scan: Scan) -> Result<Entries<M>> {
-        let core = self
-            .timeline
-            .as_ref()
-            .map(|timeline| Arc::clone(&timeline.table.core));
+        let core = self.timeline.as_ref().map(|timeline| Arc::clone(&timeline.table.core));
         Entries::new(self.place.clone(), scan, core)
     }
 }

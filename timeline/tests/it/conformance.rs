@@ -43,41 +43,22 @@ fn embedded() {
     suite(&|| {
         count.set(count.get() + 1);
         let path = folder.path().join(format!("{}.tide", count.get()));
-        let options = tidelog::Options {
-            ring_bytes: 8 << 20,
-            ..tidelog::Options::default()
-        };
+        let options = tidelog::Options { ring_bytes: 8 << 20, ..tidelog::Options::default() };
         Arc::new(tidelog::EmbeddedBackend::open(path, options).unwrap())
     });
 }
 
 fn target(table: TableId, key: &str) -> Target {
-    Target {
-        table,
-        key: key.as_bytes().into(),
-        seq: None,
-    }
+    Target { table, key: key.as_bytes().into(), seq: None }
 }
 
 fn append(table: TableId, key: &str, payload: &[u8]) -> Batch {
-    Batch::append(
-        target(table, key),
-        Payload::from_vec(payload.to_vec()),
-        None,
-    )
+    Batch::append(target(table, key), Payload::from_vec(payload.to_vec()), None)
 }
 
 fn keyed(operation: KeyedOperation, table: TableId, key: &str, value: &[u8]) -> Batch {
-    let write = KeyedWrite {
-        operation,
-        table,
-        key: key.as_bytes().into(),
-        value: value.to_vec(),
-    };
-    Batch {
-        keyed: vec![write],
-        ..Batch::default()
-    }
+    let write = KeyedWrite { operation, table, key: key.as_bytes().into(), value: value.to_vec() };
+    Batch { keyed: vec![write], ..Batch::default() }
 }
 
 fn commit(backend: &dyn Backend, batch: Batch) -> Result<Committed> {
@@ -87,49 +68,28 @@ fn commit(backend: &dyn Backend, batch: Batch) -> Result<Committed> {
 fn refused(backend: &dyn Backend, batch: Batch) -> ErrorKind {
     let before = backend.snapshot().unwrap().commit();
     let kind = commit(backend, batch).unwrap_err().kind();
-    assert_eq!(
-        backend.snapshot().unwrap().commit(),
-        before,
-        "a refused batch commits nothing"
-    );
+    assert_eq!(backend.snapshot().unwrap().commit(), before, "a refused batch commits nothing");
     kind
 }
 
 fn timelines(backend: &dyn Backend) -> TableId {
-    backend
-        .create_table("timelines", &TableOptions::timeline())
-        .unwrap()
+    backend.create_table("timelines", &TableOptions::timeline()).unwrap()
 }
 
 fn tables(backend: &dyn Backend) {
     assert!(backend.tables().unwrap().is_empty());
     let id = timelines(backend);
-    let again = backend
-        .create_table("timelines", &TableOptions::timeline())
-        .unwrap_err();
+    let again = backend.create_table("timelines", &TableOptions::timeline()).unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyExists);
-    let other = backend
-        .create_table("keyed", &TableOptions::keyed())
-        .unwrap();
+    let other = backend.create_table("keyed", &TableOptions::keyed()).unwrap();
     assert_ne!(id, other);
     let found = backend.table("timelines").unwrap().unwrap();
     assert_eq!((found.id, found.options), (id, TableOptions::timeline()));
     assert!(backend.table("none").unwrap().is_none());
-    let names: Vec<String> = backend
-        .tables()
-        .unwrap()
-        .into_iter()
-        .map(|t| t.name)
-        .collect();
+    let names: Vec<String> = backend.tables().unwrap().into_iter().map(|t| t.name).collect();
     assert_eq!(names, ["keyed", "timelines"]);
-    assert_eq!(
-        refused(backend, append(TableId(9999), "a", b"x")),
-        ErrorKind::NotFound
-    );
-    assert_eq!(
-        refused(backend, append(other, "a", b"x")),
-        ErrorKind::InvalidUse
-    );
+    assert_eq!(refused(backend, append(TableId(9999), "a", b"x")), ErrorKind::NotFound);
+    assert_eq!(refused(backend, append(other, "a", b"x")), ErrorKind::InvalidUse);
     let put = keyed(KeyedOperation::Put, id, "a", b"x");
     assert_eq!(refused(backend, put), ErrorKind::InvalidUse);
 }
@@ -158,16 +118,10 @@ fn dense_ids(backend: &dyn Backend) {
 }
 
 fn given_ids(backend: &dyn Backend) {
-    let options = TableOptions {
-        sequence: Sequence::Given,
-        ..TableOptions::timeline()
-    };
+    let options = TableOptions { sequence: Sequence::Given, ..TableOptions::timeline() };
     let table = backend.create_table("given", &options).unwrap();
     let at = |seq| {
-        let target = Target {
-            seq: Some(seq),
-            ..target(table, "a")
-        };
+        let target = Target { seq: Some(seq), ..target(table, "a") };
         Batch::append(target, Payload::from_vec(b"x".to_vec()), None)
     };
     assert_eq!(commit(backend, at(5)).unwrap().seqs, [5]);
@@ -179,24 +133,16 @@ fn given_ids(backend: &dyn Backend) {
     assert_eq!(now.latest_seq(table, b"a").unwrap(), 900);
     assert_eq!(now.len(table, b"a").unwrap(), 2);
     assert_eq!(seqs(&*now, table, "a", 6, u64::MAX), [900]);
-    assert_eq!(
-        refused(backend, append(table, "a", b"x")),
-        ErrorKind::InvalidUse
-    );
+    assert_eq!(refused(backend, append(table, "a", b"x")), ErrorKind::InvalidUse);
     let assigned = timelines(backend);
-    let wrong = Target {
-        seq: Some(1),
-        ..target(assigned, "a")
-    };
+    let wrong = Target { seq: Some(1), ..target(assigned, "a") };
     let wrong = Batch::append(wrong, Payload::from_vec(vec![]), None);
     assert_eq!(refused(backend, wrong), ErrorKind::InvalidUse);
 }
 
 fn atomic_batches(backend: &dyn Backend) {
     let table = timelines(backend);
-    let counters = backend
-        .create_table("counters", &TableOptions::keyed())
-        .unwrap();
+    let counters = backend.create_table("counters", &TableOptions::keyed()).unwrap();
     let mut batch = append(table, "a", b"1");
     batch.join(append(table, "b", b"2"));
     batch.join(append(table, "a", b"3"));
@@ -206,31 +152,19 @@ fn atomic_batches(backend: &dyn Backend) {
     let now = backend.snapshot().unwrap();
     for (key, seq) in [("a", 1), ("b", 1), ("a", 2)] {
         let entry = now.get(table, key.as_bytes(), seq).unwrap().unwrap();
-        assert_eq!(
-            (entry.commit, entry.time_ms),
-            (committed.commit, committed.time_ms)
-        );
+        assert_eq!((entry.commit, entry.time_ms), (committed.commit, committed.time_ms));
     }
     batch.join(append(TableId(9999), "a", b"4"));
     assert_eq!(refused(backend, batch), ErrorKind::NotFound);
-    assert_eq!(
-        backend.snapshot().unwrap().latest_seq(table, b"a").unwrap(),
-        2
-    );
+    assert_eq!(backend.snapshot().unwrap().latest_seq(table, b"a").unwrap(), 2);
 }
 
 fn conditions(backend: &dyn Backend) {
     let table = timelines(backend);
-    let keys = backend
-        .create_table("keys", &TableOptions::keyed())
-        .unwrap();
+    let keys = backend.create_table("keys", &TableOptions::keyed()).unwrap();
     let next = |seq| {
         let mut batch = append(table, "a", b"x");
-        batch.preconditions.push(Precondition::NextSeq {
-            table,
-            key: b"a"[..].into(),
-            seq,
-        });
+        batch.preconditions.push(Precondition::NextSeq { table, key: b"a"[..].into(), seq });
         batch
     };
     assert_eq!(refused(backend, next(2)), ErrorKind::Conflict);
@@ -240,40 +174,25 @@ fn conditions(backend: &dyn Backend) {
     let swap = |old: Option<&[u8]>, new: &[u8]| {
         let mut batch = keyed(KeyedOperation::Put, keys, "k", new);
         let value = old.map(<[u8]>::to_vec);
-        batch.preconditions.push(Precondition::Value {
-            table: keys,
-            key: b"k"[..].into(),
-            value,
-        });
+        batch.preconditions.push(Precondition::Value { table: keys, key: b"k"[..].into(), value });
         batch
     };
-    assert_eq!(
-        refused(backend, swap(Some(b"1"), b"2")),
-        ErrorKind::Conflict
-    );
+    assert_eq!(refused(backend, swap(Some(b"1"), b"2")), ErrorKind::Conflict);
     commit(backend, swap(None, b"1")).unwrap();
     assert_eq!(refused(backend, swap(None, b"2")), ErrorKind::Conflict);
     commit(backend, swap(Some(b"1"), b"2")).unwrap();
 }
 
 fn fan_out(backend: &dyn Backend) {
-    let (history, inbox) = (
-        timelines(backend),
-        backend
-            .create_table("inbox", &TableOptions::timeline())
-            .unwrap(),
-    );
+    let (history, inbox) =
+        (timelines(backend), backend.create_table("inbox", &TableOptions::timeline()).unwrap());
     commit(backend, append(inbox, "bob", b"before")).unwrap();
     let batch = Batch::of(BatchMessage {
         payload: Payload::from_vec(b"hello".to_vec()),
         event_ms: Some(-5),
         origin: None,
         first_is_origin: true,
-        targets: vec![
-            target(history, "g"),
-            target(inbox, "alice"),
-            target(inbox, "bob"),
-        ],
+        targets: vec![target(history, "g"), target(inbox, "alice"), target(inbox, "bob")],
     });
     assert_eq!(commit(backend, batch).unwrap().seqs, [1, 1, 2]);
     let now = backend.snapshot().unwrap();
@@ -281,18 +200,13 @@ fn fan_out(backend: &dyn Backend) {
     assert_eq!((first.origin, first.event_ms), (None, Some(-5)));
     let copy = now.get(inbox, b"bob", 2).unwrap().unwrap();
     let origin = copy.origin.unwrap();
-    assert_eq!(
-        (origin.table, &*origin.key, origin.seq),
-        (history, &b"g"[..], 1)
-    );
+    assert_eq!((origin.table, &*origin.key, origin.seq), (history, &b"g"[..], 1));
     assert_eq!((&*copy.payload, copy.event_ms), (&b"hello"[..], Some(-5)));
 }
 
 fn snapshots(backend: &dyn Backend) {
     let table = timelines(backend);
-    let keys = backend
-        .create_table("keys", &TableOptions::keyed())
-        .unwrap();
+    let keys = backend.create_table("keys", &TableOptions::keyed()).unwrap();
     commit(backend, append(table, "a", b"1")).unwrap();
     commit(backend, keyed(KeyedOperation::Put, keys, "k", b"1")).unwrap();
     let before = backend.snapshot().unwrap();
@@ -307,37 +221,17 @@ fn snapshots(backend: &dyn Backend) {
     assert_eq!(before.latest(table, b"a").unwrap().unwrap().seq, 1);
     assert!(before.get(table, b"a", 2).unwrap().is_none());
     assert_eq!(seqs(&*before, table, "a", 0, u64::MAX), [1]);
-    assert_eq!(
-        before.value(keys, b"k").unwrap().as_deref(),
-        Some(&b"1"[..])
-    );
+    assert_eq!(before.value(keys, b"k").unwrap().as_deref(), Some(&b"1"[..]));
     let listed = before.timelines(table, b"", None, 10).unwrap();
     assert_eq!(listed.len(), 1, "a timeline begins with its first commit");
     assert_eq!(listed[0].next_seq, 2);
-    assert!(
-        backend
-            .snapshot()
-            .unwrap()
-            .value(keys, b"k")
-            .unwrap()
-            .is_none()
-    );
+    assert!(backend.snapshot().unwrap().value(keys, b"k").unwrap().is_none());
 }
 
 /// The sequence ids of a scan, read in pages of three.
 fn seqs(now: &dyn BackendSnapshot, table: TableId, key: &str, from: u64, to: u64) -> Vec<u64> {
-    let direction = if from <= to {
-        Direction::Forward
-    } else {
-        Direction::Backward
-    };
-    let mut request = ScanRequest {
-        from,
-        to,
-        direction,
-        limit: 3,
-        byte_limit: 1 << 20,
-    };
+    let direction = if from <= to { Direction::Forward } else { Direction::Backward };
+    let mut request = ScanRequest { from, to, direction, limit: 3, byte_limit: 1 << 20 };
     let mut found = Vec::new();
     loop {
         let page = now.scan(table, key.as_bytes(), &request).unwrap();
@@ -376,51 +270,22 @@ fn pages_end_by_bytes(backend: &dyn Backend) {
     }
     let now = backend.snapshot().unwrap();
     let direction = Direction::Forward;
-    let request = ScanRequest {
-        from: 1,
-        to: u64::MAX,
-        direction,
-        limit: 9,
-        byte_limit: 1500,
-    };
+    let request = ScanRequest { from: 1, to: u64::MAX, direction, limit: 9, byte_limit: 1500 };
     let page = now.scan(table, b"a", &request).unwrap();
     assert_eq!((page.entries.len(), page.next), (2, Some(3)));
-    let page = now
-        .scan(
-            table,
-            b"a",
-            &ScanRequest {
-                byte_limit: 0,
-                ..request
-            },
-        )
-        .unwrap();
+    let page = now.scan(table, b"a", &ScanRequest { byte_limit: 0, ..request }).unwrap();
     assert_eq!((page.entries.len(), page.next), (1, Some(2)));
 }
 
 fn keyed_tables(backend: &dyn Backend) {
-    let table = backend
-        .create_table("keys", &TableOptions::keyed())
-        .unwrap();
+    let table = backend.create_table("keys", &TableOptions::keyed()).unwrap();
     for key in ["a", "b", "c", "d"] {
-        commit(
-            backend,
-            keyed(KeyedOperation::Put, table, key, key.as_bytes()),
-        )
-        .unwrap();
+        commit(backend, keyed(KeyedOperation::Put, table, key, key.as_bytes())).unwrap();
     }
     commit(backend, keyed(KeyedOperation::Delete, table, "b", b"")).unwrap();
     for amount in [5i64, -7] {
-        commit(
-            backend,
-            keyed(KeyedOperation::Add, table, "n", &amount.to_le_bytes()),
-        )
-        .unwrap();
-        commit(
-            backend,
-            keyed(KeyedOperation::Max, table, "m", &amount.to_le_bytes()),
-        )
-        .unwrap();
+        commit(backend, keyed(KeyedOperation::Add, table, "n", &amount.to_le_bytes())).unwrap();
+        commit(backend, keyed(KeyedOperation::Max, table, "m", &amount.to_le_bytes())).unwrap();
     }
     let now = backend.snapshot().unwrap();
     let counter = |key: &[u8]| now.value(table, key).unwrap().map(|value| value.to_vec());
@@ -428,10 +293,7 @@ fn keyed_tables(backend: &dyn Backend) {
     assert_eq!(counter(b"m"), Some(5i64.to_le_bytes().to_vec()));
     let names = |from, to, limit| {
         let found = now.values(table, from, to, limit).unwrap();
-        found
-            .into_iter()
-            .map(|(key, _)| String::from_utf8(key.into()).unwrap())
-            .collect::<Vec<_>>()
+        found.into_iter().map(|(key, _)| String::from_utf8(key.into()).unwrap()).collect::<Vec<_>>()
     };
     let (all, a, c) = (Bound::Unbounded, &b"a"[..], &b"c"[..]);
     assert_eq!(names(all, all, 9), ["a", "c", "d", "m", "n"]);
@@ -450,9 +312,7 @@ fn listing(backend: &dyn Backend) {
     let list = |prefix: &[u8], after: Option<&[u8]>, limit| {
         let found = now.timelines(table, prefix, after, limit).unwrap();
         let found = found.into_iter();
-        found
-            .map(|t| (String::from_utf8(t.key.into()).unwrap(), t.next_seq))
-            .collect::<Vec<_>>()
+        found.map(|t| (String::from_utf8(t.key.into()).unwrap(), t.next_seq)).collect::<Vec<_>>()
     };
     let expected = [("a", 2), ("aa", 2), ("ab", 3), ("b", 2), ("c", 2)];
     let expected = expected.map(|(key, seq)| (key.to_string(), seq));
@@ -465,25 +325,14 @@ fn listing(backend: &dyn Backend) {
 
 fn limits(backend: &dyn Backend) {
     let table = timelines(backend);
-    assert_eq!(
-        refused(backend, append(table, "", b"x")),
-        ErrorKind::InvalidUse
-    );
-    assert_eq!(
-        refused(backend, append(table, &"k".repeat(1025), b"x")),
-        ErrorKind::TooLarge
-    );
+    assert_eq!(refused(backend, append(table, "", b"x")), ErrorKind::InvalidUse);
+    assert_eq!(refused(backend, append(table, &"k".repeat(1025), b"x")), ErrorKind::TooLarge);
     let mut large = Batch::default();
     for _ in 0..=backend.batch_bytes_max() / (1 << 20) {
         large.join(append(table, "a", &vec![1; 1 << 20]));
     }
     assert_eq!(refused(backend, large), ErrorKind::TooLarge);
-    assert_eq!(
-        commit(backend, append(table, &"k".repeat(1024), b""))
-            .unwrap()
-            .seqs,
-        [1]
-    );
+    assert_eq!(commit(backend, append(table, &"k".repeat(1024), b"")).unwrap().seqs, [1]);
 }
 
 fn order_of_calls(backend: &dyn Backend) {
@@ -496,11 +345,7 @@ fn order_of_calls(backend: &dyn Backend) {
         }
     }
     let last = commit(backend, append(table, "a", &[50])).unwrap();
-    assert_eq!(
-        last.seqs,
-        [51],
-        "a dropped future's write happens all the same"
-    );
+    assert_eq!(last.seqs, [51], "a dropped future's write happens all the same");
     let now = backend.snapshot().unwrap();
     for index in 0..=50u8 {
         let entry = now.get(table, b"a", u64::from(index) + 1).unwrap().unwrap();

@@ -14,46 +14,26 @@ fn text(text: impl ToString) -> String {
 
 /// A store whose buffer waits longer than any test.
 fn patient() -> Store {
-    let buffer = BufferOptions {
-        delay: Duration::from_secs(3600),
-        ..BufferOptions::default()
-    };
-    Store::options()
-        .buffer(buffer)
-        .open_with(Arc::new(MemoryBackend::new()))
-        .unwrap()
+    let buffer = BufferOptions { delay: Duration::from_secs(3600), ..BufferOptions::default() };
+    Store::options().buffer(buffer).open_with(Arc::new(MemoryBackend::new())).unwrap()
 }
 
 fn messages(room: &tidelog::Timeline<String>) -> Vec<String> {
-    room.scan(Scan::forward())
-        .unwrap()
-        .map(|entry| entry.unwrap().message)
-        .collect()
+    room.scan(Scan::forward()).unwrap().map(|entry| entry.unwrap().message).collect()
 }
 
 #[test]
 fn tables_are_created_once() {
     let store = Store::in_memory();
     let week = Duration::from_secs(7 * 86_400);
-    assert_eq!(
-        store.table::<String>("t").open().err().unwrap().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(store.table::<String>("t").open().err().unwrap().kind(), ErrorKind::NotFound);
     let first = store.table::<String>("t").ttl(week).create().unwrap();
-    assert_eq!(
-        store.table::<String>("t").ttl(week).create().unwrap().id(),
-        first.id()
-    );
+    assert_eq!(store.table::<String>("t").ttl(week).create().unwrap().id(), first.id());
     let other = store.table::<String>("t").create().err().unwrap();
     assert_eq!(other.kind(), ErrorKind::AlreadyExists);
     let opened = store.table::<String>("t").create_or_open().unwrap();
     assert_eq!(opened.options(), first.options());
-    let never = store
-        .table::<String>("n")
-        .ttl(Duration::ZERO)
-        .create()
-        .err()
-        .unwrap();
+    let never = store.table::<String>("n").ttl(Duration::ZERO).create().err().unwrap();
     assert_eq!(never.kind(), ErrorKind::InvalidUse);
     assert!(store.table_exists("t").unwrap() && !store.table_exists("n").unwrap());
 }
@@ -62,10 +42,7 @@ fn tables_are_created_once() {
 fn writes_of_one_timeline_keep_the_order_of_the_calls() {
     let store = patient();
     let table = store.table::<String>("t").create().unwrap();
-    let (room, other) = (
-        table.timeline("room").unwrap(),
-        table.timeline("other").unwrap(),
-    );
+    let (room, other) = (table.timeline("room").unwrap(), table.timeline("other").unwrap());
     let mut waiting: Vec<Pending<_>> = Vec::new();
     let mut expected = Vec::new();
     for round in 0..30 {
@@ -74,9 +51,7 @@ fn writes_of_one_timeline_keep_the_order_of_the_calls() {
         match round % 5 {
             0 | 1 => waiting.push(room.batch(&message).unwrap()),
             2 => waiting.push(room.store_async(&message)),
-            3 => room
-                .store_with_callback(&message, |result| assert!(result.is_ok()))
-                .unwrap(),
+            3 => room.store_with_callback(&message, |result| assert!(result.is_ok())).unwrap(),
             _ => assert_eq!(room.store(&message).unwrap().seq, round + 1),
         }
     }
@@ -92,12 +67,7 @@ fn writes_of_one_timeline_keep_the_order_of_the_calls() {
 #[test]
 fn flush_returns_when_futures_and_callbacks_are_done() {
     let store = patient();
-    let room = store
-        .table::<String>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = store.table::<String>("t").create().unwrap().timeline("room").unwrap();
     let called = Arc::new(AtomicU32::new(0));
     for index in 0..500 {
         let called = Arc::clone(&called);
@@ -118,19 +88,14 @@ fn flush_reports_what_failed_and_one_bad_message_fails_alone() {
     let store = patient();
     let table = store.table::<String>("t").create().unwrap();
     let given = store.table::<String>("given").given_ids().create().unwrap();
-    let (room, counted) = (
-        table.timeline("room").unwrap(),
-        given.timeline("g").unwrap(),
-    );
+    let (room, counted) = (table.timeline("room").unwrap(), given.timeline("g").unwrap());
     counted.store_at(10, &text("ten")).unwrap();
     drop(room.batch(&text("a")).unwrap());
     drop(counted.write(&text("stale")).at(3).batch().unwrap());
     let last = room.batch(&text("b")).unwrap();
     let error = store.flush().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FlushFailed);
-    let [failure] = error.failures() else {
-        panic!("one message failed: {error}")
-    };
+    let [failure] = error.failures() else { panic!("one message failed: {error}") };
     assert_eq!(failure.table, "given");
     assert_eq!(failure.timeline.to_string(), "g");
     assert_eq!(failure.error.kind(), ErrorKind::Conflict);
@@ -143,50 +108,25 @@ fn flush_reports_what_failed_and_one_bad_message_fails_alone() {
 #[test]
 fn the_buffer_is_written_after_its_delay_and_when_full() {
     let delay = Duration::from_millis(5);
-    let buffer = BufferOptions {
-        delay,
-        messages: 3,
-        ..BufferOptions::default()
-    };
+    let buffer = BufferOptions { delay, messages: 3, ..BufferOptions::default() };
     let backend = Arc::new(MemoryBackend::new());
     let store = Store::options().buffer(buffer).open_with(backend).unwrap();
-    let room = store
-        .table::<String>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = store.table::<String>("t").create().unwrap().timeline("room").unwrap();
     let lone = room.batch(&text("lone")).unwrap();
     assert_eq!(lone.wait().unwrap().seq, 1);
-    let full: Vec<_> = (0..3)
-        .map(|index| room.batch(&text(index)).unwrap())
-        .collect();
-    let commits: Vec<u64> = full
-        .into_iter()
-        .map(|entry| entry.wait().unwrap().commit)
-        .collect();
+    let full: Vec<_> = (0..3).map(|index| room.batch(&text(index)).unwrap()).collect();
+    let commits: Vec<u64> = full.into_iter().map(|entry| entry.wait().unwrap().commit).collect();
     assert!(commits.iter().all(|commit| *commit == commits[0]) || commits.len() == 3);
-    let none = BufferOptions {
-        messages: 0,
-        ..buffer
-    };
-    let refused = Store::options()
-        .buffer(none)
-        .open_with(Arc::new(MemoryBackend::new()));
+    let none = BufferOptions { messages: 0, ..buffer };
+    let refused = Store::options().buffer(none).open_with(Arc::new(MemoryBackend::new()));
     assert_eq!(refused.err().unwrap().kind(), ErrorKind::InvalidUse);
 }
 
 #[test]
 fn a_panic_in_a_callback_is_caught_and_told() {
     let store = patient();
-    let room = store
-        .table::<String>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
-    room.store_with_callback(&text("a"), |_| panic!("on purpose"))
-        .unwrap();
+    let room = store.table::<String>("t").create().unwrap().timeline("room").unwrap();
+    room.store_with_callback(&text("a"), |_| panic!("on purpose")).unwrap();
     let error = store.flush().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FlushFailed);
     assert!(error.to_string().contains("on purpose") && error.failures().is_empty());
@@ -204,12 +144,7 @@ fn a_panic_in_a_callback_is_caught_and_told() {
 #[test]
 fn a_callback_may_write_but_not_wait_for_itself() {
     let store = patient();
-    let room = store
-        .table::<String>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = store.table::<String>("t").create().unwrap().timeline("room").unwrap();
     let (inner, handle) = (room.clone(), store.clone());
     let callback = move |_: Result<tidelog::TimelineEntry<String>>| {
         drop(inner.batch(&text("b")).unwrap());
@@ -225,12 +160,7 @@ fn a_callback_may_write_but_not_wait_for_itself() {
 #[test]
 fn the_last_handle_may_be_dropped_in_a_callback() {
     let store = patient();
-    let room = store
-        .table::<String>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = store.table::<String>("t").create().unwrap().timeline("room").unwrap();
     let (done, told) = std::sync::mpsc::channel();
     let (gate, wait) = std::sync::mpsc::channel::<()>();
     let inner = room.clone();
@@ -249,32 +179,15 @@ fn the_last_handle_may_be_dropped_in_a_callback() {
 fn close_writes_the_buffer_and_refuses_what_comes_later() {
     let backend = MemoryBackend::new();
     let store = Store::with_backend(Arc::new(backend.clone())).unwrap();
-    let room = store
-        .table::<String>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = store.table::<String>("t").create().unwrap().timeline("room").unwrap();
     let buffered = room.batch(&text("a")).unwrap();
     store.close().unwrap();
     store.close().unwrap();
     assert_eq!(buffered.wait().unwrap().seq, 1);
-    assert_eq!(
-        room.store(&text("b")).unwrap_err().kind(),
-        ErrorKind::Closed
-    );
-    assert_eq!(
-        room.batch(&text("b")).unwrap_err().kind(),
-        ErrorKind::Closed
-    );
-    assert_eq!(
-        room.store_async(&text("b")).wait().unwrap_err().kind(),
-        ErrorKind::Closed
-    );
-    assert_eq!(
-        room.get_async(1).wait().unwrap_err().kind(),
-        ErrorKind::Closed
-    );
+    assert_eq!(room.store(&text("b")).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(room.batch(&text("b")).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(room.store_async(&text("b")).wait().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(room.get_async(1).wait().unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(room.latest().unwrap_err().kind(), ErrorKind::Closed);
 }
 
@@ -282,54 +195,31 @@ fn close_writes_the_buffer_and_refuses_what_comes_later() {
 fn dropping_the_store_writes_the_buffer() {
     let backend = Arc::new(MemoryBackend::new());
     let first = Store::with_backend(backend.clone()).unwrap();
-    let room = first
-        .table::<String>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = first.table::<String>("t").create().unwrap().timeline("room").unwrap();
     drop(room.batch(&text("a")).unwrap());
     drop((first, room));
     let second = Store::with_backend(backend).unwrap();
-    let room = second
-        .table::<String>("t")
-        .open()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = second.table::<String>("t").open().unwrap().timeline("room").unwrap();
     assert_eq!(messages(&room), ["a"]);
 }
 
 #[test]
 fn scans_are_lazy_inclusive_and_filtered() {
     let store = Store::in_memory();
-    let room = store
-        .table::<String>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = store.table::<String>("t").create().unwrap().timeline("room").unwrap();
     for index in 1..=250 {
         room.store(&text(index)).unwrap();
     }
     let seqs = |scan: Scan| -> Vec<u64> {
-        room.scan(scan)
-            .unwrap()
-            .map(|entry| entry.unwrap().seq)
-            .collect()
+        room.scan(scan).unwrap().map(|entry| entry.unwrap().seq).collect()
     };
     assert_eq!(seqs(Scan::forward()), (1..=250).collect::<Vec<_>>());
-    assert_eq!(
-        seqs(Scan::backward().page(7)),
-        (1..=250).rev().collect::<Vec<_>>()
-    );
+    assert_eq!(seqs(Scan::backward().page(7)), (1..=250).rev().collect::<Vec<_>>());
     assert_eq!(seqs(Scan::forward().from(5).to(7)), [5, 6, 7]);
     assert_eq!(seqs(Scan::backward().from(7).to(5).limit(2)), [7, 6]);
-    for bad in [
-        Scan::forward().from(2).to(1),
-        Scan::backward().to(1).from(0),
-        Scan::forward().limit(0),
-    ] {
+    for bad in
+        [Scan::forward().from(2).to(1), Scan::backward().to(1).from(0), Scan::forward().limit(0)]
+    {
         assert_eq!(room.scan(bad).err().unwrap().kind(), ErrorKind::InvalidUse);
     }
     let hundreds = room.scan(Scan::forward().limit(2)).unwrap();
@@ -338,31 +228,17 @@ fn scans_are_lazy_inclusive_and_filtered() {
     assert_eq!(hundreds, [100, 200]);
     let mut running = room.scan(Scan::forward().from(249)).unwrap();
     room.store(&text(251)).unwrap();
-    assert_eq!(
-        running.by_ref().count(),
-        2,
-        "a scan shows the moment of its call"
-    );
+    assert_eq!(running.by_ref().count(), 2, "a scan shows the moment of its call");
 }
 
 #[test]
 fn what_does_not_decode_is_an_item_of_its_own() {
     let store = Store::in_memory();
-    let bytes = store
-        .table::<Vec<u8>>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let bytes = store.table::<Vec<u8>>("t").create().unwrap().timeline("room").unwrap();
     bytes.store(&b"fine".to_vec()).unwrap();
     bytes.store(&vec![0xFF]).unwrap();
     bytes.store(&b"fine too".to_vec()).unwrap();
-    let room = store
-        .table::<String>("t")
-        .open()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = store.table::<String>("t").open().unwrap().timeline("room").unwrap();
     let found: Vec<_> = room.scan(Scan::forward()).unwrap().collect();
     assert_eq!(found.len(), 3);
     assert_eq!(found[1].as_ref().unwrap_err().kind(), ErrorKind::Decode);
@@ -372,34 +248,14 @@ fn what_does_not_decode_is_an_item_of_its_own() {
 #[test]
 fn asynchronous_reads_answer_like_the_others() {
     let store = Store::in_memory();
-    let room = store
-        .table::<StringMessage>("t")
-        .create()
-        .unwrap()
-        .timeline(7u64)
-        .unwrap();
+    let room = store.table::<StringMessage>("t").create().unwrap().timeline(7u64).unwrap();
     for index in 0..5 {
         room.store(&StringMessage::new(index.to_string())).unwrap();
     }
-    assert_eq!(
-        room.get_async(2).wait().unwrap().unwrap().message.content(),
-        "1"
-    );
+    assert_eq!(room.get_async(2).wait().unwrap().unwrap().message.content(), "1");
     assert_eq!(room.latest_async().wait().unwrap().unwrap().seq, 5);
-    assert_eq!(
-        (
-            room.latest_seq_async().wait().unwrap(),
-            room.len_async().wait().unwrap()
-        ),
-        (5, 5)
-    );
-    assert_eq!(
-        room.read_page_async(Scan::backward().limit(3))
-            .wait()
-            .unwrap()
-            .len(),
-        3
-    );
+    assert_eq!((room.latest_seq_async().wait().unwrap(), room.len_async().wait().unwrap()), (5, 5));
+    assert_eq!(room.read_page_async(Scan::backward().limit(3)).wait().unwrap().len(), 3);
 }
 
 #[test]
@@ -409,39 +265,21 @@ fn fan_out_delivers_once_and_names_its_origin() {
     let inbox = store.table::<Row>("sync").create().unwrap();
     let message = Row::new().with("text", "hello").with("from", "alice");
     let sent = history.fan_out(("group", 42), &message).unwrap();
-    let sent = sent
-        .to(&inbox, ["alice", "bob", "alice"])
-        .unwrap()
-        .event_time(9)
-        .commit()
-        .unwrap();
-    let to: Vec<_> = sent
-        .inboxes
-        .iter()
-        .map(|to| (to.timeline.to_string(), to.seq))
-        .collect();
+    let sent = sent.to(&inbox, ["alice", "bob", "alice"]).unwrap().event_time(9).commit().unwrap();
+    let to: Vec<_> = sent.inboxes.iter().map(|to| (to.timeline.to_string(), to.seq)).collect();
     assert_eq!(to, [("alice".to_string(), 1), ("bob".to_string(), 1)]);
     let entry = inbox.timeline("bob").unwrap().latest().unwrap().unwrap();
     assert_eq!((entry.commit, entry.event_time), (sent.commit, Some(9)));
     assert_eq!(entry.message, message);
     let origin = entry.origin.unwrap();
     assert_eq!((origin.table, origin.seq), (history.id(), sent.seq));
-    let stale = history
-        .fan_out(("group", 42), &message)
-        .unwrap()
-        .expect_latest(0);
+    let stale = history.fan_out(("group", 42), &message).unwrap().expect_latest(0);
     assert_eq!(stale.commit().unwrap_err().kind(), ErrorKind::Conflict);
-    let groups = history
-        .timelines(&TimelinePrefix::fields("group").unwrap())
-        .unwrap();
+    let groups = history.timelines(&TimelinePrefix::fields("group").unwrap()).unwrap();
     let groups: Vec<_> = groups.map(|timeline| timeline.unwrap()).collect();
     assert_eq!((groups.len(), groups[0].latest_seq), (1, 1));
     let crowd = (0..1_000_000i64).map(|id| ("user", id));
-    let crowd = history
-        .fan_out("big", &message)
-        .unwrap()
-        .to(&inbox, crowd)
-        .unwrap();
+    let crowd = history.fan_out("big", &message).unwrap().to(&inbox, crowd).unwrap();
     assert_eq!(crowd.commit().unwrap_err().kind(), ErrorKind::TooLarge);
 }
 
@@ -481,16 +319,14 @@ impl tidelog::Backend for Blocking {
     ) -> tidelog::backend::CommitFuture {
         let result = self.0.commit(batch, durability);
         let mut thread = None;
-        Box::pin(std::future::poll_fn(
-            move |context: &mut std::task::Context<'_>| {
-                if thread.is_some() {
-                    return std::task::Poll::Ready(result.clone());
-                }
-                let waker = context.waker().clone();
-                thread = Some(std::thread::spawn(move || waker.wake()));
-                std::task::Poll::Pending
-            },
-        ))
+        Box::pin(std::future::poll_fn(move |context: &mut std::task::Context<'_>| {
+            if thread.is_some() {
+                return std::task::Poll::Ready(result.clone());
+            }
+            let waker = context.waker().clone();
+            thread = Some(std::thread::spawn(move || waker.wake()));
+            std::task::Poll::Pending
+        }))
     }
 
     fn snapshot(&self) -> Result<Arc<dyn tidelog::backend::BackendSnapshot>> {
@@ -535,12 +371,7 @@ fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
 #[test]
 fn reads_that_block_go_to_the_stores_threads() {
     let store = Store::with_backend(Arc::new(Blocking(MemoryBackend::new()))).unwrap();
-    let room = store
-        .table::<String>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = store.table::<String>("t").create().unwrap().timeline("room").unwrap();
     for index in 0..250 {
         room.batch(&text(index)).map(drop).unwrap();
     }
@@ -563,12 +394,7 @@ fn reads_that_block_go_to_the_stores_threads() {
 #[test]
 fn a_commit_that_takes_its_time_calls_back() {
     let store = Store::with_backend(Arc::new(Blocking(MemoryBackend::new()))).unwrap();
-    let room = store
-        .table::<String>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = store.table::<String>("t").create().unwrap().timeline("room").unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
     for index in 0..50 {
         let slot = Arc::clone(&seen);
@@ -601,18 +427,10 @@ impl tidelog::Message for Trap {
 #[test]
 fn a_panic_in_a_decoder_does_not_end_the_threads_of_reads() {
     let store = Store::with_backend(Arc::new(Blocking(MemoryBackend::new()))).unwrap();
-    let room = store
-        .table::<Trap>("t")
-        .create()
-        .unwrap()
-        .timeline("room")
-        .unwrap();
+    let room = store.table::<Trap>("t").create().unwrap().timeline("room").unwrap();
     room.store(&Trap).unwrap();
     for _ in 0..5 {
-        assert_eq!(
-            room.latest_async().wait().unwrap_err().kind(),
-            ErrorKind::Panicked
-        );
+        assert_eq!(room.latest_async().wait().unwrap_err().kind(), ErrorKind::Panicked);
     }
     assert_eq!(room.len_async().wait().unwrap(), 1);
 }

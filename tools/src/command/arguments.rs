@@ -10,9 +10,8 @@ pub(super) fn durability(text: &str) -> Result<Durability, String> {
         None if text == "sync" => Ok(Durability::Sync),
         None if text == "buffered" => Ok(Durability::Buffered),
         Some(("interval", ms)) => {
-            let ms: u64 = ms
-                .parse()
-                .map_err(|_| format!("{ms:?} is not a number of milliseconds"))?;
+            let ms: u64 =
+                ms.parse().map_err(|_| format!("{ms:?} is not a number of milliseconds"))?;
             Ok(Durability::Interval(Duration::from_millis(ms)))
         }
         _ => Err(format!("{text:?} is not sync, interval:MS or buffered")),
@@ -30,8 +29,7 @@ pub(super) fn durability_name(durability: Durability) -> String {
 
 /// A timeline in the notation of the command line.
 pub(super) fn timeline(text: &str) -> Result<TimelineId, String> {
-    text.parse()
-        .map_err(|error: tidelog::Error| error.to_string())
+    text.parse().map_err(|error: tidelog::Error| error.to_string())
 }
 
 #[cfg(test)]

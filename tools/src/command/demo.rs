@@ -49,21 +49,10 @@ impl Demo {
             sync: engine.create_table("sync", TableOptions::timeline())?,
             cursor: engine.create_table("cursor", TableOptions::keyed())?,
         };
-        let stage = Stage {
-            engine: &engine,
-            tables,
-            world: &world,
-        };
+        let stage = Stage { engine: &engine, tables, world: &world };
         let writing = Stopwatch::start();
         let bar = output::progress(self.messages, Unit::Items).with_message("messages sent");
-        let counts = play(
-            &stage,
-            self.messages,
-            self.durability,
-            day_ms,
-            &mut random,
-            &bar,
-        )?;
+        let counts = play(&stage, self.messages, self.durability, day_ms, &mut random, &bar)?;
         engine.sync()?;
         let write_seconds = writing.seconds();
         let reading = Stopwatch::start();
@@ -87,9 +76,7 @@ impl Demo {
             return Ok(());
         }
         if !self.force {
-            return Err(Failure::usage(format_args!(
-                "{name} is there; --force replaces it"
-            )));
+            return Err(Failure::usage(format_args!("{name} is there; --force replaces it")));
         }
         std::fs::remove_file(&self.file)
             .map_err(|error| Failure::from(error).context(format_args!("removing {name}")))
@@ -121,14 +108,8 @@ struct Work {
 }
 
 fn users(text: &str) -> Result<u32, String> {
-    let users = text
-        .parse()
-        .map_err(|_| format!("{text:?} is not a number"))?;
-    if (2..=1_000_000).contains(&users) {
-        Ok(users)
-    } else {
-        Err("2 to 1,000,000".to_owned())
-    }
+    let users = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
+    if (2..=1_000_000).contains(&users) { Ok(users) } else { Err("2 to 1,000,000".to_owned()) }
 }
 
 fn row(name: &str, value: impl Into<String>, note: impl Into<String>) -> Vec<String> {
@@ -138,10 +119,7 @@ fn row(name: &str, value: impl Into<String>, note: impl Into<String>) -> Vec<Str
 fn work_rows(counts: &Counts, work: &Work, durability: Durability) -> Vec<Vec<String>> {
     let rate = |count, seconds| format!("{} a second", text::rate(count, seconds));
     let durability = arguments::durability_name(durability);
-    let written = format!(
-        "{:.1} s, {durability}, synced at the end",
-        work.write_seconds
-    );
+    let written = format!("{:.1} s, {durability}, synced at the end", work.write_seconds);
     let read = format!("{:.1} s, contents and order checked", work.read_seconds);
     vec![
         row("users", text::grouped(work.users), ""),
@@ -156,21 +134,11 @@ fn work_rows(counts: &Counts, work: &Work, durability: Durability) -> Vec<Vec<St
 }
 
 fn space_rows(stats: &Stats) -> Vec<Vec<String>> {
-    let rest = stats
-        .file_bytes
-        .saturating_sub(stats.sstable_bytes + stats.free_bytes);
+    let rest = stats.file_bytes.saturating_sub(stats.sstable_bytes + stats.free_bytes);
     vec![
         row("file", text::bytes(stats.file_bytes), ""),
-        row(
-            "  SSTables",
-            text::bytes(stats.sstable_bytes),
-            format!("{}", stats.sstables),
-        ),
-        row(
-            "  free",
-            text::bytes(stats.free_bytes),
-            "what comes next takes it",
-        ),
+        row("  SSTables", text::bytes(stats.sstable_bytes), format!("{}", stats.sstables)),
+        row("  free", text::bytes(stats.free_bytes), "what comes next takes it"),
         row("  the rest", text::bytes(rest), "superblock, WAL, manifest"),
     ]
 }

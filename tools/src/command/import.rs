@@ -20,11 +20,9 @@ const BATCH_BYTES: usize = 48 * 1024;
 
 /// Load chats from a text file, gzip or not
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "irc-tsv: time, #channel, nick, text, source log, separated by tabs; one \
+#[command(after_help = "irc-tsv: time, #channel, nick, text, source log, separated by tabs; one \
     timeline a channel.\njsonl: {\"timeline\", \"id\"?, \"time_ms\"?, \"payload\" or \
-    \"payload_base64\"} a line; \"id\" is a sequence id of your own."
-)]
+    \"payload_base64\"} a line; \"id\" is a sequence id of your own.")]
 pub(crate) struct Import {
     /// The store; created where it is absent
     file: PathBuf,
@@ -62,9 +60,7 @@ enum Format {
 impl Import {
     pub(super) fn run(self) -> Outcome {
         if self.fan_out && self.format != Format::IrcTsv {
-            return Err(Failure::usage(
-                "--fan-out needs --format irc-tsv: it knows who speaks",
-            ));
+            return Err(Failure::usage("--fan-out needs --format irc-tsv: it knows who speaks"));
         }
         let mut lines = Lines::open(&self.source).map_err(|error| {
             Failure::from(error).context(format_args!("opening {}", self.source.display()))
@@ -83,9 +79,7 @@ impl Import {
         let (rows, deliveries) = (importer.rows, importer.deliveries);
         engine.close()?;
         imported.inspect_err(|_| {
-            output::note(format_args!(
-                "stopped: the {rows} rows before it are stored"
-            ));
+            output::note(format_args!("stopped: the {rows} rows before it are stored"));
         })?;
         self.report(rows, deliveries, seconds)
     }
@@ -104,9 +98,8 @@ impl Import {
             let delivered = match &inbox {
                 None => importer.append(table.id, &row),
                 Some(inbox) => {
-                    let inboxes = audience
-                        .hear(&line)
-                        .map_err(|reason| self.malformed(lines, reason))?;
+                    let inboxes =
+                        audience.hear(&line).map_err(|reason| self.malformed(lines, reason))?;
                     importer.fan_out(table.id, inbox.id, &row, inboxes)
                 }
             };
@@ -121,11 +114,7 @@ impl Import {
         let mut text = Vec::new();
         while lines.next(&mut text)? {
             let row = jsonl::parse(&text).map_err(|reason| self.malformed(lines, reason))?;
-            let sequence = if row.seq.is_some() {
-                Sequence::Given
-            } else {
-                Sequence::Assigned
-            };
+            let sequence = if row.seq.is_some() { Sequence::Given } else { Sequence::Assigned };
             let target = match table.take() {
                 Some(target) => target,
                 None => self.target(importer.engine, &self.table, sequence)?,
@@ -137,9 +126,7 @@ impl Import {
                 };
                 return Err(self.malformed(lines, reason.to_owned()));
             }
-            importer
-                .append(target.id, &row)
-                .map_err(|failure| self.at_line(lines, failure))?;
+            importer.append(target.id, &row).map_err(|failure| self.at_line(lines, failure))?;
             table = Some(target);
         }
         Ok(())
@@ -147,10 +134,7 @@ impl Import {
 
     /// The table to import into, empty unless the user says otherwise.
     fn target(&self, engine: &Engine, name: &str, sequence: Sequence) -> Outcome<TableInfo> {
-        let options = TableOptions {
-            sequence,
-            ..TableOptions::timeline()
-        };
+        let options = TableOptions { sequence, ..TableOptions::timeline() };
         let table = store::table_or_new(engine, name, options)?;
         let mut timelines = engine.snapshot().timelines(table.id, b"", None)?;
         if !self.append && timelines.next().transpose()?.is_some() {
@@ -206,25 +190,15 @@ struct Importer<'a> {
 impl<'a> Importer<'a> {
     fn new(engine: &'a Engine, durability: Durability) -> Importer<'a> {
         let batch = WriteBatch::new();
-        Importer {
-            engine,
-            durability,
-            batch,
-            batch_rows: 0,
-            rows: 0,
-            deliveries: 0,
-        }
+        Importer { engine, durability, batch, batch_rows: 0, rows: 0, deliveries: 0 }
     }
 
     fn append(&mut self, table: TableId, row: &Row) -> Outcome {
         self.make_room(row.payload.len())?;
         match row.seq {
-            None => self
-                .batch
-                .append(table, &row.timeline, &row.payload, row.event_ms)?,
+            None => self.batch.append(table, &row.timeline, &row.payload, row.event_ms)?,
             Some(seq) => {
-                self.batch
-                    .append_at(table, &row.timeline, seq, &row.payload, row.event_ms)?;
+                self.batch.append_at(table, &row.timeline, seq, &row.payload, row.event_ms)?;
             }
         }
         self.count(0);
@@ -243,8 +217,7 @@ impl<'a> Importer<'a> {
         self.make_room(row.payload.len() + key_bytes)?;
         let conversation = std::iter::once((table, &row.timeline[..]));
         let targets = conversation.chain(inboxes.iter().map(|key| (inbox, &key[..])));
-        self.batch
-            .fan_out(targets, &row.payload, row.event_ms, None, true)?;
+        self.batch.fan_out(targets, &row.payload, row.event_ms, None, true)?;
         self.count(inboxes.len() as u64);
         Ok(())
     }
@@ -266,8 +239,7 @@ impl<'a> Importer<'a> {
     fn flush(&mut self) -> Outcome {
         self.batch_rows = 0;
         if !self.batch.is_empty() {
-            self.engine
-                .commit(std::mem::take(&mut self.batch), self.durability)?;
+            self.engine.commit(std::mem::take(&mut self.batch), self.durability)?;
         }
         Ok(())
     }

@@ -51,13 +51,8 @@ impl Info {
 
 /// Bytes of each kind of owner, in the order of the file.
 fn space_by_owner(inspector: &Inspector) -> Outcome<Vec<(&'static str, u64)>> {
-    let mut owners = vec![
-        ("superblock", 0),
-        ("wal", 0),
-        ("manifest", 0),
-        ("sstables", 0),
-        ("free", 0),
-    ];
+    let mut owners =
+        vec![("superblock", 0), ("wal", 0), ("manifest", 0), ("sstables", 0), ("free", 0)];
     for run in inspector.space()? {
         let index = match run.kind {
             SpaceKind::Superblock => 0,
@@ -83,11 +78,7 @@ fn tables(engine: &Engine, inspector: &Inspector) -> Outcome<Vec<Table>> {
                 timelines += 1;
             }
         }
-        let own = || {
-            sstables
-                .iter()
-                .filter(|sstable| sstable.meta.table == info.id)
-        };
+        let own = || sstables.iter().filter(|sstable| sstable.meta.table == info.id);
         tables.push(Table {
             timelines,
             sstables: own().count() as u64,
@@ -109,10 +100,7 @@ fn ending(log: &LogReport) -> String {
 }
 
 fn commits_in_log(log: &LogReport) -> u64 {
-    log.groups
-        .iter()
-        .map(|group| group.commits.1 + 1 - group.commits.0)
-        .sum()
+    log.groups.iter().map(|group| group.commits.1 + 1 - group.commits.0).sum()
 }
 
 fn print_json(
@@ -122,10 +110,8 @@ fn print_json(
     tables: &[Table],
     output: &mut Output,
 ) -> Outcome {
-    let space: serde_json::Map<String, Value> = space
-        .iter()
-        .map(|(owner, bytes)| ((*owner).to_owned(), Value::from(*bytes)))
-        .collect();
+    let space: serde_json::Map<String, Value> =
+        space.iter().map(|(owner, bytes)| ((*owner).to_owned(), Value::from(*bytes))).collect();
     output.object(&json!({
         "format_version": root.format_version,
         "file_id": text::hex(&root.file.0),
@@ -177,11 +163,7 @@ fn print_text(
     output: &mut Output,
 ) -> Outcome {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let closed = if root.clean {
-        "in order"
-    } else {
-        "not yet, or not in order"
-    };
+    let closed = if root.clean { "in order" } else { "not yet, or not in order" };
     let mut rows = vec![
         row("format", format!("version {}", root.format_version)),
         row("file id", text::hex(&root.file.0)),
@@ -201,22 +183,11 @@ fn print_text(
             ending(log)
         ),
     ));
-    rows.extend(
-        space
-            .iter()
-            .map(|(owner, size)| row(&format!("  {owner}"), text::bytes(*size))),
-    );
+    rows.extend(space.iter().map(|(owner, size)| row(&format!("  {owner}"), text::bytes(*size))));
     output.table(&rows)?;
     output.line("")?;
-    let headings = [
-        "table",
-        "kind",
-        "timelines",
-        "entries in SSTables",
-        "SSTables",
-        "bytes",
-        "ttl",
-    ];
+    let headings =
+        ["table", "kind", "timelines", "entries in SSTables", "SSTables", "bytes", "ttl"];
     let mut rows = vec![headings.map(str::to_owned).to_vec()];
     rows.extend(tables.iter().map(|table| {
         let ttl_ms = table.info.options.ttl_ms;

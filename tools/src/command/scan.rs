@@ -42,17 +42,11 @@ impl Scan {
     pub(super) fn run(self) -> Outcome {
         if self.from > self.to {
             let (from, to) = (self.from, self.to);
-            return Err(Failure::usage(format_args!(
-                "--from {from} lies behind --to {to}"
-            )));
+            return Err(Failure::usage(format_args!("--from {from} lies behind --to {to}")));
         }
         let engine = store::open_for_reading(&self.file)?;
         let table = store::existing_table(&engine, &self.table)?;
-        let direction = if self.reverse {
-            Direction::Backward
-        } else {
-            Direction::Forward
-        };
+        let direction = if self.reverse { Direction::Backward } else { Direction::Forward };
         let snapshot = engine.snapshot();
         let key = self.timeline.as_bytes();
         let scan = snapshot.scan(table.id, key, self.from, self.to, direction)?;
@@ -75,10 +69,7 @@ impl Scan {
         }
         let mut object = Map::new();
         object.insert("table".to_owned(), Value::from(self.table.as_str()));
-        object.insert(
-            "timeline".to_owned(),
-            Value::from(self.timeline.to_string()),
-        );
+        object.insert("timeline".to_owned(), Value::from(self.timeline.to_string()));
         object.insert("seq".to_owned(), Value::from(entry.seq));
         object.insert("time_ms".to_owned(), Value::from(entry.time_ms));
         if let Some(event_ms) = entry.event_ms {
@@ -93,17 +84,11 @@ impl Scan {
 }
 
 fn origin_object(engine: &Engine, origin: &tidelog_engine::Origin) -> Value {
-    let table = engine
-        .tables()
-        .into_iter()
-        .find(|table| table.id == origin.table);
+    let table = engine.tables().into_iter().find(|table| table.id == origin.table);
     let mut object = Map::new();
     let name = table.map_or_else(|| format!("#{}", origin.table.0), |table| table.name);
     object.insert("table".to_owned(), Value::from(name));
-    object.insert(
-        "timeline".to_owned(),
-        Value::from(text::timeline_name(&origin.key)),
-    );
+    object.insert("timeline".to_owned(), Value::from(text::timeline_name(&origin.key)));
     object.insert("seq".to_owned(), Value::from(origin.seq));
     Value::Object(object)
 }

@@ -7,12 +7,8 @@ use tidelog_engine::{Engine, Options, ReadMode, TableInfo, TableOptions};
 
 /// Opens a store to look at it: never writes, and works beside a live writer.
 pub(super) fn open_for_reading(path: &Path) -> Outcome<Engine> {
-    let options = Options {
-        create: false,
-        read_only: true,
-        read_mode: ReadMode::Read,
-        ..Options::default()
-    };
+    let options =
+        Options { create: false, read_only: true, read_mode: ReadMode::Read, ..Options::default() };
     open(path, options)
 }
 
@@ -26,10 +22,7 @@ pub(super) struct NewStore {
 
 /// Opens a store to write to it, creating it where it is absent.
 pub(super) fn open_for_writing(path: &Path, new: &NewStore) -> Outcome<Engine> {
-    let options = Options {
-        ring_bytes: new.ring_bytes,
-        ..Options::default()
-    };
+    let options = Options { ring_bytes: new.ring_bytes, ..Options::default() };
     open(path, options)
 }
 
@@ -41,19 +34,9 @@ fn open(path: &Path, options: Options) -> Outcome<Engine> {
 /// A table that must be there.
 pub(super) fn existing_table(engine: &Engine, name: &str) -> Outcome<TableInfo> {
     engine.table(name).ok_or_else(|| {
-        let names: Vec<String> = engine
-            .tables()
-            .into_iter()
-            .map(|table| table.name)
-            .collect();
-        let there = if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        };
-        Failure::usage(format_args!(
-            "there is no table {name:?}; there are: {there}"
-        ))
+        let names: Vec<String> = engine.tables().into_iter().map(|table| table.name).collect();
+        let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Failure::usage(format_args!("there is no table {name:?}; there are: {there}"))
     })
 }
 

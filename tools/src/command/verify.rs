@@ -86,10 +86,6 @@ fn summarise(report: &Report, output: &mut Output) -> Outcome {
         text::grouped(entries),
         text::grouped(timelines)
     ))?;
-    let verdict = if report.faults.is_empty() {
-        "good"
-    } else {
-        "DAMAGED"
-    };
+    let verdict = if report.faults.is_empty() { "good" } else { "DAMAGED" };
     Ok(output.line(verdict)?)
 }

@@ -28,11 +28,7 @@ pub(crate) fn play(
     random: &mut Random,
     progress: &ProgressBar,
 ) -> Outcome<Counts> {
-    let Stage {
-        engine,
-        tables,
-        world,
-    } = *stage;
+    let Stage { engine, tables, world } = *stage;
     let mut counts = Counts {
         inboxes: vec![Expected::default(); world.inboxes.len()],
         conversations: vec![0; world.conversations.len()],
@@ -44,17 +40,9 @@ pub(crate) fn play(
         let mut batch = WriteBatch::new();
         let origin = std::iter::once((tables.message, &conversation.key[..]));
         let members = conversation.members.iter().map(|member| *member as usize);
-        let inboxes = members
-            .clone()
-            .map(|member| (tables.sync, &world.inboxes[member][..]));
+        let inboxes = members.clone().map(|member| (tables.sync, &world.inboxes[member][..]));
         let targets = origin.chain(inboxes);
-        batch.fan_out(
-            targets,
-            &message.payload,
-            Some(message.event_ms),
-            None,
-            true,
-        )?;
+        batch.fan_out(targets, &message.payload, Some(message.event_ms), None, true)?;
         engine.commit(batch, durability)?;
         members.for_each(|member| counts.inboxes[member].deliver(&message.payload));
         counts.conversations[message.conversation] += 1;
@@ -73,16 +61,11 @@ pub(crate) fn play(
 
 /// Every second user syncs, and leaves a cursor.
 fn noon(stage: &Stage<'_>, counts: &Counts) -> Outcome {
-    let Stage {
-        engine,
-        tables,
-        world,
-    } = *stage;
+    let Stage { engine, tables, world } = *stage;
     let snapshot = engine.snapshot();
     for (user, inbox) in world.inboxes.iter().enumerate().step_by(2) {
         let read = sync_user(&snapshot, &tables, inbox, None)?;
-        read.compare(&counts.inboxes[user])
-            .map_err(|what| Mismatch::new(inbox, what))?;
+        read.compare(&counts.inboxes[user]).map_err(|what| Mismatch::new(inbox, what))?;
         let mut batch = WriteBatch::new();
         batch.put(tables.cursor, inbox, &read.encode())?;
         engine.commit(batch, Durability::Buffered)?;

@@ -53,16 +53,10 @@ impl Expected {
     /// What differs from `sent`, in words.
     pub(crate) fn compare(&self, sent: &Expected) -> Result<(), String> {
         if self.count != sent.count {
-            return Err(format!(
-                "{} entries were sent, {} were read",
-                sent.count, self.count
-            ));
+            return Err(format!("{} entries were sent, {} were read", sent.count, self.count));
         }
         if self.digest != sent.digest {
-            return Err(format!(
-                "the {} payloads read are not those sent",
-                self.count
-            ));
+            return Err(format!("the {} payloads read are not those sent", self.count));
         }
         Ok(())
     }
@@ -80,10 +74,7 @@ impl Expected {
             bytes.get(range)?.try_into().ok().map(u64::from_le_bytes)
         };
         (bytes.len() == 16).then_some(())?;
-        Some(Expected {
-            count: word(0..8)?,
-            digest: word(8..16)?,
-        })
+        Some(Expected { count: word(0..8)?, digest: word(8..16)? })
     }
 }
 
@@ -96,19 +87,13 @@ pub(crate) struct Mismatch {
 
 impl Mismatch {
     pub(super) fn new(key: &[u8], what: String) -> Mismatch {
-        Mismatch {
-            timeline: text::timeline_name(key),
-            what,
-        }
+        Mismatch { timeline: text::timeline_name(key), what }
     }
 }
 
 impl From<Mismatch> for Failure {
     fn from(mismatch: Mismatch) -> Failure {
-        Failure::damage(format_args!(
-            "timeline {}: {}",
-            mismatch.timeline, mismatch.what
-        ))
+        Failure::damage(format_args!("timeline {}: {}", mismatch.timeline, mismatch.what))
     }
 }
 
@@ -140,11 +125,7 @@ pub(super) fn sync_user(
 /// Every user syncs from the cursor that was left, or from the beginning. Returns how many entries
 /// were read.
 pub(crate) fn sync_all(stage: &Stage<'_>, counts: &Counts, progress: &ProgressBar) -> Outcome<u64> {
-    let Stage {
-        engine,
-        tables,
-        world,
-    } = *stage;
+    let Stage { engine, tables, world } = *stage;
     let snapshot = engine.snapshot();
     let mut entries = 0;
     for (inbox, sent) in world.inboxes.iter().zip(&counts.inboxes) {
@@ -155,8 +136,7 @@ pub(crate) fn sync_all(stage: &Stage<'_>, counts: &Counts, progress: &ProgressBa
             })?),
         };
         let read = sync_user(&snapshot, &tables, inbox, cursor)?;
-        read.compare(sent)
-            .map_err(|what| Mismatch::new(inbox, what))?;
+        read.compare(sent).map_err(|what| Mismatch::new(inbox, what))?;
         entries += read.count - cursor.map_or(0, |cursor| cursor.count);
         progress.inc(1);
     }
@@ -166,11 +146,7 @@ pub(crate) fn sync_all(stage: &Stage<'_>, counts: &Counts, progress: &ProgressBa
 
 /// Each conversation holds as many entries as were sent to it.
 pub(crate) fn check_conversations(stage: &Stage<'_>, counts: &Counts) -> Outcome {
-    let Stage {
-        engine,
-        tables,
-        world,
-    } = *stage;
+    let Stage { engine, tables, world } = *stage;
     let snapshot = engine.snapshot();
     for (conversation, sent) in world.conversations.iter().zip(&counts.conversations) {
         let key = &conversation.key;
@@ -192,9 +168,7 @@ mod tests {
     fn order_and_contents_change_the_digest() {
         let digest = |payloads: &[&str]| {
             let mut expected = Expected::default();
-            payloads
-                .iter()
-                .for_each(|payload| expected.deliver(payload.as_bytes()));
+            payloads.iter().for_each(|payload| expected.deliver(payload.as_bytes()));
             expected
         };
         assert_eq!(digest(&["a", "b"]).compare(&digest(&["a", "b"])), Ok(()));

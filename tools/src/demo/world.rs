@@ -55,28 +55,16 @@ impl World {
     pub(crate) fn generate(users: u32, random: &mut Random) -> tidelog::Result<World> {
         assert!(users >= 2, "a chat needs two");
         let id = |fields: (&str, u32)| TimelineId::new(fields).map(|id| id.as_bytes().to_vec());
-        let inboxes = (0..users)
-            .map(|user| id(("user", user)))
-            .collect::<Result<_, _>>()?;
+        let inboxes = (0..users).map(|user| id(("user", user))).collect::<Result<_, _>>()?;
         let mut conversations = Vec::new();
         for number in 0..users.saturating_mul(2).min(1_000_000) {
             let is_group = (number as usize).is_multiple_of(CONVERSATIONS_A_GROUP);
             let kind = if is_group { "group" } else { "pair" };
-            let size = if is_group {
-                group_size(users, random)
-            } else {
-                2
-            };
+            let size = if is_group { group_size(users, random) } else { 2 };
             let members = draw_members(users, size, random);
-            conversations.push(Conversation {
-                key: id((kind, number))?,
-                members,
-            });
+            conversations.push(Conversation { key: id((kind, number))?, members });
         }
-        Ok(World {
-            inboxes,
-            conversations,
-        })
+        Ok(World { inboxes, conversations })
     }
 
     /// Message `index` of `count` of the day that begins at `day_ms`.
@@ -158,9 +146,7 @@ mod tests {
         let day = |seed| {
             let mut random = Random::new(seed);
             let world = World::generate(50, &mut random).unwrap();
-            (0..100)
-                .map(|index| world.message(index, 100, 0, &mut random))
-                .collect::<Vec<_>>()
+            (0..100).map(|index| world.message(index, 100, 0, &mut random)).collect::<Vec<_>>()
         };
         assert_eq!(day(1), day(1));
         assert_ne!(day(1), day(2));

@@ -24,10 +24,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<IrcLine<'_>, String> {
     let line = std::str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?;
     let columns: Vec<&str> = line.split('\t').collect();
     let [time, channel, nick, text, log] = columns[..] else {
-        return Err(format!(
-            "{} columns separated by tabs, not 5",
-            columns.len()
-        ));
+        return Err(format!("{} columns separated by tabs, not 5", columns.len()));
     };
     let event_ms = parse_minute_or_second(time)
         .ok_or_else(|| format!("the time {time:?} is not YYYY-MM-DDTHH:MM[:SS]"))?;
@@ -36,13 +33,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<IrcLine<'_>, String> {
             return Err(format!("the {name} is empty"));
         }
     }
-    Ok(IrcLine {
-        event_ms,
-        channel,
-        nick,
-        text,
-        log,
-    })
+    Ok(IrcLine { event_ms, channel, nick, text, log })
 }
 
 impl IrcLine<'_> {
@@ -90,10 +81,7 @@ impl Audience {
         if !self.logs.contains_key(line.log) {
             self.logs.insert(line.log.to_owned(), Log::default());
         }
-        let log = self
-            .logs
-            .get_mut(line.log)
-            .expect("it was put there just now");
+        let log = self.logs.get_mut(line.log).expect("it was put there just now");
         if log.spoken.insert(Rc::clone(&inbox)) {
             log.inboxes.push(inbox);
         }
@@ -108,20 +96,11 @@ mod tests {
     #[test]
     fn a_line_has_five_columns() {
         let line = parse(b"2004-11-15T12:18\t#ubuntu\tbob\thi  :)\tlog1").unwrap();
-        assert_eq!(
-            (line.channel, line.nick, line.log),
-            ("#ubuntu", "bob", "log1")
-        );
+        assert_eq!((line.channel, line.nick, line.log), ("#ubuntu", "bob", "log1"));
         let row = line.row().unwrap();
         assert_eq!(row.payload, b"bob\thi  :)");
-        assert_eq!(
-            TimelineId::from_encoded(&row.timeline).unwrap().to_string(),
-            "#ubuntu"
-        );
-        assert!(
-            parse(b"2004-11-15T12:18\t#ubuntu\tbob\t\tlog1").is_ok(),
-            "a text may be empty"
-        );
+        assert_eq!(TimelineId::from_encoded(&row.timeline).unwrap().to_string(), "#ubuntu");
+        assert!(parse(b"2004-11-15T12:18\t#ubuntu\tbob\t\tlog1").is_ok(), "a text may be empty");
     }
 
     #[test]
@@ -142,10 +121,7 @@ mod tests {
         let mut audience = Audience::default();
         let mut hear = |nick: &str, log: &str| {
             let text = format!("2004-11-15T12:18\t#u\t{nick}\thi\t{log}");
-            audience
-                .hear(&parse(text.as_bytes()).unwrap())
-                .unwrap()
-                .len()
+            audience.hear(&parse(text.as_bytes()).unwrap()).unwrap().len()
         };
         assert_eq!([hear("a", "1"), hear("b", "1"), hear("a", "1")], [1, 2, 2]);
         assert_eq!([hear("a", "2"), hear("c", "2"), hear("c", "1")], [1, 2, 3]);

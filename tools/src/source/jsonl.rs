@@ -15,9 +15,9 @@ pub(crate) fn parse(line: &[u8]) -> Result<Row, String> {
         return Err("not a JSON object".to_owned());
     };
     let timeline = match object.remove("timeline") {
-        Some(Value::String(text)) => text
-            .parse::<TimelineId>()
-            .map_err(|error| error.to_string())?,
+        Some(Value::String(text)) => {
+            text.parse::<TimelineId>().map_err(|error| error.to_string())?
+        }
         Some(_) => return Err("\"timeline\" is not a string".to_owned()),
         None => return Err("\"timeline\" is missing".to_owned()),
     };
@@ -27,12 +27,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Row, String> {
     if let Some((name, _)) = object.into_iter().next() {
         return Err(format!("the field {name:?} is not known"));
     }
-    Ok(Row {
-        timeline: timeline.as_bytes().to_vec(),
-        seq,
-        event_ms,
-        payload,
-    })
+    Ok(Row { timeline: timeline.as_bytes().to_vec(), seq, event_ms, payload })
 }
 
 fn number<T>(
@@ -71,10 +66,7 @@ mod tests {
         assert_eq!((row.seq, row.event_ms), (Some(7), Some(-5)));
         assert_eq!(row.payload, "hé".as_bytes());
         let row = parse(br#"{"timeline":"a","payload_base64":"/w=="}"#).unwrap();
-        assert_eq!(
-            (row.seq, row.event_ms, row.payload),
-            (None, None, vec![0xFF])
-        );
+        assert_eq!((row.seq, row.event_ms, row.payload), (None, None, vec![0xFF]));
     }
 
     #[test]

@@ -30,27 +30,16 @@ impl Lines {
         // `fill_buf` may return a single byte only from a pipe; a file fills the buffer.
         let compressed = raw.fill_buf()?.starts_with(&GZIP_MAGIC);
         let reader: Box<dyn BufRead> = if compressed {
-            Box::new(BufReader::with_capacity(
-                256 * 1024,
-                MultiGzDecoder::new(raw),
-            ))
+            Box::new(BufReader::with_capacity(256 * 1024, MultiGzDecoder::new(raw)))
         } else {
             Box::new(raw)
         };
-        Ok(Lines {
-            reader,
-            number: 0,
-            progress,
-        })
+        Ok(Lines { reader, number: 0, progress })
     }
 
     /// Lines of a reader, without progress.
     pub(crate) fn of(reader: Box<dyn BufRead>) -> Lines {
-        Lines {
-            reader,
-            number: 0,
-            progress: ProgressBar::hidden(),
-        }
+        Lines { reader, number: 0, progress: ProgressBar::hidden() }
     }
 
     /// Reads the next line, without its end, into `line`. `false` at the end of the source.
@@ -66,10 +55,7 @@ impl Lines {
             line.pop();
         }
         if line.len() as u64 > LINE_LENGTH_MAX {
-            let what = format!(
-                "line {} is longer than {LINE_LENGTH_MAX} bytes",
-                self.number
-            );
+            let what = format!("line {} is longer than {LINE_LENGTH_MAX} bytes", self.number);
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         Ok(true)
@@ -92,11 +78,7 @@ mod tests {
         let mut lines = Lines::open(path).expect("the file is there");
         let (mut found, mut line) = (Vec::new(), Vec::new());
         while lines.next(&mut line).expect("readable") {
-            found.push(format!(
-                "{}:{}",
-                lines.number(),
-                String::from_utf8_lossy(&line)
-            ));
+            found.push(format!("{}:{}", lines.number(), String::from_utf8_lossy(&line)));
         }
         found
     }
@@ -118,9 +100,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.gz");
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder
-            .write_all(&b"some line of text\n".repeat(1000))
-            .unwrap();
+        encoder.write_all(&b"some line of text\n".repeat(1000)).unwrap();
         let packed = encoder.finish().unwrap();
         std::fs::write(&path, &packed[..packed.len() - 10]).unwrap();
         let mut lines = Lines::open(&path).unwrap();

@@ -44,23 +44,14 @@ fn rows(file: &File) -> Vec<Row> {
     let mut found = Vec::new();
     let mut inside = false;
     for (index, line) in file.text.lines().enumerate() {
-        let cells: Vec<&str> = line
-            .trim()
-            .trim_matches('|')
-            .split('|')
-            .map(str::trim)
-            .collect();
+        let cells: Vec<&str> = line.trim().trim_matches('|').split('|').map(str::trim).collect();
         if !line.trim_start().starts_with('|') || cells.len() < 2 {
             inside = false;
         } else if cells[0] == "name" && cells[1] == "value" {
             inside = true;
         } else if inside && !cells[0].starts_with("--") && !cells[0].starts_with(":-") {
             let plain = |cell: &str| cell.replace('`', "");
-            found.push(Row {
-                line: index + 1,
-                name: plain(cells[0]),
-                value: plain(cells[1]),
-            });
+            found.push(Row { line: index + 1, name: plain(cells[0]), value: plain(cells[1]) });
         }
     }
     found
@@ -99,13 +90,10 @@ impl Constants {
                 || before.trim_end().ends_with(['b', ')', '\n'])
                 || before.ends_with('\n');
             if is_item
-                && name
-                    .chars()
-                    .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+                && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
             {
                 let expression = expression.trim_end_matches(';').trim().to_owned();
-                self.expressions
-                    .insert((module.clone(), name.to_owned()), expression);
+                self.expressions.insert((module.clone(), name.to_owned()), expression);
             }
         }
     }
@@ -134,11 +122,7 @@ impl Constants {
                 ));
             }
         }
-        if found {
-            Ok(())
-        } else {
-            Err(format!("there is no constant {name} in the code"))
-        }
+        if found { Ok(()) } else { Err(format!("there is no constant {name} in the code")) }
     }
 
     /// The value of an expression; names are looked up in its own module first, then in `limits`.
@@ -147,11 +131,7 @@ impl Constants {
             let name = path.rsplit("::").next()?;
             let places = [module, "crate::limits"];
             let found = places.iter().find_map(|place| {
-                Some((
-                    place,
-                    self.expressions
-                        .get(&((*place).to_owned(), name.to_owned()))?,
-                ))
+                Some((place, self.expressions.get(&((*place).to_owned(), name.to_owned()))?))
             });
             match found {
                 Some((place, expression)) if depth < 16 => {
@@ -175,12 +155,7 @@ pub fn evaluate(expression: &str, lookup: &dyn Fn(&str) -> Option<i128>) -> Opti
         return Some(Value::Text(quoted[1..quoted.len() - 1].to_owned()));
     }
     let tokens = tokens(text)?;
-    let mut parser = Parser {
-        tokens: &tokens,
-        place: 0,
-        lookup,
-        depth: 0,
-    };
+    let mut parser = Parser { tokens: &tokens, place: 0, lookup, depth: 0 };
     let value = parser.expression(0)?;
     (parser.place == tokens.len()).then_some(Value::Integer(value))
 }
@@ -253,15 +228,9 @@ impl Parser<'_> {
             self.place += 1;
             (self.tokens.get(self.place - 1)? == ")").then_some(value)?
         } else {
-            number(token)
-                .or_else(|| limit(token))
-                .or_else(|| (self.lookup)(token))?
+            number(token).or_else(|| limit(token)).or_else(|| (self.lookup)(token))?
         };
-        while self
-            .tokens
-            .get(self.place)
-            .is_some_and(|token| token == "as")
-        {
+        while self.tokens.get(self.place).is_some_and(|token| token == "as") {
             self.place += 2;
         }
         Some(value)
@@ -293,11 +262,7 @@ mod tests {
 
     fn check_value(expression: &str, expected: i128) {
         let lookup = |name: &str| (name == "BLOCK").then_some(4096);
-        assert_eq!(
-            evaluate(expression, &lookup),
-            Some(Value::Integer(expected)),
-            "{expression}"
-        );
+        assert_eq!(evaluate(expression, &lookup), Some(Value::Integer(expected)), "{expression}");
     }
 
     #[test]
@@ -309,10 +274,7 @@ mod tests {
         check_value("0x5449_4445u32", 0x5449_4445);
         check_value("u64::MAX - (1 << 16)", i128::from(u64::MAX) - 65536);
         assert_eq!(evaluate("f(1)", &|_| None), None);
-        assert_eq!(
-            evaluate("*b\"TIDE\"", &|_| None),
-            Some(Value::Text("TIDE".to_owned()))
-        );
+        assert_eq!(evaluate("*b\"TIDE\"", &|_| None), Some(Value::Text("TIDE".to_owned())));
     }
 
     fn faults(code: &str, document: &str) -> Vec<String> {
@@ -321,10 +283,7 @@ mod tests {
             File::new("engine/src/limits.rs", "pub const BLOCK: u64 = 4096;\n"),
             File::new("engine/src/wal/format.rs", code),
         ];
-        check(&Repository { files })
-            .iter()
-            .map(Fault::to_string)
-            .collect()
+        check(&Repository { files }).iter().map(Fault::to_string).collect()
     }
 
     #[test]
@@ -333,10 +292,7 @@ mod tests {
             "/// A magic.\npub(crate) const MAGIC: u32 = 0x10;\nconst SIZE: usize = 2 * BLOCK;\n";
         let table = |row: &str| format!("# F\n\n| name | value |\n|---|---|\n| {row} |\n");
         assert_eq!(faults(code, &table("`MAGIC` | 16")), Vec::<String>::new());
-        assert_eq!(
-            faults(code, &table("`wal::SIZE` | 8,192")),
-            Vec::<String>::new()
-        );
+        assert_eq!(faults(code, &table("`wal::SIZE` | 8,192")), Vec::<String>::new());
         assert!(faults(code, &table("`SIZE` | 8,193"))[0].starts_with("docs/FORMAT.md:5: SIZE is"));
         assert!(faults(code, &table("`GONE` | 1"))[0].contains("no constant GONE"));
     }

@@ -47,18 +47,8 @@ const RULES: &[Rule] = &[
             "engine/src/commit/stall",
         ],
         except: &[],
-        forbidden: &[
-            "crate::file",
-            "crate::sync",
-            "crate::runtime",
-            "crate::cache",
-            "std::io",
-        ],
-        allowed: &[
-            "crate::file::Extent",
-            "crate::file::FileId",
-            "crate::sync::Arc",
-        ],
+        forbidden: &["crate::file", "crate::sync", "crate::runtime", "crate::cache", "std::io"],
+        allowed: &["crate::file::Extent", "crate::file::FileId", "crate::sync::Arc"],
         why: "pure data and decisions: no I/O, no locks, no time",
     },
     Rule {
@@ -147,10 +137,7 @@ const RULES: &[Rule] = &[
 pub fn check(repository: &Repository) -> Vec<Fault> {
     let mut faults = Vec::new();
     for file in repository.files.iter().filter(|file| file.is_production()) {
-        let rules: Vec<&Rule> = RULES
-            .iter()
-            .filter(|rule| rule.covers(&file.path))
-            .collect();
+        let rules: Vec<&Rule> = RULES.iter().filter(|rule| rule.covers(&file.path)).collect();
         if rules.is_empty() {
             continue;
         }
@@ -177,8 +164,7 @@ impl Rule {
 }
 
 fn is_below(path: &str, root: &str) -> bool {
-    path.strip_prefix(root)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 #[cfg(test)]
@@ -187,29 +173,15 @@ mod tests {
     use crate::tidy::source::File;
 
     fn check_one(path: &str, text: &str, faults: usize) {
-        let repository = Repository {
-            files: vec![File::new(path, text)],
-        };
+        let repository = Repository { files: vec![File::new(path, text)] };
         assert_eq!(check(&repository).len(), faults, "{path}: {text}");
     }
 
     #[test]
     fn an_sstable_may_name_its_meta_and_no_level() {
-        check_one(
-            "engine/src/sstable/reader.rs",
-            "use crate::version::{SstableMeta, Levels};",
-            1,
-        );
-        check_one(
-            "engine/src/sstable/reader.rs",
-            "use crate::version::meta::SstableMeta;",
-            0,
-        );
-        check_one(
-            "engine/src/sstable/reader.rs",
-            "fn f(v: &crate::version::Version) {}",
-            1,
-        );
+        check_one("engine/src/sstable/reader.rs", "use crate::version::{SstableMeta, Levels};", 1);
+        check_one("engine/src/sstable/reader.rs", "use crate::version::meta::SstableMeta;", 0);
+        check_one("engine/src/sstable/reader.rs", "fn f(v: &crate::version::Version) {}", 1);
     }
 
     #[test]
@@ -217,17 +189,9 @@ mod tests {
         check_one("engine/src/cache/mod.rs", "use std::sync::{Arc, Mutex};", 1);
         check_one("engine/src/sync.rs", "use std::sync as imp;", 0);
         check_one("engine/src/wal/ring.rs", "use std::sync;", 1);
-        check_one(
-            "engine/src/wal/ring.rs",
-            "use std::time::{Duration, Instant};",
-            1,
-        );
+        check_one("engine/src/wal/ring.rs", "use std::time::{Duration, Instant};", 1);
         check_one("engine/src/runtime/system.rs", "use std::time::Instant;", 0);
-        check_one(
-            "engine/src/file/superblock/mod.rs",
-            "let f = std::fs::File::open(p);",
-            1,
-        );
+        check_one("engine/src/file/superblock/mod.rs", "let f = std::fs::File::open(p);", 1);
         check_one("engine/src/file/os.rs", "use std::fs::File;", 0);
     }
 
@@ -235,10 +199,6 @@ mod tests {
     fn tests_and_comments_are_free() {
         check_one("engine/src/wal/ring.rs", "// crate::memtable::Run\n", 0);
         check_one("engine/src/wal/tests.rs", "use crate::memtable::Run;", 0);
-        check_one(
-            "engine/src/wal/ring.rs",
-            "#[cfg(test)]\nmod t { use crate::memtable::Run; }",
-            0,
-        );
+        check_one("engine/src/wal/ring.rs", "#[cfg(test)]\nmod t { use crate::memtable::Run; }", 0);
     }
 }

@@ -34,11 +34,7 @@ fn starts_word(characters: &[char], place: usize) -> bool {
 
 fn line_end(characters: &[char], place: usize) -> usize {
     let rest = &characters[place..];
-    place
-        + rest
-            .iter()
-            .position(|character| *character == '\n')
-            .unwrap_or(rest.len())
+    place + rest.iter().position(|character| *character == '\n').unwrap_or(rest.len())
 }
 
 /// Block comments nest.
@@ -89,10 +85,7 @@ fn prefixed_end(characters: &[char], start: usize) -> usize {
         }
     }
     place += 1;
-    let hashes = characters[place..]
-        .iter()
-        .take_while(|character| **character == '#')
-        .count();
+    let hashes = characters[place..].iter().take_while(|character| **character == '#').count();
     place += hashes;
     if characters.get(place) != Some(&'"') {
         return start;
@@ -100,12 +93,7 @@ fn prefixed_end(characters: &[char], start: usize) -> usize {
     place += 1;
     while place < characters.len() {
         let closes = characters[place] == '"'
-            && characters[place + 1..]
-                .iter()
-                .take(hashes)
-                .filter(|c| **c == '#')
-                .count()
-                == hashes;
+            && characters[place + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
         if closes {
             return place + 1 + hashes;
         }

@@ -34,11 +34,7 @@ pub struct Fault {
 impl Fault {
     /// A fault at a place.
     pub fn new(file: &str, line: usize, what: impl Into<String>) -> Fault {
-        Fault {
-            file: file.to_owned(),
-            line,
-            what: what.into(),
-        }
+        Fault { file: file.to_owned(), line, what: what.into() }
     }
 }
 
@@ -50,13 +46,8 @@ impl std::fmt::Display for Fault {
 
 /// Every rule over every file, in order of place.
 pub fn check(repository: &Repository) -> Vec<Fault> {
-    let rules: [fn(&Repository) -> Vec<Fault>; 5] = [
-        layers::check,
-        sizes::check,
-        unsafety::check,
-        text::check,
-        format_doc::check,
-    ];
+    let rules: [fn(&Repository) -> Vec<Fault>; 5] =
+        [layers::check, sizes::check, unsafety::check, text::check, format_doc::check];
     let mut faults: Vec<Fault> = rules.iter().flat_map(|rule| rule(repository)).collect();
     faults.sort();
     faults
@@ -69,17 +60,9 @@ mod tests {
     /// One test a rule, so that the name of the failing test says which rule is broken.
     fn expect_none(rule: fn(&Repository) -> Vec<Fault>) {
         let repository = Repository::load(&Repository::root()).expect("the repository is readable");
-        assert!(
-            repository.files.len() > 20,
-            "the repository's files were not found"
-        );
+        assert!(repository.files.len() > 20, "the repository's files were not found");
         let faults: Vec<String> = rule(&repository).iter().map(Fault::to_string).collect();
-        assert!(
-            faults.is_empty(),
-            "{} faults:\n{}",
-            faults.len(),
-            faults.join("\n")
-        );
+        assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     }
 
     #[test]

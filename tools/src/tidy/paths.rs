@@ -20,18 +20,12 @@ pub fn named_paths(file: &str, production: &str) -> Vec<NamedPath> {
             continue;
         }
         let line = production[..token].matches('\n').count() + 1;
-        let mut reader = Reader {
-            text: production,
-            place: token,
-        };
+        let mut reader = Reader { text: production, place: token };
         let mut leaves = Vec::new();
         reader.tree(String::new(), &mut leaves, 0);
         end = reader.place;
         for leaf in leaves {
-            found.push(NamedPath {
-                line,
-                path: resolve(&module, &leaf),
-            });
+            found.push(NamedPath { line, path: resolve(&module, &leaf) });
         }
     }
     found
@@ -86,20 +80,12 @@ impl Reader<'_> {
             let length = rest
                 .find(|character: char| !(character.is_alphanumeric() || character == '_'))
                 .unwrap_or(rest.len());
-            let word = if rest.starts_with('*') {
-                "*"
-            } else {
-                &rest[..length]
-            };
+            let word = if rest.starts_with('*') { "*" } else { &rest[..length] };
             if word.is_empty() {
                 break;
             }
             self.place += word.len();
-            path = if path.is_empty() {
-                word.to_owned()
-            } else {
-                format!("{path}::{word}")
-            };
+            path = if path.is_empty() { word.to_owned() } else { format!("{path}::{word}") };
             self.skip_space();
             if !self.text[self.place..].starts_with("::") {
                 break;
@@ -179,12 +165,7 @@ mod tests {
         check(
             "engine/src/wal/writer.rs",
             "use crate::{file::{Disk, disk::read_exact_at}, error};\nuse std::sync as imp;",
-            &[
-                "crate::file::Disk",
-                "crate::file::disk::read_exact_at",
-                "crate::error",
-                "std::sync",
-            ],
+            &["crate::file::Disk", "crate::file::disk::read_exact_at", "crate::error", "std::sync"],
         );
         check(
             "engine/src/a.rs",
@@ -195,16 +176,8 @@ mod tests {
 
     #[test]
     fn paths_in_code_are_resolved() {
-        check(
-            "engine/src/wal/mod.rs",
-            "let x = super::memtable::f();",
-            &["crate::memtable::f"],
-        );
-        check(
-            "engine/src/wal/ring.rs",
-            "super::super::sync::Arc",
-            &["crate::sync::Arc"],
-        );
+        check("engine/src/wal/mod.rs", "let x = super::memtable::f();", &["crate::memtable::f"]);
+        check("engine/src/wal/ring.rs", "super::super::sync::Arc", &["crate::sync::Arc"]);
         check(
             "engine/src/lib.rs",
             "self::a::b; std::fs::read(x)",

@@ -33,19 +33,14 @@ pub fn check(repository: &Repository) -> Vec<Fault> {
         }
     }
     for (exception, _) in EXCEPTIONS.iter().zip(&used).filter(|(_, used)| !**used) {
-        let what = format!(
-            "the exception for {} {:?} is not needed",
-            exception.0, exception.1
-        );
+        let what = format!("the exception for {} {:?} is not needed", exception.0, exception.1);
         faults.push(Fault::new("tools/src/tidy/sizes.rs", 0, what));
     }
     faults
 }
 
 fn limit_of(file: &File, name: &str, limit: usize, lines: usize, used: &mut [bool]) -> usize {
-    let index = EXCEPTIONS
-        .iter()
-        .position(|it| it.0 == file.path && it.1 == name);
+    let index = EXCEPTIONS.iter().position(|it| it.0 == file.path && it.1 == name);
     match index {
         Some(index) if lines > limit => {
             used[index] = true;
@@ -71,10 +66,7 @@ struct Function<'a> {
 fn functions(code: &str) -> Vec<Function<'_>> {
     let mut found = Vec::new();
     for (place, _) in code.match_indices("fn ") {
-        let standalone = code[..place]
-            .chars()
-            .next_back()
-            .is_none_or(|c| !is_word(c));
+        let standalone = code[..place].chars().next_back().is_none_or(|c| !is_word(c));
         let rest = &code[place + 3..];
         let name = &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())];
         if !standalone || name.is_empty() {
@@ -120,10 +112,7 @@ mod tests {
     use super::*;
 
     fn faults(text: &str) -> usize {
-        check(&Repository {
-            files: vec![File::new("engine/src/a.rs", text)],
-        })
-        .len()
+        check(&Repository { files: vec![File::new("engine/src/a.rs", text)] }).len()
     }
 
     #[test]
@@ -137,19 +126,13 @@ mod tests {
     fn a_file_of_601_lines_is_too_long_but_its_tests_do_not_count() {
         assert_eq!(faults(&"const A: u8 = 1;\n".repeat(600)), 0);
         assert_eq!(faults(&"const A: u8 = 1;\n".repeat(601)), 1);
-        let tests = format!(
-            "#[cfg(test)]\nmod tests {{\n{}}}\n",
-            "const A: u8 = 1;\n".repeat(900)
-        );
+        let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "const A: u8 = 1;\n".repeat(900));
         assert_eq!(faults(&tests), 0);
     }
 
     #[test]
     fn signatures_without_a_body_have_no_length() {
         assert!(functions("trait T { fn f(&self, x: [u8; 4]); }").is_empty());
-        assert_eq!(
-            functions("fn f() where T: Fn() -> [u8; 2] {\n}\n")[0].lines,
-            2
-        );
+        assert_eq!(functions("fn f() where T: Fn() -> [u8; 2] {\n}\n")[0].lines, 2);
     }
 }

@@ -29,17 +29,9 @@ impl File {
     /// A file with the given text.
     pub fn new(path: &str, text: &str) -> File {
         let is_production = path.ends_with(".rs") && !is_test_path(path);
-        let (production, test_lines) = if is_production {
-            without_test_items(&mask(text))
-        } else {
-            (String::new(), 0)
-        };
-        File {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            production,
-            test_lines,
-        }
+        let (production, test_lines) =
+            if is_production { without_test_items(&mask(text)) } else { (String::new(), 0) };
+        File { path: path.to_owned(), text: text.to_owned(), production, test_lines }
     }
 
     /// Whether this is Rust source that is built into a product.
@@ -52,10 +44,7 @@ impl Repository {
     /// The root of the repository that this crate was built in.
     pub fn root() -> PathBuf {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR"));
-        tools
-            .parent()
-            .expect("the package lies in a folder of the repository")
-            .to_owned()
+        tools.parent().expect("the package lies in a folder of the repository").to_owned()
     }
 
     /// Reads all Rust, Markdown and TOML files below `root`, hidden folders and build output aside.
@@ -71,9 +60,7 @@ impl Repository {
 
     /// Files below a folder (`engine/src/`), or one file.
     pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a File> {
-        self.files
-            .iter()
-            .filter(move |file| file.path.starts_with(prefix))
+        self.files.iter().filter(move |file| file.path.starts_with(prefix))
     }
 }
 
@@ -87,10 +74,7 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<File>) -> io::Result<()> 
         }
         if item.file_type()?.is_dir() {
             collect(root, &path, files)?;
-        } else if [".rs", ".md", ".toml"]
-            .iter()
-            .any(|end| name.ends_with(end))
-        {
+        } else if [".rs", ".md", ".toml"].iter().any(|end| name.ends_with(end)) {
             let place = path.strip_prefix(root).expect("walked from the root");
             let place = place.to_string_lossy().replace('\\', "/");
             files.push(File::new(&place, &std::fs::read_to_string(&path)?));
@@ -115,13 +99,8 @@ fn is_test_path(path: &str) -> bool {
 fn without_test_items(masked: &str) -> (String, usize) {
     let mut bytes = masked.as_bytes().to_vec();
     let mut lines = 0;
-    let markers = [
-        "#[cfg(test",
-        "#[cfg(all(test",
-        "#[cfg(any(test",
-        "#[cfg(loom)",
-        "#[cfg(all(loom",
-    ];
+    let markers =
+        ["#[cfg(test", "#[cfg(all(test", "#[cfg(any(test", "#[cfg(loom)", "#[cfg(all(loom"];
     for marker in markers {
         let mut from = 0;
         while let Some(found) = find(&bytes, marker.as_bytes(), from) {
@@ -142,10 +121,7 @@ fn without_test_items(masked: &str) -> (String, usize) {
 }
 
 fn find(bytes: &[u8], needle: &[u8], from: usize) -> Option<usize> {
-    bytes[from..]
-        .windows(needle.len())
-        .position(|window| window == needle)
-        .map(|at| at + from)
+    bytes[from..].windows(needle.len()).position(|window| window == needle).map(|at| at + from)
 }
 
 /// Where the item that begins with an attribute at `start` ends: behind its `;`, or the brace that
@@ -189,10 +165,7 @@ mod tests {
 
     #[test]
     fn test_modules_in_files_of_their_own_end_at_the_semicolon() {
-        let file = File::new(
-            "engine/src/a.rs",
-            "#[cfg(test)]\nmod tests;\nuse crate::x;\n",
-        );
+        let file = File::new("engine/src/a.rs", "#[cfg(test)]\nmod tests;\nuse crate::x;\n");
         assert!(file.production.contains("use crate::x"));
         assert!(!File::new("engine/src/a/tests.rs", "fn b() {}").is_production());
     }

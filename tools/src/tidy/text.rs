@@ -57,10 +57,7 @@ mod tests {
     use super::*;
 
     fn faults(path: &str, text: &str) -> usize {
-        check(&Repository {
-            files: vec![File::new(path, text)],
-        })
-        .len()
+        check(&Repository { files: vec![File::new(path, text)] }).len()
     }
 
     #[test]

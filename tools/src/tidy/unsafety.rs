@@ -4,10 +4,8 @@ use super::Fault;
 use super::source::Repository;
 
 /// Files that may hold `unsafe`, and what for.
-const UNSAFE_FILES: &[(&str, &str)] = &[
-    ("engine/src/file/os.rs", "memory maps"),
-    ("engine/src/file/os/mod.rs", "memory maps"),
-];
+const UNSAFE_FILES: &[(&str, &str)] =
+    &[("engine/src/file/os.rs", "memory maps"), ("engine/src/file/os/mod.rs", "memory maps")];
 
 /// Unsafe code outside the list, and unwraps outside tests.
 pub fn check(repository: &Repository) -> Vec<Fault> {
@@ -39,19 +37,13 @@ mod tests {
     use crate::tidy::source::File;
 
     fn faults(path: &str, text: &str) -> usize {
-        check(&Repository {
-            files: vec![File::new(path, text)],
-        })
-        .len()
+        check(&Repository { files: vec![File::new(path, text)] }).len()
     }
 
     #[test]
     fn unsafe_is_found_as_a_word_in_code() {
         assert_eq!(faults("engine/src/a.rs", "unsafe { f() }"), 1);
-        assert_eq!(
-            faults("engine/src/a.rs", "// unsafe\nlet unsafety = \"unsafe\";"),
-            0
-        );
+        assert_eq!(faults("engine/src/a.rs", "// unsafe\nlet unsafety = \"unsafe\";"), 0);
         assert_eq!(faults("engine/src/file/os.rs", "unsafe { f() }"), 0);
     }
 
@@ -59,12 +51,6 @@ mod tests {
     fn unwrap_is_for_tests() {
         assert_eq!(faults("tools/src/a.rs", "x.unwrap();"), 1);
         assert_eq!(faults("tools/src/a.rs", "x.unwrap_or(1);"), 0);
-        assert_eq!(
-            faults(
-                "tools/src/a.rs",
-                "#[cfg(test)]\nmod t { fn f() { x.unwrap() } }"
-            ),
-            0
-        );
+        assert_eq!(faults("tools/src/a.rs", "#[cfg(test)]\nmod t { fn f() { x.unwrap() } }"), 0);
     }
 }

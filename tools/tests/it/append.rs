@@ -8,9 +8,8 @@ fn each_line_gets_the_next_sequence_id() {
     assert_eq!(bench.good_with(append, b"one\n\nthree"), "1\n2\n3\n");
     assert_eq!(bench.good_with(append, b"four\n"), "4\n");
     let found = bench.json("scan a.tide --table message --timeline t:group,i:42 --json");
-    let expected: Vec<(u64, String)> = (1..)
-        .zip(["one", "", "three", "four"].map(str::to_owned))
-        .collect();
+    let expected: Vec<(u64, String)> =
+        (1..).zip(["one", "", "three", "four"].map(str::to_owned)).collect();
     assert_eq!(entries(&found), expected);
 }
 
@@ -40,9 +39,7 @@ fn what_was_acknowledged_survives_a_kill() {
         child.kill().unwrap();
         child.wait().unwrap();
         let found = entries(&bench.json("scan a.tide --table t --timeline a --json"));
-        let expected: Vec<_> = (1..=20)
-            .map(|number| (number, format!("line {number}")))
-            .collect();
+        let expected: Vec<_> = (1..=20).map(|number| (number, format!("line {number}"))).collect();
         assert_eq!(found, expected, "{durability}");
         assert_eq!(bench.good_with(&append, b"more\n"), "21\n", "{durability}");
         bench.good("verify a.tide");

@@ -5,14 +5,8 @@ use serde_json::Value;
 fn store() -> Bench {
     let bench = Bench::new();
     let lines: String = (0..500).map(|number| format!("line {number}\n")).collect();
-    bench.good_with(
-        "append a.tide --table t --timeline a --durability buffered",
-        lines.as_bytes(),
-    );
-    bench.good_with(
-        "append a.tide --table t --timeline b --durability buffered",
-        lines.as_bytes(),
-    );
+    bench.good_with("append a.tide --table t --timeline a --durability buffered", lines.as_bytes());
+    bench.good_with("append a.tide --table t --timeline b --durability buffered", lines.as_bytes());
     bench
 }
 
@@ -32,10 +26,7 @@ fn a_sound_store_is_good() {
     let bench = store();
     assert!(bench.good("verify a.tide").ends_with("good\n"));
     let summary = bench.json("verify a.tide --json").pop().unwrap();
-    assert_eq!(
-        (&summary["faults"], &summary["tables"]),
-        (&0.into(), &1.into())
-    );
+    assert_eq!((&summary["faults"], &summary["tables"]), (&0.into(), &1.into()));
     assert_eq!(summary["sstable_timelines"], 2);
 }
 
@@ -44,10 +35,7 @@ fn a_flipped_byte_in_any_block_is_found_and_named() {
     let sound = store();
     let pristine = std::fs::read(sound.path("a.tide")).unwrap();
     let found = blocks(&sound);
-    let kinds: Vec<&Value> = found
-        .iter()
-        .filter(|it| it.get("block").is_some())
-        .collect();
+    let kinds: Vec<&Value> = found.iter().filter(|it| it.get("block").is_some()).collect();
     assert!(kinds.len() >= 5, "{found:?}");
     for block in kinds {
         let offset = block["offset"].as_u64().unwrap() + block["length"].as_u64().unwrap() / 3;
@@ -65,21 +53,12 @@ fn one_rotten_superblock_copy_is_named_and_the_store_still_opens() {
     flip(&bench, 16 * 1024 + 100);
     let run = bench.run("verify a.tide");
     assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(
-        run.stdout.contains("superblock copy at offset 16384"),
-        "{run:?}"
-    );
+    assert!(run.stdout.contains("superblock copy at offset 16384"), "{run:?}");
     let run = bench.run("dump a.tide superblock --json");
     assert_eq!(run.code, Some(1), "{run:?}");
-    let copies: Vec<Value> = run
-        .stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let states: Vec<&str> = copies
-        .iter()
-        .map(|copy| copy["state"].as_str().unwrap())
-        .collect();
+    let copies: Vec<Value> =
+        run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let states: Vec<&str> = copies.iter().map(|copy| copy["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["valid", "damaged", "valid", "valid"]);
     bench.good("scan a.tide --table t --timeline a --limit 1");
     // A writer heals it.
@@ -97,15 +76,9 @@ fn a_damaged_manifest_is_dumped_as_far_as_it_can_be_read() {
     let run = bench.run("dump a.tide manifest --json");
     assert_eq!(run.code, Some(1), "{run:?}");
     assert_eq!(run.stdout.lines().count(), records.len(), "{run:?}");
-    assert!(
-        run.stdout.lines().last().unwrap().contains("damage"),
-        "{run:?}"
-    );
+    assert!(run.stdout.lines().last().unwrap().contains("damage"), "{run:?}");
     assert_eq!(bench.run("verify a.tide").code, Some(1));
-    assert_eq!(
-        bench.run("scan a.tide --table t --timeline a").code,
-        Some(1)
-    );
+    assert_eq!(bench.run("scan a.tide --table t --timeline a").code, Some(1));
 }
 
 #[test]
@@ -124,15 +97,7 @@ fn a_block_is_shown_in_words() {
     let found = blocks(&bench);
     let block = found.iter().find(|it| it.get("block").is_some()).unwrap();
     let address = block["offset"].as_u64().unwrap() + 17;
-    assert!(
-        bench
-            .good(&format!("dump a.tide block {address}"))
-            .contains("SSTable")
-    );
+    assert!(bench.good(&format!("dump a.tide block {address}")).contains("SSTable"));
     bench.bad("dump a.tide block 0", 2);
-    assert!(
-        bench
-            .good("dump a.tide table t --entries")
-            .contains("line 499")
-    );
+    assert!(bench.good("dump a.tide table t --entries").contains("line 499"));
 }

@@ -4,10 +4,7 @@ use super::Bench;
 fn the_demonstration_checks_itself_and_leaves_a_sound_store() {
     let bench = Bench::new();
     let shown = bench.good("demo --file d.tide --users 60 --messages 3000");
-    assert!(
-        shown.contains("deliveries") && shown.contains("without a gap"),
-        "{shown}"
-    );
+    assert!(shown.contains("deliveries") && shown.contains("without a gap"), "{shown}");
     bench.good("verify d.tide");
     let inbox = bench.json("scan d.tide --table sync --timeline t:user,i:0 --limit 3 --json");
     assert_eq!(inbox.len(), 3);

@@ -17,16 +17,10 @@ fn an_irc_log_becomes_one_timeline_a_channel() {
     let bench = Bench::new();
     bench.write("log.tsv", LOG.as_bytes());
     let summary = bench.json("import a.tide log.tsv --format irc-tsv --json");
-    assert_eq!(
-        (&summary[0]["rows"], &summary[0]["deliveries"]),
-        (&4.into(), &0.into())
-    );
+    assert_eq!((&summary[0]["rows"], &summary[0]["deliveries"]), (&4.into(), &0.into()));
     let found = bench.json("scan a.tide --table message --timeline #ubuntu --json");
     let expected = [(1, "bob\thello"), (2, "ann\thi bob"), (3, "bob\tbye")];
-    assert_eq!(
-        entries(&found),
-        expected.map(|(seq, text)| (seq, text.to_owned()))
-    );
+    assert_eq!(entries(&found), expected.map(|(seq, text)| (seq, text.to_owned())));
     assert_eq!(found[0]["event_ms"], 1_100_521_080_000_i64);
     let found = bench.json("scan a.tide --table message --timeline #rust --json");
     assert_eq!(found[0]["event_ms"], 1_100_521_170_000_i64);
@@ -39,16 +33,10 @@ fn fan_out_reaches_everyone_who_has_spoken() {
     encoder.write_all(LOG.as_bytes()).unwrap();
     bench.write("log.tsv.gz", &encoder.finish().unwrap());
     let summary = bench.json("import a.tide log.tsv.gz --format irc-tsv --fan-out --json");
-    assert_eq!(
-        (&summary[0]["rows"], &summary[0]["deliveries"]),
-        (&4.into(), &6.into())
-    );
+    assert_eq!((&summary[0]["rows"], &summary[0]["deliveries"]), (&4.into(), &6.into()));
     let inbox = bench.json("scan a.tide --table sync --timeline ann --json");
     let expected = [(1, "ann\thi bob"), (2, "ann\tanyone?"), (3, "bob\tbye")];
-    assert_eq!(
-        entries(&inbox),
-        expected.map(|(seq, text)| (seq, text.to_owned()))
-    );
+    assert_eq!(entries(&inbox), expected.map(|(seq, text)| (seq, text.to_owned())));
     assert_eq!(inbox[2]["origin"]["timeline"], "#ubuntu");
     assert_eq!(
         (&inbox[2]["origin"]["table"], &inbox[2]["origin"]["seq"]),
@@ -65,12 +53,7 @@ fn a_table_that_has_entries_is_left_alone() {
     let complaint = bench.bad("import a.tide log.tsv --format irc-tsv", 2);
     assert!(complaint.contains("--append"), "{complaint}");
     bench.good("import a.tide log.tsv --format irc-tsv --append");
-    assert_eq!(
-        bench
-            .json("scan a.tide --table message --timeline #ubuntu --json")
-            .len(),
-        6
-    );
+    assert_eq!(bench.json("scan a.tide --table message --timeline #ubuntu --json").len(), 6);
 }
 
 #[test]
@@ -79,16 +62,8 @@ fn a_malformed_line_is_named_and_what_came_before_is_kept() {
     bench.write("log.tsv", format!("{LOG}nonsense\n{LOG}").as_bytes());
     let complaint = bench.bad("import a.tide log.tsv --format irc-tsv", 2);
     assert!(complaint.contains("log.tsv:5"), "{complaint}");
-    assert!(
-        complaint.contains("the 4 rows before it are stored"),
-        "{complaint}"
-    );
-    assert_eq!(
-        bench
-            .json("scan a.tide --table message --timeline #ubuntu --json")
-            .len(),
-        3
-    );
+    assert!(complaint.contains("the 4 rows before it are stored"), "{complaint}");
+    assert_eq!(bench.json("scan a.tide --table message --timeline #ubuntu --json").len(), 3);
     bench.bad("import b.tide missing.tsv --format irc-tsv", 3);
     assert!(!bench.path("b.tide").exists());
 }
@@ -105,10 +80,7 @@ fn json_lines_may_give_times_and_ids() {
     bench.write("lines", lines.as_bytes());
     bench.good("import a.tide lines --format jsonl");
     let found = bench.json("scan a.tide --table message --timeline t:group,i:1 --json");
-    assert_eq!(
-        (&found[0]["event_ms"], &found[1]["payload_base64"]),
-        (&7.into(), &"/w==".into())
-    );
+    assert_eq!((&found[0]["event_ms"], &found[1]["payload_base64"]), (&7.into(), &"/w==".into()));
 
     let given = concat!(
         r#"{"timeline":"a","id":10,"payload":"x"}"#,
@@ -120,20 +92,10 @@ fn json_lines_may_give_times_and_ids() {
     bench.good("import a.tide given --format jsonl --table given");
     let found = entries(&bench.json("scan a.tide --table given --timeline a --json"));
     assert_eq!(found, [(10, "x".to_owned()), (20, "y".to_owned())]);
-    let complaint = bench.bad(
-        "import a.tide given --format jsonl --table given --append",
-        2,
-    );
-    assert!(
-        complaint.contains("precondition") || complaint.contains("seq"),
-        "{complaint}"
-    );
+    let complaint = bench.bad("import a.tide given --format jsonl --table given --append", 2);
+    assert!(complaint.contains("precondition") || complaint.contains("seq"), "{complaint}");
     bench.write("mixed", format!("{given}{lines}").as_bytes());
-    assert!(
-        bench
-            .bad("import b.tide mixed --format jsonl", 2)
-            .contains("mixed:3")
-    );
+    assert!(bench.bad("import b.tide mixed --format jsonl", 2).contains("mixed:3"));
 }
 
 /// The first rows of the real log; what is delivered is reckoned here in another way.
@@ -165,10 +127,7 @@ fn real_chats_are_delivered_whole() {
     bench.write("irc.tsv", source.as_bytes());
     let summary = bench.json("import a.tide irc.tsv --format irc-tsv --fan-out --json");
     assert_eq!(summary[0]["rows"], ROWS);
-    assert_eq!(
-        summary[0]["deliveries"],
-        inboxes.values().map(Vec::len).sum::<usize>()
-    );
+    assert_eq!(summary[0]["deliveries"], inboxes.values().map(Vec::len).sum::<usize>());
     let listed = bench.json("timelines a.tide --table sync --json");
     assert_eq!(listed.len(), inboxes.len());
     let mut liveliest: Vec<_> = inboxes.iter().collect();
@@ -178,10 +137,7 @@ fn real_chats_are_delivered_whole() {
         let scan = format!("scan a.tide --table sync --timeline {prefix}{nick} --json");
         let found = entries(&bench.json(&scan));
         let expected: Vec<(u64, String)> = (1..).zip(texts.iter().cloned()).collect();
-        assert!(
-            found == expected,
-            "the inbox of {nick} is not what was said"
-        );
+        assert!(found == expected, "the inbox of {nick} is not what was said");
     }
     bench.good("verify a.tide");
 }

@@ -8,10 +8,7 @@
 //! | `damage` | verify and dump find flipped bytes |
 //! | `demo` | the demonstration checks itself and leaves a sound store |
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that panics says where it failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that panics says where it failed")]
 
 mod append;
 mod damage;
@@ -43,9 +40,7 @@ struct Run {
 
 impl Bench {
     fn new() -> Bench {
-        Bench {
-            folder: tempfile::tempdir().unwrap(),
-        }
+        Bench { folder: tempfile::tempdir().unwrap() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -60,14 +55,9 @@ impl Bench {
 
     fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidelog"));
-        command
-            .args(arguments.split_whitespace())
-            .current_dir(self.folder.path());
+        command.args(arguments.split_whitespace()).current_dir(self.folder.path());
         // A small ring is made faster, and wraps sooner.
-        if ["append", "import", "demo"]
-            .iter()
-            .any(|writes| arguments.starts_with(writes))
-        {
+        if ["append", "import", "demo"].iter().any(|writes| arguments.starts_with(writes)) {
             command.args(["--ring-bytes", RING_BYTES]);
         }
         command
@@ -79,10 +69,7 @@ impl Bench {
 
     fn run_with(&self, arguments: &str, input: &[u8]) -> Run {
         let mut command = self.command(arguments);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // A program that refuses its arguments may close its input before it is written.
         let _ = child.stdin.take().unwrap().write_all(input);
@@ -116,30 +103,20 @@ impl Bench {
     /// The JSON objects that a run prints.
     fn json(&self, arguments: &str) -> Vec<Value> {
         let lines = self.good(arguments);
-        lines
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// A writer that stays alive.
     fn live_append(&self, arguments: &str) -> Child {
         let mut command = self.command(arguments);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap()
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
     }
 }
 
 /// Sequence ids and payloads of scanned entries.
 fn entries(objects: &[Value]) -> Vec<(u64, String)> {
     let of = |object: &Value| {
-        (
-            object["seq"].as_u64().unwrap(),
-            object["payload"].as_str().unwrap().to_owned(),
-        )
+        (object["seq"].as_u64().unwrap(), object["payload"].as_str().unwrap().to_owned())
     };
     objects.iter().map(of).collect()
 }

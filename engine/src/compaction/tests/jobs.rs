@@ -30,18 +30,10 @@ fn a_long_timeline_is_cut_over_sstables_and_moves_down() {
         store.settle().unwrap();
         store.check();
     }
-    let count = store
-        .version
-        .iter()
-        .filter(|(table, ..)| *table == FEED)
-        .count();
+    let count = store.version.iter().filter(|(table, ..)| *table == FEED).count();
     assert!((15..40).contains(&count), "{count} SSTables hold 1.2 MB");
     // Nothing of a timeline that only grows is written twice, but for the ends of flushes.
-    assert!(
-        store.next_number() < 80,
-        "{} SSTables were begun",
-        store.next_number()
-    );
+    assert!(store.next_number() < 80, "{} SSTables were begun", store.next_number());
 }
 
 #[test]
@@ -87,11 +79,7 @@ fn a_table_that_the_catalog_does_not_know_is_damage() {
     let mut tables = Store::tables();
     tables.retain(|(table, ..)| *table != META);
     tables.push((META, TableKind::Timeline, crate::options::Compression::None));
-    tables.push((
-        TableId(99),
-        TableKind::Keyed,
-        crate::options::Compression::None,
-    ));
+    tables.push((TableId(99), TableKind::Keyed, crate::options::Compression::None));
     let memtable = Arc::clone(&store.memtable);
     let mut job = FlushJob::new(store.context.clone(), memtable, tables, Vec::new());
     let error = loop {
@@ -114,9 +102,7 @@ fn damage_of_an_input_fails_the_job() {
         (0..60).for_each(|_| store.write());
         store.flush().unwrap();
     }
-    let picked = store
-        .compaction(&BTreeSet::new())
-        .expect("three in level 0 are due");
+    let picked = store.compaction(&BTreeSet::new()).expect("three in level 0 are due");
     let numbers: Vec<u64> = picked.numbers().collect();
     // It would keep the extents of its inputs from reuse.
     drop(picked);
@@ -190,9 +176,7 @@ fn squeeze(store: &mut Store) {
     for _ in 0..12 {
         (0..20).for_each(|_| store.write());
         let room = store.random.below(200_000);
-        store
-            .disk
-            .set_capacity(Some(store.disk.used_bytes() + room));
+        store.disk.set_capacity(Some(store.disk.used_bytes() + room));
         let flushed = store.flush();
         let result = flushed.and_then(|()| store.settle());
         store.disk.set_capacity(None);

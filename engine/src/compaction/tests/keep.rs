@@ -32,11 +32,7 @@ fn keep(versions: &[KeyedVersion], snapshots: &[u64], bottom: bool) -> Vec<Keyed
 fn naive(versions: &[KeyedVersion], snapshot: u64) -> Option<Vec<u8>> {
     let number = |bytes: &[u8]| <[u8; 8]>::try_from(bytes).ok().map(i64::from_le_bytes);
     let mut value: Option<Vec<u8>> = None;
-    for version in versions
-        .iter()
-        .rev()
-        .filter(|version| version.commit <= snapshot)
-    {
+    for version in versions.iter().rev().filter(|version| version.commit <= snapshot) {
         let before = value.as_deref().and_then(number);
         let operand = number(&version.value);
         value = match version.operation {
@@ -87,33 +83,18 @@ fn the_drawing_of_the_header_holds() {
 
 #[test]
 fn deletes_go_at_the_bottom_only_where_they_hide_nothing() {
-    let versions = [
-        version(9, 0, Delete, b""),
-        counter(5, Put, 5),
-        version(2, 0, Delete, b""),
-    ];
+    let versions = [version(9, 0, Delete, b""), counter(5, Put, 5), version(2, 0, Delete, b"")];
     assert_eq!(describe(&keep(&versions, &[], false)), ["Delete 0 @9"]);
     assert_eq!(describe(&keep(&versions, &[], true)), [""; 0]);
-    assert_eq!(
-        describe(&keep(&versions, &[5], true)),
-        ["Delete 0 @9", "Put 5 @5"]
-    );
+    assert_eq!(describe(&keep(&versions, &[5], true)), ["Delete 0 @9", "Put 5 @5"]);
     assert_eq!(describe(&keep(&versions, &[3], true)), [""; 0]);
 }
 
 #[test]
 fn operands_stay_operands_until_there_is_a_base() {
-    let versions = [
-        counter(4, Add, 1),
-        counter(3, Max, 7),
-        counter(2, Max, 9),
-        counter(1, Add, 2),
-    ];
+    let versions = [counter(4, Add, 1), counter(3, Max, 7), counter(2, Max, 9), counter(1, Add, 2)];
     let kept = keep(&versions, &[], false);
-    assert_eq!(
-        describe(&kept),
-        ["Add 1 @4", "Max 9 @3", "Add 2 @1"].map(String::from)
-    );
+    assert_eq!(describe(&kept), ["Add 1 @4", "Max 9 @3", "Add 2 @1"].map(String::from));
     assert_eq!(describe(&keep(&versions, &[], true)), ["Put 10 @4"]);
 }
 
@@ -125,14 +106,8 @@ fn values_that_are_no_counters_follow_the_documented_rules() {
     let largest = [counter(2, Max, -3), text.clone()];
     assert_eq!(describe(&keep(&largest, &[], false)), ["Put -3 @2"]);
     let nothing = [version(2, 0, Max, b"short"), text];
-    assert_eq!(
-        fold(&keep(&nothing, &[], false)).as_deref(),
-        Some(b"text".as_slice())
-    );
-    assert_eq!(
-        describe(&keep(&[version(2, 0, Max, b"short")], &[], true)),
-        [""; 0]
-    );
+    assert_eq!(fold(&keep(&nothing, &[], false)).as_deref(), Some(b"text".as_slice()));
+    assert_eq!(describe(&keep(&[version(2, 0, Max, b"short")], &[], true)), [""; 0]);
 }
 
 #[test]
@@ -145,9 +120,7 @@ fn counters_wrap() {
 fn what_is_expired_goes_with_everything_older() {
     let versions = [counter(9, Add, 1), counter(5, Put, 5), counter(2, Put, 2)];
     let mut keeper = Keeper::new(&[5], Some(1006));
-    versions
-        .iter()
-        .for_each(|version| keeper.push(version.clone()));
+    versions.iter().for_each(|version| keeper.push(version.clone()));
     assert_eq!(describe(&keeper.finish(false)), ["Put 1 @9"]);
 }
 
@@ -162,16 +135,8 @@ fn operations() -> impl Strategy<Value = Vec<KeyedVersion>> {
         let (mut commit, mut index) = (1, 0);
         let mut versions = Vec::new();
         for (operation, value, gap) in steps {
-            (commit, index) = if gap == 0 {
-                (commit, index + 1)
-            } else {
-                (commit + gap, 0)
-            };
-            let value = if operation == Delete {
-                Vec::new()
-            } else {
-                value
-            };
+            (commit, index) = if gap == 0 { (commit, index + 1) } else { (commit + gap, 0) };
+            let value = if operation == Delete { Vec::new() } else { value };
             versions.push(version(commit, index, operation, &value));
         }
         versions.reverse();

@@ -22,10 +22,7 @@ fn meta(
         number,
         table: TableId(table),
         kind,
-        extent: Extent {
-            offset: number << 20,
-            length: 1 << 20,
-        },
+        extent: Extent { offset: number << 20, length: 1 << 20 },
         bytes,
         footer_checksum: 0,
         entries: 1,
@@ -117,11 +114,7 @@ impl Definition {
             return false;
         }
         let numbers: Vec<u64> = job.numbers().collect();
-        let moved = job
-            .inputs
-            .into_iter()
-            .map(|(_, meta)| (job.output_level, meta))
-            .collect();
+        let moved = job.inputs.into_iter().map(|(_, meta)| (job.output_level, meta)).collect();
         self.version = self.version.apply(&numbers, moved);
         true
     }
@@ -137,34 +130,20 @@ fn describe(job: &Job<SstableMeta>, output: &mut String) {
         write!(output, " L{level}:{}", meta.number).unwrap();
     }
     write!(output, " -> L{}", job.output_level).unwrap();
-    let below: String = ('a'..='z')
-        .filter(|key| job.below.contains(key.to_string().as_bytes()))
-        .collect();
-    writeln!(
-        output,
-        "{}{below}",
-        if below.is_empty() { "" } else { " above " }
-    )
-    .unwrap();
+    let below: String =
+        ('a'..='z').filter(|key| job.below.contains(key.to_string().as_bytes())).collect();
+    writeln!(output, "{}{below}", if below.is_empty() { "" } else { " above " }).unwrap();
 }
 
 #[test]
 fn decisions_are_those_of_the_text() {
     let text = include_str!("../../../tests/data/picker.txt");
     let mut blocks = 0;
-    for block in text
-        .split("\n\n")
-        .filter(|block| block.contains("\n----\n"))
-    {
-        let (define, expected) = block
-            .split_once("\n----\n")
-            .expect("a test ends in its outcome");
+    for block in text.split("\n\n").filter(|block| block.contains("\n----\n")) {
+        let (define, expected) = block.split_once("\n----\n").expect("a test ends in its outcome");
         let mut definition = Definition::new();
         let mut output = String::new();
-        for line in define
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.is_empty())
-        {
+        for line in define.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
             definition.line(line, &mut output);
         }
         assert_eq!(output.trim(), expected.trim(), "in the test\n{define}");
@@ -209,11 +188,7 @@ impl Model {
                 *next += count;
             }
         }
-        let added = self
-            .write(pieces)
-            .into_iter()
-            .map(|meta| (0, meta))
-            .collect();
+        let added = self.write(pieces).into_iter().map(|meta| (0, meta)).collect();
         self.version = self.version.apply(&[], added);
     }
 
@@ -237,10 +212,7 @@ impl Model {
         }
         written.push(current);
         written.retain(|pieces| !pieces.is_empty());
-        written
-            .into_iter()
-            .map(|pieces| self.sstable(pieces))
-            .collect()
+        written.into_iter().map(|pieces| self.sstable(pieces)).collect()
     }
 
     fn sstable(&mut self, pieces: Vec<Piece>) -> SstableMeta {
@@ -250,13 +222,7 @@ impl Model {
         let range = (([first.0].into(), first.1), ([last.0].into(), last.2));
         let entries: u64 = pieces.iter().map(|(_, first, last)| last - first + 1).sum();
         self.contents.insert(number, pieces);
-        meta(
-            number,
-            16,
-            TableKind::Timeline,
-            range,
-            entries * ENTRY_BYTES,
-        )
+        meta(number, 16, TableKind::Timeline, range, entries * ENTRY_BYTES)
     }
 
     fn start(&mut self) -> bool {
@@ -279,10 +245,7 @@ impl Model {
                 self.write(pieces)
             }
         };
-        let added = outputs
-            .into_iter()
-            .map(|meta| (job.output_level, meta))
-            .collect();
+        let added = outputs.into_iter().map(|meta| (job.output_level, meta)).collect();
         self.version = self.version.apply(&numbers, added);
     }
 
@@ -292,10 +255,7 @@ impl Model {
         for piece in numbers.iter().flat_map(|number| &self.contents[number]) {
             let pieces = timelines.entry(piece.0).or_default();
             if let Some(before) = pieces.last() {
-                assert!(
-                    before.2 < piece.1,
-                    "the older data come first: {before:?} {piece:?}"
-                );
+                assert!(before.2 < piece.1, "the older data come first: {before:?} {piece:?}");
             }
             pieces.push(*piece);
         }
@@ -312,9 +272,7 @@ impl Model {
             if level == 0 {
                 sstables.reverse();
             }
-            for (key, first, last) in sstables
-                .iter()
-                .flat_map(|meta| &self.contents[&meta.number])
+            for (key, first, last) in sstables.iter().flat_map(|meta| &self.contents[&meta.number])
             {
                 let next = &mut next[usize::from(key - b'a')];
                 assert_eq!(first, next, "timeline {key} at level {level}");
@@ -336,10 +294,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let count = prop_oneof![3 => Just(0u64), 3 => 1u64..6, 1 => 6u64..40];
     let flush = prop::array::uniform6(count).prop_map(Step::Flush);
     let finish = (0usize..4).prop_map(Step::Finish);
-    prop::collection::vec(
-        prop_oneof![3 => flush, 3 => Just(Step::Start), 2 => finish],
-        1..80,
-    )
+    prop::collection::vec(prop_oneof![3 => flush, 3 => Just(Step::Start), 2 => finish], 1..80)
 }
 
 proptest! {
@@ -383,12 +338,8 @@ proptest! {
 /// A table with little traffic: tiny flushes do not pile up as tiny SSTables.
 #[test]
 fn tiny_flushes_end_in_few_sstables() {
-    let options = PickerOptions {
-        level0_compact: 4,
-        level_bytes_base: 4000,
-        ratio: 10,
-        sstable_bytes: 1000,
-    };
+    let options =
+        PickerOptions { level0_compact: 4, level_bytes_base: 4000, ratio: 10, sstable_bytes: 1000 };
     let mut model = Model::new(options);
     for round in 0..400 {
         let mut counts = [0; 6];
@@ -400,8 +351,5 @@ fn tiny_flushes_end_in_few_sstables() {
     }
     model.check();
     let count = model.version.iter().count();
-    assert!(
-        count <= 24,
-        "{count} SSTables hold 800 entries, eight are enough"
-    );
+    assert!(count <= 24, "{count} SSTables hold 800 entries, eight are enough");
 }

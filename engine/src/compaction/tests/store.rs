@@ -65,12 +65,7 @@ impl Store {
             pacer: Arc::new(pacer),
             next_number: Arc::new(AtomicU64::new(1)),
             sstable_bytes,
-            source: Source {
-                disk: shared,
-                file,
-                mode,
-                cache,
-            },
+            source: Source { disk: shared, file, mode, cache },
         };
         let options = PickerOptions {
             level0_compact: 3,
@@ -116,9 +111,7 @@ impl Store {
             }
         }
         let body = Arc::new(batch.into_body());
-        self.memtable
-            .apply(body, self.commit, self.time_ms)
-            .unwrap();
+        self.memtable.apply(body, self.commit, self.time_ms).unwrap();
     }
 
     /// One long run of one timeline, which no SSTable holds whole.
@@ -133,9 +126,7 @@ impl Store {
                 batch.append(FEED, b"long", &payload, None).unwrap();
                 self.assign(&mut batch, FEED, b"long", None, None, &payload);
             }
-            self.memtable
-                .apply(Arc::new(batch.into_body()), self.commit, self.time_ms)
-                .unwrap();
+            self.memtable.apply(Arc::new(batch.into_body()), self.commit, self.time_ms).unwrap();
         }
     }
 
@@ -161,19 +152,14 @@ impl Store {
         let conversation = format!("talk-{}", self.random.below(3)).into_bytes();
         let payload = self.payload(300);
         let count = 1 + self.random.index(12);
-        let inboxes: Vec<Vec<u8>> = (0..count)
-            .map(|inbox| format!("user-{inbox:02}").into_bytes())
-            .collect();
+        let inboxes: Vec<Vec<u8>> =
+            (0..count).map(|inbox| format!("user-{inbox:02}").into_bytes()).collect();
         let targets = std::iter::once((FEED, conversation.as_slice()))
             .chain(inboxes.iter().map(|inbox| (INBOX, inbox.as_slice())));
         batch.fan_out(targets, &payload, None, None, true).unwrap();
         let first = batch.append_count() - count - 1;
         let seq = self.assign_at(batch, first, FEED, &conversation, None, None, &payload);
-        let origin = Origin {
-            table: FEED,
-            key: conversation.into(),
-            seq,
-        };
+        let origin = Origin { table: FEED, key: conversation.into(), seq };
         for (target, inbox) in (first + 1..).zip(&inboxes) {
             let origin = Some(origin.clone());
             self.assign_at(batch, target, INBOX, inbox, None, origin, &payload);
@@ -254,12 +240,7 @@ impl Store {
 
     pub(super) fn flush_job(&self) -> FlushJob {
         let memtable = Arc::clone(&self.memtable);
-        FlushJob::new(
-            self.context.clone(),
-            memtable,
-            Store::tables(),
-            self.snapshots.clone(),
-        )
+        FlushJob::new(self.context.clone(), memtable, Store::tables(), self.snapshots.clone())
     }
 
     /// Flushes the memtable. On an error it stays.
@@ -271,23 +252,13 @@ impl Store {
             }
         };
         assert!(job.step().is_err(), "a job that is over has no more steps");
-        let added = output
-            .sstables
-            .into_iter()
-            .map(|sstable| (0, sstable))
-            .collect();
-        self.publish(JobOutput {
-            added,
-            ..JobOutput::default()
-        });
+        let added = output.sstables.into_iter().map(|sstable| (0, sstable)).collect();
+        self.publish(JobOutput { added, ..JobOutput::default() });
         self.memtable = Arc::new(Memtable::new(self.commit, self.time_ms));
         for ((table, key), entries) in &self.timelines {
             let last = entries.last().expect("a timeline has entries");
-            let record = StateRecord {
-                next_seq: last.0 + 1,
-                last_commit: last.1,
-                last_time_ms: last.2,
-            };
+            let record =
+                StateRecord { next_seq: last.0 + 1, last_commit: last.1, last_time_ms: last.2 };
             self.states.insert(state_key(*table, key), record);
         }
         Ok(())
@@ -298,12 +269,7 @@ impl Store {
         let tables = Store::tables();
         let record = tables.iter().find(|(table, ..)| *table == job.table);
         let compression = record.map_or(Compression::None, |record| record.2);
-        Some(CompactionJob::new(
-            self.context.clone(),
-            job,
-            compression,
-            self.snapshots.clone(),
-        ))
+        Some(CompactionJob::new(self.context.clone(), job, compression, self.snapshots.clone()))
     }
 
     /// Makes an outcome live, as the worker does after its sync.
@@ -351,17 +317,9 @@ impl Store {
     /// is in the way of a job.
     pub(super) fn check_space(&self) {
         let allocator = &self.context.allocator;
-        let live: u64 = self
-            .version
-            .iter()
-            .map(|(.., item)| item.meta().extent.length)
-            .sum();
+        let live: u64 = self.version.iter().map(|(.., item)| item.meta().extent.length).sum();
         let all = allocator.file_length() - GRID_START;
-        assert_eq!(
-            allocator.free_bytes() + allocator.released() + live,
-            all,
-            "bytes of the grid"
-        );
+        assert_eq!(allocator.free_bytes() + allocator.released() + live, all, "bytes of the grid");
     }
 
     /// Everything that a reader can see is what the model says.
@@ -372,17 +330,9 @@ impl Store {
             assert_eq!(sstable.verify(), []);
         }
         for ((table, key), expected) in &self.timelines {
-            let found: Vec<Expected> = self
-                .read(*table, key)
-                .into_iter()
-                .map(expected_of)
-                .collect();
-            assert_eq!(
-                found.len(),
-                expected.len(),
-                "entries of {}",
-                String::from_utf8_lossy(key)
-            );
+            let found: Vec<Expected> =
+                self.read(*table, key).into_iter().map(expected_of).collect();
+            assert_eq!(found.len(), expected.len(), "entries of {}", String::from_utf8_lossy(key));
             for (found, expected) in found.iter().zip(expected) {
                 assert_eq!(found, expected, "in {}", String::from_utf8_lossy(key));
             }
@@ -394,16 +344,8 @@ impl Store {
             let expected = fold(history.iter().filter(|version| version.commit <= commit));
             let versions = self.versions(META, key, commit);
             let order = |version: &KeyedVersion| (version.commit, version.index);
-            assert!(
-                versions.is_sorted_by(|a, b| order(a) > order(b)),
-                "versions of a key"
-            );
-            assert_eq!(
-                fold(&versions),
-                expected,
-                "{} at {commit}",
-                String::from_utf8_lossy(key)
-            );
+            assert!(versions.is_sorted_by(|a, b| order(a) > order(b)), "versions of a key");
+            assert_eq!(fold(&versions), expected, "{} at {commit}", String::from_utf8_lossy(key));
         }
         for (key, expected) in &self.states {
             let versions = self.versions(STATE_TABLE, key, u64::MAX);
@@ -454,13 +396,6 @@ impl Store {
 }
 
 fn expected_of(entry: Entry) -> Expected {
-    let Entry {
-        seq,
-        commit,
-        time_ms,
-        event_ms,
-        origin,
-        payload,
-    } = entry;
+    let Entry { seq, commit, time_ms, event_ms, origin, payload } = entry;
     (seq, commit, time_ms, event_ms, origin, payload.to_vec())
 }

@@ -15,7 +15,7 @@ use super::{Core, workers};
 use crate::error::{Error, Result};
 use crate::file::disk::Disk;
 use crate::file::superblock;
-use crate::file::{OpenMode, OsDisk};
+use crate::file::{GatedDisk, OpenMode, OsDisk};
 use crate::options::Options;
 use crate::runtime::{Clock, Entropy, Scheduler, SystemClock, SystemEntropy, ThreadScheduler};
 use crate::sync::{Arc, Ordering};
@@ -61,20 +61,20 @@ impl Parts {
 /// Opens a store.
 pub(super) fn open(parts: Parts, options: Options) -> Result<Arc<Core>> {
     options.validate()?;
+    let ungated = parts.disk;
+    let parts = Parts { disk: Arc::new(GatedDisk::new(Arc::clone(&ungated))), ..parts };
     if !options.read_only && !locked(&parts)? {
         return Err(Error::Locked { path: parts.name });
     }
     if superblock::is_unfinished(&*parts.disk)? {
         if options.read_only || !options.create {
-            return Err(Error::NotFound {
-                what: format!("a store in {}", parts.name),
-            });
+            return Err(Error::NotFound { what: format!("a store in {}", parts.name) });
         }
         create::create(&parts, &options)?;
     }
     let core = match options.read_only {
         true => recover::open_beside_writer(&parts, &options)?,
-        false => recover::open_for_writing(&parts, &options)?,
+        false => recover::open_for_writing(&parts, ungated, &options)?,
     };
     if !options.read_only {
         workers::start(&core)?;
@@ -83,10 +83,7 @@ pub(super) fn open(parts: Parts, options: Options) -> Result<Arc<Core>> {
 }
 
 fn locked(parts: &Parts) -> Result<bool> {
-    parts
-        .disk
-        .try_lock()
-        .map_err(|error| Error::io("locking the store", 0, error))
+    parts.disk.try_lock().map_err(|error| Error::io("locking the store", 0, error))
 }
 
 impl Core {
@@ -100,32 +97,55 @@ impl Core {
             return Ok(());
         }
         let flushed = self.drain();
+        self.retire_leader();
         self.closed.store(true, Ordering::Release);
         self.stop_workers();
         flushed?;
-        let clean = Change {
-            clean: true,
-            unsynced: Some(false),
-            ..Change::default()
-        };
+        let clean = Change { clean: true, unsynced: Some(false), ..Change::default() };
         self.commit_root(clean)
     }
 
-    /// Commits what was queued before the closing, and flushes it.
+    /// Commits what was queued before the closing, and flushes it; again, if more came in time.
     fn drain(&self) -> Result<()> {
-        while !self.queue.is_empty() {
-            if !self.lead() {
-                self.scheduler.pause(Duration::from_micros(100));
+        loop {
+            while !self.queue.is_empty() {
+                if !self.lead() {
+                    self.scheduler.pause(Duration::from_micros(100));
+                }
+            }
+            self.flush_memtables()?;
+            if let Some(leadership) = self.queue.try_lead() {
+                // Nobody leads now: what is published is all there is.
+                let published = self.published.load(Ordering::Acquire);
+                if published == self.flushed_through.load(Ordering::Acquire) {
+                    *self.leader.lock() = None;
+                    drop(leadership);
+                    return Ok(());
+                }
             }
         }
-        self.flush_memtables()
+    }
+
+    /// Whatever comes from here on is refused as closed.
+    fn retire_leader(&self) {
+        loop {
+            if let Some(leadership) = self.queue.try_lead() {
+                *self.leader.lock() = None;
+                drop(leadership);
+                break;
+            }
+            self.scheduler.pause(Duration::from_micros(100));
+        }
+        // What was pushed meanwhile, by callers that do not lead.
+        self.lead();
     }
 
     fn stop_workers(&self) {
         let Some(wakes) = self.wakes.get() else {
             return;
         };
-        while self.live_workers.load(Ordering::Acquire) > 0 {
+        let own = usize::from(workers::inside_a_worker());
+        while self.live_workers.load(Ordering::Acquire) > own {
             for wake in [&wakes.flush, &wakes.compact, &wakes.sync, &wakes.commit] {
                 wake.wake();
             }

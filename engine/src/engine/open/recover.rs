@@ -9,7 +9,7 @@ use crate::compaction::OutputContext;
 use crate::error::{Error, Result};
 use crate::file::disk::sync;
 use crate::file::superblock::{self, Superblock};
-use crate::file::{Allocator, Extent, ExtentGuard, Pacer};
+use crate::file::{Allocator, Disk, Extent, ExtentGuard, Pacer};
 use crate::health::Health;
 use crate::limits;
 use crate::manifest::{self, Manifest};
@@ -25,7 +25,11 @@ use crate::wal::{self, FRAME_BATCH, Group, WalPosition, WalState, Writer};
 use std::sync::OnceLock;
 
 /// Opens for writing: recovers, and begins an empty log.
-pub(super) fn open_for_writing(parts: &Parts, options: &Options) -> Result<Arc<Core>> {
+pub(super) fn open_for_writing(
+    parts: &Parts,
+    ungated: Arc<dyn Disk>,
+    options: &Options,
+) -> Result<Arc<Core>> {
     let disk = &parts.disk;
     // What is read from here on is on the disk: stale clean pages cannot be believed otherwise.
     sync(&**disk, "syncing before recovery")?;
@@ -36,6 +40,7 @@ pub(super) fn open_for_writing(parts: &Parts, options: &Options) -> Result<Arc<C
     options.ring_bytes = superblock.ring.length;
     let catalog = manifest::replay(&**disk, superblock.file, &superblock.manifest)?;
     let mut core = assemble(parts, &options, &superblock, catalog)?;
+    core.ungated_disk = ungated;
     let end = replay(&core, &superblock, flush_recovered)?;
     flush_recovered(&core, end.position, end.commit)?;
     begin_log(&mut core, parts, &superblock, &end)?;
@@ -60,10 +65,7 @@ pub(super) fn open_beside_writer(parts: &Parts, options: &Options) -> Result<Arc
                     let Error::Corruption(what) = Error::Corruption(corruption) else {
                         continue;
                     };
-                    return Err(Error::SnapshotTooOld {
-                        what: what.what,
-                        offset: what.offset,
-                    });
+                    return Err(Error::SnapshotTooOld { what: what.what, offset: what.offset });
                 }
             }
             other => return other,
@@ -82,8 +84,7 @@ fn open_read_only(parts: &Parts, options: &Options, superblock: &Superblock) -> 
     })?;
     // What was read may not be on the disk yet; once it is shown to anyone it must never be lost.
     sync(&*parts.disk, "syncing what was read")?;
-    core.published
-        .store(end.commit, crate::sync::Ordering::Release);
+    core.published.store(end.commit, crate::sync::Ordering::Release);
     Ok(Arc::new(core))
 }
 
@@ -95,21 +96,13 @@ fn assemble(
     catalog: Catalog,
 ) -> Result<Core> {
     let disk = Arc::clone(&parts.disk);
-    let mut live: Vec<Extent> = catalog
-        .version
-        .iter()
-        .map(|(_, _, meta)| meta.extent)
-        .collect();
+    let mut live: Vec<Extent> = catalog.version.iter().map(|(_, _, meta)| meta.extent).collect();
     live.push(superblock.manifest.extent);
     let grid = superblock.ring.end();
-    let length = disk
-        .length()
-        .map_err(|error| Error::io("reading the length", 0, error))?;
+    let length = disk.length().map_err(|error| Error::io("reading the length", 0, error))?;
     if length < superblock.file_length {
-        let detail = format!(
-            "the file has {length} bytes, the superblock says {}",
-            superblock.file_length
-        );
+        let detail =
+            format!("the file has {length} bytes, the superblock says {}", superblock.file_length);
         return Err(Error::corruption("file", length, detail));
     }
     let usable = length / limits::BLOCK_SIZE * limits::BLOCK_SIZE;
@@ -118,14 +111,10 @@ fn assemble(
     let allocator = Arc::new(allocator);
     allocator.durable(superblock.sequence);
     let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
-    let source = Source {
-        disk: Arc::clone(&disk),
-        file: superblock.file,
-        mode: options.read_mode,
-        cache,
-    };
+    let source =
+        Source { disk: Arc::clone(&disk), file: superblock.file, mode: options.read_mode, cache };
     let version = open_sstables(&catalog, &source, &allocator);
-    let clock = StoreClock::new(Arc::clone(&parts.clock), superblock.clock_high_water_ms);
+    let clock = StoreClock::new(Arc::clone(&parts.clock), clock_mark(parts, superblock));
     let pacer = Arc::new(Pacer::new(
         Arc::clone(&parts.clock),
         Arc::clone(&parts.scheduler),
@@ -177,18 +166,15 @@ fn assemble(
         queue: CommitQueue::new(),
         leader: Mutex::new(None),
         log: Arc::new(WalState::new(superblock.ring.length, superblock.wal.lsn)),
-        root: Mutex::new(Root {
-            superblock: superblock.clone(),
-            manifest,
-            catalog,
-        }),
+        root: Mutex::new(Root { superblock: superblock.clone(), manifest, catalog }),
         allocator,
         pacer,
         output,
         snapshots: Snapshots::default(),
         counters: Counters::default(),
         wakes: OnceLock::new(),
-        live_workers: AtomicUsize::new(0),
+        live_workers: Arc::new(AtomicUsize::new(0)),
+        durable_clock_ms: AtomicU64::new(superblock.clock_high_water_ms),
         flush_error: Mutex::new(None),
         compaction_error: Mutex::new(None),
         sync_due_ms: AtomicU64::new(u64::MAX),
@@ -197,8 +183,18 @@ fn assemble(
         closing: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         opened_sequence: superblock.sequence,
+        ungated_disk: Arc::clone(&disk),
         disk,
     })
+}
+
+/// Where the expiry clock goes on. The last opening may have run up to a lease ahead of its mark;
+/// inside that the wall clock is believed, so that nothing comes back and nothing is hidden early.
+fn clock_mark(parts: &Parts, superblock: &Superblock) -> u64 {
+    match superblock.clock_high_water_ms {
+        0 => 0,
+        mark => parts.clock.wall_ms().clamp(mark, mark.saturating_add(limits::CLOCK_LEASE_MS)),
+    }
 }
 
 fn open_sstables(
@@ -209,11 +205,7 @@ fn open_sstables(
     let opened: std::result::Result<_, std::convert::Infallible> =
         catalog.version.try_map(|meta: &SstableMeta| {
             let guard = Arc::new(ExtentGuard::new(meta.extent, Arc::clone(allocator)));
-            Ok(Arc::new(Sstable::new(
-                meta.clone(),
-                source.clone(),
-                Some(guard),
-            )))
+            Ok(Arc::new(Sstable::new(meta.clone(), source.clone(), Some(guard))))
         });
     match opened {
         Ok(version) => version,
@@ -235,10 +227,7 @@ fn replay(
     superblock: &Superblock,
     full: impl Fn(&Core, WalPosition, u64) -> Result<()>,
 ) -> Result<LogEnd> {
-    let head = WalPosition {
-        lsn: superblock.wal.lsn,
-        previous: superblock.wal.previous,
-    };
+    let head = WalPosition { lsn: superblock.wal.lsn, previous: superblock.wal.previous };
     let mut commit = superblock.commit;
     let mut position = head;
     let mut time_ms = 0;
@@ -287,11 +276,7 @@ fn replay(
         group_bytes_max(core),
         &mut each,
     )?;
-    Ok(LogEnd {
-        position: end.end,
-        commit,
-        time_ms,
-    })
+    Ok(LogEnd { position: end.end, commit, time_ms })
 }
 
 fn group_bytes_max(core: &Core) -> u64 {
@@ -341,43 +326,22 @@ fn begin_log(core: &mut Core, parts: &Parts, found: &Superblock, end: &LogEnd) -
         superblock.identity = identity;
         superblock.incarnation += u64::from(!same_inode);
     }
-    let edits = if lost {
-        vec![Edit::EpochBegun { commit: end.commit }]
-    } else {
-        Vec::new()
-    };
-    let newest = core
-        .views
-        .current()
-        .version
-        .iter()
-        .map(|(_, _, s)| s.meta().times_ms.1)
-        .max();
-    core.clock
-        .commits_seen(end.time_ms.max(newest.unwrap_or(0)));
-    let change = Change {
-        edits,
-        unsynced: Some(false),
-        ..Change::default()
-    };
-    let writer = Writer::new(
-        Arc::clone(&core.disk),
-        core.file,
-        found.ring,
-        salt,
-        position,
-    );
+    let edits = if lost { vec![Edit::EpochBegun { commit: end.commit }] } else { Vec::new() };
+    let newest = core.views.current().version.iter().map(|(_, _, s)| s.meta().times_ms.1).max();
+    core.clock.commits_seen(end.time_ms.max(newest.unwrap_or(0)));
+    let change = Change { edits, unsynced: Some(false), ..Change::default() };
+    let writer = Writer::new(Arc::clone(&core.disk), core.file, found.ring, salt, position);
     core.log = Arc::clone(writer.state());
     core.commit_root(change)?;
-    // Commit numbers that may have been seen are not given out again, like sequence ids.
-    let jump = limits::UNSYNCED_ENTRIES_MAX * u64::from(lost);
-    let next_commit = end.commit + 1 + jump;
+    // Commit numbers that may have been seen are not given out again, like sequence ids; nor after
+    // a further opening that found no commit since.
+    let view = core.views.current();
+    let epochs = view.epochs.iter().filter(|epoch| **epoch >= end.commit).count() as u64;
+    let next_commit = end.commit + 1 + limits::UNSYNCED_ENTRIES_MAX * epochs;
     let fresh = Arc::new(Memtable::new(next_commit, core.clock.commit_now()));
     core.views.replace(|view| view.active = fresh);
-    core.published
-        .store(end.commit, crate::sync::Ordering::Release);
-    core.flushed_through
-        .store(end.commit, crate::sync::Ordering::Release);
+    core.published.store(end.commit, crate::sync::Ordering::Release);
+    core.flushed_through.store(end.commit, crate::sync::Ordering::Release);
     *core.leader.lock() = Some(Leader::new(writer, next_commit));
     Ok(())
 }

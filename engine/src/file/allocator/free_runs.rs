@@ -22,27 +22,15 @@ impl FreeRuns {
         }
         let (mut offset, mut end) = (extent.offset, extent.end());
         if let Some((before, length)) = self.runs.range(..=offset).next_back() {
-            let before = Extent {
-                offset: *before,
-                length: *length,
-            };
-            assert!(
-                before.end() <= offset,
-                "{extent:?} is freed twice: {before:?} is free"
-            );
+            let before = Extent { offset: *before, length: *length };
+            assert!(before.end() <= offset, "{extent:?} is freed twice: {before:?} is free");
             if before.end() == offset {
                 offset = before.offset;
             }
         }
         if let Some((behind, length)) = self.runs.range(extent.offset..).next() {
-            let behind = Extent {
-                offset: *behind,
-                length: *length,
-            };
-            assert!(
-                end <= behind.offset,
-                "{extent:?} is freed twice: {behind:?} is free"
-            );
+            let behind = Extent { offset: *behind, length: *length };
+            assert!(end <= behind.offset, "{extent:?} is freed twice: {behind:?} is free");
             if behind.offset == end {
                 end = behind.end();
                 self.runs.remove(&behind.offset);
@@ -67,10 +55,7 @@ impl FreeRuns {
     /// Takes the run that ends at `end`, if there is one.
     pub(super) fn take_trailing(&mut self, end: u64) -> Option<Extent> {
         let last = self.runs.last_entry()?;
-        let run = Extent {
-            offset: *last.key(),
-            length: *last.get(),
-        };
+        let run = Extent { offset: *last.key(), length: *last.get() };
         if run.end() != end {
             return None;
         }
@@ -84,9 +69,6 @@ impl FreeRuns {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Extent> {
-        self.runs.iter().map(|(offset, length)| Extent {
-            offset: *offset,
-            length: *length,
-        })
+        self.runs.iter().map(|(offset, length)| Extent { offset: *offset, length: *length })
     }
 }

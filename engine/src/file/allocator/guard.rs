@@ -26,11 +26,7 @@ pub(crate) struct ExtentGuard {
 
 impl ExtentGuard {
     pub(crate) fn new(extent: Extent, allocator: Arc<Allocator>) -> ExtentGuard {
-        ExtentGuard {
-            extent,
-            allocator,
-            obsolete: AtomicU64::new(LIVE),
-        }
+        ExtentGuard { extent, allocator, obsolete: AtomicU64::new(LIVE) }
     }
 
     pub(crate) fn extent(&self) -> Extent {

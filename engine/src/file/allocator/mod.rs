@@ -101,28 +101,12 @@ impl Allocator {
         let mut position = grid_start;
         for extent in sorted {
             let end = check_live(extent, position, file_length)?;
-            free.add(Extent {
-                offset: position,
-                length: extent.offset - position,
-            });
+            free.add(Extent { offset: position, length: extent.offset - position });
             position = end;
         }
-        free.add(Extent {
-            offset: position,
-            length: file_length - position,
-        });
-        let state = State {
-            free,
-            file_length,
-            durable: 0,
-            released: BTreeMap::new(),
-        };
-        Ok(Allocator {
-            disk,
-            health,
-            growth: Mutex::new(()),
-            state: Mutex::new(state),
-        })
+        free.add(Extent { offset: position, length: file_length - position });
+        let state = State { free, file_length, durable: 0, released: BTreeMap::new() };
+        Ok(Allocator { disk, health, growth: Mutex::new(()), state: Mutex::new(state) })
     }
 
     /// A contiguous reservation of at least `bytes`, a multiple of the block size.
@@ -132,10 +116,7 @@ impl Allocator {
     /// once there is room. An I/O error, or `Poisoned`, when the longer file could not be synced.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: u64, what: &'static str) -> Result<Reservation> {
         assert!(bytes > 0, "an extent has at least one byte");
-        let none = Error::NoSpace {
-            what,
-            needed: bytes,
-        };
+        let none = Error::NoSpace { what, needed: bytes };
         let length = bytes.checked_next_multiple_of(BLOCK_SIZE).ok_or(none)?;
         let fitting = self.state.lock().free.take_first(length);
         let extent = match fitting {
@@ -149,10 +130,7 @@ impl Allocator {
     /// whose manifest names it. Use [`ExtentGuard`] for what readers may hold.
     pub(crate) fn release(&self, extent: Extent, generation: u64) {
         let mut state = self.state.lock();
-        assert!(
-            extent.end() <= state.file_length,
-            "only extents of this file are released"
-        );
+        assert!(extent.end() <= state.file_length, "only extents of this file are released");
         if state.durable >= generation.saturating_add(2) {
             state.free.add(extent);
         } else {
@@ -198,12 +176,7 @@ impl Allocator {
     /// Bytes that were released and wait for a superblock.
     pub(crate) fn released(&self) -> u64 {
         let state = self.state.lock();
-        state
-            .released
-            .values()
-            .flatten()
-            .map(|extent| extent.length)
-            .sum()
+        state.released.values().flatten().map(|extent| extent.length).sum()
     }
 
     /// Reserves at the end of the file. The free run there, if any, is part of the extent.
@@ -216,30 +189,18 @@ impl Allocator {
                 return Ok(extent);
             }
             let end = state.file_length;
-            (
-                state.free.take_trailing(end).map_or(end, |run| run.offset),
-                end,
-            )
+            (state.free.take_trailing(end).map_or(end, |run| run.offset), end)
         };
         let grown = self.grow(old_end, length - (old_end - start), what);
         let mut state = self.state.lock();
         let Ok(step) = grown else {
-            state.free.add(Extent {
-                offset: start,
-                length: old_end - start,
-            });
+            state.free.add(Extent { offset: start, length: old_end - start });
             return Err(grown.expect_err("it is no success"));
         };
         state.file_length = old_end + step;
-        let extent = Extent {
-            offset: start,
-            length,
-        };
+        let extent = Extent { offset: start, length };
         let rest = state.file_length - extent.end();
-        state.free.add(Extent {
-            offset: extent.end(),
-            length: rest,
-        });
+        state.free.add(Extent { offset: extent.end(), length: rest });
         Ok(extent)
     }
 
@@ -267,14 +228,10 @@ impl Allocator {
     }
 
     fn allocate(&self, offset: u64, length: u64) -> Result<()> {
-        let representable = offset
-            .checked_add(length)
-            .is_some_and(|end| i64::try_from(end).is_ok());
+        let representable =
+            offset.checked_add(length).is_some_and(|end| i64::try_from(end).is_ok());
         if !representable {
-            return Err(Error::NoSpace {
-                what: "a longer file",
-                needed: length,
-            });
+            return Err(Error::NoSpace { what: "a longer file", needed: length });
         }
         loop {
             match self.disk.allocate(offset, length) {
@@ -301,15 +258,10 @@ fn check_live(extent: Extent, position: u64, file_length: u64) -> Result<u64> {
     let aligned =
         extent.offset.is_multiple_of(BLOCK_SIZE) && extent.length.is_multiple_of(BLOCK_SIZE);
     if !aligned || extent.length == 0 {
-        return Err(corrupt(format!(
-            "an extent of {} bytes is not possible",
-            extent.length
-        )));
+        return Err(corrupt(format!("an extent of {} bytes is not possible", extent.length)));
     }
     if extent.offset < position {
-        return Err(corrupt(format!(
-            "the extent begins before {position}, where others end"
-        )));
+        return Err(corrupt(format!("the extent begins before {position}, where others end")));
     }
     match extent.offset.checked_add(extent.length) {
         Some(end) if end <= file_length => Ok(end),

@@ -27,19 +27,9 @@ impl Reservation {
     /// Keeps the front that holds `bytes`, and forfeits the tail. The caller now owns the extent
     /// and gives it back by `release`, or by `forfeit` if no root ever named it.
     pub(crate) fn commit(mut self, bytes: u64) -> Extent {
-        assert!(
-            bytes > 0 && bytes <= self.extent.length,
-            "{bytes} bytes of {:?}",
-            self.extent
-        );
-        let kept = Extent {
-            offset: self.extent.offset,
-            length: round_up(bytes, BLOCK_SIZE),
-        };
-        self.extent = Extent {
-            offset: kept.end(),
-            length: self.extent.length - kept.length,
-        };
+        assert!(bytes > 0 && bytes <= self.extent.length, "{bytes} bytes of {:?}", self.extent);
+        let kept = Extent { offset: self.extent.offset, length: round_up(bytes, BLOCK_SIZE) };
+        self.extent = Extent { offset: kept.end(), length: self.extent.length - kept.length };
         kept
     }
 }

@@ -10,10 +10,7 @@ const BLOCK: u64 = BLOCK_SIZE;
 const START: u64 = 16 * BLOCK;
 
 fn extent(first: u64, blocks: u64) -> Extent {
-    Extent {
-        offset: START + first * BLOCK,
-        length: blocks * BLOCK,
-    }
+    Extent { offset: START + first * BLOCK, length: blocks * BLOCK }
 }
 
 fn disk_of(blocks: u64) -> SimDisk {
@@ -32,20 +29,14 @@ fn allocator(disk: &SimDisk, live: &[Extent]) -> Arc<Allocator> {
 fn first_fit_takes_the_lowest_run() {
     let disk = disk_of(20);
     let allocator = allocator(&disk, &[extent(2, 1), extent(6, 1)]);
-    assert_eq!(
-        allocator.free_runs(),
-        [extent(0, 2), extent(3, 3), extent(7, 13)]
-    );
+    assert_eq!(allocator.free_runs(), [extent(0, 2), extent(3, 3), extent(7, 13)]);
     let three = allocator.reserve(3 * BLOCK - 7, "a test").unwrap();
     assert_eq!(three.extent(), extent(3, 3));
     let one = allocator.reserve(1, "a test").unwrap();
     assert_eq!(one.extent(), extent(0, 1));
     drop(three);
     assert_eq!(one.commit(1), extent(0, 1));
-    assert_eq!(
-        allocator.free_runs(),
-        [extent(1, 1), extent(3, 3), extent(7, 13)]
-    );
+    assert_eq!(allocator.free_runs(), [extent(1, 1), extent(3, 3), extent(7, 13)]);
     assert_eq!(allocator.free_bytes(), 17 * BLOCK);
 }
 
@@ -69,26 +60,13 @@ fn live_extents_must_be_possible() {
         vec![extent(0, 2), extent(0, 2)],
         vec![extent(7, 2)],
         vec![extent(0, 0)],
-        vec![Extent {
-            offset: START - BLOCK,
-            length: BLOCK,
-        }],
-        vec![Extent {
-            offset: START + 1,
-            length: BLOCK,
-        }],
-        vec![Extent {
-            offset: START,
-            length: u64::MAX - 4095,
-        }],
+        vec![Extent { offset: START - BLOCK, length: BLOCK }],
+        vec![Extent { offset: START + 1, length: BLOCK }],
+        vec![Extent { offset: START, length: u64::MAX - 4095 }],
     ];
     for live in hostile {
         let result = Allocator::new(Arc::new(disk.clone()), START, length, &live);
-        assert_eq!(
-            result.unwrap_err().kind(),
-            ErrorKind::Corruption,
-            "{live:?}"
-        );
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Corruption, "{live:?}");
     }
 }
 
@@ -122,16 +100,10 @@ fn a_full_disk_is_named_and_writing_resumes() {
     let error = allocator.reserve(6 * BLOCK, "an SSTable").unwrap_err();
     assert!(matches!(error, Error::NoSpace { what: "an SSTable", needed } if needed == 2 * BLOCK));
     assert_eq!(allocator.free_runs(), [extent(780, 4)]);
-    assert_eq!(
-        allocator.reserve(4 * BLOCK, "an SSTable").unwrap().extent(),
-        extent(780, 4)
-    );
+    assert_eq!(allocator.reserve(4 * BLOCK, "an SSTable").unwrap().extent(), extent(780, 4));
     // Room for what is needed, not for the usual step.
     disk.set_capacity(Some(used + 3 * BLOCK));
-    assert_eq!(
-        allocator.reserve(6 * BLOCK, "an SSTable").unwrap().extent(),
-        extent(780, 6)
-    );
+    assert_eq!(allocator.reserve(6 * BLOCK, "an SSTable").unwrap().extent(), extent(780, 6));
     assert_eq!(allocator.file_length(), START + 786 * BLOCK);
     let error = allocator.reserve(u64::MAX, "an SSTable").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSpace);
@@ -153,17 +125,11 @@ fn a_failed_sync_of_the_longer_file_poisons() {
         times: FaultTimes::Once,
         effect: FaultEffect::FailedSync(AfterFailedSync::Reverted),
     });
-    assert_eq!(
-        allocator.reserve(2 * BLOCK, "a test").unwrap_err().kind(),
-        ErrorKind::Io
-    );
+    assert_eq!(allocator.reserve(2 * BLOCK, "a test").unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(health.check().unwrap_err().kind(), ErrorKind::Poisoned);
     assert_eq!(allocator.file_length(), length);
     assert_eq!(allocator.free_runs(), [extent(0, 1)]);
-    assert_eq!(
-        allocator.reserve(2 * BLOCK, "a test").unwrap_err().kind(),
-        ErrorKind::Poisoned
-    );
+    assert_eq!(allocator.reserve(2 * BLOCK, "a test").unwrap_err().kind(), ErrorKind::Poisoned);
 }
 
 #[test]
@@ -173,10 +139,7 @@ fn released_extents_wait_for_two_superblocks() {
     allocator.durable(5);
     allocator.release(extent(0, 1), 5);
     allocator.release(extent(1, 1), 6);
-    assert_eq!(
-        (allocator.released(), allocator.free_bytes()),
-        (2 * BLOCK, 0)
-    );
+    assert_eq!((allocator.released(), allocator.free_bytes()), (2 * BLOCK, 0));
     allocator.durable(6);
     assert_eq!(allocator.free_bytes(), 0);
     allocator.durable(7);

@@ -13,18 +13,10 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// A descriptor past the page cache and the alignment that its writes need, or `None` where the
 /// file system has no such thing, or wants an alignment beyond a block.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this file is the door to the file system"
-)]
+#[expect(clippy::disallowed_methods, reason = "this file is the door to the file system")]
 pub(super) fn open_direct(path: &Path, writes: bool) -> Option<(File, usize)> {
     let flags = i32::try_from(OFlags::DIRECT.bits()).ok()?;
-    let direct = OpenOptions::new()
-        .read(true)
-        .write(writes)
-        .custom_flags(flags)
-        .open(path)
-        .ok()?;
+    let direct = OpenOptions::new().read(true).write(writes).custom_flags(flags).open(path).ok()?;
     let file_system = rustix::fs::fstatfs(&direct).ok()?.f_type;
     if u64::try_from(file_system) == Ok(TMPFS_MAGIC) {
         return None;
@@ -59,9 +51,7 @@ pub(super) fn probed_alignment(file: &File) -> Option<usize> {
     if length >= 4096 && file.read_at(sector, 512).is_ok() {
         return Some(512);
     }
-    file.read_at(buffer.as_mut_slice(), 0)
-        .is_ok()
-        .then_some(4096)
+    file.read_at(buffer.as_mut_slice(), 0).is_ok().then_some(4096)
 }
 
 /// A write that is durable on return, with what is needed to read it. `None` where the kernel or
@@ -81,12 +71,7 @@ pub(super) fn allocate(file: &File, offset: u64, length: u64) -> io::Result<bool
 
 /// Gives the room of a range back. `false` where the file system cannot.
 pub(super) fn punch_hole(file: &File, offset: u64, length: u64) -> io::Result<bool> {
-    supported(
-        file,
-        FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-        offset,
-        length,
-    )
+    supported(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length)
 }
 
 fn supported(file: &File, flags: FallocateFlags, offset: u64, length: u64) -> io::Result<bool> {
@@ -98,10 +83,7 @@ fn supported(file: &File, flags: FallocateFlags, offset: u64, length: u64) -> io
 }
 
 /// The id that the kernel draws at each boot; zero where it cannot be read.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this file is the door to the file system"
-)]
+#[expect(clippy::disallowed_methods, reason = "this file is the door to the file system")]
 pub(super) fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     parse_boot_id(&text).unwrap_or_default()

@@ -70,14 +70,10 @@ impl OsDisk {
     pub fn open(path: impl AsRef<Path>, mode: OpenMode) -> Result<OsDisk> {
         let path = path.as_ref();
         let buffered = open_buffered(path, mode)?;
-        let metadata = buffered
-            .metadata()
-            .map_err(|error| Error::io("reading file metadata", 0, error))?;
+        let metadata =
+            buffered.metadata().map_err(|error| Error::io("reading file metadata", 0, error))?;
         if !metadata.is_file() {
-            return Err(Error::invalid(format!(
-                "{} is not a regular file",
-                path.display()
-            )));
+            return Err(Error::invalid(format!("{} is not a regular file", path.display())));
         }
         if mode == OpenMode::CreateReadWrite {
             sync_folder_of(path).map_err(|error| Error::io("syncing the folder", 0, error))?;
@@ -91,24 +87,11 @@ impl OsDisk {
             }
             None => (None, block_size()),
         };
-        let geometry = Geometry {
-            alignment,
-            direct: direct.is_some(),
-        };
-        let identity = Identity {
-            device: inode.0,
-            inode: inode.1,
-            boot: platform::boot_id(),
-        };
+        let geometry = Geometry { alignment, direct: direct.is_some() };
+        let identity = Identity { device: inode.0, inode: inode.1, boot: platform::boot_id() };
         // A reader keeps no direct descriptor, yet must see the geometry that a writer sees.
         let direct = direct.filter(|_| writes);
-        Ok(OsDisk {
-            path: path.to_path_buf(),
-            direct,
-            buffered,
-            geometry,
-            identity,
-        })
+        Ok(OsDisk { path: path.to_path_buf(), direct, buffered, geometry, identity })
     }
 
     /// The path that the file was opened by.
@@ -129,17 +112,12 @@ impl OsDisk {
         if in_file && in_memory {
             return Ok(());
         }
-        Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the write is not aligned",
-        ))
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "the write is not aligned"))
     }
 
     /// Extends the file with written zeros: slow, but then the room is really there.
     fn allocate_by_writing(&self, offset: u64, length: u64) -> io::Result<()> {
-        let end = offset
-            .checked_add(length)
-            .ok_or(io::ErrorKind::FileTooLarge)?;
+        let end = offset.checked_add(length).ok_or(io::ErrorKind::FileTooLarge)?;
         let old_length = self.length()?;
         if old_length >= end {
             return Ok(());
@@ -217,9 +195,7 @@ impl Disk for OsDisk {
 
     fn map(&self, offset: u64, length: u64) -> io::Result<Region> {
         let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why);
-        let end = offset
-            .checked_add(length)
-            .ok_or_else(|| invalid("the range is too long"))?;
+        let end = offset.checked_add(length).ok_or_else(|| invalid("the range is too long"))?;
         if end > self.length()? {
             // Touching a page behind the end of the file would kill the process.
             return Err(invalid("a map behind the end of the file"));
@@ -249,18 +225,13 @@ impl Disk for OsDisk {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this file is the door to the file system"
-)]
+#[expect(clippy::disallowed_methods, reason = "this file is the door to the file system")]
 fn open_buffered(path: &Path, mode: OpenMode) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(mode != OpenMode::ReadOnly);
     options.create(mode == OpenMode::CreateReadWrite);
     options.open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::NotFound {
-            what: path.display().to_string(),
-        },
+        io::ErrorKind::NotFound => Error::NotFound { what: path.display().to_string() },
         io::ErrorKind::IsADirectory => {
             Error::invalid(format!("{} is not a regular file", path.display()))
         }
@@ -270,10 +241,7 @@ fn open_buffered(path: &Path, mode: OpenMode) -> Result<File> {
 
 /// Makes the name of a new file durable. Done whenever creating is allowed, since an earlier
 /// process may have died between creating the file and this call.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this file is the door to the file system"
-)]
+#[expect(clippy::disallowed_methods, reason = "this file is the door to the file system")]
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     // The name may be a link: what counts is the folder that holds the file itself.
     let real = std::fs::canonicalize(path)?;
@@ -281,10 +249,7 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
         // Some file systems cannot sync a folder, and then need not.
         Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
-            ) =>
+            if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) =>
         {
             Ok(())
         }
@@ -293,9 +258,8 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
 }
 
 fn check_same_file(direct: &File, inode: (u64, u64)) -> Result<()> {
-    let metadata = direct
-        .metadata()
-        .map_err(|error| Error::io("reading file metadata", 0, error))?;
+    let metadata =
+        direct.metadata().map_err(|error| Error::io("reading file metadata", 0, error))?;
     if (metadata.dev(), metadata.ino()) == inode {
         return Ok(());
     }

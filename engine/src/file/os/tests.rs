@@ -33,9 +33,7 @@ fn modes_say_what_may_happen() {
     let page = aligned(&[7; 4096]);
     writer.write_at(0, page.as_slice(), Flush::Later).unwrap();
     assert_eq!(read(&reader, 0, 5000), vec![7; 4096]);
-    reader
-        .write_at(0, page.as_slice(), Flush::Later)
-        .unwrap_err();
+    reader.write_at(0, page.as_slice(), Flush::Later).unwrap_err();
     reader.truncate(0).unwrap_err();
     assert_eq!(reader.length().unwrap(), 4096);
     let error = OsDisk::open(folder.path(), OpenMode::ReadWrite).unwrap_err();
@@ -53,10 +51,7 @@ fn writes_are_read_back_with_either_flush() {
     let bytes: Vec<u8> = (1..=251).cycle().take(alignment * 3).collect();
     let buffer = aligned(&bytes);
     for (place, flush) in [(0, Flush::Later), (8192 * 4, Flush::Now)] {
-        assert_eq!(
-            disk.write_at(place, buffer.as_slice(), flush).unwrap(),
-            bytes.len()
-        );
+        assert_eq!(disk.write_at(place, buffer.as_slice(), flush).unwrap(), bytes.len());
         assert_eq!(read(&disk, place, bytes.len()), bytes);
         // What the page cache holds by now must not outlive the next direct write.
         let newer = aligned(&vec![9; alignment]);
@@ -83,9 +78,7 @@ fn misaligned_writes_are_refused() {
         if place == 0 && range.len() == alignment && !disk.geometry().direct {
             continue;
         }
-        let error = disk
-            .write_at(place, &buffer.as_slice()[range], Flush::Later)
-            .unwrap_err();
+        let error = disk.write_at(place, &buffer.as_slice()[range], Flush::Later).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
     assert_eq!(disk.length().unwrap(), 0);
@@ -141,11 +134,7 @@ fn allocation_by_writing_extends_with_zeros() {
     disk.allocate_by_writing(0, 4096).unwrap();
     assert_eq!(disk.length().unwrap(), 3 * 1024 * 1024);
     assert_eq!(read(&disk, 0, 4096), vec![7; 4096]);
-    assert!(
-        read(&disk, 4096, 4 * 1024 * 1024)
-            .iter()
-            .all(|byte| *byte == 0)
-    );
+    assert!(read(&disk, 4096, 4 * 1024 * 1024).iter().all(|byte| *byte == 0));
     disk.allocate_by_writing(u64::MAX, 1).unwrap_err();
 }
 
@@ -154,21 +143,11 @@ fn maps_begin_anywhere_and_end_inside_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let disk = new_disk(&folder);
     let bytes: Vec<u8> = (1..=251).cycle().take(16_384).collect();
-    disk.write_at(0, aligned(&bytes).as_slice(), Flush::Later)
-        .unwrap();
-    for (offset, length) in [
-        (0, 16_384),
-        (4096, 4096),
-        (5000, 1),
-        (512, 9000),
-        (16_384, 0),
-    ] {
+    disk.write_at(0, aligned(&bytes).as_slice(), Flush::Later).unwrap();
+    for (offset, length) in [(0, 16_384), (4096, 4096), (5000, 1), (512, 9000), (16_384, 0)] {
         let map = disk.map(offset, length).unwrap();
         let start = usize::try_from(offset).unwrap();
-        assert_eq!(
-            &map[..],
-            &bytes[start..start + usize::try_from(length).unwrap()]
-        );
+        assert_eq!(&map[..], &bytes[start..start + usize::try_from(length).unwrap()]);
     }
     for (offset, length) in [(0, 16_385), (16_384, 1), (u64::MAX, 2), (1, u64::MAX)] {
         let error = disk.map(offset, length).unwrap_err();
@@ -189,11 +168,7 @@ fn a_probed_alignment_is_no_smaller_than_the_reported_one() {
     let Some(direct) = &disk.direct else {
         return;
     };
-    assert_eq!(
-        platform::probed_alignment(direct),
-        Some(4096),
-        "an empty file tells nothing"
-    );
+    assert_eq!(platform::probed_alignment(direct), Some(4096), "an empty file tells nothing");
     disk.allocate(0, 8192).unwrap();
     let probed = platform::probed_alignment(direct).expect("direct reads work");
     assert!(probed >= disk.geometry().alignment);
@@ -205,35 +180,19 @@ fn boot_ids_are_parsed_or_unknown() {
     let id = platform::parse_boot_id("01234567-89ab-cdef-0011-223344556677\n").unwrap();
     assert_eq!(id[..4], [0x01, 0x23, 0x45, 0x67]);
     assert_eq!(id[15], 0x77);
-    for bad in [
-        "",
-        "0123",
-        "0123456789abcdef001122334455667é",
-        "zz234567-89ab-cdef-0011-223344556677",
-    ] {
+    for bad in
+        ["", "0123", "0123456789abcdef001122334455667é", "zz234567-89ab-cdef-0011-223344556677"]
+    {
         assert_eq!(platform::parse_boot_id(bad), None);
     }
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Write {
-        block: u64,
-        blocks: usize,
-        byte: u8,
-        now: bool,
-    },
-    Truncate {
-        block: u64,
-    },
-    Allocate {
-        block: u64,
-        blocks: u64,
-    },
-    Punch {
-        block: u64,
-        blocks: u64,
-    },
+    Write { block: u64, blocks: usize, byte: u8, now: bool },
+    Truncate { block: u64 },
+    Allocate { block: u64, blocks: u64 },
+    Punch { block: u64, blocks: u64 },
     Sync,
 }
 
@@ -252,16 +211,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn run(disk: &dyn Disk, step: &Step) -> io::Result<bool> {
     const BLOCK: u64 = 4096;
     match *step {
-        Step::Write {
-            block,
-            blocks,
-            byte,
-            now,
-        } => {
+        Step::Write { block, blocks, byte, now } => {
             let flush = if now { Flush::Now } else { Flush::Later };
             let bytes = aligned(&vec![byte; blocks * 4096]);
-            disk.write_at(block * BLOCK, bytes.as_slice(), flush)
-                .map(|_| true)
+            disk.write_at(block * BLOCK, bytes.as_slice(), flush).map(|_| true)
         }
         Step::Truncate { block } => disk.truncate(block * BLOCK).map(|()| true),
         Step::Allocate { block, blocks } => {

@@ -88,13 +88,7 @@ pub(super) fn encode(superblock: &Superblock, copy: usize) -> AlignedBuffer {
 }
 
 fn encode_covered(superblock: &Superblock) -> Vec<u8> {
-    let Superblock {
-        manifest,
-        wal,
-        ring,
-        identity,
-        ..
-    } = superblock;
+    let Superblock { manifest, wal, ring, identity, .. } = superblock;
     let mut bytes = Vec::with_capacity(FIELDS_END);
     bytes.put_u64(superblock.sequence);
     bytes.put(&superblock.file.0);
@@ -119,11 +113,7 @@ fn encode_covered(superblock: &Superblock) -> Vec<u8> {
     bytes.put_u64(superblock.clock_high_water_ms);
     bytes.put_u64(superblock.created_ms);
     let clean = if superblock.clean { FLAG_CLEAN } else { 0 };
-    let unsynced = if superblock.unsynced {
-        FLAG_UNSYNCED
-    } else {
-        0
-    };
+    let unsynced = if superblock.unsynced { FLAG_UNSYNCED } else { 0 };
     bytes.put_u32(clean | unsynced);
     bytes.put_u32(0);
     bytes.put_u64(identity.device);
@@ -140,11 +130,7 @@ pub(super) fn verify(bytes: &[u8], copy: usize) -> Result<(), (bool, String)> {
     assert_eq!(bytes.len(), SUPERBLOCK_SIZE);
     if bytes[..CHECKSUM_OFFSET] != MAGIC {
         let zero = bytes.iter().all(|byte| *byte == 0);
-        let reason = if zero {
-            "all bytes are zero"
-        } else {
-            "the magic is missing"
-        };
+        let reason = if zero { "all bytes are zero" } else { "the magic is missing" };
         return Err((false, reason.to_owned()));
     }
     let mut header = Decoder::new(&bytes[CHECKSUM_OFFSET..COVERED_OFFSET]);
@@ -153,16 +139,10 @@ pub(super) fn verify(bytes: &[u8], copy: usize) -> Result<(), (bool, String)> {
     };
     let computed = checksum(&bytes[COVERED_OFFSET..]);
     if stored != computed {
-        return Err((
-            true,
-            format!("checksum {stored:#010x}, its bytes have {computed:#010x}"),
-        ));
+        return Err((true, format!("checksum {stored:#010x}, its bytes have {computed:#010x}")));
     }
     if u64::from(place) != copy as u64 {
-        return Err((
-            true,
-            format!("this is copy {place} in the place of copy {copy}"),
-        ));
+        return Err((true, format!("this is copy {place} in the place of copy {copy}")));
     }
     Ok(())
 }
@@ -172,10 +152,7 @@ pub(super) fn decode_key(bytes: &[u8]) -> (u64, FileId) {
     let mut decoder = Decoder::new(&bytes[COVERED_OFFSET..]);
     let sequence = decoder.u64("sequence").expect("a copy has 4096 bytes");
     let file = decoder.take(16, "file id").expect("a copy has 4096 bytes");
-    (
-        sequence,
-        FileId(file.try_into().expect("16 bytes were taken")),
-    )
+    (sequence, FileId(file.try_into().expect("16 bytes were taken")))
 }
 
 /// Rules (4) to (6), on verified bytes of a copy at `offset`.
@@ -221,18 +198,10 @@ fn decode_fields(bytes: &[u8]) -> Result<Superblock, DecodeError> {
     let ring = decode_extent(decoder, "ring")?;
     let extent = decode_extent(decoder, "manifest extent")?;
     let length = decoder.u64("manifest length")?;
-    let manifest = ManifestRef {
-        extent,
-        length,
-        checksum: decoder.u32("manifest checksum")?,
-    };
+    let manifest = ManifestRef { extent, length, checksum: decoder.u32("manifest checksum")? };
     let previous = decoder.u32("WAL previous")?;
     let lsn = decoder.u64("WAL lsn")?;
-    let wal = WalHead {
-        lsn,
-        previous,
-        salt: decoder.u64("WAL salt")?,
-    };
+    let wal = WalHead { lsn, previous, salt: decoder.u64("WAL salt")? };
     let synced_lsn = decoder.u64("synced lsn")?;
     let commit = decoder.u64("commit")?;
     let clock_high_water_ms = decoder.u64("clock high water")?;
@@ -244,11 +213,7 @@ fn decode_fields(bytes: &[u8]) -> Result<Superblock, DecodeError> {
     }
     decoder.zeros(4, "reserved bytes")?;
     let (device, inode) = (decoder.u64("device")?, decoder.u64("inode")?);
-    let identity = Identity {
-        device,
-        inode,
-        boot: decode_id(decoder, "boot id")?,
-    };
+    let identity = Identity { device, inode, boot: decode_id(decoder, "boot id")? };
     decoder.zeros(4 + 4 + 16 + 16, "encryption and cold file")?;
     decoder.zeros(decoder.remaining(), "reserved bytes")?;
     Ok(Superblock {
@@ -279,34 +244,18 @@ fn decode_id(decoder: &mut Decoder<'_>, what: &'static str) -> Result<[u8; 16], 
 }
 
 fn decode_extent(decoder: &mut Decoder<'_>, what: &'static str) -> Result<Extent, DecodeError> {
-    Ok(Extent {
-        offset: decoder.u64(what)?,
-        length: decoder.u64(what)?,
-    })
+    Ok(Extent { offset: decoder.u64(what)?, length: decoder.u64(what)? })
 }
 
 /// Rule (6).
 fn check_fields(superblock: &Superblock) -> Result<(), String> {
-    let Superblock {
-        ring,
-        manifest,
-        file_length,
-        ..
-    } = superblock;
+    let Superblock { ring, manifest, file_length, .. } = superblock;
     if superblock.sequence == 0 {
         return Err("the sequence is 0".to_owned());
     }
-    let places = [
-        ring.offset,
-        ring.length,
-        manifest.extent.offset,
-        manifest.extent.length,
-    ];
+    let places = [ring.offset, ring.length, manifest.extent.offset, manifest.extent.length];
     let aligned = places.into_iter().chain([manifest.length, *file_length]);
-    if let Some(value) = aligned
-        .into_iter()
-        .find(|value| !value.is_multiple_of(BLOCK_SIZE))
-    {
+    if let Some(value) = aligned.into_iter().find(|value| !value.is_multiple_of(BLOCK_SIZE)) {
         return Err(format!("{value} is not a multiple of {BLOCK_SIZE}"));
     }
     let ring_end = ring.offset.checked_add(ring.length);
@@ -315,10 +264,7 @@ fn check_fields(superblock: &Superblock) -> Result<(), String> {
         return Err("an extent ends behind the last offset there is".to_owned());
     };
     if ring.offset < RING_OFFSET || !(RING_BYTES_MIN..=RING_BYTES_MAX).contains(&ring.length) {
-        return Err(format!(
-            "the ring of {} bytes cannot be at {}",
-            ring.length, ring.offset
-        ));
+        return Err(format!("the ring of {} bytes cannot be at {}", ring.length, ring.offset));
     }
     if manifest.extent.offset < ring_end || manifest_end > *file_length {
         return Err(format!(

@@ -155,9 +155,7 @@ pub(crate) fn read(disk: &dyn Disk) -> Result<Superblock> {
             Err(_) => attempt += 1,
         }
     };
-    let length = disk
-        .length()
-        .map_err(|error| Error::io("read the file's length", 0, error))?;
+    let length = disk.length().map_err(|error| Error::io("read the file's length", 0, error))?;
     if length < superblock.file_length {
         let detail = format!(
             "the file is {length} bytes long, its superblock says {}: it was cut short",
@@ -224,13 +222,7 @@ pub(crate) fn mark_creation(disk: &dyn Disk) -> Result<()> {
     let mut block = AlignedBuffer::with_capacity(SUPERBLOCK_SIZE);
     block.extend(&CREATION_MAGIC);
     block.pad_to(SUPERBLOCK_SIZE);
-    disk::write_all_at(
-        disk,
-        "marking the creation",
-        0,
-        block.as_slice(),
-        Flush::Later,
-    )?;
+    disk::write_all_at(disk, "marking the creation", 0, block.as_slice(), Flush::Later)?;
     disk::sync(disk, "marking the creation")
 }
 
@@ -245,9 +237,7 @@ pub(crate) fn mark_creation(disk: &dyn Disk) -> Result<()> {
 ///   before it writes, so a short file with bytes in it is somebody else's.
 pub(crate) fn is_unfinished(disk: &dyn Disk) -> Result<bool> {
     let zone_length = RING_OFFSET + BLOCK_SIZE;
-    let length = disk
-        .length()
-        .map_err(|error| Error::io("read the file's length", 0, error))?;
+    let length = disk.length().map_err(|error| Error::io("read the file's length", 0, error))?;
     let there = usize::try_from(zone_length.min(length)).expect("the zone is 68 KiB");
     let mut zone = vec![0; there];
     disk::read_exact_at(disk, "read the superblock zone", 0, &mut zone)?;
@@ -258,9 +248,7 @@ pub(crate) fn is_unfinished(disk: &dyn Disk) -> Result<bool> {
     let long_enough = length >= zone_length;
     let ring = usize::try_from(RING_OFFSET).expect("the ring begins at 64 KiB");
     let marked = zone.starts_with(&CREATION_MAGIC)
-        && zone[CREATION_MAGIC.len()..SUPERBLOCK_SIZE.min(there)]
-            .iter()
-            .all(|byte| *byte == 0);
+        && zone[CREATION_MAGIC.len()..SUPERBLOCK_SIZE.min(there)].iter().all(|byte| *byte == 0);
     let of_creation = |offset: usize| in_first_half(offset) || marked && offset >= ring;
     let foreign =
         |(offset, byte): (usize, &u8)| *byte != 0 && !(long_enough && of_creation(offset));
@@ -310,13 +298,7 @@ fn write_copies(disk: &dyn Disk, superblock: &Superblock, copies: &[usize]) -> R
             "a superblock must be read back as it was written: {superblock:?}, {decoded:?}"
         );
         let offset = copy_offset(*copy);
-        disk::write_all_at(
-            disk,
-            "write the superblock",
-            offset,
-            buffer.as_slice(),
-            Flush::Later,
-        )?;
+        disk::write_all_at(disk, "write the superblock", offset, buffer.as_slice(), Flush::Later)?;
     }
     disk::sync(disk, "sync the superblock")
 }

@@ -60,12 +60,7 @@ impl RawCopy {
         match format::verify(&bytes, copy) {
             Ok(()) => {
                 let (sequence, file) = format::decode_key(&bytes);
-                RawCopy::Verified(VerifiedCopy {
-                    copy,
-                    sequence,
-                    file,
-                    bytes,
-                })
+                RawCopy::Verified(VerifiedCopy { copy, sequence, file, bytes })
             }
             Err((magic, reason)) => RawCopy::Damaged { magic, reason },
         }
@@ -75,10 +70,7 @@ impl RawCopy {
     pub(super) fn unread(error: Error) -> RawCopy {
         match &error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => {
-                RawCopy::Damaged {
-                    magic: false,
-                    reason: "the file ends before it".to_owned(),
-                }
+                RawCopy::Damaged { magic: false, reason: "the file ends before it".to_owned() }
             }
             _ => RawCopy::Unreadable(error),
         }
@@ -108,10 +100,7 @@ pub(super) fn choose(copies: &[RawCopy; SUPERBLOCK_COPIES]) -> Result<&VerifiedC
     let Some(best) = agreed.iter().copied().max_by_key(|copy| copy.sequence) else {
         return Err(explain_none(copies));
     };
-    for other in agreed
-        .iter()
-        .filter(|other| other.covered() != best.covered())
-    {
+    for other in agreed.iter().filter(|other| other.covered() != best.covered()) {
         if other.sequence == best.sequence || other.file != best.file {
             let detail = format!(
                 "copies {} and {} hold different states of sequences {} and {}, and each agrees \

@@ -8,14 +8,8 @@ use proptest::prelude::*;
 const FILE_LENGTH: u64 = RING_OFFSET + crate::limits::RING_BYTES_MIN + 64 * 1024;
 
 fn superblock(sequence: u64) -> Superblock {
-    let ring = Extent {
-        offset: RING_OFFSET,
-        length: crate::limits::RING_BYTES_MIN,
-    };
-    let extent = Extent {
-        offset: ring.end(),
-        length: 64 * 1024,
-    };
+    let ring = Extent { offset: RING_OFFSET, length: crate::limits::RING_BYTES_MIN };
+    let extent = Extent { offset: ring.end(), length: 64 * 1024 };
     Superblock {
         sequence,
         file: FileId([7; 16]),
@@ -26,26 +20,14 @@ fn superblock(sequence: u64) -> Superblock {
         incompatible: 0,
         file_length: FILE_LENGTH,
         ring,
-        manifest: ManifestRef {
-            extent,
-            length: 4096 * 2,
-            checksum: 0xaabb_ccdd,
-        },
-        wal: WalHead {
-            lsn: 512 * sequence,
-            previous: 0x0102_0304,
-            salt: 99,
-        },
+        manifest: ManifestRef { extent, length: 4096 * 2, checksum: 0xaabb_ccdd },
+        wal: WalHead { lsn: 512 * sequence, previous: 0x0102_0304, salt: 99 },
         synced_lsn: 512 * sequence + 1,
         commit: 1000 + sequence,
         clock_high_water_ms: 1_700_000_000_000,
         clean: true,
         unsynced: false,
-        identity: Identity {
-            device: 3,
-            inode: 4,
-            boot: [5; 16],
-        },
+        identity: Identity { device: 3, inode: 4, boot: [5; 16] },
         created_ms: 1_600_000_000_000,
     }
 }
@@ -65,10 +47,7 @@ fn store(sequence: u64) -> SimDisk {
 }
 
 fn place(disk: &SimDisk, copy: usize, superblock: &Superblock) {
-    disk.set_bytes(
-        copy_offset(copy),
-        format::encode(superblock, copy).as_slice(),
-    );
+    disk.set_bytes(copy_offset(copy), format::encode(superblock, copy).as_slice());
 }
 
 #[test]
@@ -126,35 +105,20 @@ fn quorum_truth_table() {
             (2.., _) => superblock(6),
             (_, 2..) => superblock(5),
             _ => {
-                assert_eq!(
-                    result.unwrap_err().kind(),
-                    ErrorKind::Corruption,
-                    "{states:?}"
-                );
+                assert_eq!(result.unwrap_err().kind(), ErrorKind::Corruption, "{states:?}");
                 continue;
             }
         };
         assert_eq!(result.unwrap(), expected, "{states:?}");
         let stale = heal(&disk, &expected).unwrap();
-        assert_eq!(
-            stale,
-            4 - count(usize::from(expected.sequence == 5)),
-            "{states:?}"
-        );
+        assert_eq!(stale, 4 - count(usize::from(expected.sequence == 5)), "{states:?}");
         let healed = CopyState::Valid(Box::new(expected));
-        assert!(
-            read_copies(&disk).iter().all(|copy| *copy == healed),
-            "{states:?}"
-        );
+        assert!(read_copies(&disk).iter().all(|copy| *copy == healed), "{states:?}");
     }
 }
 
 fn policies(pending: usize) -> Vec<CrashPolicy> {
-    let mut policies = vec![
-        CrashPolicy::DropAll,
-        CrashPolicy::KeepAll,
-        CrashPolicy::Kill,
-    ];
+    let mut policies = vec![CrashPolicy::DropAll, CrashPolicy::KeepAll, CrashPolicy::Kill];
     for index in 0..pending {
         policies.extend([CrashPolicy::Prefix(index), CrashPolicy::DropOne(index)]);
         policies.push(CrashPolicy::KeepOne(index));
@@ -193,10 +157,7 @@ fn crashes_in_updates_and_in_healing() {
         crash_everywhere(&image, healing, |image| {
             let again = read(&image).unwrap().sequence;
             // The healing of 2 may fall back to 1: it does the same update once more.
-            assert!(
-                again == found || (found == 2 && again == 1),
-                "{found} became {again}"
-            );
+            assert!(again == found || (found == 2 && again == 1), "{found} became {again}");
         });
         heal(&image, &superblock(found)).unwrap();
         crash_everywhere(&image, update(3), |image| {
@@ -231,18 +192,12 @@ fn a_misplaced_copy_is_noticed() {
 #[test]
 fn two_states_of_one_sequence_are_refused() {
     let disk = store(4);
-    let fork = Superblock {
-        commit: 1,
-        ..superblock(4)
-    };
+    let fork = Superblock { commit: 1, ..superblock(4) };
     place(&disk, 1, &fork);
     place(&disk, 3, &fork);
     let error = read(&disk).unwrap_err();
     assert!(error.to_string().contains("different states"), "{error}");
-    let foreign = Superblock {
-        file: FileId([8; 16]),
-        ..superblock(9)
-    };
+    let foreign = Superblock { file: FileId([8; 16]), ..superblock(9) };
     place(&disk, 1, &foreign);
     place(&disk, 3, &foreign);
     assert_eq!(read(&disk).unwrap_err().kind(), ErrorKind::Corruption);
@@ -252,17 +207,9 @@ fn two_states_of_one_sequence_are_refused() {
 fn other_files_and_newer_stores_are_told_apart() {
     let text = SimDisk::from_bytes(SimOptions::default(), &[b'x'; 100_000]);
     let error = read(&text).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "corruption in superblock at offset 0: not a Tidelog store"
-    );
+    assert_eq!(error.to_string(), "corruption in superblock at offset 0: not a Tidelog store");
     let short = SimDisk::from_bytes(SimOptions::default(), b"hello");
-    assert!(
-        read(&short)
-            .unwrap_err()
-            .to_string()
-            .ends_with("not a Tidelog store")
-    );
+    assert!(read(&short).unwrap_err().to_string().ends_with("not a Tidelog store"));
 
     for change in [
         |newer: &mut Superblock| newer.format_version = FORMAT_VERSION + 1,
@@ -276,18 +223,11 @@ fn other_files_and_newer_stores_are_told_apart() {
         assert!(matches!(read_copies(&disk)[0], CopyState::Unsupported(_)));
         assert!(!is_unfinished(&disk).unwrap());
     }
-    let readable = Superblock {
-        read_only_compatible: 2,
-        compatible: 8,
-        ..superblock(4)
-    };
+    let readable = Superblock { read_only_compatible: 2, compatible: 8, ..superblock(4) };
     let disk = empty_file();
     write(&disk, &readable).unwrap();
     assert_eq!(read(&disk).unwrap(), readable);
-    assert_eq!(
-        readable.check_writable().unwrap_err().kind(),
-        ErrorKind::Unsupported
-    );
+    assert_eq!(readable.check_writable().unwrap_err().kind(), ErrorKind::Unsupported);
     superblock(4).check_writable().unwrap();
 }
 
@@ -296,20 +236,13 @@ fn a_file_that_was_cut_is_refused() {
     let disk = store(4);
     disk.truncate(FILE_LENGTH - 1).unwrap();
     let error = read(&disk).unwrap_err().to_string();
-    assert!(
-        error.contains("393215") && error.contains("393216"),
-        "{error}"
-    );
+    assert!(error.contains("393215") && error.contains("393216"), "{error}");
 }
 
 #[test]
 fn copies_that_cannot_be_read_are_no_damage() {
-    let fault = |times| Fault {
-        operation: FaultOperation::Read,
-        at: 0,
-        times,
-        effect: FaultEffect::Error,
-    };
+    let fault =
+        |times| Fault { operation: FaultOperation::Read, at: 0, times, effect: FaultEffect::Error };
     let disk = store(4);
     disk.fail(fault(FaultTimes::Once));
     assert_eq!(read(&disk).unwrap(), superblock(4));
@@ -370,15 +303,8 @@ fn impossible_fields_are_refused() {
         change(&mut bad);
         let disk = empty_file();
         (0..4).for_each(|copy| place(&disk, copy, &bad));
-        assert_eq!(
-            read(&disk).unwrap_err().kind(),
-            ErrorKind::Corruption,
-            "change {index}"
-        );
-        assert!(
-            matches!(read_copies(&disk)[3], CopyState::Damaged(_)),
-            "change {index}"
-        );
+        assert_eq!(read(&disk).unwrap_err().kind(), ErrorKind::Corruption, "change {index}");
+        assert!(matches!(read_copies(&disk)[3], CopyState::Damaged(_)), "change {index}");
     }
 }
 

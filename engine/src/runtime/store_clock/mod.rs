@@ -58,11 +58,7 @@ impl StoreClock {
     pub(crate) fn new(clock: Arc<dyn Clock>, persisted_high_water: u64) -> StoreClock {
         let wall = clock.wall_ms();
         let start_ms = clock.monotonic_ms();
-        let expiry_origin = if persisted_high_water == 0 {
-            wall
-        } else {
-            persisted_high_water
-        };
+        let expiry_origin = if persisted_high_water == 0 { wall } else { persisted_high_water };
         StoreClock {
             clock,
             start_ms,
@@ -89,9 +85,7 @@ impl StoreClock {
 
     /// Commit times never fall below this: the newest commit time that recovery found.
     pub(crate) fn commits_seen(&self, newest_commit_ms: u64) {
-        self.commit
-            .latest
-            .fetch_max(newest_commit_ms, Ordering::Relaxed);
+        self.commit.latest.fetch_max(newest_commit_ms, Ordering::Relaxed);
     }
 
     fn elapsed(&self) -> u64 {
@@ -159,9 +153,7 @@ impl Ratchet {
         if believed <= latest {
             return latest;
         }
-        self.latest
-            .fetch_max(believed, Ordering::Relaxed)
-            .max(believed)
+        self.latest.fetch_max(believed, Ordering::Relaxed).max(believed)
     }
 
     fn judge_alone(&self, elapsed: u64, shown: u64) {
@@ -180,10 +172,7 @@ impl Ratchet {
             self.step_since.store(elapsed, Ordering::Relaxed);
             self.step_base.store(lead, Ordering::Relaxed);
         }
-        let small = self
-            .step_base
-            .load(Ordering::Relaxed)
-            .saturating_add(self.tolerance);
+        let small = self.step_base.load(Ordering::Relaxed).saturating_add(self.tolerance);
         if shown <= small.max(lead) {
             // Followed at once, or behind: either way nothing is left to confirm.
             self.claim_since.store(NO_CLAIM, Ordering::Relaxed);
@@ -206,8 +195,7 @@ impl Ratchet {
     /// A confirmed claim becomes the new base; what the wall clock shows beyond it is a new claim.
     fn believe(&self, elapsed: u64, claim: u64) {
         self.lead.fetch_max(claim, Ordering::Relaxed);
-        self.step_base
-            .store(self.lead.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.step_base.store(self.lead.load(Ordering::Relaxed), Ordering::Relaxed);
         self.step_since.store(elapsed, Ordering::Relaxed);
         self.claim_since.store(NO_CLAIM, Ordering::Relaxed);
     }

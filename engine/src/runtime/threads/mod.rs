@@ -74,10 +74,7 @@ impl ThreadScheduler {
 }
 
 impl Scheduler for ThreadScheduler {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that starts threads"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts threads")]
     fn spawn(&self, name: &str, worker: Box<dyn Worker>, dead: Dead) -> Result<Arc<dyn Wake>> {
         self.reap();
         let bell = Arc::new(Bell::default());
@@ -86,17 +83,11 @@ impl Scheduler for ThreadScheduler {
             .name(name.to_owned())
             .spawn(move || run(worker, &bell_of_thread, dead))
             .map_err(|error| Error::io("starting a worker thread", 0, error))?;
-        self.threads.lock().push(Thread {
-            bell: Arc::clone(&bell),
-            handle,
-        });
+        self.threads.lock().push(Thread { bell: Arc::clone(&bell), handle });
         Ok(bell)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that sleeps"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]
     fn pause(&self, limit: Duration) {
         std::thread::sleep(limit);
     }

@@ -53,9 +53,7 @@ fn a_worker_steps_when_woken_and_ends_when_done() {
         while told.recv_timeout(LONG).unwrap() != "ordered" {}
     }
     order.send(Progress::Busy).unwrap();
-    order
-        .send(Progress::Idle(Some(Duration::from_millis(1))))
-        .unwrap();
+    order.send(Progress::Idle(Some(Duration::from_millis(1)))).unwrap();
     wake.wake();
     while told.recv_timeout(LONG).unwrap() != "ordered" {}
     assert_eq!(told.recv_timeout(LONG).unwrap(), "ordered");
@@ -79,9 +77,7 @@ fn dropping_the_scheduler_stops_and_joins_all_workers() {
             Progress::Busy
         }
     }
-    scheduler
-        .spawn("busy", Box::new(AlwaysBusy), nobody())
-        .unwrap();
+    scheduler.spawn("busy", Box::new(AlwaysBusy), nobody()).unwrap();
     drop(scheduler);
     assert_eq!(told.try_iter().last(), Some("dropped"));
 }
@@ -101,9 +97,7 @@ fn a_panic_is_reported_once_and_ends_one_worker() {
     let dead = Box::new(move |message| report.send(message).unwrap());
     scheduler.spawn("dies", Box::new(Panics), dead).unwrap();
     assert_eq!(reports.recv_timeout(LONG).unwrap(), "on purpose");
-    reports
-        .recv_timeout(LONG)
-        .expect_err("told once, and then dropped");
+    reports.recv_timeout(LONG).expect_err("told once, and then dropped");
     assert_eq!(told.recv_timeout(LONG).unwrap(), "idle");
     wake.wake();
     assert_eq!(told.recv_timeout(LONG).unwrap(), "idle");
@@ -115,10 +109,7 @@ fn a_worker_may_drop_the_scheduler_itself() {
     struct Owner(Option<Arc<ThreadScheduler>>, Sender<()>);
     impl Worker for Owner {
         fn step(&mut self) -> Progress {
-            let alone = self
-                .0
-                .as_ref()
-                .is_none_or(|owned| Arc::strong_count(owned) == 1);
+            let alone = self.0.as_ref().is_none_or(|owned| Arc::strong_count(owned) == 1);
             if !alone {
                 return Progress::Idle(Some(Duration::from_millis(1)));
             }

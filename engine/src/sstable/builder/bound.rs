@@ -21,22 +21,14 @@ impl<O: Output> Builder<O> {
     /// or value, and key of the origin of so many bytes together, and it were finished then.
     pub(crate) fn bound_with(&self, key_length: usize, entry_bytes: usize) -> u64 {
         let header = FRAGMENT_HEADER.max(VERSION_HEADER) + ROW_SIZE_MAX + ENTRY_HEAD_MAX;
-        self.bound(
-            key_length,
-            header + START_SIZE + key_length + entry_bytes,
-            1,
-        )
+        self.bound(key_length, header + START_SIZE + key_length + entry_bytes, 1)
     }
 
     /// The same for the versions of one key, all of which are to be added.
     pub(crate) fn bound_with_versions(&self, versions: &[KeyedVersion]) -> u64 {
         let key_length = versions.first().map_or(0, |version| version.key.len());
         // Each may have a block of its own.
-        self.bound(
-            key_length,
-            versions.iter().map(version_size).sum(),
-            versions.len(),
-        )
+        self.bound(key_length, versions.iter().map(version_size).sum(), versions.len())
     }
 
     /// The same for the entries of a fragment.

@@ -28,8 +28,7 @@ impl<O: Output> Builder<O> {
             self.flush_block()?;
         }
         if new_key {
-            self.directory
-                .push_keyed(&version.key, self.writer.block_count());
+            self.directory.push_keyed(&version.key, self.writer.block_count());
             if self.properties.keys == 0 {
                 self.properties.first = (version.key.clone(), 0);
             }
@@ -49,11 +48,7 @@ impl<O: Output> Builder<O> {
         };
         key.clear();
         key.extend_from_slice(&version.key);
-        self.last = Last::Version {
-            key,
-            commit: version.commit,
-            index: version.index,
-        };
+        self.last = Last::Version { key, commit: version.commit, index: version.index };
         Ok(())
     }
 }

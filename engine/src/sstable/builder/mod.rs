@@ -186,29 +186,13 @@ impl<O: Output> Builder<O> {
         let properties = writer.end_section()?;
         let bytes = writer.offset() + PAGE_SIZE as u64;
         let BuilderOptions { table, kind, .. } = self.options;
-        let footer = Footer {
-            kind,
-            table,
-            bytes,
-            data,
-            index,
-            directory,
-            filter,
-            properties,
-        };
+        let footer = Footer { kind, table, bytes, data, index, directory, filter, properties };
         content.clear();
         footer.encode(&mut content);
         let footer_checksum = writer.write_page(BlockKind::Footer, 0, 1, &mut content)?;
         debug_assert_eq!(writer.offset(), bytes);
-        let Properties {
-            entries,
-            keys,
-            payload_bytes,
-            commits,
-            times_ms,
-            first,
-            last,
-        } = self.properties;
+        let Properties { entries, keys, payload_bytes, commits, times_ms, first, last } =
+            self.properties;
         let built = Built {
             bytes,
             footer_checksum,
@@ -243,14 +227,9 @@ impl<O: Output> Builder<O> {
             TableKind::Timeline => BlockKind::TimelineData,
             TableKind::Keyed => BlockKind::KeyedData,
         };
-        let PendingBlock {
-            content,
-            starts,
-            first,
-        } = &mut self.block;
+        let PendingBlock { content, starts, first } = &mut self.block;
         starts.iter().for_each(|start| content.put_u32(*start));
-        self.writer
-            .write_data(kind, starts.len(), content, *first)?;
+        self.writer.write_data(kind, starts.len(), content, *first)?;
         content.clear();
         starts.clear();
         Ok(())
@@ -267,11 +246,7 @@ fn check_key(key: &[u8]) -> Result<()> {
         return Err(Error::invalid("an empty key"));
     }
     if value > limit {
-        return Err(Error::TooLarge {
-            what: "key length",
-            value,
-            limit,
-        });
+        return Err(Error::TooLarge { what: "key length", value, limit });
     }
     Ok(())
 }
@@ -279,11 +254,7 @@ fn check_key(key: &[u8]) -> Result<()> {
 fn check_payload(payload: &[u8]) -> Result<()> {
     let (value, limit) = (payload.len() as u64, PAYLOAD_LENGTH_MAX as u64);
     if value > limit {
-        return Err(Error::TooLarge {
-            what: "payload length",
-            value,
-            limit,
-        });
+        return Err(Error::TooLarge { what: "payload length", value, limit });
     }
     Ok(())
 }

@@ -86,10 +86,7 @@ impl<O: Output> Builder<O> {
         };
         let last_seq = fragment.seq(last).map_err(damaged)?;
         let commits = (first_entry.commit, fragment.commit(last).map_err(damaged)?);
-        let times = (
-            first_entry.time_ms,
-            fragment.time_ms(last).map_err(damaged)?,
-        );
+        let times = (first_entry.time_ms, fragment.time_ms(last).map_err(damaged)?);
         let count = fragment.count() as u64;
         let order = (first_entry.seq, first_entry.commit, first_entry.time_ms);
         self.check_order(fragment.key(), count, order)?;
@@ -103,10 +100,7 @@ impl<O: Output> Builder<O> {
             self.flush_block()?;
         }
         let base_index = self.run().1.count;
-        self.place(FirstEntry {
-            index: base_index,
-            ..first_entry
-        });
+        self.place(FirstEntry { index: base_index, ..first_entry });
         let start = self.block.content.len();
         self.block.content.put(fragment.bytes());
         let field = start + BASE_INDEX_OFFSET..start + BASE_INDEX_OFFSET + 8;
@@ -125,21 +119,13 @@ impl<O: Output> Builder<O> {
         self.check_use(TableKind::Timeline)?;
         check_key(key)?;
         if seq == 0 || seq > SEQ_MAX {
-            return Err(Error::TooLarge {
-                what: "sequence id",
-                value: seq,
-                limit: SEQ_MAX,
-            });
+            return Err(Error::TooLarge { what: "sequence id", value: seq, limit: SEQ_MAX });
         }
         let Last::Run { key: last, run } = &self.last else {
             return Ok(());
         };
         if **last != *key {
-            return if **last < *key {
-                Ok(())
-            } else {
-                Err(self.disorder("keys do not rise"))
-            };
+            return if **last < *key { Ok(()) } else { Err(self.disorder("keys do not rise")) };
         }
         if run.last_seq >= seq || run.last_commit > commit || run.times_ms.1 > time {
             return Err(self.disorder("entries of a timeline are not in order"));
@@ -147,11 +133,7 @@ impl<O: Output> Builder<O> {
         let limit = u64::from(u32::MAX);
         if run.count + count > limit {
             let value = run.count + count;
-            return Err(Error::TooLarge {
-                what: "entries of a timeline",
-                value,
-                limit,
-            });
+            return Err(Error::TooLarge { what: "entries of a timeline", value, limit });
         }
         Ok(())
     }
@@ -250,8 +232,7 @@ impl<O: Output> Builder<O> {
             run.last_commit = commits.1;
             run.times_ms.1 = times_ms.1;
         }
-        self.properties
-            .include(count, payload_bytes, commits, times_ms);
+        self.properties.include(count, payload_bytes, commits, times_ms);
     }
 
     fn run(&self) -> (&[u8], &RunLocation) {

@@ -38,24 +38,20 @@ fn timelines(compression: Compression) -> Fixture {
 }
 
 fn keyed() -> Fixture {
-    Fixture::build(
-        options(TableKind::Keyed, Compression::None),
-        200,
-        |builder| {
-            KEYS.iter().try_for_each(|key| {
-                (0..6).rev().try_for_each(|commit| {
-                    builder.add_version(&KeyedVersion {
-                        key: (*key).into(),
-                        commit,
-                        index: 0,
-                        time_ms: 5,
-                        operation: crate::batch::KeyedOperation::Put,
-                        value: Payload::from_vec(vec![7; 30]),
-                    })
+    Fixture::build(options(TableKind::Keyed, Compression::None), 200, |builder| {
+        KEYS.iter().try_for_each(|key| {
+            (0..6).rev().try_for_each(|commit| {
+                builder.add_version(&KeyedVersion {
+                    key: (*key).into(),
+                    commit,
+                    index: 0,
+                    time_ms: 5,
+                    operation: crate::batch::KeyedOperation::Put,
+                    value: Payload::from_vec(vec![7; 30]),
                 })
             })
-        },
-    )
+        })
+    })
     .unwrap()
 }
 
@@ -63,9 +59,7 @@ fn keyed() -> Fixture {
 fn read_timelines(sstable: &Arc<Sstable>) -> Vec<Result<String>> {
     let mut results = Vec::new();
     for key in KEYS {
-        let run = sstable
-            .find(key)
-            .map(|run| run.expect("no damage hides a timeline"));
+        let run = sstable.find(key).map(|run| run.expect("no damage hides a timeline"));
         results.push(run.clone().map(|run| format!("{run:?}")));
         let run = match run {
             Ok(run) => run,
@@ -131,10 +125,8 @@ fn change_every_byte(
     step: usize,
     read: fn(&Arc<Sstable>) -> Vec<Result<String>>,
 ) {
-    let expected: Vec<String> = read(&fixture.open(ReadMode::Map))
-        .into_iter()
-        .map(|result| result.unwrap())
-        .collect();
+    let expected: Vec<String> =
+        read(&fixture.open(ReadMode::Map)).into_iter().map(|result| result.unwrap()).collect();
     let bytes = usize::try_from(fixture.meta.bytes).unwrap();
     for at in (0..bytes).step_by(step) {
         fixture.change(|bytes| bytes[at] ^= 1 << (at % 8));
@@ -167,12 +159,7 @@ fn each_byte_of_timelines() {
 
 #[test]
 fn each_byte_of_compressed_timelines() {
-    change_every_byte(
-        &timelines(Compression::Lz4),
-        &[ReadMode::Map],
-        3,
-        read_timelines,
-    );
+    change_every_byte(&timelines(Compression::Lz4), &[ReadMode::Map], 3, read_timelines);
 }
 
 #[test]
@@ -183,10 +170,7 @@ fn each_byte_of_versions() {
 #[test]
 fn a_cut_file_is_corruption() {
     let fixture = timelines(Compression::None);
-    fixture
-        .disk
-        .truncate(EXTENT_OFFSET + fixture.meta.bytes - 4096)
-        .unwrap();
+    fixture.disk.truncate(EXTENT_OFFSET + fixture.meta.bytes - 4096).unwrap();
     for mode in [ReadMode::Map, ReadMode::Read] {
         let error = fixture.open(mode).find(b"alice").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corruption);
@@ -198,10 +182,7 @@ fn another_identity_is_corruption() {
     let fixture = timelines(Compression::None);
     let mut other = fixture.meta.clone();
     other.number += 1;
-    let other = Fixture {
-        disk: fixture.disk.clone(),
-        meta: other,
-    };
+    let other = Fixture { disk: fixture.disk.clone(), meta: other };
     let error = other.open(ReadMode::Map).find(b"alice").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corruption);
 }
@@ -212,15 +193,11 @@ fn an_error_is_not_kept_but_a_cursor_sticks_to_it() {
     let sstable = fixture.open(ReadMode::Read);
     fixture.change(|bytes| bytes[60] ^= 1);
     let run = sstable.find(b"alice").unwrap().unwrap();
-    let mut cursor = sstable
-        .cursor(b"alice", &run, 0, Direction::Forward)
-        .unwrap();
+    let mut cursor = sstable.cursor(b"alice", &run, 0, Direction::Forward).unwrap();
     assert!(cursor.next().is_err());
     fixture.change(|bytes| bytes[60] ^= 1);
     assert!(cursor.next().is_err(), "a cursor that failed never goes on");
-    let mut cursor = sstable
-        .cursor(b"alice", &run, 0, Direction::Forward)
-        .unwrap();
+    let mut cursor = sstable.cursor(b"alice", &run, 0, Direction::Forward).unwrap();
     assert_eq!(cursor.next().unwrap().unwrap().seq, 1);
 }
 
@@ -236,10 +213,7 @@ fn mapped_payloads_keep_the_guard_of_the_extent() {
     let mut cursor = sstable.cursor(b"bob", &run, 0, Direction::Forward).unwrap();
     let entry = cursor.next().unwrap().unwrap();
     drop((cursor, sstable));
-    assert!(
-        watch.upgrade().is_some(),
-        "the payload lies in the map of the extent"
-    );
+    assert!(watch.upgrade().is_some(), "the payload lies in the map of the extent");
     assert_eq!(*entry.payload, *b"xxx");
     drop(entry);
     assert!(watch.upgrade().is_none());
@@ -252,10 +226,7 @@ fn blocks_are_described_in_words() {
         for block in sstable.blocks().unwrap() {
             assert_eq!(block.damage, None);
             let text = sstable.describe_block(block.offset).unwrap();
-            assert!(
-                !text.contains("\ndamage:") && !text.contains("unreadable"),
-                "{text}"
-            );
+            assert!(!text.contains("\ndamage:") && !text.contains("unreadable"), "{text}");
         }
         assert!(sstable.describe_block(0).unwrap().contains("alice"));
         assert!(sstable.describe_block(1).is_err());
@@ -277,11 +248,7 @@ fn short_reads_are_legal_and_failed_reads_are_errors() {
     };
     fixture.disk.fail(fault);
     let read = read_timelines(&fixture.open(ReadMode::Read));
-    assert!(
-        read.iter()
-            .zip(&expected)
-            .all(|(read, expected)| read.as_ref().unwrap() == expected)
-    );
+    assert!(read.iter().zip(&expected).all(|(read, expected)| read.as_ref().unwrap() == expected));
     fault.effect = FaultEffect::Error;
     fault.times = FaultTimes::Once;
     for at in 0..40 {
@@ -303,10 +270,5 @@ fn without_maps_blocks_are_read() {
     let fixture = timelines(Compression::Lz4);
     let expected = read_timelines(&fixture.open(ReadMode::Map));
     let found = read_timelines(&fixture.open_without_maps());
-    assert!(
-        found
-            .iter()
-            .zip(&expected)
-            .all(|(a, b)| a.as_ref().unwrap() == b.as_ref().unwrap())
-    );
+    assert!(found.iter().zip(&expected).all(|(a, b)| a.as_ref().unwrap() == b.as_ref().unwrap()));
 }

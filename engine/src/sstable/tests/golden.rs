@@ -35,15 +35,7 @@ fn block_header() {
         stored: b"content",
         raw_length: 7,
     };
-    seal(
-        Identity {
-            file: FILE,
-            number: 42,
-        },
-        4096,
-        &block,
-        &mut bytes,
-    );
+    seal(Identity { file: FILE, number: 42 }, 4096, &block, &mut bytes);
     assert_eq!(
         hex(&bytes),
         "77ae521d04010100 0700000007000000 0300000000000000 2a00000000000000 \
@@ -53,11 +45,7 @@ fn block_header() {
 
 #[test]
 fn fragment() {
-    let origin = OriginRef {
-        table: TableId(9),
-        key: b"room",
-        seq: 77,
-    };
+    let origin = OriginRef { table: TableId(9), key: b"room", seq: 77 };
     let entry = EntryRef {
         seq: 300,
         commit: 1000,
@@ -151,10 +139,7 @@ fn directory_pages() {
         times_ms: (5, 6),
         last_commit: 7,
     };
-    let entries = [
-        (0x1111_1111_0000_0000, &b"a"[..], run),
-        (0x2222_2222_0000_0000, b"bcd", run),
-    ];
+    let entries = [(0x1111_1111_0000_0000, &b"a"[..], run), (0x2222_2222_0000_0000, b"bcd", run)];
     encode_timeline_page(&entries, &mut bytes);
     assert_eq!(
         hex(&bytes),
@@ -164,10 +149,7 @@ fn directory_pages() {
          0000000000070000 0000000000020000 0003000000040000 0003000000626364"
     );
     bytes.clear();
-    encode_keyed_page(
-        &[(0x1111_1111_0000_0000, 5), (0x2222_2222_0000_0000, 6)],
-        &mut bytes,
-    );
+    encode_keyed_page(&[(0x1111_1111_0000_0000, 5), (0x2222_2222_0000_0000, 6)], &mut bytes);
     assert_eq!(hex(&bytes), "1111111122222222 0500000006000000");
 }
 
@@ -175,9 +157,8 @@ fn directory_pages() {
 fn filter_bits() {
     let mut page = vec![0; 4032];
     filter::add(&mut page, 0x0123_4567_89ab_cdef);
-    let bits: Vec<usize> = (0..page.len() * 8)
-        .filter(|bit| page[bit / 8] >> (bit % 8) & 1 == 1)
-        .collect();
+    let bits: Vec<usize> =
+        (0..page.len() * 8).filter(|bit| page[bit / 8] >> (bit % 8) & 1 == 1).collect();
     assert_eq!(bits, [29971, 30013, 30043, 30071, 30108, 30200]);
 }
 
@@ -201,12 +182,7 @@ fn properties_and_footer() {
          0900000000000000 0100020000000000 616263"
     );
     assert_eq!(Properties::decode(&bytes).unwrap(), properties);
-    let section = |offset| Section {
-        offset,
-        length: 4096,
-        count: 1,
-        checksum: 0xabcd,
-    };
+    let section = |offset| Section { offset, length: 4096, count: 1, checksum: 0xabcd };
     let footer = Footer {
         kind: TableKind::Keyed,
         table: TableId(16),
@@ -228,20 +204,16 @@ fn properties_and_footer() {
          0030000000000000 0010000000000000 0100000000000000 cdab000000000000 \
          0040000000000000 0010000000000000 0100000000000000 cdab000000000000"
     );
-    let mut meta = Fixture::build(
-        options(TableKind::Keyed, Compression::None),
-        100,
-        |builder| {
-            builder.add_version(&KeyedVersion {
-                key: b"k"[..].into(),
-                commit: 1,
-                index: 0,
-                time_ms: 1,
-                operation: KeyedOperation::Put,
-                value: Payload::from_vec(Vec::new()),
-            })
-        },
-    )
+    let mut meta = Fixture::build(options(TableKind::Keyed, Compression::None), 100, |builder| {
+        builder.add_version(&KeyedVersion {
+            key: b"k"[..].into(),
+            commit: 1,
+            index: 0,
+            time_ms: 1,
+            operation: KeyedOperation::Put,
+            value: Payload::from_vec(Vec::new()),
+        })
+    })
     .unwrap()
     .meta;
     assert_eq!(meta.bytes, 6 * 4096);
@@ -267,8 +239,5 @@ fn equal_input_gives_equal_bytes() {
     }
     let (bytes, built) = builder.finish().unwrap();
     assert_eq!(meta(&options, &built).keys, 500);
-    assert_eq!(
-        (built.bytes, crate::codec::checksum(&bytes)),
-        (98304, 3_673_000_064)
-    );
+    assert_eq!((built.bytes, crate::codec::checksum(&bytes)), (98304, 3_673_000_064));
 }

@@ -19,37 +19,30 @@ use proptest::prelude::*;
 use std::ops::Bound;
 
 fn fixture() -> Fixture {
-    Fixture::build(
-        options(TableKind::Timeline, Compression::None),
-        600,
-        |builder| {
-            for key in [b"a", b"b", b"c"] {
-                for seq in 1..30 {
-                    builder.append(
-                        key,
-                        &EntryRef {
-                            seq: seq * 2,
-                            commit: seq,
-                            time_ms: seq,
-                            event_ms: Some(7),
-                            origin: None,
-                            payload: b"a payload",
-                        },
-                    )?;
-                }
+    Fixture::build(options(TableKind::Timeline, Compression::None), 600, |builder| {
+        for key in [b"a", b"b", b"c"] {
+            for seq in 1..30 {
+                builder.append(
+                    key,
+                    &EntryRef {
+                        seq: seq * 2,
+                        commit: seq,
+                        time_ms: seq,
+                        event_ms: Some(7),
+                        origin: None,
+                        payload: b"a payload",
+                    },
+                )?;
             }
-            Ok(())
-        },
-    )
+        }
+        Ok(())
+    })
     .unwrap()
 }
 
 /// Gives each block the checksum of its new content, as somebody who knows the format would.
 fn repair(fixture: &mut Fixture, offset: usize, length: usize) {
-    let identity = Identity {
-        file: FILE,
-        number: fixture.meta.number,
-    };
+    let identity = Identity { file: FILE, number: fixture.meta.number };
     let mut checksum = 0;
     fixture.change(|bytes| {
         let place = offset as u64;
@@ -171,10 +164,7 @@ fn a_hostile_raw_length_allocates_nothing() {
     };
     header.encode(&mut bytes);
     assert!(BlockHeader::decode(&bytes).is_err());
-    let more = BlockHeader {
-        raw_length: 10 * 255 + 1,
-        ..header
-    };
+    let more = BlockHeader { raw_length: 10 * 255 + 1, ..header };
     bytes.clear();
     more.encode(&mut bytes);
     assert!(BlockHeader::decode(&bytes).is_err());

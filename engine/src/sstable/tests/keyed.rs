@@ -47,9 +47,7 @@ fn versions() -> impl Strategy<Value = Vec<KeyedVersion>> {
 
 fn build(versions: &[KeyedVersion], target: usize, compression: Compression) -> Fixture {
     Fixture::build(options(TableKind::Keyed, compression), target, |builder| {
-        versions
-            .iter()
-            .try_for_each(|version| builder.add_version(version))
+        versions.iter().try_for_each(|version| builder.add_version(version))
     })
     .unwrap()
 }
@@ -65,25 +63,16 @@ fn check(sstable: &Arc<Sstable>, versions: &[KeyedVersion]) {
             for older in versions.iter().filter(|older| older.key == version.key) {
                 if older.commit <= commit_max {
                     expected.push(older.clone());
-                    if matches!(
-                        older.operation,
-                        KeyedOperation::Put | KeyedOperation::Delete
-                    ) {
+                    if matches!(older.operation, KeyedOperation::Put | KeyedOperation::Delete) {
                         break;
                     }
                 }
             }
-            assert_eq!(
-                sstable.versions(&version.key, commit_max).unwrap(),
-                expected
-            );
+            assert_eq!(sstable.versions(&version.key, commit_max).unwrap(), expected);
         }
     }
     assert!(sstable.versions(b"\xffabsent key", 9).unwrap().is_empty());
-    assert_eq!(
-        drain(sstable.keyed_cursor(Bound::Unbounded).unwrap()),
-        versions
-    );
+    assert_eq!(drain(sstable.keyed_cursor(Bound::Unbounded).unwrap()), versions);
     for version in versions.iter().step_by(1 + versions.len() / 10) {
         let from = &version.key;
         let included = versions.partition_point(|version| version.key < *from);

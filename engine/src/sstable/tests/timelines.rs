@@ -64,10 +64,7 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     ];
     (length, any::<u8>()).prop_map(|(length, seed)| {
         (0..length)
-            .map(|at| {
-                seed.wrapping_mul(31)
-                    .wrapping_add(u8::try_from(at / 7 % 251).unwrap())
-            })
+            .map(|at| seed.wrapping_mul(31).wrapping_add(u8::try_from(at / 7 % 251).unwrap()))
             .collect()
     })
 }
@@ -83,14 +80,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let origin = prop_oneof![5 => Just(None), 1 => any::<u64>().prop_map(Some)];
     let count = prop_oneof![8 => 1usize..4, 3 => 4usize..80, 1 => 80usize..300];
     count.prop_flat_map(move |count| {
-        let step = (
-            jump.clone(),
-            commit.clone(),
-            time.clone(),
-            event.clone(),
-            origin.clone(),
-            payload(),
-        );
+        let step =
+            (jump.clone(), commit.clone(), time.clone(), event.clone(), origin.clone(), payload());
         prop::collection::vec(step, count)
     })
 }
@@ -104,28 +95,16 @@ fn model() -> impl Strategy<Value = Model> {
         let build = |steps: Vec<Step>| {
             let (mut seq, mut commit, mut time_ms) = (0u64, 10u64, 1_700_000_000_000u64);
             let items =
-                steps
-                    .into_iter()
-                    .map(|(jump, commits, times, event_ms, origin, payload)| {
-                        seq += jump;
-                        commit += commits;
-                        time_ms += times;
-                        let origin = origin.map(|seq| (b"origin".to_vec(), seq));
-                        Item {
-                            seq,
-                            commit,
-                            time_ms,
-                            event_ms,
-                            origin,
-                            payload,
-                        }
-                    });
+                steps.into_iter().map(|(jump, commits, times, event_ms, origin, payload)| {
+                    seq += jump;
+                    commit += commits;
+                    time_ms += times;
+                    let origin = origin.map(|seq| (b"origin".to_vec(), seq));
+                    Item { seq, commit, time_ms, event_ms, origin, payload }
+                });
             items.collect::<Vec<Item>>()
         };
-        timelines
-            .into_iter()
-            .map(|(key, steps)| (key, build(steps)))
-            .collect()
+        timelines.into_iter().map(|(key, steps)| (key, build(steps))).collect()
     })
 }
 
@@ -159,30 +138,15 @@ fn check(sstable: &Arc<Sstable>, model: &Model) {
         let mut starts = vec![0, count / 3, count - 1, count];
         starts.dedup();
         for start in starts {
-            let mut cursor = sstable
-                .cursor(key, &run, start as u64, Direction::Forward)
-                .unwrap();
+            let mut cursor = sstable.cursor(key, &run, start as u64, Direction::Forward).unwrap();
             let found = drain(&mut cursor);
             assert_eq!(found.len(), count - start);
-            assert!(
-                items[start..]
-                    .iter()
-                    .zip(&found)
-                    .all(|(item, entry)| item.matches(entry))
-            );
-            let mut cursor = sstable
-                .cursor(key, &run, start as u64, Direction::Backward)
-                .unwrap();
+            assert!(items[start..].iter().zip(&found).all(|(item, entry)| item.matches(entry)));
+            let mut cursor = sstable.cursor(key, &run, start as u64, Direction::Backward).unwrap();
             let found = drain(&mut cursor);
             let expected = &items[..(start + 1).min(count)];
             assert_eq!(found.len(), expected.len());
-            assert!(
-                expected
-                    .iter()
-                    .rev()
-                    .zip(&found)
-                    .all(|(item, entry)| item.matches(entry))
-            );
+            assert!(expected.iter().rev().zip(&found).all(|(item, entry)| item.matches(entry)));
         }
         for item in items.iter().step_by(1 + count / 12) {
             check_ranks(sstable, key, &run, items, item);
@@ -199,10 +163,7 @@ fn check_run(run: &RunLocation, items: &[Item]) {
     let (first, last) = (&items[0], items.last().unwrap());
     assert_eq!((run.first_seq, run.last_seq), (first.seq, last.seq));
     assert_eq!(run.times_ms, (first.time_ms, last.time_ms));
-    assert_eq!(
-        (run.count, run.last_commit),
-        (items.len() as u64, last.commit)
-    );
+    assert_eq!((run.count, run.last_commit), (items.len() as u64, last.commit));
 }
 
 fn check_ranks(sstable: &Sstable, key: &[u8], run: &RunLocation, items: &[Item], item: &Item) {
@@ -214,21 +175,14 @@ fn check_ranks(sstable: &Sstable, key: &[u8], run: &RunLocation, items: &[Item],
         let rank = |by| sstable.rank(key, run, by).unwrap();
         assert_eq!(rank(Rank::Seq(seq)), below(|item| item.seq, seq));
         let commit = item.commit + more;
-        assert_eq!(
-            rank(Rank::Commit(commit)),
-            below(|item| item.commit, commit)
-        );
+        assert_eq!(rank(Rank::Commit(commit)), below(|item| item.commit, commit));
         let time = item.time_ms + more;
         assert_eq!(rank(Rank::Time(time)), below(|item| item.time_ms, time));
     }
 }
 
 fn check_lists(sstable: &Arc<Sstable>, model: &Model) {
-    let mut bounds = vec![
-        Bound::Unbounded,
-        Bound::Included(vec![1]),
-        Bound::Excluded(vec![0xff]),
-    ];
+    let mut bounds = vec![Bound::Unbounded, Bound::Included(vec![1]), Bound::Excluded(vec![0xff])];
     for key in model.keys().step_by(3) {
         bounds.push(Bound::Included(key.clone()));
         bounds.push(Bound::Excluded(key.clone()));
@@ -337,14 +291,7 @@ proptest! {
 
 fn item(seq: u64) -> Item {
     let payload = format!("message {seq}").into_bytes();
-    Item {
-        seq,
-        commit: seq,
-        time_ms: 1000 + seq,
-        event_ms: None,
-        origin: None,
-        payload,
-    }
+    Item { seq, commit: seq, time_ms: 1000 + seq, event_ms: None, origin: None, payload }
 }
 
 #[test]
@@ -356,9 +303,7 @@ fn the_newest_entries_cost_three_blocks() {
     assert!(run.last_block > 10);
     let cache = &sstable.source().cache;
     let (_, before) = cache.hits_and_misses();
-    let mut cursor = sstable
-        .cursor(b"hot", &run, run.count - 1, Direction::Backward)
-        .unwrap();
+    let mut cursor = sstable.cursor(b"hot", &run, run.count - 1, Direction::Backward).unwrap();
     for seq in (19_980..20_000).rev() {
         assert_eq!(cursor.next().unwrap().unwrap().seq, seq);
     }
@@ -392,33 +337,21 @@ fn disorder_is_refused_and_changes_nothing() {
         (b"b", 6, 6, 1),
         (b"b", 0, 6, 2000),
     ] {
-        let wrong = Item {
-            seq,
-            commit,
-            time_ms,
-            ..item(1)
-        };
+        let wrong = Item { seq, commit, time_ms, ..item(1) };
         assert!(builder.append(key, &wrong.entry()).is_err());
     }
     builder.append(b"b", &item(6).entry()).unwrap();
     assert_eq!(builder.entries(), 2);
     assert_eq!(builder.finish().unwrap().1.last, (b"b"[..].into(), 6));
-    assert!(
-        Builder::new(Vec::new(), options).finish().is_err(),
-        "no entries"
-    );
+    assert!(Builder::new(Vec::new(), options).finish().is_err(), "no entries");
 }
 
 #[test]
 fn thousands_of_timelines_fill_and_overflow_directory_pages() {
-    let mut model: Model = (0..6000u32)
-        .map(|number| (number.to_be_bytes().to_vec(), vec![item(1)]))
-        .collect();
+    let mut model: Model =
+        (0..6000u32).map(|number| (number.to_be_bytes().to_vec(), vec![item(1)])).collect();
     for number in 0..200u8 {
-        model.insert(
-            vec![number; 800 + usize::from(number)],
-            vec![item(1), item(2)],
-        );
+        model.insert(vec![number; 800 + usize::from(number)], vec![item(1), item(2)]);
     }
     let fixture = build(&model, 16 * 1024, Compression::None);
     for mode in [ReadMode::Map, ReadMode::Read] {
@@ -430,31 +363,19 @@ fn thousands_of_timelines_fill_and_overflow_directory_pages() {
     }
     let sstable = fixture.open(ReadMode::Read);
     let absent = (10_000..20_000u32).map(u32::to_be_bytes);
-    let passed = absent
-        .filter(|key| sstable.filter_contains(key).unwrap())
-        .count();
-    assert!(
-        passed < 300,
-        "{passed} of 10,000 absent keys passed the filter"
-    );
+    let passed = absent.filter(|key| sstable.filter_contains(key).unwrap()).count();
+    assert!(passed < 300, "{passed} of 10,000 absent keys passed the filter");
     let pages = sstable.blocks().unwrap();
-    let directory = pages
-        .iter()
-        .filter(|page| page.kind == "SSTable directory page");
-    let continued = directory.filter(|page| {
-        sstable
-            .describe_block(page.offset)
-            .unwrap()
-            .contains("continued: true")
-    });
+    let directory = pages.iter().filter(|page| page.kind == "SSTable directory page");
+    let continued = directory
+        .filter(|page| sstable.describe_block(page.offset).unwrap().contains("continued: true"));
     assert!(continued.count() > 0, "the test means to meet full pages");
 }
 
 #[test]
 fn one_sstable_serves_many_threads() {
-    let model: Model = (0..40u8)
-        .map(|key| (vec![key], (1..200).map(item).collect::<Vec<_>>()))
-        .collect();
+    let model: Model =
+        (0..40u8).map(|key| (vec![key], (1..200).map(item).collect::<Vec<_>>())).collect();
     let fixture = build(&model, 1000, Compression::Lz4);
     for mode in [ReadMode::Map, ReadMode::Read] {
         let sstable = fixture.open(mode);

@@ -54,21 +54,10 @@ pub fn records(body: &[u8]) -> (Vec<Record>, Option<String>) {
     for (place, op) in (0u32..).zip(decode(body)) {
         match op {
             Err(error) => return (records, Some(error.to_string())),
-            Ok(Op::Keyed {
-                index,
-                operation,
-                table,
-                key,
-                value,
-            }) => {
+            Ok(Op::Keyed { index, operation, table, key, value }) => {
                 assert_eq!(index, place, "records are counted");
                 let (key, value) = (body[key].to_vec(), body[value].to_vec());
-                records.push(Record::Keyed {
-                    operation,
-                    table,
-                    key,
-                    value,
-                });
+                records.push(Record::Keyed { operation, table, key, value });
             }
             Ok(Op::Message(message)) => {
                 let shared = message_at(body, message.offset).expect("the record was decoded");
@@ -82,12 +71,7 @@ pub fn records(body: &[u8]) -> (Vec<Record>, Option<String>) {
                 assert_eq!(targets.len(), message.target_count);
                 let payload = body[shared.payload.clone()].to_vec();
                 let event_ms = shared.event_ms;
-                records.push(Record::Message {
-                    event_ms,
-                    payload,
-                    targets,
-                    origins,
-                });
+                records.push(Record::Message { event_ms, payload, targets, origins });
             }
         }
     }

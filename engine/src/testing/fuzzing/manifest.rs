@@ -40,13 +40,7 @@ impl Log {
         let allocator = Arc::new(Allocator::new(Arc::clone(&shared), 0, 0, &[])?);
         let catalog = Catalog::new();
         let manifest = Manifest::create(shared, FILE, Arc::clone(&allocator), &catalog)?;
-        Ok(Log {
-            disk: disk.clone(),
-            allocator,
-            manifest,
-            catalog,
-            sequence: 1,
-        })
+        Ok(Log { disk: disk.clone(), allocator, manifest, catalog, sequence: 1 })
     }
 
     /// Logs random edits that are possible, and makes them durable. Impossible edits are drawn as
@@ -72,10 +66,7 @@ impl Log {
             self.allocator.release(extent, self.sequence - 1);
         }
         self.allocator.durable(self.sequence);
-        Ok(Moment {
-            reference,
-            catalog: self.catalog.clone(),
-        })
+        Ok(Moment { reference, catalog: self.catalog.clone() })
     }
 
     /// Opens the manifest anew, as the next process does.
@@ -83,23 +74,12 @@ impl Log {
     /// # Errors
     /// The disk's, or damage.
     pub fn reopen(self, moment: &Moment) -> Result<Log> {
-        let Log {
-            disk,
-            allocator,
-            sequence,
-            ..
-        } = self;
+        let Log { disk, allocator, sequence, .. } = self;
         let shared = Arc::new(disk.clone());
         let (manifest, catalog) =
             Manifest::open(shared, FILE, Arc::clone(&allocator), &moment.reference)?;
         assert_eq!(catalog, moment.catalog, "the manifest makes the catalog");
-        Ok(Log {
-            disk,
-            allocator,
-            manifest,
-            catalog,
-            sequence,
-        })
+        Ok(Log { disk, allocator, manifest, catalog, sequence })
     }
 }
 
@@ -117,10 +97,7 @@ impl Moment {
         let infos = manifest::records(disk, FILE, &self.reference);
         let catalog = manifest::replay(disk, FILE, &self.reference)?;
         let infos = infos.expect("what replays can be listed");
-        assert_eq!(
-            infos.iter().map(|info| info.bytes).sum::<u64>(),
-            self.reference.length
-        );
+        assert_eq!(infos.iter().map(|info| info.bytes).sum::<u64>(), self.reference.length);
         assert_eq!(catalog.version.check_invariants(), Ok(()));
         Ok(catalog == self.catalog)
     }
@@ -129,15 +106,8 @@ impl Moment {
     /// a hostile superblock says.
     #[must_use]
     pub fn forged(&self, extent: Extent, length: u64, checksum: u32) -> Moment {
-        let reference = ManifestRef {
-            extent,
-            length,
-            checksum,
-        };
-        Moment {
-            reference,
-            catalog: self.catalog.clone(),
-        }
+        let reference = ManifestRef { extent, length, checksum };
+        Moment { reference, catalog: self.catalog.clone() }
     }
 
     /// Repairs the chain of checksums in the bytes of the used part, as somebody who knows the
@@ -163,33 +133,21 @@ impl Moment {
 
 /// A random edit, most of the time one that this catalog can take.
 fn any_edit(random: &mut Random, catalog: &Catalog) -> Edit {
-    let live: Vec<u64> = catalog
-        .version
-        .iter()
-        .map(|(_, _, meta)| meta.number)
-        .collect();
+    let live: Vec<u64> = catalog.version.iter().map(|(_, _, meta)| meta.number).collect();
     let number = match live.get(random.index(live.len())) {
         Some(number) if !random.chance(1, 20) => *number,
         _ => random.below(1000),
     };
     match random.below(12) {
         0 => Edit::TableCreated(any_table(random, catalog)),
-        1 => Edit::EpochBegun {
-            commit: catalog.epochs.last().unwrap_or(&0) + random.below(9),
-        },
+        1 => Edit::EpochBegun { commit: catalog.epochs.last().unwrap_or(&0) + random.below(9) },
         2 => Edit::Counters {
             next_sstable: (catalog.next_sstable + random.below(5)).saturating_sub(1),
             next_table: catalog.next_table,
         },
         3 | 4 => Edit::SstableRemoved { number },
-        5 | 6 => Edit::SstableMoved {
-            number,
-            level: level(random),
-        },
-        _ => Edit::SstableAdded {
-            level: level(random),
-            meta: any_meta(random, catalog),
-        },
+        5 | 6 => Edit::SstableMoved { number, level: level(random) },
+        _ => Edit::SstableAdded { level: level(random), meta: any_meta(random, catalog) },
     }
 }
 
@@ -200,31 +158,15 @@ fn level(random: &mut Random) -> u8 {
 
 fn any_table(random: &mut Random, catalog: &Catalog) -> TableRecord {
     let id = TableId(catalog.next_table + u32::try_from(random.below(3)).expect("it is below 3"));
-    let kind = if random.chance(1, 3) {
-        TableKind::Keyed
-    } else {
-        TableKind::Timeline
-    };
-    let compression = if random.chance(1, 2) {
-        Compression::Lz4
-    } else {
-        Compression::None
-    };
+    let kind = if random.chance(1, 3) { TableKind::Keyed } else { TableKind::Timeline };
+    let compression = if random.chance(1, 2) { Compression::Lz4 } else { Compression::None };
     let options = TableOptions {
         kind,
-        sequence: if random.chance(1, 4) {
-            Sequence::Given
-        } else {
-            Sequence::Assigned
-        },
+        sequence: if random.chance(1, 4) { Sequence::Given } else { Sequence::Assigned },
         ttl_ms: random.chance(1, 2).then(|| random.next_u64()),
         compression,
     };
-    TableRecord {
-        id,
-        name: format!("table-{}", random.below(400)),
-        options,
-    }
+    TableRecord { id, name: format!("table-{}", random.below(400)), options }
 }
 
 fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
@@ -233,9 +175,7 @@ fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
     let kind = table.options.kind;
     let timeline = u64::from(kind == TableKind::Timeline);
     let mut places = [(); 2].map(|()| {
-        let key = format!("{:03}", random.below(600))
-            .into_bytes()
-            .into_boxed_slice();
+        let key = format!("{:03}", random.below(600)).into_bytes().into_boxed_slice();
         (key, random.below(100) * timeline)
     });
     // Narrow ranges, so that many fit beside each other.
@@ -251,10 +191,7 @@ fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
         number,
         table: table.id,
         kind,
-        extent: Extent {
-            offset: number << 16,
-            length: 64 * 1024,
-        },
+        extent: Extent { offset: number << 16, length: 64 * 1024 },
         bytes: 1 + random.below(64 * 1024),
         footer_checksum: 5,
         entries: random.next_u64(),

@@ -42,9 +42,7 @@ impl Table {
     /// # Errors
     /// Where it cannot have been committed.
     pub fn apply(&self, body: Vec<u8>, commit: u64, time_ms: u64) -> Result<(), String> {
-        self.0
-            .apply(Arc::new(body), commit, time_ms)
-            .map_err(|error| error.to_string())
+        self.0.apply(Arc::new(body), commit, time_ms).map_err(|error| error.to_string())
     }
 
     /// Estimate of the bytes held.
@@ -65,10 +63,7 @@ impl Table {
     /// The tables written to, and whether they hold timelines.
     pub fn tables(&self) -> Vec<(TableId, bool)> {
         let tables = self.0.tables();
-        tables
-            .into_iter()
-            .map(|(id, kind)| (id, kind == TableKind::Timeline))
-            .collect()
+        tables.into_iter().map(|(id, kind)| (id, kind == TableKind::Timeline)).collect()
     }
 
     /// The timelines of a table from a key on.
@@ -108,19 +103,12 @@ impl Table {
 
     /// The versions of a key that a snapshot needs, newest first.
     pub fn versions(&self, table: TableId, key: &[u8], commit: u64) -> Vec<Version> {
-        self.0
-            .versions(table, key, commit)
-            .iter()
-            .map(copied)
-            .collect()
+        self.0.versions(table, key, commit).iter().map(copied).collect()
     }
 
     /// All versions of a table from a key on.
     pub fn all_versions(&self, table: TableId, from: Bound<&[u8]>) -> Vec<Version> {
-        self.0
-            .keyed_range(table, from)
-            .map(|version| copied(&version))
-            .collect()
+        self.0.keyed_range(table, from).map(|version| copied(&version)).collect()
     }
 
     /// Whether the key was written after a commit.

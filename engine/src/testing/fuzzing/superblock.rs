@@ -15,14 +15,8 @@ pub const FILE_LENGTH: u64 = RING_OFFSET + RING_BYTES_MIN + 256 * 1024;
 /// A superblock whose every field follows from its sequence and a seed.
 fn made(sequence: u64, seed: u64) -> Superblock {
     let mut random = Random::new(seed ^ sequence.rotate_left(32));
-    let ring = Extent {
-        offset: RING_OFFSET,
-        length: RING_BYTES_MIN,
-    };
-    let extent = Extent {
-        offset: ring.end() + 4096 * random.below(16),
-        length: 64 * 1024,
-    };
+    let ring = Extent { offset: RING_OFFSET, length: RING_BYTES_MIN };
+    let extent = Extent { offset: ring.end() + 4096 * random.below(16), length: 64 * 1024 };
     let lsn = random.next_u64() >> 20;
     let mut boot = [0; 16];
     random.fill(&mut boot);
@@ -41,21 +35,13 @@ fn made(sequence: u64, seed: u64) -> Superblock {
             length: 4096 * (1 + random.below(16)),
             checksum: u32::try_from(random.below(1 << 32)).expect("it is below 2^32"),
         },
-        wal: WalHead {
-            lsn,
-            previous: 7,
-            salt: random.next_u64(),
-        },
+        wal: WalHead { lsn, previous: 7, salt: random.next_u64() },
         synced_lsn: lsn + random.below(1 << 20),
         commit: random.next_u64(),
         clock_high_water_ms: random.next_u64(),
         clean: random.chance(1, 2),
         unsynced: random.chance(1, 2),
-        identity: Identity {
-            device: random.next_u64(),
-            inode: random.next_u64(),
-            boot,
-        },
+        identity: Identity { device: random.next_u64(), inode: random.next_u64(), boot },
         created_ms: random.next_u64(),
     }
 }

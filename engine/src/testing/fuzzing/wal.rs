@@ -50,28 +50,12 @@ pub struct Group {
 impl Log {
     /// An empty log of `blocks` blocks that starts at block `start`, on a disk long enough.
     pub fn new(disk: &SimDisk, blocks: u64, start: u64, salt: u64) -> Log {
-        let ring = Extent {
-            offset: RING_OFFSET,
-            length: blocks * 4096,
-        };
-        let start = WalPosition {
-            lsn: start * 4096,
-            previous: 0,
-        };
-        let head = Head {
-            ring,
-            start,
-            salt,
-            synced_lsn: start.lsn,
-        };
+        let ring = Extent { offset: RING_OFFSET, length: blocks * 4096 };
+        let start = WalPosition { lsn: start * 4096, previous: 0 };
+        let head = Head { ring, start, salt, synced_lsn: start.lsn };
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let writer = Writer::new(shared, FILE, ring, salt, start);
-        Log {
-            disk: disk.clone(),
-            writer,
-            head,
-            next_commit: 1,
-        }
+        Log { disk: disk.clone(), writer, head, next_commit: 1 }
     }
 
     /// What a superblock would say.
@@ -92,18 +76,9 @@ impl Log {
     pub fn append(&mut self, time_ms: u64, bodies: &[Vec<u8>], durable: bool) -> Result<Group> {
         let lsn = self.writer.position().lsn;
         let first_commit = self.next_commit;
-        let end = self
-            .writer
-            .write_group(first_commit, time_ms, bodies, durable)?
-            .lsn;
+        let end = self.writer.write_group(first_commit, time_ms, bodies, durable)?.lsn;
         self.next_commit += bodies.len() as u64;
-        Ok(Group {
-            lsn,
-            end,
-            first_commit,
-            time_ms,
-            bodies: bodies.to_vec(),
-        })
+        Ok(Group { lsn, end, first_commit, time_ms, bodies: bodies.to_vec() })
     }
 
     /// Syncs what was written, as the interval worker does.
@@ -145,32 +120,15 @@ impl Head {
             let bodies: Vec<_> = group.frames.map(|(_, body)| body.to_vec()).collect();
             let (lsn, end) = (group.lsn, group.end);
             let (first_commit, time_ms) = (group.first_commit, group.time_ms);
-            groups.push(Group {
-                lsn,
-                end,
-                first_commit,
-                time_ms,
-                bodies,
-            });
+            groups.push(Group { lsn, end, first_commit, time_ms, bodies });
             Ok(())
         };
-        let Head {
-            ring,
-            start,
-            salt,
-            synced_lsn,
-        } = *self;
+        let Head { ring, start, salt, synced_lsn } = *self;
         let max = GROUP_BYTES_MAX;
         let end = replay(disk, FILE, ring, start, salt, synced_lsn, max, &mut each)?;
         assert_eq!(end.groups, groups.len() as u64);
-        assert_eq!(
-            end.end.lsn,
-            groups.last().map_or(start.lsn, |group| group.end)
-        );
-        assert!(
-            end.synced_lsn <= end.end.lsn,
-            "what is known to be synced was found"
-        );
+        assert_eq!(end.end.lsn, groups.last().map_or(start.lsn, |group| group.end));
+        assert!(end.synced_lsn <= end.end.lsn, "what is known to be synced was found");
         Ok(groups)
     }
 
@@ -179,12 +137,7 @@ impl Head {
     /// # Errors
     /// The disk's.
     pub fn list(&self, disk: &SimDisk) -> Result<usize> {
-        let Head {
-            ring,
-            start,
-            salt,
-            synced_lsn,
-        } = *self;
+        let Head { ring, start, salt, synced_lsn } = *self;
         let listing = scan_groups(disk, FILE, ring, start, salt, synced_lsn, GROUP_BYTES_MAX)?;
         Ok(listing.groups.len())
     }
@@ -197,9 +150,7 @@ impl Head {
     /// Gives the group of `lsn` in the bytes of a file the checksums it has, if it does not wrap.
     pub fn repair(&self, file: &mut [u8], lsn: u64) {
         let place = usize::try_from(self.place(lsn)).unwrap_or(usize::MAX);
-        let end = usize::try_from(self.ring.end())
-            .unwrap_or(usize::MAX)
-            .min(file.len());
+        let end = usize::try_from(self.ring.end()).unwrap_or(usize::MAX).min(file.len());
         let Some(bytes) = file.get_mut(place..end) else {
             return;
         };

@@ -55,11 +55,7 @@ pub(super) fn image_after_power_loss(
     policy: CrashPolicy,
     sector: usize,
 ) -> Image {
-    let mut builder = Builder {
-        image: durable.clone(),
-        sector,
-        random: Random::new(seed(policy)),
-    };
+    let mut builder = Builder { image: durable.clone(), sector, random: Random::new(seed(policy)) };
     let others = builder.random.below(4);
     let mut index = 0;
     for operation in pending {
@@ -121,18 +117,11 @@ impl Builder {
             (Change::Write { offset, bytes }, Fate::Torn) => self.tear(*offset, bytes),
             // A half-done cut, punch or allocation is told by its length alone.
             (_, Fate::Torn | Fate::Kept) => {
-                let change_only = Operation {
-                    grows_to: None,
-                    ..operation.clone()
-                };
+                let change_only = Operation { grows_to: None, ..operation.clone() };
                 change_only.apply(&mut self.image);
             }
         }
-        let grows = if free_length {
-            self.random.chance(1, 2)
-        } else {
-            fate != Fate::Dropped
-        };
+        let grows = if free_length { self.random.chance(1, 2) } else { fate != Fate::Dropped };
         if let Some(length) = operation.grows_to
             && grows
         {
@@ -148,9 +137,8 @@ impl Builder {
         let mut rest = bytes;
         while !rest.is_empty() {
             let until_boundary = self.sector as u64 - place % self.sector as u64;
-            let length = rest
-                .len()
-                .min(usize::try_from(until_boundary).expect("it is at most a sector"));
+            let length =
+                rest.len().min(usize::try_from(until_boundary).expect("it is at most a sector"));
             let (part, behind) = rest.split_at(length);
             match self.random.below(8) {
                 0 if garbage => self.destroy(place, part),

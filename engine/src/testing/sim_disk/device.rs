@@ -13,10 +13,7 @@ const FILE_BYTES_MAX: u64 = 1 << 36;
 impl Disk for SimDisk {
     fn geometry(&self) -> Geometry {
         let state = self.state();
-        Geometry {
-            alignment: state.options.alignment,
-            direct: state.options.direct,
-        }
+        Geometry { alignment: state.options.alignment, direct: state.options.direct }
     }
 
     fn identity(&self) -> Identity {
@@ -103,9 +100,7 @@ impl Disk for SimDisk {
     fn map(&self, offset: u64, length: u64) -> io::Result<Region> {
         let state = self.state();
         state.check_alive()?;
-        let end = offset
-            .checked_add(length)
-            .ok_or_else(|| invalid("the range is too long"))?;
+        let end = offset.checked_add(length).ok_or_else(|| invalid("the range is too long"))?;
         if end > state.volatile.length() {
             return Err(invalid("a map behind the end of the file"));
         }

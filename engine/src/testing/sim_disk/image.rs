@@ -82,10 +82,8 @@ impl Image {
         let end = offset.saturating_add(length);
         let pages = Arc::make_mut(&mut self.pages);
         let first = offset / PAGE_BYTES;
-        let touched: Vec<u64> = pages
-            .range(first..end.div_ceil(PAGE_BYTES))
-            .map(|(number, _)| *number)
-            .collect();
+        let touched: Vec<u64> =
+            pages.range(first..end.div_ceil(PAGE_BYTES)).map(|(number, _)| *number).collect();
         for number in touched {
             let start = number * PAGE_BYTES;
             if offset <= start && start + PAGE_BYTES <= end {
@@ -102,10 +100,7 @@ impl Image {
 
     /// Cuts or grows the file. What lies behind the new end is forgotten.
     pub(super) fn set_length(&mut self, length: u64) {
-        let end = self
-            .pages
-            .last_key_value()
-            .map_or(0, |(number, _)| (number + 1) * PAGE_BYTES);
+        let end = self.pages.last_key_value().map_or(0, |(number, _)| (number + 1) * PAGE_BYTES);
         if end > length {
             // A page that holds the new end keeps its room, as on a real device.
             self.punch(length, end - length);

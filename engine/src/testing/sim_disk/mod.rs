@@ -57,12 +57,7 @@ pub struct SimOptions {
 
 impl Default for SimOptions {
     fn default() -> SimOptions {
-        SimOptions {
-            alignment: 512,
-            direct: true,
-            capacity: None,
-            sector: 512,
-        }
+        SimOptions { alignment: 512, direct: true, capacity: None, sector: 512 }
     }
 }
 
@@ -112,28 +107,10 @@ impl SimDisk {
     /// # Panics
     /// If alignment or sector are not 512 or 4096.
     pub fn new(options: SimOptions) -> SimDisk {
-        assert!(
-            matches!(options.alignment, 512 | 4096),
-            "alignment {}",
-            options.alignment
-        );
-        assert!(
-            matches!(options.sector, 512 | 4096),
-            "sector {}",
-            options.sector
-        );
-        let identity = Identity {
-            device: 1,
-            inode: 1,
-            boot: boot_id(1),
-        };
-        SimDisk::with_images(
-            options,
-            identity,
-            Image::default(),
-            Image::default(),
-            Vec::new(),
-        )
+        assert!(matches!(options.alignment, 512 | 4096), "alignment {}", options.alignment);
+        assert!(matches!(options.sector, 512 | 4096), "sector {}", options.sector);
+        let identity = Identity { device: 1, inode: 1, boot: boot_id(1) };
+        SimDisk::with_images(options, identity, Image::default(), Image::default(), Vec::new())
     }
 
     /// A file that holds `bytes`, all of them durable.
@@ -165,12 +142,7 @@ impl SimDisk {
             lock_holder: None,
             log_hash: 0,
         };
-        SimDisk {
-            handle: Arc::new(Handle {
-                file: Arc::new(Mutex::new(state)),
-                number: 0,
-            }),
-        }
+        SimDisk { handle: Arc::new(Handle { file: Arc::new(Mutex::new(state)), number: 0 }) }
     }
 
     /// Another handle to the same live file, as another process would have it.
@@ -180,18 +152,13 @@ impl SimDisk {
         let number = state.handles;
         state.handles += 1;
         drop(state);
-        SimDisk {
-            handle: Arc::new(Handle { file, number }),
-        }
+        SimDisk { handle: Arc::new(Handle { file, number }) }
     }
 
     /// A copy of the file on another inode, as a backup tool makes it: everything is durable.
     pub fn copied(&self) -> SimDisk {
         let state = self.state();
-        let identity = Identity {
-            inode: state.identity.inode + 1,
-            ..state.identity
-        };
+        let identity = Identity { inode: state.identity.inode + 1, ..state.identity };
         let image = state.volatile.clone();
         SimDisk::with_images(state.options, identity, image.clone(), image, Vec::new())
     }
@@ -204,10 +171,7 @@ impl SimDisk {
     /// Operations that no sync has covered; the interrupted one is the last.
     pub fn pending_count(&self) -> usize {
         let state = self.state();
-        state
-            .with_in_flight()
-            .filter(|operation| !operation.durable)
-            .count()
+        state.with_in_flight().filter(|operation| !operation.durable).count()
     }
 
     /// Lets operation `number` (the next one, if it has passed) and all later calls fail.
@@ -236,10 +200,7 @@ impl SimDisk {
         let sector = state.options.sector;
         let image = crash::image_after_power_loss(&state.durable, &pending, *policy, sector);
         let previous = u64::from_le_bytes(state.identity.boot[..8].try_into().expect("8 bytes"));
-        let identity = Identity {
-            boot: boot_id(previous),
-            ..state.identity
-        };
+        let identity = Identity { boot: boot_id(previous), ..state.identity };
         SimDisk::with_images(state.options, identity, image.clone(), image, Vec::new())
     }
 
@@ -288,11 +249,7 @@ impl SimDisk {
     pub fn flip_bit(&self, offset: u64, bit: u32) {
         let mut state = self.state();
         let mut byte = [0];
-        assert_eq!(
-            state.volatile.read(offset, &mut byte),
-            1,
-            "no byte at offset {offset}"
-        );
+        assert_eq!(state.volatile.read(offset, &mut byte), 1, "no byte at offset {offset}");
         state.rot(offset, &[byte[0] ^ (1 << (bit % 8))]);
     }
 

@@ -46,14 +46,8 @@ impl Operation {
     pub(super) fn orders_before_write(&self, offset: u64, end: u64) -> bool {
         let overlaps = |start: u64, length: u64| start < end && offset < start + length;
         match &self.change {
-            Change::Write {
-                offset: start,
-                bytes,
-            } => overlaps(*start, bytes.len() as u64),
-            Change::Punch {
-                offset: start,
-                length,
-            } => overlaps(*start, *length),
+            Change::Write { offset: start, bytes } => overlaps(*start, bytes.len() as u64),
+            Change::Punch { offset: start, length } => overlaps(*start, *length),
             Change::Truncate { length } => *length < end,
             Change::Allocate { .. } | Change::Length => false,
         }

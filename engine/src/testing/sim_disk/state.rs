@@ -12,11 +12,7 @@ use std::sync::Arc;
 
 impl State {
     pub(super) fn check_alive(&self) -> io::Result<()> {
-        if self.crashed {
-            Err(io::Error::other("simulated crash"))
-        } else {
-            Ok(())
-        }
+        if self.crashed { Err(io::Error::other("simulated crash")) } else { Ok(()) }
     }
 
     /// Refuses what a device with direct writes would, and what a page cache would make slow.
@@ -57,11 +53,7 @@ impl State {
     /// An operation that makes the file reach at least to `end`.
     pub(super) fn operation(&self, change: Change, end: u64) -> Operation {
         let grows_to = (end > self.volatile.length()).then_some(end);
-        Operation {
-            change,
-            grows_to,
-            durable: false,
-        }
+        Operation { change, grows_to, durable: false }
     }
 
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8], flush: Flush) -> io::Result<usize> {
@@ -85,26 +77,12 @@ impl State {
             Flush::Now if !fails => self.add_durable(offset, operation),
             Flush::Now | Flush::Later => self.add(operation),
         }
-        if fails {
-            Err(device_error())
-        } else {
-            Ok(count)
-        }
+        if fails { Err(device_error()) } else { Ok(count) }
     }
 
     fn write_operation(&self, offset: u64, bytes: &[u8]) -> Operation {
-        let end = if bytes.is_empty() {
-            0
-        } else {
-            offset + bytes.len() as u64
-        };
-        self.operation(
-            Change::Write {
-                offset,
-                bytes: Arc::from(bytes),
-            },
-            end,
-        )
+        let end = if bytes.is_empty() { 0 } else { offset + bytes.len() as u64 };
+        self.operation(Change::Write { offset, bytes: Arc::from(bytes) }, end)
     }
 
     /// How many bytes a fault lets through, and whether the write fails all the same.
@@ -137,11 +115,7 @@ impl State {
             fits = next;
             next += PAGE;
         }
-        if fits == 0 {
-            Err(io::ErrorKind::StorageFull.into())
-        } else {
-            Ok(fits)
-        }
+        if fits == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(fits) }
     }
 
     /// Bytes of room left on the device.
@@ -164,16 +138,8 @@ impl State {
         };
         let end = offset + bytes.len() as u64;
         operation.apply(&mut self.volatile);
-        let operation = Operation {
-            grows_to: Some(end),
-            durable: true,
-            ..operation
-        };
-        if self
-            .pending
-            .iter()
-            .any(|earlier| earlier.orders_before_write(offset, end))
-        {
+        let operation = Operation { grows_to: Some(end), durable: true, ..operation };
+        if self.pending.iter().any(|earlier| earlier.orders_before_write(offset, end)) {
             self.pending.push(operation);
         } else {
             operation.apply(&mut self.durable);

@@ -14,25 +14,13 @@ fn put(disk: &SimDisk, offset: u64, byte: u8, flush: Flush) -> io::Result<usize>
 }
 
 fn later(disk: &SimDisk, offset: u64, byte: u8) {
-    assert_eq!(
-        put(disk, offset, byte, Flush::Later).expect("no fault is planned"),
-        512
-    );
+    assert_eq!(put(disk, offset, byte, Flush::Later).expect("no fault is planned"), 512);
 }
 
 /// The first byte of each sector, as one character a sector: `.` for zero.
 fn sectors(disk: &SimDisk) -> String {
     let bytes = disk.bytes();
-    bytes
-        .chunks(512)
-        .map(|sector| {
-            if sector[0] == 0 {
-                '.'
-            } else {
-                sector[0] as char
-            }
-        })
-        .collect()
+    bytes.chunks(512).map(|sector| if sector[0] == 0 { '.' } else { sector[0] as char }).collect()
 }
 
 fn after(disk: &SimDisk, policy: CrashPolicy) -> String {
@@ -76,11 +64,7 @@ fn an_immediate_flush_stays_newer_than_pending_writes_of_its_place() {
     later(&disk, 0, b'a');
     put(&disk, 0, b'n', Flush::Now).unwrap();
     assert_eq!(disk.pending_count(), 1);
-    for policy in [
-        CrashPolicy::DropAll,
-        CrashPolicy::KeepAll,
-        CrashPolicy::Random { seed: 1 },
-    ] {
+    for policy in [CrashPolicy::DropAll, CrashPolicy::KeepAll, CrashPolicy::Random { seed: 1 }] {
         assert_eq!(after(&disk, policy), "n");
     }
     later(&disk, 0, b'b');
@@ -137,20 +121,12 @@ fn a_torn_write_mixes_old_new_and_garbage_sectors_inside_its_range_only() {
     let old = aligned(8 * 512, b'o');
     disk.write_at(0, old.as_slice(), Flush::Later).unwrap();
     disk.sync().unwrap();
-    disk.write_at(512, aligned(6 * 512, b'n').as_slice(), Flush::Later)
-        .unwrap();
+    disk.write_at(512, aligned(6 * 512, b'n').as_slice(), Flush::Later).unwrap();
     let (mut olds, mut news, mut garbage) = (0, 0, 0);
     for seed in 0..200 {
-        let torn = disk
-            .crash_image(&CrashPolicy::TearOne { index: 0, seed })
-            .bytes();
+        let torn = disk.crash_image(&CrashPolicy::TearOne { index: 0, seed }).bytes();
         assert_eq!(torn.len(), 8 * 512);
-        assert!(
-            torn[..512]
-                .iter()
-                .chain(&torn[7 * 512..])
-                .all(|byte| *byte == b'o')
-        );
+        assert!(torn[..512].iter().chain(&torn[7 * 512..]).all(|byte| *byte == b'o'));
         for sector in torn[512..7 * 512].chunks(512) {
             match sector {
                 sector if sector.iter().all(|byte| *byte == b'o') => olds += 1,
@@ -159,10 +135,7 @@ fn a_torn_write_mixes_old_new_and_garbage_sectors_inside_its_range_only() {
             }
         }
     }
-    assert!(
-        olds > 100 && news > 100 && garbage > 20,
-        "{olds} {news} {garbage}"
-    );
+    assert!(olds > 100 && news > 100 && garbage > 20, "{olds} {news} {garbage}");
 }
 
 #[test]
@@ -173,10 +146,7 @@ fn random_images_are_repeatable_and_reach_every_combination() {
     let mut seen = std::collections::BTreeSet::new();
     for seed in 0..300 {
         let policy = CrashPolicy::Random { seed };
-        assert_eq!(
-            disk.crash_image(&policy).bytes(),
-            disk.crash_image(&policy).bytes()
-        );
+        assert_eq!(disk.crash_image(&policy).bytes(), disk.crash_image(&policy).bytes());
         seen.insert(after(&disk, policy));
     }
     // The length alone (data lost), the data alone (length lost), both, none.
@@ -189,10 +159,7 @@ fn random_images_are_repeatable_and_reach_every_combination() {
 fn lengths_and_room_follow_allocate_truncate_and_punch() {
     let disk = SimDisk::new(SimOptions::default());
     disk.allocate(0, 16_384).unwrap();
-    assert_eq!(
-        (disk.length().unwrap(), disk.used_bytes()),
-        (16_384, 16_384)
-    );
+    assert_eq!((disk.length().unwrap(), disk.used_bytes()), (16_384, 16_384));
     later(&disk, 4096, b'a');
     assert_eq!(disk.crash_image(&CrashPolicy::DropOne(0)).bytes().len(), 0);
     disk.allocate(4096, 4096).unwrap();
@@ -203,10 +170,7 @@ fn lengths_and_room_follow_allocate_truncate_and_punch() {
     assert_eq!(disk.crash_image(&CrashPolicy::DropAll).bytes()[4096], b'a');
     disk.truncate(8192).unwrap();
     assert_eq!(disk.bytes().len(), 8192);
-    assert_eq!(
-        disk.crash_image(&CrashPolicy::DropAll).bytes().len(),
-        16_384
-    );
+    assert_eq!(disk.crash_image(&CrashPolicy::DropAll).bytes().len(), 16_384);
     disk.allocate(0, u64::MAX).unwrap_err();
     disk.allocate(0, 0).unwrap_err();
     disk.truncate(u64::MAX).unwrap_err();
@@ -218,109 +182,54 @@ fn misaligned_writes_are_refused() {
     let disk = SimDisk::new(SimOptions::default());
     let buffer = aligned(4096, 1);
     let refused = |offset: u64, bytes: &[u8]| {
-        let error = disk
-            .write_at(offset, bytes, Flush::Later)
-            .expect_err("misaligned");
+        let error = disk.write_at(offset, bytes, Flush::Later).expect_err("misaligned");
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     };
     refused(100, &buffer.as_slice()[..512]);
     refused(512, &buffer.as_slice()[..100]);
     refused(512, &buffer.as_slice()[8..520]);
     assert_eq!(disk.operation_count(), 0);
-    let cached = SimDisk::new(SimOptions {
-        direct: false,
-        ..SimOptions::default()
-    });
-    assert_eq!(
-        cached
-            .write_at(512, &buffer.as_slice()[8..520], Flush::Later)
-            .unwrap(),
-        512
-    );
-    cached
-        .write_at(512, &buffer.as_slice()[..8], Flush::Later)
-        .unwrap_err();
+    let cached = SimDisk::new(SimOptions { direct: false, ..SimOptions::default() });
+    assert_eq!(cached.write_at(512, &buffer.as_slice()[8..520], Flush::Later).unwrap(), 512);
+    cached.write_at(512, &buffer.as_slice()[..8], Flush::Later).unwrap_err();
 }
 
 #[test]
 fn a_full_device_takes_what_fits_and_goes_on_when_there_is_room() {
-    let disk = SimDisk::new(SimOptions {
-        capacity: Some(8192),
-        ..SimOptions::default()
-    });
+    let disk = SimDisk::new(SimOptions { capacity: Some(8192), ..SimOptions::default() });
     let buffer = aligned(12_288, b'a');
     let full = |result: io::Result<usize>| {
         assert_eq!(result.expect_err("full").kind(), io::ErrorKind::StorageFull);
     };
-    assert_eq!(
-        disk.write_at(0, buffer.as_slice(), Flush::Later).unwrap(),
-        8192
-    );
+    assert_eq!(disk.write_at(0, buffer.as_slice(), Flush::Later).unwrap(), 8192);
     full(disk.write_at(8192, &buffer.as_slice()[..512], Flush::Now));
     full(disk.allocate(8192, 1).map(|()| 0));
-    assert_eq!(
-        disk.write_at(0, &buffer.as_slice()[..512], Flush::Now)
-            .unwrap(),
-        512
-    );
+    assert_eq!(disk.write_at(0, &buffer.as_slice()[..512], Flush::Now).unwrap(), 512);
     disk.set_capacity(Some(12_288));
-    assert_eq!(
-        disk.write_at(8192, &buffer.as_slice()[..512], Flush::Now)
-            .unwrap(),
-        512
-    );
-    assert_eq!(
-        disk.write_at(8704, &buffer.as_slice()[..512], Flush::Now)
-            .unwrap(),
-        512
-    );
+    assert_eq!(disk.write_at(8192, &buffer.as_slice()[..512], Flush::Now).unwrap(), 512);
+    assert_eq!(disk.write_at(8704, &buffer.as_slice()[..512], Flush::Now).unwrap(), 512);
 }
 
 fn fault(operation: FaultOperation, at: u64, times: FaultTimes, effect: FaultEffect) -> Fault {
-    Fault {
-        operation,
-        at,
-        times,
-        effect,
-    }
+    Fault { operation, at, times, effect }
 }
 
 #[test]
 fn planned_faults_strike_when_planned() {
     let disk = SimDisk::new(SimOptions::default());
     later(&disk, 0, b'a');
-    disk.fail(fault(
-        FaultOperation::Write,
-        1,
-        FaultTimes::Once,
-        FaultEffect::Error,
-    ));
+    disk.fail(fault(FaultOperation::Write, 1, FaultTimes::Once, FaultEffect::Error));
     later(&disk, 0, b'b');
     put(&disk, 0, b'c', Flush::Later).unwrap_err();
     later(&disk, 0, b'd');
-    disk.fail(fault(
-        FaultOperation::Read,
-        0,
-        FaultTimes::Forever,
-        FaultEffect::Error,
-    ));
+    disk.fail(fault(FaultOperation::Read, 0, FaultTimes::Forever, FaultEffect::Error));
     disk.read_at(0, &mut [0; 4]).unwrap_err();
     disk.read_at(0, &mut [0; 4]).unwrap_err();
     disk.clear_faults();
     assert_eq!(disk.read_at(0, &mut [0; 4]).unwrap(), 4);
-    disk.fail(fault(
-        FaultOperation::Read,
-        0,
-        FaultTimes::Once,
-        FaultEffect::ShortRead,
-    ));
+    disk.fail(fault(FaultOperation::Read, 0, FaultTimes::Once, FaultEffect::ShortRead));
     assert_eq!(disk.read_at(0, &mut [0; 4]).unwrap(), 2);
-    disk.fail(fault(
-        FaultOperation::Allocate,
-        0,
-        FaultTimes::Once,
-        FaultEffect::Error,
-    ));
+    disk.fail(fault(FaultOperation::Allocate, 0, FaultTimes::Once, FaultEffect::Error));
     disk.allocate(0, 4096).unwrap_err();
     disk.allocate(0, 4096).unwrap();
 }
@@ -359,21 +268,12 @@ fn a_failed_sync_has_three_after_states() {
         later(&disk, 0, b'b');
         later(&disk, 512, b'c');
         let effect_of_sync = FaultEffect::FailedSync(effect);
-        disk.fail(fault(
-            FaultOperation::Sync,
-            0,
-            FaultTimes::Once,
-            effect_of_sync,
-        ));
+        disk.fail(fault(FaultOperation::Sync, 0, FaultTimes::Once, effect_of_sync));
         disk.sync().unwrap_err();
         assert_eq!(sectors(&disk), live, "{effect:?}");
         disk.sync().unwrap();
         assert_eq!(sectors(&disk), live, "{effect:?}");
-        assert_eq!(
-            after(&disk, CrashPolicy::KeepAll),
-            synced_later,
-            "{effect:?}"
-        );
+        assert_eq!(after(&disk, CrashPolicy::KeepAll), synced_later, "{effect:?}");
     }
 }
 
@@ -402,10 +302,7 @@ fn rot_reaches_the_device_and_the_cache() {
     for image in [disk.clone(), disk.crash_image(&CrashPolicy::DropAll)] {
         let bytes = image.bytes();
         assert_eq!(bytes.len(), 1024);
-        assert_eq!(
-            (bytes[5], &bytes[10..12], bytes[999], bytes[1000]),
-            (3, &b"xy"[..], 1, 0)
-        );
+        assert_eq!((bytes[5], &bytes[10..12], bytes[999], bytes[1000]), (3, &b"xy"[..], 1, 0));
     }
     assert_eq!(disk.operation_count(), 0);
     let map = disk.map(10, 2).unwrap();
@@ -426,22 +323,10 @@ fn the_log_hash_tells_runs_apart() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Write {
-        sector: u64,
-        sectors: usize,
-        now: bool,
-    },
-    Truncate {
-        sector: u64,
-    },
-    Allocate {
-        sector: u64,
-        sectors: u64,
-    },
-    Punch {
-        sector: u64,
-        sectors: u64,
-    },
+    Write { sector: u64, sectors: usize, now: bool },
+    Truncate { sector: u64 },
+    Allocate { sector: u64, sectors: u64 },
+    Punch { sector: u64, sectors: u64 },
     Sync,
 }
 
@@ -465,10 +350,7 @@ fn policies(pending: usize) -> Vec<CrashPolicy> {
             CrashPolicy::Prefix(index),
             CrashPolicy::DropOne(index),
             CrashPolicy::KeepOne(index),
-            CrashPolicy::TearOne {
-                index,
-                seed: index as u64,
-            },
+            CrashPolicy::TearOne { index, seed: index as u64 },
         ]);
     }
     policies.extend((0..8).map(|seed| CrashPolicy::Random { seed }));

@@ -72,17 +72,8 @@ impl SimScheduler {
     /// A scheduler whose order depends on the seed alone.
     pub fn new(seed: u64, clock: SimClock) -> SimScheduler {
         let random = Random::new(seed);
-        let state = State {
-            random,
-            slots: Vec::new(),
-            spawned: 0,
-            steps: 0,
-            order_hash: 0,
-        };
-        SimScheduler {
-            clock,
-            state: Arc::new(Mutex::new(state)),
-        }
+        let state = State { random, slots: Vec::new(), spawned: 0, steps: 0, order_hash: 0 };
+        SimScheduler { clock, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Steps one runnable worker; `false` if there is none.
@@ -141,9 +132,8 @@ impl SimScheduler {
     fn take_runnable(&self) -> Option<(u64, Hired)> {
         let now_ms = self.clock.monotonic_ms();
         let mut state = self.state.lock();
-        let runnable: Vec<usize> = (0..state.slots.len())
-            .filter(|index| state.slots[*index].runnable(now_ms))
-            .collect();
+        let runnable: Vec<usize> =
+            (0..state.slots.len()).filter(|index| state.slots[*index].runnable(now_ms)).collect();
         if runnable.is_empty() {
             return None;
         }
@@ -180,9 +170,7 @@ impl SimScheduler {
         let now_ms = self.clock.monotonic_ms();
         let state = self.state.lock();
         let idle = state.slots.iter().filter(|slot| slot.worker.is_some());
-        idle.filter_map(|slot| slot.due_ms)
-            .min()
-            .map(|due_ms| due_ms.saturating_sub(now_ms))
+        idle.filter_map(|slot| slot.due_ms).min().map(|due_ms| due_ms.saturating_sub(now_ms))
     }
 }
 
@@ -209,10 +197,7 @@ impl Scheduler for SimScheduler {
             return;
         }
         let limit_ms = whole_ms(limit);
-        let passed_ms = self
-            .next_due()
-            .map_or(limit_ms, |due_ms| due_ms.min(limit_ms))
-            .max(1);
+        let passed_ms = self.next_due().map_or(limit_ms, |due_ms| due_ms.min(limit_ms)).max(1);
         self.clock.advance(Duration::from_millis(passed_ms));
     }
 

@@ -20,11 +20,7 @@ fn busy_times(times: u32) -> impl FnMut() -> Progress + Send + 'static {
     let mut left = times;
     move || {
         left -= 1;
-        if left == 0 {
-            Progress::Done
-        } else {
-            Progress::Busy
-        }
+        if left == 0 { Progress::Done } else { Progress::Busy }
     }
 }
 
@@ -64,15 +60,9 @@ fn idle_workers_step_when_woken_or_when_their_time_has_come() {
     scheduler.spawn("ticks", ticks, nobody()).unwrap();
     assert_eq!(scheduler.run_until_idle(100), 1);
     scheduler.pause(Duration::from_millis(4));
-    assert_eq!(
-        (clock.monotonic_ms(), scheduler.run_until_idle(100)),
-        (4, 0)
-    );
+    assert_eq!((clock.monotonic_ms(), scheduler.run_until_idle(100)), (4, 0));
     scheduler.pause(Duration::from_secs(100));
-    assert_eq!(
-        (clock.monotonic_ms(), scheduler.run_until_idle(100)),
-        (10, 1)
-    );
+    assert_eq!((clock.monotonic_ms(), scheduler.run_until_idle(100)), (10, 1));
     scheduler.pause(Duration::ZERO);
     assert_eq!(clock.monotonic_ms(), 11);
     assert_eq!(*log.lock(), ["waits", "waits", "ticks", "ticks"]);
@@ -90,19 +80,14 @@ fn a_pause_inside_a_step_runs_the_others() {
             inner.pause(Duration::from_millis(1));
         }
         let other = Named("spawned inside", Log::default(), || Progress::Done);
-        inner
-            .spawn("spawned inside", Box::new(other), nobody())
-            .unwrap();
+        inner.spawn("spawned inside", Box::new(other), nobody()).unwrap();
         Progress::Done
     };
     let worker = Box::new(Named("pauses", Arc::clone(&log), pauses));
     scheduler.spawn("pauses", worker, nobody()).unwrap().wake();
     assert!(scheduler.step_one());
     assert_eq!(scheduler.clock().monotonic_ms(), 3);
-    assert_eq!(
-        (scheduler.worker_count(), scheduler.run_until_idle(10)),
-        (1, 1)
-    );
+    assert_eq!((scheduler.worker_count(), scheduler.run_until_idle(10)), (1, 1));
 
     let inner = scheduler.clone();
     let mut paused = false;
@@ -112,13 +97,7 @@ fn a_pause_inside_a_step_runs_the_others() {
         }
         Progress::Done
     };
-    scheduler
-        .spawn(
-            "once",
-            Box::new(Named("once", Arc::clone(&log), once)),
-            nobody(),
-        )
-        .unwrap();
+    scheduler.spawn("once", Box::new(Named("once", Arc::clone(&log), once)), nobody()).unwrap();
     let worker = Box::new(Named("other", Arc::clone(&log), busy_times(4)));
     scheduler.spawn("other", worker, nobody()).unwrap();
     scheduler.run_until_idle(100);
@@ -170,24 +149,9 @@ fn a_kill_drops_the_workers_even_from_inside() {
         let _ = &held;
         Progress::Idle(None)
     };
-    scheduler
-        .spawn(
-            "holds",
-            Box::new(Named("holds", Log::default(), holds)),
-            nobody(),
-        )
-        .unwrap();
+    scheduler.spawn("holds", Box::new(Named("holds", Log::default(), holds)), nobody()).unwrap();
     scheduler.run_until_idle(10);
-    scheduler
-        .spawn(
-            "kills",
-            Box::new(Named("kills", Log::default(), kills)),
-            nobody(),
-        )
-        .unwrap();
+    scheduler.spawn("kills", Box::new(Named("kills", Log::default(), kills)), nobody()).unwrap();
     assert_eq!(scheduler.run_until_idle(100), 1);
-    assert_eq!(
-        (scheduler.worker_count(), Arc::strong_count(&marker)),
-        (0, 1)
-    );
+    assert_eq!((scheduler.worker_count(), Arc::strong_count(&marker)), (0, 1));
 }

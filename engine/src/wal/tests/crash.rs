@@ -15,10 +15,7 @@ use proptest::prelude::*;
 use std::sync::Arc;
 
 const BLOCKS: u64 = 24;
-const RING: Extent = Extent {
-    offset: 4096,
-    length: BLOCKS * 4096,
-};
+const RING: Extent = Extent { offset: 4096, length: BLOCKS * 4096 };
 
 /// What a superblock would say: durable from the moment it is set.
 #[derive(Debug, Clone, Copy)]
@@ -58,28 +55,14 @@ impl Store {
     fn create(options: SimOptions, start: u64) -> Store {
         let length = usize::try_from(RING.end()).unwrap();
         let disk = SimDisk::from_bytes(options, &vec![0; length]);
-        let head = WalPosition {
-            lsn: start,
-            previous: 0,
-        };
-        let root = Root {
-            head,
-            salt: 1,
-            synced_lsn: start,
-        };
+        let head = WalPosition { lsn: start, previous: 0 };
+        let root = Root { head, salt: 1, synced_lsn: start };
         Store::start(disk, root, 1)
     }
 
     fn start(disk: SimDisk, root: Root, next_commit: u64) -> Store {
         let writer = Writer::new(Arc::new(disk.clone()), FILE, RING, root.salt, root.head);
-        Store {
-            disk,
-            root,
-            writer,
-            groups: Vec::new(),
-            acknowledged: root.head.lsn,
-            next_commit,
-        }
+        Store { disk, root, writer, groups: Vec::new(), acknowledged: root.head.lsn, next_commit }
     }
 
     fn step(&mut self, step: &Step) -> Result<()> {
@@ -129,11 +112,7 @@ impl Store {
     fn release(&mut self, exact: bool) {
         let state = self.writer.state();
         self.root.head = self.writer.position();
-        self.root.synced_lsn = if exact {
-            self.root.head.lsn
-        } else {
-            state.synced_lsn()
-        };
+        self.root.synced_lsn = if exact { self.root.head.lsn } else { state.synced_lsn() };
         state.release(self.root.head.lsn);
         self.acknowledged = self.root.head.lsn;
         self.groups.clear();
@@ -150,32 +129,17 @@ impl Store {
             Ok(())
         };
         let root = self.root;
-        let end = replay(
-            disk,
-            FILE,
-            RING,
-            root.head,
-            root.salt,
-            root.synced_lsn,
-            GROUP_MAX,
-            &mut each,
-        )
-        .expect("a crash is not damage");
-        assert!(
-            end.end.lsn >= self.acknowledged,
-            "an acknowledged group is gone"
-        );
+        let end =
+            replay(disk, FILE, RING, root.head, root.salt, root.synced_lsn, GROUP_MAX, &mut each)
+                .expect("a crash is not damage");
+        assert!(end.end.lsn >= self.acknowledged, "an acknowledged group is gone");
         end
     }
 
     /// Starts the next log where the last one was cut, with a salt of its own.
     fn recover(&self, disk: &SimDisk) -> Store {
         let end = self.check(disk).end.aligned(disk.geometry().alignment);
-        let root = Root {
-            head: end,
-            salt: self.root.salt + 1,
-            synced_lsn: end.lsn,
-        };
+        let root = Root { head: end, salt: self.root.salt + 1, synced_lsn: end.lsn };
         Store::start(disk.clone(), root, self.next_commit)
     }
 }
@@ -192,34 +156,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn options() -> impl Strategy<Value = SimOptions> {
-    prop_oneof![Just((512, 512)), Just((4096, 512)), Just((4096, 4096))].prop_map(
-        |(alignment, sector)| SimOptions {
-            alignment,
-            sector,
-            ..SimOptions::default()
-        },
-    )
+    prop_oneof![Just((512, 512)), Just((4096, 512)), Just((4096, 4096))]
+        .prop_map(|(alignment, sector)| SimOptions { alignment, sector, ..SimOptions::default() })
 }
 
 fn policies(pending: usize, seed: u64) -> Vec<CrashPolicy> {
-    let mut policies = vec![
-        CrashPolicy::DropAll,
-        CrashPolicy::KeepAll,
-        CrashPolicy::Kill,
-    ];
+    let mut policies = vec![CrashPolicy::DropAll, CrashPolicy::KeepAll, CrashPolicy::Kill];
     for index in 0..=pending {
         policies.push(CrashPolicy::Prefix(index));
         policies.push(CrashPolicy::DropOne(index));
         policies.push(CrashPolicy::KeepOne(index));
-        policies.push(CrashPolicy::TearOne {
-            index,
-            seed: seed ^ index as u64,
-        });
+        policies.push(CrashPolicy::TearOne { index, seed: seed ^ index as u64 });
     }
     for more in 0..12 {
-        policies.push(CrashPolicy::Random {
-            seed: seed.wrapping_add(more),
-        });
+        policies.push(CrashPolicy::Random { seed: seed.wrapping_add(more) });
     }
     policies
 }

@@ -18,21 +18,10 @@ fn a_tail_torn_at_any_byte_is_cut() {
             log.disk.poke(place, &bytes);
             let (groups, end) = log.read_known(torn.lsn).unwrap();
             let complete = bytes[..used] == whole[..used];
-            assert_eq!(
-                complete,
-                arrived >= used,
-                "the last byte is not the garbage"
-            );
+            assert_eq!(complete, arrived >= used, "the last byte is not the garbage");
             let expected = if complete { 3 } else { 2 };
-            assert_eq!(
-                groups[..],
-                log.written[..expected],
-                "{arrived} bytes arrived"
-            );
-            assert!(
-                complete || arrived < 40 || end.cut.is_some(),
-                "{arrived} bytes leave a trace"
-            );
+            assert_eq!(groups[..], log.written[..expected], "{arrived} bytes arrived");
+            assert!(complete || arrived < 40 || end.cut.is_some(), "{arrived} bytes leave a trace");
         }
     }
 }
@@ -52,8 +41,7 @@ fn a_tail_with_any_subset_of_its_sectors_is_cut() {
         for (index, sector) in whole.iter().enumerate() {
             let arrived = subset & (1 << index) != 0;
             let bytes = if arrived { &sector[..] } else { &[0x3C; 512] };
-            log.disk
-                .poke(log.place(torn.lsn + 512 * index as u64), bytes);
+            log.disk.poke(log.place(torn.lsn + 512 * index as u64), bytes);
         }
         let complete = subset + 1 == 1 << whole.len();
         let (groups, _) = log.read_known(torn.lsn).unwrap();
@@ -113,11 +101,7 @@ fn a_missing_tail_that_the_superblock_knows_is_refused() {
     };
     assert_eq!(corruption.offset, log.place(first.end));
     assert!(corruption.detail.contains(&format!("lsn {}", first.end)));
-    assert!(
-        corruption
-            .detail
-            .contains(&format!("up to lsn {}", first.end + 512))
-    );
+    assert!(corruption.detail.contains(&format!("up to lsn {}", first.end + 512)));
 }
 
 /// Unsynced groups reach the disk in any order: every subset of five of them. The prefix up to the
@@ -155,11 +139,7 @@ fn a_synced_group_behind_a_hole_refuses_only_what_it_knows() {
     let behind = log.append(&[300], true).unwrap();
     let bytes = log.disk.bytes.lock().clone();
     log.disk.poke(log.place(hole.lsn), &zeros);
-    assert_eq!(
-        log.read().unwrap().0.len(),
-        0,
-        "no group names the sync yet"
-    );
+    assert_eq!(log.read().unwrap().0.len(), 0, "no group names the sync yet");
     *log.disk.bytes.lock() = bytes;
     let last = log.append(&[300], true).unwrap();
     log.disk.poke(log.place(hole.lsn), &zeros);
@@ -204,11 +184,8 @@ fn groups_of_other_logs_are_not_believed() {
     log.disk.poke(log.place(second.end), &bytes);
     assert_eq!(log.read().unwrap().0, log.written);
     let mut none = |_: Group<'_>| panic!("no group is of this log");
-    let mut foreign = |file, salt| {
-        replay(
-            &*log.disk, file, log.ring, log.head, salt, 0, GROUP_MAX, &mut none,
-        )
-    };
+    let mut foreign =
+        |file, salt| replay(&*log.disk, file, log.ring, log.head, salt, 0, GROUP_MAX, &mut none);
     assert_eq!(foreign(FileId([1; 16]), SALT).unwrap().groups, 0);
     assert_eq!(foreign(FILE, SALT + 1).unwrap().groups, 0);
 }

@@ -4,25 +4,11 @@ use super::*;
 #[test]
 fn golden_bytes_of_a_group() {
     let disk = MemoryDisk::new(512, 5 * 4096);
-    let ring = Extent {
-        offset: 4096,
-        length: 4 * 4096,
-    };
-    let start = WalPosition {
-        lsn: 0x1_0000_0200,
-        previous: 0xAABB_CCDD,
-    };
-    let mut writer = Writer::new(
-        Arc::clone(&disk) as _,
-        FILE,
-        ring,
-        0x0102_0304_0506_0708,
-        start,
-    );
+    let ring = Extent { offset: 4096, length: 4 * 4096 };
+    let start = WalPosition { lsn: 0x1_0000_0200, previous: 0xAABB_CCDD };
+    let mut writer = Writer::new(Arc::clone(&disk) as _, FILE, ring, 0x0102_0304_0506_0708, start);
     let bodies: [&[u8]; 2] = [b"first", b""];
-    let end = writer
-        .write_group(0x1122, 1_700_000_000_000, bodies, false)
-        .unwrap();
+    let end = writer.write_group(0x1122, 1_700_000_000_000, bodies, false).unwrap();
     let mut expected = Vec::new();
     for field in [
         &[0x87, 0x0D, 0x8C, 0x0C][..],         // header checksum

@@ -4,10 +4,7 @@ use super::*;
 use crate::wal::format::{body_checksum, frame_header};
 use proptest::prelude::*;
 
-const LOG: LogId = LogId {
-    file: FILE,
-    salt: SALT,
-};
+const LOG: LogId = LogId { file: FILE, salt: SALT };
 
 fn header() -> Header {
     Header {
@@ -26,10 +23,7 @@ fn header() -> Header {
 fn log_with(header: Header, body: &[u8]) -> Fixture {
     let log = Fixture::new(512, 16, 0);
     let used = (header.length as usize - HEADER_SIZE).min(body.len());
-    let header = Header {
-        body_checksum: body_checksum(&LOG, 0, &body[..used]),
-        ..header
-    };
+    let header = Header { body_checksum: body_checksum(&LOG, 0, &body[..used]), ..header };
     log.disk.poke(log.place(0), &header.encode(&LOG));
     log.disk.poke(log.place(0) + HEADER_SIZE as u64, body);
     log
@@ -50,51 +44,18 @@ fn a_made_up_group_that_is_well_formed_is_believed() {
 fn headers_that_verify_and_make_no_sense_are_refused() {
     let good = header();
     let bad = [
-        Header {
-            alignment_shift: 8,
-            ..good
-        },
-        Header {
-            alignment_shift: 13,
-            ..good
-        },
-        Header {
-            alignment_shift: 255,
-            ..good
-        },
+        Header { alignment_shift: 8, ..good },
+        Header { alignment_shift: 13, ..good },
+        Header { alignment_shift: 255, ..good },
         Header { length: 96, ..good },
-        Header {
-            length: 1 << 20,
-            ..good
-        },
-        Header {
-            length: u32::MAX,
-            ..good
-        },
-        Header {
-            frame_count: 0,
-            ..good
-        },
-        Header {
-            frame_count: 2,
-            ..good
-        },
-        Header {
-            frame_count: u32::MAX,
-            ..good
-        },
-        Header {
-            synced_lsn: 1,
-            ..good
-        },
-        Header {
-            first_commit: u64::MAX,
-            ..good
-        },
-        Header {
-            previous: 1,
-            ..good
-        },
+        Header { length: 1 << 20, ..good },
+        Header { length: u32::MAX, ..good },
+        Header { frame_count: 0, ..good },
+        Header { frame_count: 2, ..good },
+        Header { frame_count: u32::MAX, ..good },
+        Header { synced_lsn: 1, ..good },
+        Header { first_commit: u64::MAX, ..good },
+        Header { previous: 1, ..good },
     ];
     for header in bad {
         assert_refused(log_with(header, &frame(4, 1)).read());
@@ -119,10 +80,7 @@ fn what_a_later_version_wrote_is_neither_skipped_nor_cut() {
     };
     unsupported(&log_with(header(), &frame(4, 2)));
     // A larger group than this build's limits allow, in a ring that has room for it.
-    let large = Header {
-        length: u32::try_from(GROUP_MAX).unwrap() + 1,
-        ..header()
-    };
+    let large = Header { length: u32::try_from(GROUP_MAX).unwrap() + 1, ..header() };
     let log = Fixture::new(512, 64, 0);
     log.disk.poke(log.place(0), &large.encode(&LOG));
     unsupported(&log);
@@ -140,16 +98,7 @@ fn rings_and_heads_that_cannot_be_are_refused() {
     let log = Fixture::new(512, 16, 0);
     let try_it = |ring: Extent, lsn: u64| {
         let head = WalPosition { lsn, previous: 0 };
-        let result = replay(
-            &*log.disk,
-            FILE,
-            ring,
-            head,
-            SALT,
-            0,
-            GROUP_MAX,
-            &mut |_| Ok(()),
-        );
+        let result = replay(&*log.disk, FILE, ring, head, SALT, 0, GROUP_MAX, &mut |_| Ok(()));
         assert_refused(result);
     };
     try_it(log.ring, 1);

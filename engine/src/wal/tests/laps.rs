@@ -23,10 +23,7 @@ fn a_wrapped_durable_group_is_durable_in_both_pieces() {
     let writes = log.disk.writes.lock();
     let end = log.ring.end();
     assert_eq!(writes[0], (end - 512..end, Flush::Now));
-    assert_eq!(
-        writes[1],
-        (log.ring.offset..log.ring.offset + 3072, Flush::Now)
-    );
+    assert_eq!(writes[1], (log.ring.offset..log.ring.offset + 3072, Flush::Now));
 }
 
 /// Old groups with valid checksums lie behind the tail in every lap but the first. They are of the
@@ -68,10 +65,8 @@ fn groups_of_an_earlier_opening_are_never_replayed() {
     for _ in 0..10 {
         log.append(&[300], false).unwrap();
     }
-    let cut = WalPosition {
-        lsn: log.written[4].lsn,
-        previous: log.checksum_at(log.written[3].lsn),
-    };
+    let cut =
+        WalPosition { lsn: log.written[4].lsn, previous: log.checksum_at(log.written[3].lsn) };
     let salt = SALT + 1;
     let mut writer = Writer::new(Arc::clone(&log.disk) as _, FILE, log.ring, salt, cut);
     writer.write_group(5, 77, [&[5u8; 300]], true).unwrap();
@@ -80,10 +75,8 @@ fn groups_of_an_earlier_opening_are_never_replayed() {
         seen += group.frame_count;
         Ok(())
     };
-    let end = replay(
-        &*log.disk, FILE, log.ring, cut, salt, cut.lsn, GROUP_MAX, &mut count,
-    )
-    .unwrap();
+    let end =
+        replay(&*log.disk, FILE, log.ring, cut, salt, cut.lsn, GROUP_MAX, &mut count).unwrap();
     assert_eq!((seen, end.end, end.cut), (1, writer.position(), None));
 }
 

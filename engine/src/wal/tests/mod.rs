@@ -58,10 +58,7 @@ impl MemoryDisk {
 
 impl Disk for MemoryDisk {
     fn geometry(&self) -> Geometry {
-        Geometry {
-            alignment: self.alignment,
-            direct: true,
-        }
+        Geometry { alignment: self.alignment, direct: true }
     }
 
     fn identity(&self) -> Identity {
@@ -93,9 +90,7 @@ impl Disk for MemoryDisk {
         if self.fail_writes.load(Ordering::Relaxed) {
             return Err(io::Error::other("failed write"));
         }
-        self.writes
-            .lock()
-            .push((offset..offset + bytes.len() as u64, flush));
+        self.writes.lock().push((offset..offset + bytes.len() as u64, flush));
         self.poke(offset, bytes);
         Ok(bytes.len())
     }
@@ -150,24 +145,11 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) fn new(alignment: usize, blocks: u64, start: u64) -> Fixture {
-        let ring = Extent {
-            offset: 8192,
-            length: blocks * 4096,
-        };
+        let ring = Extent { offset: 8192, length: blocks * 4096 };
         let disk = MemoryDisk::new(alignment, ring.end() + 4096);
-        let head = WalPosition {
-            lsn: start,
-            previous: 0,
-        };
+        let head = WalPosition { lsn: start, previous: 0 };
         let writer = Writer::new(Arc::clone(&disk) as _, FILE, ring, SALT, head);
-        Fixture {
-            disk,
-            ring,
-            head,
-            writer,
-            written: Vec::new(),
-            next_commit: 1,
-        }
+        Fixture { disk, ring, head, writer, written: Vec::new(), next_commit: 1 }
     }
 
     /// Appends a group of bodies of these lengths, filled with a byte of their commit number.
@@ -178,19 +160,11 @@ impl Fixture {
             .zip(lengths)
             .map(|(commit, length)| vec![(commit % 251) as u8; *length])
             .collect();
-        let end = self
-            .writer
-            .write_group(first_commit, 77, &bodies, durable)?
-            .lsn;
+        let end = self.writer.write_group(first_commit, 77, &bodies, durable)?.lsn;
         let bytes = self.writer.group_bytes(lengths.iter().copied());
         assert_eq!(end, lsn + bytes);
         self.next_commit += lengths.len() as u64;
-        let seen = Seen {
-            lsn,
-            end,
-            first_commit,
-            bodies,
-        };
+        let seen = Seen { lsn, end, first_commit, bodies };
         self.written.push(seen.clone());
         Ok(seen)
     }
@@ -206,10 +180,8 @@ impl Fixture {
         })
         .unwrap();
         assert_eq!(previous, last);
-        self.head = WalPosition {
-            lsn: last,
-            previous: self.checksum_at(self.written[count - 1].lsn),
-        };
+        self.head =
+            WalPosition { lsn: last, previous: self.checksum_at(self.written[count - 1].lsn) };
         self.writer.state().release(last);
         self.written.drain(..count);
     }
@@ -239,16 +211,7 @@ impl Fixture {
             });
             Ok(())
         };
-        replay(
-            &*self.disk,
-            FILE,
-            self.ring,
-            self.head,
-            SALT,
-            synced,
-            GROUP_MAX,
-            &mut visit,
-        )
+        replay(&*self.disk, FILE, self.ring, self.head, SALT, synced, GROUP_MAX, &mut visit)
     }
 
     /// Replays with the superblock's mark at `synced`.
@@ -256,10 +219,7 @@ impl Fixture {
         let mut groups = Vec::new();
         let end = self.replay_known(synced, |group| groups.push(group.clone()))?;
         assert_eq!(end.groups, groups.len() as u64);
-        assert_eq!(
-            end.end.lsn,
-            groups.last().map_or(self.head.lsn, |group| group.end)
-        );
+        assert_eq!(end.end.lsn, groups.last().map_or(self.head.lsn, |group| group.end));
         assert!(end.synced_lsn <= end.end.lsn);
         Ok((groups, end))
     }
@@ -272,8 +232,5 @@ impl Fixture {
 
 #[track_caller]
 pub(super) fn assert_refused<T: std::fmt::Debug>(result: Result<T>) {
-    assert_eq!(
-        result.expect_err("damage is refused").kind(),
-        ErrorKind::Corruption
-    );
+    assert_eq!(result.expect_err("damage is refused").kind(), ErrorKind::Corruption);
 }

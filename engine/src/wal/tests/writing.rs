@@ -48,11 +48,7 @@ fn durable_groups_choose_their_flush() {
     let fourth = log.append(&[10], false).unwrap();
     assert_eq!(sync_written(&state, &*log.disk).unwrap(), fourth.end);
     assert_eq!(sync_written(&state, &*log.disk).unwrap(), fourth.end);
-    assert_eq!(
-        log.disk.syncs.load(Ordering::Relaxed),
-        2,
-        "nothing was left to sync"
-    );
+    assert_eq!(log.disk.syncs.load(Ordering::Relaxed), 2, "nothing was left to sync");
     state.mark_synced(first.end);
     assert_eq!(state.synced_lsn(), fourth.end, "marks never fall");
 }
@@ -69,11 +65,7 @@ fn released_space_is_used_again_and_a_spare_block_stays_free() {
     assert_eq!(log.read().unwrap().0, log.written);
     log.release(2);
     assert_eq!((state.used_bytes(), state.free_bytes()), (4096, 2 * 4096));
-    assert_eq!(
-        state.synced_lsn(),
-        2 * 4096,
-        "released bytes count as synced"
-    );
+    assert_eq!(state.synced_lsn(), 2 * 4096, "released bytes count as synced");
     log.append(&[5000], false).unwrap();
     assert_eq!(log.read().unwrap().0, log.written);
 }
@@ -97,10 +89,7 @@ fn a_failed_write_ends_the_log() {
     assert_eq!(refused.kind(), ErrorKind::Poisoned);
     assert!(refused.to_string().contains("failed write"));
     let state = log.writer.state();
-    assert!(matches!(
-        sync_written(state, &*log.disk),
-        Err(Error::Poisoned { .. })
-    ));
+    assert!(matches!(sync_written(state, &*log.disk), Err(Error::Poisoned { .. })));
     assert_eq!(state.synced_lsn(), log.written[0].end);
     assert_eq!(log.read().unwrap().0, log.written);
 }
@@ -138,17 +127,8 @@ fn a_giant_group_leaves_no_giant_buffer() {
 
 #[test]
 fn a_log_of_small_blocks_moves_to_a_disk_of_large_ones() {
-    let end = WalPosition {
-        lsn: 512 * 3,
-        previous: 9,
-    };
-    assert_eq!(
-        end.aligned(4096),
-        WalPosition {
-            lsn: 4096,
-            previous: 9
-        }
-    );
+    let end = WalPosition { lsn: 512 * 3, previous: 9 };
+    assert_eq!(end.aligned(4096), WalPosition { lsn: 4096, previous: 9 });
     assert_eq!(end.aligned(512), end);
 }
 
@@ -157,16 +137,7 @@ fn what_the_callback_says_is_handed_on() {
     let mut log = Fixture::new(512, 16, 0);
     log.append(&[10], true).unwrap();
     let mut refuse = |_: Group<'_>| Err(Error::invalid("enough"));
-    let result = replay(
-        &*log.disk,
-        FILE,
-        log.ring,
-        log.head,
-        SALT,
-        0,
-        GROUP_MAX,
-        &mut refuse,
-    );
+    let result = replay(&*log.disk, FILE, log.ring, log.head, SALT, 0, GROUP_MAX, &mut refuse);
     assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidUse);
 }
 
@@ -185,10 +156,7 @@ fn a_listing_tells_what_replay_sees() {
     assert_eq!(listing.groups.len(), 3);
     for (info, seen) in listing.groups.iter().zip(&log.written) {
         assert_eq!((info.lsn, info.end), (seen.lsn, seen.end));
-        assert_eq!(
-            (info.first_commit, info.frame_count),
-            (seen.first_commit, 2)
-        );
+        assert_eq!((info.first_commit, info.frame_count), (seen.first_commit, 2));
         assert_eq!(info.offset, log.place(seen.lsn));
     }
     log.disk.poke(log.place(log.written[1].lsn) + 200, &[99]);
@@ -204,22 +172,14 @@ fn a_listing_tells_what_replay_sees() {
 fn a_log_in_a_real_file_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.tide");
-    let ring = Extent {
-        offset: 65_536,
-        length: 256 * 1024,
-    };
+    let ring = Extent { offset: 65_536, length: 256 * 1024 };
     let disk = Arc::new(OsDisk::open(&path, OpenMode::CreateReadWrite).unwrap());
     disk.allocate(0, ring.end()).unwrap();
-    let head = WalPosition {
-        lsn: ring.length * 3 - 4096,
-        previous: 7,
-    };
+    let head = WalPosition { lsn: ring.length * 3 - 4096, previous: 7 };
     let mut writer = Writer::new(disk, FILE, ring, SALT, head);
     let bodies: Vec<Vec<u8>> = (0..20usize).map(|number| vec![1; number * 700]).collect();
     for (commit, body) in (1..).zip(&bodies) {
-        writer
-            .write_group(commit, 77, [body], commit % 3 == 0)
-            .unwrap();
+        writer.write_group(commit, 77, [body], commit % 3 == 0).unwrap();
     }
     let end = writer.position();
     drop(writer);
@@ -229,10 +189,7 @@ fn a_log_in_a_real_file_comes_back() {
         found.extend(group.frames.map(|(_, body)| body.to_vec()));
         Ok(())
     };
-    let replayed = replay(
-        &disk, FILE, ring, head, SALT, head.lsn, GROUP_MAX, &mut each,
-    )
-    .unwrap();
+    let replayed = replay(&disk, FILE, ring, head, SALT, head.lsn, GROUP_MAX, &mut each).unwrap();
     assert_eq!(found, bodies);
     assert_eq!((replayed.end, replayed.cut), (end, None));
 }

@@ -17,11 +17,7 @@ pub(super) fn commit(state: &mut State, batch: Batch, now: u64) -> Result<Commit
     state.check_open()?;
     let bytes = batch.byte_count();
     if bytes > limits::BATCH_BYTES_MAX {
-        return Err(Error::too_large(
-            "batch bytes",
-            bytes,
-            limits::BATCH_BYTES_MAX,
-        ));
+        return Err(Error::too_large("batch bytes", bytes, limits::BATCH_BYTES_MAX));
     }
     let seqs = assign(state, &batch)?;
     check_keyed(state, &batch)?;
@@ -60,11 +56,7 @@ fn check_key(key: &[u8]) -> Result<()> {
 /// The sequence id of each target, in order.
 fn assign(state: &State, batch: &Batch) -> Result<Vec<u64>> {
     for message in &batch.messages {
-        check_length(
-            "payload length",
-            message.payload.len(),
-            limits::PAYLOAD_LENGTH_MAX,
-        )?;
+        check_length("payload length", message.payload.len(), limits::PAYLOAD_LENGTH_MAX)?;
         if message.targets.is_empty() {
             return Err(Error::invalid("a message needs at least one target"));
         }
@@ -95,19 +87,14 @@ fn next_seq(mode: Sequence, target: &Target, last: u64) -> Result<u64> {
             return Err(Error::conflict("sequence id", &expected, &seq.to_string()));
         }
         (Sequence::Assigned, Some(_)) => {
-            return Err(Error::invalid(
-                "a sequence id for a table that assigns them",
-            ));
+            return Err(Error::invalid("a sequence id for a table that assigns them"));
         }
         (Sequence::Given, None) => {
             return Err(Error::invalid("no sequence id for a table of given ones"));
         }
     };
     match seq > limits::SEQ_MAX {
-        true => Err(Error::new(
-            crate::ErrorKind::TooLarge,
-            "too large: sequence id",
-        )),
+        true => Err(Error::new(crate::ErrorKind::TooLarge, "too large: sequence id")),
         false => Ok(seq),
     }
 }
@@ -115,11 +102,7 @@ fn next_seq(mode: Sequence, target: &Target, last: u64) -> Result<u64> {
 fn check_keyed(state: &State, batch: &Batch) -> Result<()> {
     for write in &batch.keyed {
         check_key(&write.key)?;
-        check_length(
-            "value length",
-            write.value.len(),
-            limits::PAYLOAD_LENGTH_MAX,
-        )?;
+        check_length("value length", write.value.len(), limits::PAYLOAD_LENGTH_MAX)?;
         state.table(write.table, TableKind::Keyed)?;
     }
     Ok(())
@@ -129,17 +112,10 @@ fn check_precondition(state: &State, precondition: &Precondition, now: u64) -> R
     match precondition {
         Precondition::NextSeq { table, key, seq } => {
             state.table(*table, TableKind::Timeline)?;
-            let last = state
-                .timelines
-                .get(&(*table, key.clone()))
-                .map_or(0, Run::last_seq);
+            let last = state.timelines.get(&(*table, key.clone())).map_or(0, Run::last_seq);
             if last + 1 != *seq {
                 let found = (last + 1).to_string();
-                return Err(Error::conflict(
-                    "next sequence id",
-                    &seq.to_string(),
-                    &found,
-                ));
+                return Err(Error::conflict("next sequence id", &seq.to_string(), &found));
             }
         }
         Precondition::Value { table, key, value } => {
@@ -169,11 +145,7 @@ fn add_message(state: &mut State, message: BatchMessage, seqs: &mut impl Iterato
         let seq = seqs.next().expect("a seq was assigned to each target");
         let origin = message.origin.clone().or_else(|| first.clone());
         if message.first_is_origin && first.is_none() {
-            first = Some(Origin {
-                table: target.table,
-                key: target.key.clone(),
-                seq,
-            });
+            first = Some(Origin { table: target.table, key: target.key.clone(), seq });
         }
         let entry = Entry {
             seq,
@@ -183,25 +155,17 @@ fn add_message(state: &mut State, message: BatchMessage, seqs: &mut impl Iterato
             origin,
             payload: payload.clone(),
         };
-        let table = state
-            .table(target.table, TableKind::Timeline)
-            .expect("checked by assign");
+        let table = state.table(target.table, TableKind::Timeline).expect("checked by assign");
         let fence = state.expired_before(table, state.time_ms);
         let oldest = state.oldest_snapshot();
-        let run = state
-            .timelines
-            .entry((target.table, target.key))
-            .or_default();
+        let run = state.timelines.entry((target.table, target.key)).or_default();
         if run.born == 0 {
             run.born = state.commit;
         }
         run.entries.push_back(entry);
         let gone = |entry: &Entry| entry.time_ms < fence && entry.commit <= oldest;
         while run.entries.front().is_some_and(gone) {
-            run.forgotten = run
-                .entries
-                .pop_front()
-                .map_or(run.forgotten, |entry| entry.seq);
+            run.forgotten = run.entries.pop_front().map_or(run.forgotten, |entry| entry.seq);
         }
     }
 }
@@ -209,49 +173,28 @@ fn add_message(state: &mut State, message: BatchMessage, seqs: &mut impl Iterato
 fn add_keyed(state: &mut State, write: KeyedWrite) {
     let (commit, time_ms) = (state.commit, state.time_ms);
     let oldest = state.oldest_snapshot();
-    let table = state
-        .table(write.table, TableKind::Keyed)
-        .expect("checked by check_keyed");
+    let table = state.table(write.table, TableKind::Keyed).expect("checked by check_keyed");
     let fence = state.expired_before(table, time_ms);
     let versions = state.keyed.entry((write.table, write.key)).or_default();
     let newest = versions.back().filter(|version| version.time_ms >= fence);
-    let counter = newest
-        .and_then(|version| version.value.as_deref())
-        .and_then(counter);
+    let counter = newest.and_then(|version| version.value.as_deref()).and_then(counter);
     let given = || counter_of(&write.value);
     let value = match write.operation {
         KeyedOperation::Put => Some(write.value),
         KeyedOperation::Delete => None,
-        KeyedOperation::Add => Some(
-            counter
-                .unwrap_or(0)
-                .wrapping_add(given())
-                .to_le_bytes()
-                .to_vec(),
-        ),
-        KeyedOperation::Max => Some(
-            counter
-                .map_or(given(), |old| old.max(given()))
-                .to_le_bytes()
-                .to_vec(),
-        ),
+        KeyedOperation::Add => {
+            Some(counter.unwrap_or(0).wrapping_add(given()).to_le_bytes().to_vec())
+        }
+        KeyedOperation::Max => {
+            Some(counter.map_or(given(), |old| old.max(given())).to_le_bytes().to_vec())
+        }
     };
-    if versions
-        .back()
-        .is_some_and(|newest| newest.commit == commit)
-    {
+    if versions.back().is_some_and(|newest| newest.commit == commit) {
         versions.pop_back();
     }
-    versions.push_back(Version {
-        commit,
-        time_ms,
-        value: value.map(Payload::from_vec),
-    });
+    versions.push_back(Version { commit, time_ms, value: value.map(Payload::from_vec) });
     // The oldest snapshot sees the last version at or before it: those before that one are unseen.
-    while versions
-        .get(1)
-        .is_some_and(|second| second.commit <= oldest)
-    {
+    while versions.get(1).is_some_and(|second| second.commit <= oldest) {
         versions.pop_front();
     }
 }

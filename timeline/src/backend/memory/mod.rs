@@ -65,24 +65,14 @@ impl MemoryBackend {
     /// An empty store with a clock of the caller's, in milliseconds since 1970: for tests of times.
     /// Where the clock falls, the store's time stands still.
     pub fn with_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> MemoryBackend {
-        let shared = Shared {
-            state: RwLock::default(),
-            clock: Box::new(clock),
-        };
-        MemoryBackend {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { state: RwLock::default(), clock: Box::new(clock) };
+        MemoryBackend { shared: Arc::new(shared) }
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the clock of this backend; tests pass their own"
-)]
+#[expect(clippy::disallowed_methods, reason = "the clock of this backend; tests pass their own")]
 fn system_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -110,27 +100,17 @@ impl Backend for MemoryBackend {
         }
         if state.tables.len() >= limits::TABLE_COUNT_MAX {
             let limit = limits::TABLE_COUNT_MAX;
-            return Err(Error::too_large(
-                "table count",
-                state.tables.len() + 1,
-                limit,
-            ));
+            return Err(Error::too_large("table count", state.tables.len() + 1, limit));
         }
         let id =
             TableId(state::TABLE_FIRST + u32::try_from(state.tables.len()).unwrap_or(u32::MAX));
-        state
-            .tables
-            .push(TableDescription::new(id, name, options.clone()));
+        state.tables.push(TableDescription::new(id, name, options.clone()));
         Ok(id)
     }
 
     fn table(&self, name: &str) -> Result<Option<TableDescription>> {
         let state = self.shared.state.read();
-        Ok(state
-            .tables
-            .iter()
-            .find(|table| table.name == name)
-            .cloned())
+        Ok(state.tables.iter().find(|table| table.name == name).cloned())
     }
 
     fn tables(&self) -> Result<Vec<TableDescription>> {

@@ -40,10 +40,7 @@ impl MemorySnapshot {
             return Ok(read(None, 0..0));
         };
         let end = run.visible(self.commit);
-        let start = run
-            .entries
-            .partition_point(|entry| entry.time_ms < fence)
-            .min(end);
+        let start = run.entries.partition_point(|entry| entry.time_ms < fence).min(end);
         Ok(read(Some(run), start..end))
     }
 
@@ -79,24 +76,17 @@ impl BackendSnapshot for MemorySnapshot {
     fn get(&self, table: TableId, key: &[u8], seq: u64) -> Result<Option<Entry>> {
         self.with_run(table, key, |run, range| {
             let run = run?;
-            let index = run
-                .entries
-                .binary_search_by_key(&seq, |entry| entry.seq)
-                .ok()?;
+            let index = run.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
             range.contains(&index).then(|| run.entries[index].clone())
         })
     }
 
     fn latest(&self, table: TableId, key: &[u8]) -> Result<Option<Entry>> {
-        self.with_run(table, key, |run, range| {
-            run?.entries.range(range).next_back().cloned()
-        })
+        self.with_run(table, key, |run, range| run?.entries.range(range).next_back().cloned())
     }
 
     fn latest_seq(&self, table: TableId, key: &[u8]) -> Result<u64> {
-        self.with_run(table, key, |run, _| {
-            run.map_or(0, |run| run.last_seq_at(self.commit))
-        })
+        self.with_run(table, key, |run, _| run.map_or(0, |run| run.last_seq_at(self.commit)))
     }
 
     fn len(&self, table: TableId, key: &[u8]) -> Result<u64> {
@@ -112,14 +102,8 @@ impl BackendSnapshot for MemorySnapshot {
             let Some(run) = run else {
                 return Ok(Page::default());
             };
-            let end = run
-                .entries
-                .partition_point(|entry| entry.seq <= high)
-                .min(range.end);
-            let start = run
-                .entries
-                .partition_point(|entry| entry.seq < low)
-                .max(range.start);
+            let end = run.entries.partition_point(|entry| entry.seq <= high).min(range.end);
+            let start = run.entries.partition_point(|entry| entry.seq < low).max(range.start);
             let entries = run.entries.range(start.min(end)..end);
             match request.direction {
                 Direction::Forward => Page::fill(entries.cloned().map(Ok), request),
@@ -134,9 +118,7 @@ impl BackendSnapshot for MemorySnapshot {
         let table = state.table(table, TableKind::Keyed)?;
         let fence = self.fence(&state, table);
         let versions = state.keyed.get(&(table.id, key.into()));
-        Ok(versions
-            .and_then(|versions| self.version(versions, fence))
-            .cloned())
+        Ok(versions.and_then(|versions| self.version(versions, fence)).cloned())
     }
 
     fn values(

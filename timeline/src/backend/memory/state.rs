@@ -38,9 +38,7 @@ pub(super) struct Run {
 impl Run {
     /// The highest seq ever written.
     pub(super) fn last_seq(&self) -> u64 {
-        self.entries
-            .back()
-            .map_or(self.forgotten, |entry| entry.seq)
+        self.entries.back().map_or(self.forgotten, |entry| entry.seq)
     }
 
     /// The highest seq written at or before a commit.
@@ -76,16 +74,10 @@ impl State {
         let index = id.0.checked_sub(TABLE_FIRST).map(|index| index as usize);
         let table = index.and_then(|index| self.tables.get(index));
         let Some(table) = table else {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                format!("not found: table {}", id.0),
-            ));
+            return Err(Error::new(ErrorKind::NotFound, format!("not found: table {}", id.0)));
         };
         if table.options.kind != kind {
-            return Err(Error::invalid(format!(
-                "table {} is not of this kind",
-                table.name
-            )));
+            return Err(Error::invalid(format!("table {} is not of this kind", table.name)));
         }
         Ok(table)
     }
@@ -93,16 +85,11 @@ impl State {
     /// Entries and values committed before this time have expired: one of time t is alive while
     /// now < t + ttl, as in the engine.
     pub(super) fn expired_before(&self, table: &TableDescription, now: u64) -> u64 {
-        table
-            .options
-            .ttl_ms
-            .map_or(0, |ttl| now.saturating_add(1).saturating_sub(ttl))
+        table.options.ttl_ms.map_or(0, |ttl| now.saturating_add(1).saturating_sub(ttl))
     }
 
     /// The oldest commit that somebody may still look from.
     pub(super) fn oldest_snapshot(&self) -> u64 {
-        self.snapshots
-            .first_key_value()
-            .map_or(self.commit, |(commit, _)| *commit)
+        self.snapshots.first_key_value().map_or(self.commit, |(commit, _)| *commit)
     }
 }

@@ -5,26 +5,14 @@ use std::time::Duration;
 use tidelog_engine::{KeyedOperation, Payload};
 
 fn append(table: TableId, key: &[u8]) -> Batch {
-    let target = Target {
-        table,
-        key: key.into(),
-        seq: None,
-    };
+    let target = Target { table, key: key.into(), seq: None };
     Batch::append(target, Payload::from_vec(b"x".to_vec()), None)
 }
 
 fn put(table: TableId, key: &[u8], value: &[u8]) -> Batch {
     let operation = KeyedOperation::Put;
-    let write = KeyedWrite {
-        operation,
-        table,
-        key: key.into(),
-        value: value.to_vec(),
-    };
-    Batch {
-        keyed: vec![write],
-        ..Batch::default()
-    }
+    let write = KeyedWrite { operation, table, key: key.into(), value: value.to_vec() };
+    Batch { keyed: vec![write], ..Batch::default() }
 }
 
 #[test]
@@ -34,9 +22,7 @@ fn expired_entries_are_not_shown_and_the_seq_goes_on() {
     let backend = MemoryBackend::with_clock(move || reading.load(Ordering::Relaxed));
     let options = TableOptions::timeline().ttl(Duration::from_millis(100));
     let table = backend.create_table("t", &options).unwrap();
-    backend
-        .commit(append(table, b"a"), Durability::Sync)
-        .unwrap();
+    backend.commit(append(table, b"a"), Durability::Sync).unwrap();
     let early = backend.snapshot().unwrap();
     clock.store(1_099, Ordering::Relaxed);
     assert_eq!(early.len(table, b"a").unwrap(), 1);
@@ -46,61 +32,26 @@ fn expired_entries_are_not_shown_and_the_seq_goes_on() {
     assert_eq!(late.latest_seq(table, b"a").unwrap(), 1);
     assert!(early.get(table, b"a", 1).unwrap().is_none());
     drop((early, late));
-    let committed = backend
-        .commit(append(table, b"a"), Durability::Sync)
-        .unwrap();
+    let committed = backend.commit(append(table, b"a"), Durability::Sync).unwrap();
     assert_eq!(committed.seqs, [2]);
-    assert_eq!(
-        backend
-            .shared
-            .state
-            .read()
-            .timelines
-            .values()
-            .next()
-            .unwrap()
-            .entries
-            .len(),
-        1
-    );
+    assert_eq!(backend.shared.state.read().timelines.values().next().unwrap().entries.len(), 1);
     clock.store(0, Ordering::Relaxed);
-    assert_eq!(
-        backend
-            .commit(append(table, b"a"), Durability::Sync)
-            .unwrap()
-            .time_ms,
-        1_100
-    );
+    assert_eq!(backend.commit(append(table, b"a"), Durability::Sync).unwrap().time_ms, 1_100);
 }
 
 #[test]
 fn versions_are_kept_for_snapshots_only() {
     let backend = MemoryBackend::new();
     let table = backend.create_table("k", &TableOptions::keyed()).unwrap();
-    let versions = || {
-        backend
-            .shared
-            .state
-            .read()
-            .keyed
-            .values()
-            .next()
-            .map_or(0, |versions| versions.len())
-    };
-    let commit = |value: &[u8]| {
-        backend
-            .commit(put(table, b"k", value), Durability::Sync)
-            .unwrap()
-    };
+    let versions =
+        || backend.shared.state.read().keyed.values().next().map_or(0, |versions| versions.len());
+    let commit = |value: &[u8]| backend.commit(put(table, b"k", value), Durability::Sync).unwrap();
     commit(b"1");
     let first = backend.snapshot().unwrap();
     for value in [b"2", b"3", b"4"] {
         commit(value);
     }
-    assert_eq!(
-        first.value(table, b"k").unwrap().as_deref(),
-        Some(&b"1"[..])
-    );
+    assert_eq!(first.value(table, b"k").unwrap().as_deref(), Some(&b"1"[..]));
     drop(first);
     let mut twice = put(table, b"k", b"5");
     twice.join(put(table, b"k", b"6"));

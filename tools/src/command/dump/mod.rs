@@ -54,14 +54,10 @@ impl Dump {
             Structure::Superblock => structures::superblock(&inspector, &mut output)?,
             Structure::Wal => structures::wal(&inspector, &mut output)?,
             Structure::Manifest => structures::manifest(&inspector, &mut output)?,
-            Structure::Table {
-                table,
-                entries: false,
-            } => table::blocks(&inspector, table, &mut output)?,
-            Structure::Table {
-                table,
-                entries: true,
-            } => {
+            Structure::Table { table, entries: false } => {
+                table::blocks(&inspector, table, &mut output)?
+            }
+            Structure::Table { table, entries: true } => {
                 let engine = store::open_for_reading(&self.file)?;
                 table::contents(&engine, table, &mut output)?;
                 false
@@ -76,18 +72,12 @@ impl Dump {
             }
         };
         output.flush()?;
-        if damaged {
-            Err(Failure::damage("damage was found"))
-        } else {
-            Ok(())
-        }
+        if damaged { Err(Failure::damage("damage was found")) } else { Ok(()) }
     }
 }
 
 fn printable_lines(text: &str) -> String {
-    text.lines()
-        .map(|line| format!("{}\n", text::escape_controls(line)))
-        .collect()
+    text.lines().map(|line| format!("{}\n", text::escape_controls(line))).collect()
 }
 
 /// An object as JSON, or as indented lines.

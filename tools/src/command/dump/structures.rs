@@ -99,9 +99,7 @@ pub(super) fn wal(inspector: &Inspector, output: &mut Output) -> Outcome<bool> {
         LogEnding::Damaged(what) => ("damaged", Some(what.clone())),
         LogEnding::Unreadable(error) => ("unreadable", Some(error.to_string())),
     };
-    let shown = detail
-        .as_ref()
-        .map_or_else(String::new, |detail| format!(": {detail}"));
+    let shown = detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
     output.either(
         &json!({
             "head_lsn": log.head_lsn,
@@ -116,20 +114,14 @@ pub(super) fn wal(inspector: &Inspector, output: &mut Output) -> Outcome<bool> {
             log.end_lsn, log.synced_lsn
         ),
     )?;
-    Ok(matches!(
-        log.ending,
-        LogEnding::Damaged(_) | LogEnding::Unreadable(_)
-    ))
+    Ok(matches!(log.ending, LogEnding::Damaged(_) | LogEnding::Unreadable(_)))
 }
 
 pub(super) fn manifest(inspector: &Inspector, output: &mut Output) -> Outcome<bool> {
     let report = inspector.manifest()?;
     for record in &report.records {
         let kind = if record.base { "base" } else { "edits" };
-        let edits = record
-            .edits
-            .iter()
-            .map(|edit| format!("\n  {}", text::escape_controls(edit)));
+        let edits = record.edits.iter().map(|edit| format!("\n  {}", text::escape_controls(edit)));
         output.either(
             &json!({
                 "number": record.number,
@@ -149,10 +141,7 @@ pub(super) fn manifest(inspector: &Inspector, output: &mut Output) -> Outcome<bo
         )?;
     }
     if let Some(damage) = &report.damage {
-        output.either(
-            &json!({"damage": damage.to_string()}),
-            format_args!("damage: {damage}"),
-        )?;
+        output.either(&json!({"damage": damage.to_string()}), format_args!("damage: {damage}"))?;
     }
     Ok(report.damage.is_some())
 }

@@ -13,11 +13,7 @@ use tidelog_engine::{Direction, Engine, TableInfo, TableKind};
 pub(super) fn blocks(inspector: &Inspector, table: &str, output: &mut Output) -> Outcome<bool> {
     let table = find(inspector.tables()?, table)?;
     let mut damaged = false;
-    for sstable in inspector
-        .sstables()?
-        .into_iter()
-        .filter(|it| it.meta.table == table.id)
-    {
+    for sstable in inspector.sstables()?.into_iter().filter(|it| it.meta.table == table.id) {
         print_sstable(&sstable, output)?;
         let number = sstable.meta.number;
         match inspector.blocks(number) {
@@ -67,15 +63,7 @@ fn print_sstable(sstable: &SstableReport, output: &mut Output) -> Outcome {
 }
 
 fn print_block(number: u64, block: &BlockReport, output: &mut Output) -> Outcome {
-    let BlockReport {
-        offset,
-        length,
-        kind,
-        compressed,
-        raw_length,
-        items,
-        damage,
-    } = block;
+    let BlockReport { offset, length, kind, compressed, raw_length, items, damage } = block;
     let object = json!({
         "sstable": number,
         "block": kind,
@@ -86,9 +74,7 @@ fn print_block(number: u64, block: &BlockReport, output: &mut Output) -> Outcome
         "items": items,
         "damage": damage,
     });
-    let note = damage
-        .as_ref()
-        .map_or_else(String::new, |what| format!(", damage: {what}"));
+    let note = damage.as_ref().map_or_else(String::new, |what| format!(", damage: {what}"));
     let shown = format!("  {kind} at offset {offset}: {length} bytes, {items} items{note}");
     Ok(output.either(&object, text::escape_controls(&shown))?)
 }
