@@ -1,6 +1,6 @@
 //! The fuzzers by name.
 
-use crate::{allocator, batch, canary, codec, manifest, memtable, superblock, wal};
+use crate::{allocator, batch, canary, codec, manifest, memtable, store, superblock, wal};
 
 /// A fuzzer.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +75,12 @@ pub const FUZZERS: &[Fuzzer] = &[
         500,
         memtable::run,
         "runs and keyed versions, against ordered maps",
+    ),
+    fuzzer(
+        "store",
+        100,
+        store::run,
+        "the whole engine: commits, kills, loss of power, recovery",
     ),
     Fuzzer {
         name: "canary",
