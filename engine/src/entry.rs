@@ -91,19 +91,28 @@ impl Payload {
     /// Bytes `range` of a WAL frame held by a memtable. The range must lie inside the frame.
     pub(crate) fn in_frame(frame: Arc<Vec<u8>>, range: Range<usize>) -> Payload {
         assert!(range.start <= range.end && range.end <= frame.len());
-        Payload { owner: PayloadOwner::Frame(frame), range }
+        Payload {
+            owner: PayloadOwner::Frame(frame),
+            range,
+        }
     }
 
     /// Bytes `range` of a block or of a mapped extent. The range must lie inside the region.
     pub(crate) fn in_region(region: Region, range: Range<usize>) -> Payload {
         assert!(range.start <= range.end && range.end <= region.len());
-        Payload { owner: PayloadOwner::Region(region), range }
+        Payload {
+            owner: PayloadOwner::Region(region),
+            range,
+        }
     }
 
     /// A payload of its own.
     pub fn from_vec(bytes: Vec<u8>) -> Payload {
         let range = 0..bytes.len();
-        Payload { owner: PayloadOwner::Frame(Arc::new(bytes)), range }
+        Payload {
+            owner: PayloadOwner::Frame(Arc::new(bytes)),
+            range,
+        }
     }
 }
 

@@ -176,14 +176,25 @@ impl Error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
         );
         if full {
-            return Error::NoSpace { what: operation, needed: 0 };
+            return Error::NoSpace {
+                what: operation,
+                needed: 0,
+            };
         }
-        Error::Io { operation, offset, source: Arc::new(source) }
+        Error::Io {
+            operation,
+            offset,
+            source: Arc::new(source),
+        }
     }
 
     /// Damage at a place.
     pub(crate) fn corruption(what: &'static str, offset: u64, detail: impl Into<String>) -> Error {
-        Error::Corruption(Corruption { what, offset, detail: detail.into() })
+        Error::Corruption(Corruption {
+            what,
+            offset,
+            detail: detail.into(),
+        })
     }
 
     /// A call that makes no sense.

@@ -18,13 +18,19 @@ impl Health {
     pub(crate) fn check(&self) -> Result<()> {
         match self.cause.get() {
             None => Ok(()),
-            Some(cause) => Err(Error::Poisoned { cause: Arc::clone(cause) }),
+            Some(cause) => Err(Error::Poisoned {
+                cause: Arc::clone(cause),
+            }),
         }
     }
 
     /// Poisons the store, unless it is poisoned already, and returns the error for the caller.
     pub(crate) fn poison(&self, what: &str, error: &Error) -> Error {
-        let cause = self.cause.get_or_init(|| Arc::from(format!("{what}: {error}")));
-        Error::Poisoned { cause: Arc::clone(cause) }
+        let cause = self
+            .cause
+            .get_or_init(|| Arc::from(format!("{what}: {error}")));
+        Error::Poisoned {
+            cause: Arc::clone(cause),
+        }
     }
 }

@@ -153,7 +153,10 @@ impl TableOptions {
 
     /// A keyed table.
     pub fn keyed() -> TableOptions {
-        TableOptions { kind: TableKind::Keyed, ..TableOptions::timeline() }
+        TableOptions {
+            kind: TableKind::Keyed,
+            ..TableOptions::timeline()
+        }
     }
 
     /// With a time to live, by commit time.

@@ -81,13 +81,21 @@ impl MessageRef<'_> {
     /// none: it is the origin.
     pub(crate) fn origin(&self, table: TableId, key: &[u8]) -> Option<Origin> {
         if let Some((table, seq, key)) = self.origin {
-            return Some(Origin { table, seq, key: key.into() });
+            return Some(Origin {
+                table,
+                seq,
+                key: key.into(),
+            });
         }
         let is_first = self.first.table == table && self.first.key == key;
         if self.flags & FLAG_ORIGIN_IS_FIRST == 0 || is_first {
             return None;
         }
-        Some(Origin { table: self.first.table, seq: self.first.seq, key: self.first.key.into() })
+        Some(Origin {
+            table: self.first.table,
+            seq: self.first.seq,
+            key: self.first.key.into(),
+        })
     }
 }
 
@@ -130,7 +138,11 @@ fn next<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
             for _ in 0..target_count {
                 target(decoder)?;
             }
-            Ok(Op::Message(Message { offset, target_count, targets }))
+            Ok(Op::Message(Message {
+                offset,
+                target_count,
+                targets,
+            }))
         }
         KIND_KEYED => {
             *decoder = ahead;
@@ -170,7 +182,16 @@ fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)>
         return Err(decoder.error("target count"));
     }
     let first = target(&mut decoder.clone())?;
-    Ok((MessageRef { event_ms, payload, flags, origin, first }, target_count))
+    Ok((
+        MessageRef {
+            event_ms,
+            payload,
+            flags,
+            origin,
+            first,
+        },
+        target_count,
+    ))
 }
 
 fn target<'a>(decoder: &mut Decoder<'a>) -> Result<Target<'a>> {
@@ -180,20 +201,29 @@ fn target<'a>(decoder: &mut Decoder<'a>) -> Result<Target<'a>> {
     if !(limits::KEY_LENGTH_MIN..=limits::KEY_LENGTH_MAX).contains(&length) {
         return Err(decoder.error("key length"));
     }
-    Ok(Target { table, seq, key: decoder.take(length, "target key")? })
+    Ok(Target {
+        table,
+        seq,
+        key: decoder.take(length, "target key")?,
+    })
 }
 
 fn keyed<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
     let operation = decoder.u8("keyed operation")?;
-    let operation =
-        KeyedOperation::from_byte(operation).ok_or(decoder.error("keyed operation"))?;
+    let operation = KeyedOperation::from_byte(operation).ok_or(decoder.error("keyed operation"))?;
     let table = TableId(decoder.u32("keyed table")?);
     let key_length = key(decoder)?.len();
     let key = decoder.position() - key_length..decoder.position();
     let value_length = decoder.u32("value length")? as usize;
     let start = decoder.position();
     decoder.take(value_length, "value")?;
-    Ok(Op::Keyed { index, operation, table, key, value: start..decoder.position() })
+    Ok(Op::Keyed {
+        index,
+        operation,
+        table,
+        key,
+        value: start..decoder.position(),
+    })
 }
 
 fn key<'a>(decoder: &mut Decoder<'a>) -> Result<&'a [u8]> {

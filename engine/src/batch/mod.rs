@@ -142,7 +142,11 @@ impl WriteBatch {
         event_ms: Option<i64>,
     ) -> Result<()> {
         if seq == 0 || seq > limits::SEQ_MAX {
-            return Err(Error::TooLarge { what: "sequence id", value: seq, limit: limits::SEQ_MAX });
+            return Err(Error::TooLarge {
+                what: "sequence id",
+                value: seq,
+                limit: limits::SEQ_MAX,
+            });
         }
         self.message(&[(table, key, seq)], payload, event_ms, None, false)
     }
@@ -160,7 +164,10 @@ impl WriteBatch {
         origin: Option<&Origin>,
         first_is_origin: bool,
     ) -> Result<()> {
-        let targets: Vec<_> = targets.into_iter().map(|(table, key)| (table, key, 0)).collect();
+        let targets: Vec<_> = targets
+            .into_iter()
+            .map(|(table, key)| (table, key, 0))
+            .collect();
         self.message(&targets, payload, event_ms, origin, first_is_origin)
     }
 
@@ -269,12 +276,20 @@ impl WriteBatch {
         }
         check_payload(payload)?;
         self.check_room(
-            payload.len() + targets.iter().map(|(_, key, _)| key.len() + 14).sum::<usize>(),
+            payload.len()
+                + targets
+                    .iter()
+                    .map(|(_, key, _)| key.len() + 14)
+                    .sum::<usize>(),
         )?;
         let mut flags = 0;
         flags |= if event_ms.is_some() { FLAG_EVENT } else { 0 };
         flags |= if origin.is_some() { FLAG_ORIGIN } else { 0 };
-        flags |= if first_is_origin { FLAG_ORIGIN_IS_FIRST } else { 0 };
+        flags |= if first_is_origin {
+            FLAG_ORIGIN_IS_FIRST
+        } else {
+            0
+        };
         let body = &mut self.body;
         body.put_u8(KIND_MESSAGE);
         body.put_u8(flags);
@@ -327,7 +342,11 @@ impl WriteBatch {
         let value = (self.body.len() + more) as u64;
         let limit = limits::BATCH_BYTES_MAX as u64 * 2;
         if value > limit {
-            return Err(Error::TooLarge { what: "batch bytes", value, limit });
+            return Err(Error::TooLarge {
+                what: "batch bytes",
+                value,
+                limit,
+            });
         }
         Ok(())
     }

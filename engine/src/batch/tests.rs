@@ -5,7 +5,11 @@ fn targets_of(body: &[u8]) -> Vec<(u32, Vec<u8>, u64)> {
     let mut found = Vec::new();
     for op in decode(body) {
         if let Op::Message(message) = op.expect("the batch wrote it") {
-            found.extend(message.targets().map(|t| (t.table.0, t.key.to_vec(), t.seq)));
+            found.extend(
+                message
+                    .targets()
+                    .map(|t| (t.table.0, t.key.to_vec(), t.seq)),
+            );
         }
     }
     found
@@ -45,33 +49,56 @@ fn golden_bytes_of_a_keyed_write() {
     ]
     .concat();
     assert_eq!(batch.body(), expected);
-    let Some(Ok(Op::Keyed { index: 0, operation, table, key, value })) = decode(batch.body()).next()
+    let Some(Ok(Op::Keyed {
+        index: 0,
+        operation,
+        table,
+        key,
+        value,
+    })) = decode(batch.body()).next()
     else {
         panic!("a keyed write");
     };
     assert_eq!((operation, table), (KeyedOperation::Put, TableId(17)));
-    assert_eq!((&batch.body()[key], &batch.body()[value]), (&b"k"[..], &b"vv"[..]));
+    assert_eq!(
+        (&batch.body()[key], &batch.body()[value]),
+        (&b"k"[..], &b"vv"[..])
+    );
 }
 
 #[test]
 fn a_fan_out_names_its_first_target_as_origin() {
     let mut batch = WriteBatch::new();
-    let targets = [(TableId(16), &b"room"[..]), (TableId(17), b"ann"), (TableId(17), b"bob")];
+    let targets = [
+        (TableId(16), &b"room"[..]),
+        (TableId(17), b"ann"),
+        (TableId(17), b"bob"),
+    ];
     batch.fan_out(targets, b"hi", None, None, true).unwrap();
     batch.assign(0, 9);
     let message = message_at(batch.body(), 0).unwrap();
     assert_eq!(message.origin(TableId(16), b"room"), None);
-    let origin = Origin { table: TableId(16), key: b"room"[..].into(), seq: 9 };
+    let origin = Origin {
+        table: TableId(16),
+        key: b"room"[..].into(),
+        seq: 9,
+    };
     assert_eq!(message.origin(TableId(17), b"bob"), Some(origin));
 }
 
 #[test]
 fn limits_are_named() {
     let mut batch = WriteBatch::new();
-    assert!(matches!(batch.put(TableId(16), b"", b""), Err(Error::InvalidUse { .. })));
+    assert!(matches!(
+        batch.put(TableId(16), b"", b""),
+        Err(Error::InvalidUse { .. })
+    ));
     let long = vec![0; limits::KEY_LENGTH_MAX + 1];
     let error = batch.append(TableId(16), &long, b"", None).unwrap_err();
-    assert_eq!(error.to_string(), "too large: key length is 1025, the limit is 1024");
+    assert_eq!(
+        error.to_string(),
+        "too large: key length is 1025, the limit is 1024"
+    );
     assert!(batch.is_empty());
 }
 

@@ -11,7 +11,11 @@ pub(crate) struct DecodeError {
 
 impl std::fmt::Display for DecodeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} cannot be decoded at byte {} of the unit", self.what, self.offset)
+        write!(
+            f,
+            "{} cannot be decoded at byte {} of the unit",
+            self.what, self.offset
+        )
     }
 }
 
@@ -44,7 +48,10 @@ impl<'a> Decoder<'a> {
 
     /// An error about the current position.
     pub(crate) fn error(&self, what: &'static str) -> DecodeError {
-        DecodeError { what, offset: self.position }
+        DecodeError {
+            what,
+            offset: self.position,
+        }
     }
 
     pub(crate) fn take(&mut self, length: usize, what: &'static str) -> Result<&'a [u8]> {

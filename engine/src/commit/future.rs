@@ -24,11 +24,15 @@ enum State {
 
 impl CommitFuture {
     pub(crate) fn refused(error: crate::Error) -> CommitFuture {
-        CommitFuture { state: State::Refused(Some(error)) }
+        CommitFuture {
+            state: State::Refused(Some(error)),
+        }
     }
 
     pub(crate) fn waiting(core: Arc<Core>, slot: Arc<Slot>) -> CommitFuture {
-        CommitFuture { state: State::Waiting(core, slot) }
+        CommitFuture {
+            state: State::Waiting(core, slot),
+        }
     }
 }
 

@@ -42,7 +42,13 @@ impl Member {
 impl Leader {
     pub(crate) fn new(writer: Writer, next_commit: u64) -> Leader {
         let memtable_lsn = writer.position().lsn;
-        Leader { writer, next_commit, memtable_lsn, unsynced_entries: 0, held: None }
+        Leader {
+            writer,
+            next_commit,
+            memtable_lsn,
+            unsynced_entries: 0,
+            held: None,
+        }
     }
 
     /// Commits groups until no slot waits, or a few groups have been served.
@@ -85,13 +91,18 @@ impl Leader {
             let member = match self.held.take() {
                 Some(member) => member,
                 None => match leadership.pop() {
-                    Some(slot) => Member { request: slot.take_request(), slot },
+                    Some(slot) => Member {
+                        request: slot.take_request(),
+                        slot,
+                    },
                     None => break,
                 },
             };
             let batch = &member.request.batch;
-            let looks_at_values =
-                batch.preconditions().iter().any(|p| matches!(p, Precondition::Value { .. }));
+            let looks_at_values = batch
+                .preconditions()
+                .iter()
+                .any(|p| matches!(p, Precondition::Value { .. }));
             let too_large = bytes + batch.byte_count() > bytes_max;
             if !group.is_empty() && (too_large || keyed && looks_at_values) {
                 self.held = Some(member);
@@ -105,10 +116,14 @@ impl Leader {
     }
 
     fn commit_group(&mut self, core: &Core, group: Vec<Member>) {
-        let bytes = self.writer.group_bytes(group.iter().map(|m| m.request.batch.byte_count()));
+        let bytes = self
+            .writer
+            .group_bytes(group.iter().map(|m| m.request.batch.byte_count()));
         let targets: usize = group.iter().map(|m| m.request.batch.append_count()).sum();
         if let Err(error) = self.make_room(core, bytes, targets) {
-            group.into_iter().for_each(|member| member.refuse(error.clone()));
+            group
+                .into_iter()
+                .for_each(|member| member.refuse(error.clone()));
             return;
         }
         let time_ms = core.clock.commit_now();
@@ -119,7 +134,9 @@ impl Leader {
         let first_commit = self.next_commit;
         if let Err(error) = self.write(core, &group, first_commit, time_ms) {
             let error = core.health.poison("writing the log failed", &error);
-            group.into_iter().for_each(|member| member.refuse(error.clone()));
+            group
+                .into_iter()
+                .for_each(|member| member.refuse(error.clone()));
             return;
         }
         self.publish(core, group, first_commit, time_ms);
@@ -128,9 +145,16 @@ impl Leader {
     /// One write, and one sync if anyone asked, or if too much is unsynced.
     fn write(&mut self, core: &Core, group: &[Member], commit: u64, time_ms: u64) -> Result<()> {
         let bodies: Vec<&[u8]> = group.iter().map(|m| m.request.batch.body()).collect();
-        let entries: u64 = group.iter().map(|m| m.request.batch.append_count() as u64).sum();
-        let bytes = self.writer.group_bytes(bodies.iter().map(|body| body.len()));
-        let asked = group.iter().any(|member| member.request.durability == Durability::Sync);
+        let entries: u64 = group
+            .iter()
+            .map(|m| m.request.batch.append_count() as u64)
+            .sum();
+        let bytes = self
+            .writer
+            .group_bytes(bodies.iter().map(|body| body.len()));
+        let asked = group
+            .iter()
+            .any(|member| member.request.durability == Durability::Sync);
         let behind = core.log.unsynced_bytes() + bytes
             > core.options.ring_bytes / limits::RING_UNSYNCED_SHARE;
         if core.log.unsynced_bytes() == 0 {
@@ -139,9 +163,15 @@ impl Leader {
         let durable =
             asked || behind || self.unsynced_entries + entries > limits::UNSYNCED_ENTRIES_MAX;
         self.writer.write_group(commit, time_ms, &bodies, durable)?;
-        self.unsynced_entries = if durable { 0 } else { self.unsynced_entries + entries };
+        self.unsynced_entries = if durable {
+            0
+        } else {
+            self.unsynced_entries + entries
+        };
         core.counters.groups.fetch_add(1, Ordering::Relaxed);
-        core.counters.synced_groups.fetch_add(u64::from(durable), Ordering::Relaxed);
+        core.counters
+            .synced_groups
+            .fetch_add(u64::from(durable), Ordering::Relaxed);
         Ok(())
     }
 
@@ -150,21 +180,40 @@ impl Leader {
         let view = core.views.current();
         let mut ended = Vec::with_capacity(group.len());
         for (commit, member) in (first_commit..).zip(group) {
-            let Request { batch, cells, durability, .. } = member.request;
-            let seqs = (0..batch.append_count()).map(|index| batch.target(index).seq).collect();
+            let Request {
+                batch,
+                cells,
+                durability,
+                ..
+            } = member.request;
+            let seqs = (0..batch.append_count())
+                .map(|index| batch.target(index).seq)
+                .collect();
             let body = Arc::new(batch.into_body());
-            view.active.apply(body, commit, time_ms).expect("the batch wrote its own body");
+            view.active
+                .apply(body, commit, time_ms)
+                .expect("the batch wrote its own body");
             cells.iter().for_each(|cell| cell.set_last_commit(commit));
             if let Durability::Interval(delay) = durability {
                 core.sync_within(delay);
             }
-            ended.push((member.slot, Committed { commit, time_ms, seqs }));
+            ended.push((
+                member.slot,
+                Committed {
+                    commit,
+                    time_ms,
+                    seqs,
+                },
+            ));
             self.next_commit = commit + 1;
             // The cells are unpinned here, after the memtable knows what they know.
             drop(cells);
         }
-        core.published.store(self.next_commit - 1, Ordering::Release);
-        core.counters.commits.fetch_add(ended.len() as u64, Ordering::Relaxed);
+        core.published
+            .store(self.next_commit - 1, Ordering::Release);
+        core.counters
+            .commits
+            .fetch_add(ended.len() as u64, Ordering::Relaxed);
         for (slot, committed) in ended {
             slot.complete(Outcome::Final(Ok(committed)));
         }
@@ -180,7 +229,12 @@ impl Leader {
             let span = self.writer.position().lsn - self.memtable_lsn + bytes;
             let full = view.active.bytes() >= core.options.memtable_bytes
                 || span > core.options.ring_bytes / 8 * 3
-                || !view.active.fits(self.next_commit, core.clock.commit_now(), body_bytes, targets);
+                || !view.active.fits(
+                    self.next_commit,
+                    core.clock.commit_now(),
+                    body_bytes,
+                    targets,
+                );
             let full = full && !view.active.is_empty();
             if !full && core.log.free_bytes() > bytes {
                 return Ok(());
@@ -200,7 +254,9 @@ fn assign_all(core: &Core, group: Vec<Member>) -> Vec<Member> {
     let mut kept = Vec::with_capacity(group.len());
     for mut member in group {
         if values_may_have_changed(core, &member.request) {
-            let Request { batch, durability, .. } = member.request;
+            let Request {
+                batch, durability, ..
+            } = member.request;
             member.slot.complete(Outcome::Retry(batch, durability));
             continue;
         }
@@ -216,15 +272,19 @@ fn assign_all(core: &Core, group: Vec<Member>) -> Vec<Member> {
 fn values_may_have_changed(core: &Core, request: &Request) -> bool {
     let view = core.views.current();
     let flushed = core.flushed_through.load(Ordering::Acquire) > request.resolved_at;
-    request.batch.preconditions().iter().any(|precondition| match precondition {
-        Precondition::NextSeq { .. } => false,
-        Precondition::Value { table, key, .. } => {
-            flushed
-                || view
-                    .memtables()
-                    .any(|memtable| memtable.has_write_after(*table, key, request.resolved_at))
-        }
-    })
+    request
+        .batch
+        .preconditions()
+        .iter()
+        .any(|precondition| match precondition {
+            Precondition::NextSeq { .. } => false,
+            Precondition::Value { table, key, .. } => {
+                flushed
+                    || view
+                        .memtables()
+                        .any(|memtable| memtable.has_write_after(*table, key, request.resolved_at))
+            }
+        })
 }
 
 /// Assigns dense sequence ids from the pinned cells, or checks given ones; takes back what it did
@@ -258,7 +318,9 @@ fn assign(request: &mut Request) -> Result<()> {
     match failure {
         None => Ok(()),
         Some(error) => {
-            done.iter().rev().for_each(|(cell, next)| cell.set_next_seq(*next));
+            done.iter()
+                .rev()
+                .for_each(|(cell, next)| cell.set_next_seq(*next));
             Err(error)
         }
     }
@@ -266,7 +328,11 @@ fn assign(request: &mut Request) -> Result<()> {
 
 fn check_seq(given: u64, next: u64, seq: u64) -> Result<()> {
     if seq > limits::SEQ_MAX {
-        return Err(Error::TooLarge { what: "sequence id", value: seq, limit: limits::SEQ_MAX });
+        return Err(Error::TooLarge {
+            what: "sequence id",
+            value: seq,
+            limit: limits::SEQ_MAX,
+        });
     }
     if given != 0 && given < next {
         return Err(Error::Conflict {

@@ -131,7 +131,9 @@ mod loom_tests {
         while slot.load(Ordering::Acquire) == 0 {
             match model.queue.try_lead() {
                 Some(leadership) => lead(model, &leadership),
-                None => model.queue.sleep_unless(|| slot.load(Ordering::Acquire) != 0),
+                None => model
+                    .queue
+                    .sleep_unless(|| slot.load(Ordering::Acquire) != 0),
             }
         }
         slot.load(Ordering::Acquire)

@@ -33,13 +33,19 @@ pub(crate) fn resolve(
     }
     // The memtable keeps these very bytes: what growing has left over would count against its limit.
     batch.shrink();
-    // Before the view: what is published at this commit is in any view taken later.
+    // First of all: whatever is written from here on, the leader sees that it came later.
     let resolved_at = core.published.load(Ordering::Acquire);
     let view = core.views.current();
     check_keyed_tables(&view, &batch)?;
     let cells = pin_targets(core, &view, &batch)?;
-    let expected = check_preconditions(core, &view, &batch, resolved_at)?;
-    Ok(Request { batch, cells, expected, durability, resolved_at })
+    let expected = check_preconditions(core, &view, &batch)?;
+    Ok(Request {
+        batch,
+        cells,
+        expected,
+        durability,
+        resolved_at,
+    })
 }
 
 fn pin_targets(core: &Core, view: &View, batch: &WriteBatch) -> Result<Vec<Arc<StateCell>>> {
@@ -60,7 +66,10 @@ fn pin_targets(core: &Core, view: &View, batch: &WriteBatch) -> Result<Vec<Arc<S
                 )));
             }
             (Sequence::Given, 0) => {
-                let what = format!("table {} needs a sequence id from the caller", target.table.0);
+                let what = format!(
+                    "table {} needs a sequence id from the caller",
+                    target.table.0
+                );
                 return Err(Error::InvalidUse { what });
             }
             _ => cells.push(core.pin(target.table, target.key)?),
@@ -86,7 +95,6 @@ fn check_preconditions(
     core: &Core,
     view: &Arc<View>,
     batch: &WriteBatch,
-    resolved_at: u64,
 ) -> Result<Vec<(Arc<StateCell>, u64)>> {
     let mut expected = Vec::new();
     for precondition in batch.preconditions() {
@@ -99,7 +107,7 @@ fn check_preconditions(
             Precondition::Value { table, key, value } => {
                 crate::batch::check_key(key)?;
                 table_of(view, *table, TableKind::Keyed)?;
-                let found = core.value_at(view, *table, key, resolved_at)?;
+                let found = core.newest_value(view, *table, key)?;
                 if found.as_deref() != value.as_deref() {
                     return Err(Error::Conflict {
                         what: format!("value of {}", String::from_utf8_lossy(key)),
@@ -115,7 +123,9 @@ fn check_preconditions(
 
 fn table_of(view: &View, id: TableId, kind: TableKind) -> Result<&TableOptions> {
     let record = view.tables.get(&id).filter(|_| !id.is_engine_owned());
-    let record = record.ok_or_else(|| Error::NotFound { what: format!("table {}", id.0) })?;
+    let record = record.ok_or_else(|| Error::NotFound {
+        what: format!("table {}", id.0),
+    })?;
     if record.options.kind != kind {
         return Err(Error::invalid(format!(
             "table {} holds {:?} data, the batch writes {kind:?} data to it",

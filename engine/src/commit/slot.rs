@@ -52,7 +52,10 @@ impl Slot {
 
     /// Leader only, once.
     pub(crate) fn take_request(&self) -> Request {
-        self.request.lock().take().expect("a slot is taken by one leader, once")
+        self.request
+            .lock()
+            .take()
+            .expect("a slot is taken by one leader, once")
     }
 
     /// Leader only, once. The caller wakes sleepers afterwards.

@@ -36,7 +36,10 @@ pub(crate) fn stall(pressure: &Pressure, bytes: usize) -> Stall {
     if pressure.level0 >= LEVEL0_STOP {
         return Stall::Stop;
     }
-    let level0 = share(pressure.level0.saturating_sub(LEVEL0_SLOW), LEVEL0_STOP - LEVEL0_SLOW);
+    let level0 = share(
+        pressure.level0.saturating_sub(LEVEL0_SLOW),
+        LEVEL0_STOP - LEVEL0_SLOW,
+    );
     let half = pressure.memtable_limit / 2;
     let memtable = match pressure.flushing {
         false => 0,
@@ -76,7 +79,10 @@ mod tests {
     #[test]
     fn nothing_behind_means_no_delay() {
         assert_eq!(stall(&CALM, 1 << 20), Stall::Go);
-        let full = Pressure { memtable_bytes: 1000, ..CALM };
+        let full = Pressure {
+            memtable_bytes: 1000,
+            ..CALM
+        };
         assert_eq!(stall(&full, 1 << 20), Stall::Go, "nothing is being flushed");
     }
 
@@ -90,12 +96,25 @@ mod tests {
             assert!(delay > last && delay <= DELAY_MAX);
             last = delay;
         }
-        assert_eq!(stall(&Pressure { level0: LEVEL0_STOP, ..CALM }, 1), Stall::Stop);
+        assert_eq!(
+            stall(
+                &Pressure {
+                    level0: LEVEL0_STOP,
+                    ..CALM
+                },
+                1
+            ),
+            Stall::Stop
+        );
     }
 
     #[test]
     fn a_small_commit_beside_a_flush_is_not_slept() {
-        let busy = Pressure { memtable_bytes: 750, flushing: true, ..CALM };
+        let busy = Pressure {
+            memtable_bytes: 750,
+            flushing: true,
+            ..CALM
+        };
         assert_eq!(stall(&busy, 200), Stall::Go);
         assert!(matches!(stall(&busy, 1 << 20), Stall::Slow(_)));
     }

@@ -80,10 +80,14 @@ impl Core {
     /// Fails unless the store takes writes.
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.options.read_only {
-            return Err(Error::Closed { what: "the store was opened for reading only" });
+            return Err(Error::Closed {
+                what: "the store was opened for reading only",
+            });
         }
         if self.closing.load(Ordering::Acquire) {
-            return Err(Error::Closed { what: "the store was closed" });
+            return Err(Error::Closed {
+                what: "the store was closed",
+            });
         }
         self.health.check()
     }
@@ -91,13 +95,19 @@ impl Core {
     /// Fails once the store was closed.
     pub(crate) fn check_open(&self) -> Result<()> {
         match self.closed.load(Ordering::Acquire) {
-            true => Err(Error::Closed { what: "the store was closed" }),
+            true => Err(Error::Closed {
+                what: "the store was closed",
+            }),
             false => Ok(()),
         }
     }
 
     /// Commits a batch and waits for it.
-    pub(crate) fn commit(&self, mut batch: WriteBatch, durability: Durability) -> Result<Committed> {
+    pub(crate) fn commit(
+        &self,
+        mut batch: WriteBatch,
+        durability: Durability,
+    ) -> Result<Committed> {
         loop {
             self.declare_unsynced(durability)?;
             let request = resolve(self, batch, durability)?;
@@ -117,8 +127,14 @@ impl Core {
     }
 
     /// Queues a batch without waiting.
-    pub(crate) fn submit(self: &Arc<Self>, batch: WriteBatch, durability: Durability) -> CommitFuture {
-        let request = self.declare_unsynced(durability).and_then(|()| resolve(self, batch, durability));
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        batch: WriteBatch,
+        durability: Durability,
+    ) -> CommitFuture {
+        let request = self
+            .declare_unsynced(durability)
+            .and_then(|()| resolve(self, batch, durability));
         match request {
             Err(error) => CommitFuture::refused(error),
             Ok(request) => {
@@ -132,7 +148,9 @@ impl Core {
 
     /// Leads waiting slots, unless somebody else does.
     pub(crate) fn lead(&self) -> bool {
-        let Some(leadership) = self.queue.try_lead() else { return false };
+        let Some(leadership) = self.queue.try_lead() else {
+            return false;
+        };
         let guard = PoisonOnPanic(&self.health);
         if let Some(leader) = self.leader.lock().as_mut() {
             leader.lead(self, &leadership);
@@ -153,7 +171,9 @@ impl Core {
     pub(crate) fn load_state(&self, table: TableId, key: &[u8]) -> Result<StateRecord> {
         let view = self.views.current();
         for memtable in view.memtables() {
-            let Some(run) = memtable.run(table, key) else { continue };
+            let Some(run) = memtable.run(table, key) else {
+                continue;
+            };
             if let Some(last) = run.count_at(u64::MAX).checked_sub(1) {
                 return Ok(StateRecord {
                     next_seq: run.seq(last) + 1,
@@ -173,16 +193,25 @@ impl Core {
         if given {
             return *record;
         }
-        let epochs = view.epochs.iter().filter(|epoch| **epoch >= record.last_commit).count();
+        let epochs = view
+            .epochs
+            .iter()
+            .filter(|epoch| **epoch >= record.last_commit)
+            .count();
         let jump = limits::UNSYNCED_ENTRIES_MAX.saturating_mul(epochs as u64);
-        StateRecord { next_seq: record.next_seq.saturating_add(jump), ..*record }
+        StateRecord {
+            next_seq: record.next_seq.saturating_add(jump),
+            ..*record
+        }
     }
 
     /// The highest seq at a commit; 0 if there was none.
     pub(crate) fn latest_seq(&self, table: TableId, key: &[u8], commit: u64) -> Result<u64> {
         let view = self.views.current();
         for memtable in view.memtables() {
-            let Some(run) = memtable.run(table, key) else { continue };
+            let Some(run) = memtable.run(table, key) else {
+                continue;
+            };
             if let Some(last) = run.count_at(commit).checked_sub(1) {
                 return Ok(run.seq(last));
             }
@@ -194,17 +223,21 @@ impl Core {
         crate::read::latest_seq_at(&view, table, key, commit)
     }
 
-    /// A keyed value at a commit, expired values included: for preconditions.
-    pub(crate) fn value_at(
+    /// The newest value of a key, published or about to be: for preconditions. (At an older commit
+    /// that no snapshot holds, a flush might have folded the value away.)
+    pub(crate) fn newest_value(
         &self,
         view: &Arc<View>,
         table: TableId,
         key: &[u8],
-        commit: u64,
     ) -> Result<Option<Payload>> {
-        let ttl_ms = view.tables.get(&table).and_then(|record| record.options.ttl_ms);
-        let alive_from_ms = ttl_ms.map_or(0, |ttl| (self.clock.expiry_now() + 1).saturating_sub(ttl));
-        value_in(view, table, key, commit, alive_from_ms)
+        let ttl_ms = view
+            .tables
+            .get(&table)
+            .and_then(|record| record.options.ttl_ms);
+        let alive_from_ms =
+            ttl_ms.map_or(0, |ttl| (self.clock.expiry_now() + 1).saturating_sub(ttl));
+        value_in(view, table, key, u64::MAX, alive_from_ms)
     }
 
     /// Leader only: the active memtable takes no more; a new one takes its place.
@@ -212,7 +245,11 @@ impl Core {
         let fresh = Arc::new(Memtable::new(next_commit, self.clock.commit_now()));
         self.views.replace(|view| {
             let memtable = std::mem::replace(&mut view.active, fresh);
-            let frozen = Frozen { memtable, end, commit: next_commit - 1 };
+            let frozen = Frozen {
+                memtable,
+                end,
+                commit: next_commit - 1,
+            };
             view.frozen.insert(0, Arc::new(frozen));
         });
         self.wake(|wakes| &wakes.flush);
@@ -254,7 +291,7 @@ impl Core {
             memtable_bytes: view.active.bytes(),
             memtable_limit: self.options.memtable_bytes,
             flushing: !view.frozen.is_empty(),
-            level0: view.level0_max(),
+            level0: view.level0_depth,
         }
     }
 
@@ -285,10 +322,7 @@ impl Core {
     }
 
     /// Wakes a worker, once there are workers.
-    pub(crate) fn wake(
-        &self,
-        which: impl FnOnce(&Wakes) -> &Arc<dyn crate::runtime::Wake>,
-    ) {
+    pub(crate) fn wake(&self, which: impl FnOnce(&Wakes) -> &Arc<dyn crate::runtime::Wake>) {
         if let Some(wakes) = self.wakes.get() {
             which(wakes).wake();
         }
@@ -336,13 +370,18 @@ impl Core {
 
     /// Beside a live writer, damage may be no damage: the writer may have reused the place.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        let Error::Corruption(corruption) = &error else { return error };
+        let Error::Corruption(corruption) = &error else {
+            return error;
+        };
         if !self.options.read_only {
             return error;
         }
         match superblock::read(&*self.disk) {
             Ok(now) if now.sequence == self.opened_sequence => error,
-            _ => Error::SnapshotTooOld { what: corruption.what, offset: corruption.offset },
+            _ => Error::SnapshotTooOld {
+                what: corruption.what,
+                offset: corruption.offset,
+            },
         }
     }
 }
@@ -352,7 +391,9 @@ struct PoisonOnPanic<'a>(&'a Health);
 
 impl Drop for PoisonOnPanic<'_> {
     fn drop(&mut self) {
-        let error = Error::Closed { what: "the leader panicked" };
+        let error = Error::Closed {
+            what: "the leader panicked",
+        };
         let _ = self.0.poison("committing a group failed", &error);
     }
 }

@@ -79,7 +79,10 @@ impl Core {
             compactions: read(&counters.compactions),
             compacted_bytes: read(&counters.compacted_bytes),
             stalled_nanos: read(&counters.stalled_nanos),
-            memtable_bytes: view.memtables().map(|memtable| memtable.bytes() as u64).sum(),
+            memtable_bytes: view
+                .memtables()
+                .map(|memtable| memtable.bytes() as u64)
+                .sum(),
             state_cells: self.states.len() as u64,
             state_loads: self.states.loads(),
             file_bytes: self.allocator.file_length(),

@@ -84,7 +84,9 @@ impl Engine {
     /// As [`Engine::open`].
     pub fn open_with(parts: Parts, options: Options) -> Result<Engine> {
         let core = open::open(parts, options)?;
-        Ok(Engine { handle: Arc::new(Handle { core }) })
+        Ok(Engine {
+            handle: Arc::new(Handle { core }),
+        })
     }
 
     /// Creates a table; durable on return.
@@ -103,7 +105,10 @@ impl Engine {
     /// All tables, in the order of their creation.
     pub fn tables(&self) -> Vec<TableInfo> {
         let view = self.handle.core.views.current();
-        let records = view.tables.values().filter(|record| !record.id.is_engine_owned());
+        let records = view
+            .tables
+            .values()
+            .filter(|record| !record.id.is_engine_owned());
         records
             .map(|record| TableInfo {
                 id: record.id,

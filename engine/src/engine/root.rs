@@ -53,7 +53,11 @@ pub(crate) struct Change {
 impl Core {
     /// Makes a change durable and visible.
     pub(crate) fn commit_root(&self, change: Change) -> Result<()> {
-        let added: Vec<_> = change.added.iter().map(|(_, sstable)| Arc::clone(sstable)).collect();
+        let added: Vec<_> = change
+            .added
+            .iter()
+            .map(|(_, sstable)| Arc::clone(sstable))
+            .collect();
         let outcome = self.try_commit_root(change);
         if outcome.is_err() {
             // No root names them: their extents are free once the last reader is gone.
@@ -68,9 +72,13 @@ impl Core {
         let edits = edits(&change);
         let mut catalog = root.catalog.clone();
         for edit in &edits {
-            catalog.apply(edit).map_err(|why| Error::invalid(format!("impossible edit: {why}")))?;
+            catalog
+                .apply(edit)
+                .map_err(|why| Error::invalid(format!("impossible edit: {why}")))?;
         }
-        let manifest = root.manifest.as_mut().ok_or(Error::Closed { what: "the manifest" })?;
+        let manifest = root.manifest.as_mut().ok_or(Error::Closed {
+            what: "the manifest",
+        })?;
         let reference = match edits.is_empty() {
             true => root.superblock.manifest,
             false => manifest.append(&edits, &catalog)?,
@@ -88,7 +96,8 @@ impl Core {
             next.commit = frozen.commit;
         }
         self.write_root(&mut next).map_err(|error| {
-            self.health.poison("writing the manifest or the superblock failed", &error)
+            self.health
+                .poison("writing the manifest or the superblock failed", &error)
         })?;
         root.superblock = next;
         root.catalog = catalog;
@@ -109,7 +118,11 @@ impl Core {
     /// What the older superblocks alone needed is free now.
     fn release(&self, root: &mut Root) {
         let sequence = root.superblock.sequence;
-        let replaced = root.manifest.as_mut().map(Manifest::take_replaced).unwrap_or_default();
+        let replaced = root
+            .manifest
+            .as_mut()
+            .map(Manifest::take_replaced)
+            .unwrap_or_default();
         for extent in replaced {
             // The root before this one was the last that needed it.
             self.allocator.release(extent, sequence - 1);
@@ -137,6 +150,7 @@ impl Core {
             view.version = version;
             view.tables = tables;
             view.epochs = epochs;
+            view.level0_depth = view.measure_level0();
             if let Some(flushed) = &change.flushed {
                 view.frozen.retain(|frozen| !Arc::ptr_eq(frozen, flushed));
             }
@@ -155,7 +169,10 @@ impl Core {
             return Ok(());
         }
         self.check_writable()?;
-        self.commit_root(Change { unsynced: Some(true), ..Change::default() })?;
+        self.commit_root(Change {
+            unsynced: Some(true),
+            ..Change::default()
+        })?;
         self.unsynced_declared.store(true, Ordering::Release);
         Ok(())
     }
@@ -167,8 +184,15 @@ impl Core {
         // Two threads may meet here: the catalog refuses the second of one name or id.
         let (id, count) = {
             let root = self.root.lock();
-            if root.catalog.tables.values().any(|record| record.name == name) {
-                return Err(Error::AlreadyExists { what: format!("table {name}") });
+            if root
+                .catalog
+                .tables
+                .values()
+                .any(|record| record.name == name)
+            {
+                return Err(Error::AlreadyExists {
+                    what: format!("table {name}"),
+                });
             }
             (TableId(root.catalog.next_table), root.catalog.tables.len())
         };
@@ -179,9 +203,16 @@ impl Core {
                 limit: limits::TABLE_COUNT_MAX as u64,
             });
         }
-        let record = TableRecord { id, name: name.to_owned(), options };
+        let record = TableRecord {
+            id,
+            name: name.to_owned(),
+            options,
+        };
         let edits = vec![Edit::TableCreated(record)];
-        self.commit_root(Change { edits, ..Change::default() })?;
+        self.commit_root(Change {
+            edits,
+            ..Change::default()
+        })?;
         Ok(id)
     }
 }
@@ -191,7 +222,9 @@ fn next_version(old: &Version<Arc<Sstable>>, change: &Change) -> Version<Arc<Sst
     let mut removed = change.removed.clone();
     let mut added = change.added.clone();
     for (number, level) in &change.moved {
-        let (_, sstable) = old.find(*number).expect("the catalog has accepted the move");
+        let (_, sstable) = old
+            .find(*number)
+            .expect("the catalog has accepted the move");
         removed.push(*number);
         added.push((*level, Arc::clone(sstable)));
     }
@@ -201,16 +234,29 @@ fn next_version(old: &Version<Arc<Sstable>>, change: &Change) -> Version<Arc<Sst
 /// The edits of a change: what goes, before what comes.
 fn edits(change: &Change) -> Vec<Edit> {
     let mut edits = change.edits.clone();
-    edits.extend(change.removed.iter().map(|number| Edit::SstableRemoved { number: *number }));
-    edits.extend(change.added.iter().map(|(level, sstable)| Edit::SstableAdded {
-        level: *level,
-        meta: SstableMeta::clone(sstable.meta()),
-    }));
     edits.extend(
-        change.moved.iter().map(|(number, level)| Edit::SstableMoved {
-            number: *number,
-            level: *level,
-        }),
+        change
+            .removed
+            .iter()
+            .map(|number| Edit::SstableRemoved { number: *number }),
+    );
+    edits.extend(
+        change
+            .added
+            .iter()
+            .map(|(level, sstable)| Edit::SstableAdded {
+                level: *level,
+                meta: SstableMeta::clone(sstable.meta()),
+            }),
+    );
+    edits.extend(
+        change
+            .moved
+            .iter()
+            .map(|(number, level)| Edit::SstableMoved {
+                number: *number,
+                level: *level,
+            }),
     );
     edits
 }

@@ -7,11 +7,11 @@ use super::root::Change;
 use super::{Core, Counters};
 use crate::compaction::{CompactionJob, FlushJob, PickerOptions, pick};
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::read::Frozen;
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, Ordering};
-use crate::limits;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -28,11 +28,22 @@ const RETRY: Duration = Duration::from_millis(20);
 
 /// Starts all workers.
 pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
-    let flush = spawn(core, "tidelog-flush", |core| FlushWorker { core, job: None })?;
-    let compact = spawn(core, "tidelog-compact", |core| CompactWorker { core, job: None })?;
+    let flush = spawn(core, "tidelog-flush", |core| FlushWorker {
+        core,
+        job: None,
+    })?;
+    let compact = spawn(core, "tidelog-compact", |core| CompactWorker {
+        core,
+        job: None,
+    })?;
     let sync = spawn(core, "tidelog-sync", |core| SyncWorker { core })?;
     let commit = spawn(core, "tidelog-commit", |core| CommitWorker { core })?;
-    let set = core.wakes.set(Wakes { flush, compact, sync, commit });
+    let set = core.wakes.set(Wakes {
+        flush,
+        compact,
+        sync,
+        commit,
+    });
     assert!(set.is_ok(), "workers are started once");
     Ok(())
 }
@@ -107,7 +118,9 @@ impl FlushWorker {
             let job = core.flush_job(&view, frozen);
             self.job = Some((Arc::clone(frozen), job));
         }
-        let Some((frozen, job)) = &mut self.job else { return Ok(Progress::Busy) };
+        let Some((frozen, job)) = &mut self.job else {
+            return Ok(Progress::Busy);
+        };
         if let Some(output) = job.step()? {
             let frozen = Arc::clone(frozen);
             self.job = None;
@@ -141,9 +154,16 @@ impl Core {
         frozen: Arc<Frozen>,
         sstables: Vec<Arc<Sstable>>,
     ) -> Result<()> {
-        let bytes = sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
+        let bytes = sstables
+            .iter()
+            .map(|sstable| sstable.meta().extent.length)
+            .sum();
         let added = sstables.into_iter().map(|sstable| (0, sstable)).collect();
-        self.commit_root(Change { added, flushed: Some(frozen), ..Change::default() })?;
+        self.commit_root(Change {
+            added,
+            flushed: Some(frozen),
+            ..Change::default()
+        })?;
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
         Ok(())
@@ -185,10 +205,18 @@ impl Core {
         };
         let view = self.views.current();
         let job = pick(&view.version, &options, &BTreeSet::new())?;
-        let table = view.tables.get(&job.table).expect("SSTables belong to tables");
+        let table = view
+            .tables
+            .get(&job.table)
+            .expect("SSTables belong to tables");
         let compression = table.options.compression;
         let snapshots = self.snapshots.commits();
-        Some(CompactionJob::new(self.output.clone(), job, compression, snapshots))
+        Some(CompactionJob::new(
+            self.output.clone(),
+            job,
+            compression,
+            snapshots,
+        ))
     }
 }
 
@@ -206,7 +234,11 @@ impl CompactWorker {
         };
         if let Some(output) = job.step()? {
             self.job = None;
-            let bytes = output.added.iter().map(|(_, s)| s.meta().extent.length).sum();
+            let bytes = output
+                .added
+                .iter()
+                .map(|(_, s)| s.meta().extent.length)
+                .sum();
             core.commit_root(Change {
                 removed: output.removed,
                 added: output.added,

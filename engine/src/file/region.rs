@@ -35,7 +35,10 @@ impl Region {
     /// The same bytes, which keep `guard` alive. A payload handed to a reader may outlive the
     /// SSTable it was read from; the extent under its map must not be written again meanwhile.
     pub(crate) fn with_guard(self, guard: Arc<dyn Any + Send + Sync>) -> Region {
-        Region(Source::Guarded(Arc::new(Guarded { region: self, _guard: guard })))
+        Region(Source::Guarded(Arc::new(Guarded {
+            region: self,
+            _guard: guard,
+        })))
     }
 }
 

@@ -28,6 +28,6 @@ mod replay;
 mod tests;
 
 pub(crate) use log::Manifest;
-#[cfg(test)]
-use replay::records;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use replay::records;
 pub(crate) use replay::{RecordInfo, records_until_damage, replay};

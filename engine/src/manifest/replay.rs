@@ -51,7 +51,7 @@ pub(super) fn replay_numbered(
 }
 
 /// Every record, decoded.
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(super) fn records(
     disk: &dyn Disk,
     file: FileId,

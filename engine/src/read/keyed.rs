@@ -1,10 +1,10 @@
 //! Keyed tables: newest value wins, merge operands are folded on the way.
 
 use super::{Snapshot, View};
+use crate::batch::KeyedOperation;
 use crate::compaction::fold;
 use crate::entry::{KeyedVersion, Payload, TableId};
 use crate::error::{Error, Result};
-use crate::batch::KeyedOperation;
 use crate::memtable::KeyedRange;
 use crate::sstable::KeyedCursor;
 use crate::state::{StateRecord, state_key};
@@ -112,7 +112,13 @@ impl Values {
             Bound::Excluded(key) => Bound::Excluded(key.into()),
             Bound::Unbounded => Bound::Unbounded,
         };
-        Ok(Values { snapshot: snapshot.clone(), streams, to, alive_from_ms, ended: false })
+        Ok(Values {
+            snapshot: snapshot.clone(),
+            streams,
+            to,
+            alive_from_ms,
+            ended: false,
+        })
     }
 
     /// The smallest key at the heads of the streams, if it lies inside the range.

@@ -29,10 +29,10 @@ mod timelines;
 mod view;
 
 pub use keyed::Values;
+pub(crate) use keyed::{newest_state, value_in};
 pub use scan::Scan;
 pub(crate) use scan::latest_seq_at;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::Snapshots;
 pub use timelines::{TimelineInfo, Timelines};
-pub(crate) use keyed::{newest_state, value_in};
 pub(crate) use view::{Frozen, TableRecords, View, Views};

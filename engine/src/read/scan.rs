@@ -34,7 +34,9 @@ impl Scan {
         let newest_first = Source::all(view, table, &key);
         let rest: Box<dyn Iterator<Item = Result<Source>> + Send> = match direction {
             Direction::Backward => Box::new(newest_first),
-            Direction::Forward => Box::new(oldest_first(newest_first, &bounds)?.into_iter().map(Ok)),
+            Direction::Forward => {
+                Box::new(oldest_first(newest_first, &bounds)?.into_iter().map(Ok))
+            }
         };
         Ok(Scan {
             snapshot: snapshot.clone(),
@@ -58,7 +60,9 @@ impl Scan {
                 }
                 self.current = None;
             }
-            let Some(source) = self.rest.next().transpose()? else { return Ok(None) };
+            let Some(source) = self.rest.next().transpose()? else {
+                return Ok(None);
+            };
             let indexes = source.indexes(&self.bounds)?;
             if !indexes.is_empty() {
                 let start = match self.direction {
@@ -95,7 +99,11 @@ impl Iterator for Scan {
                         Direction::Forward => entry.seq > last,
                         Direction::Backward => entry.seq < last,
                     };
-                    assert!(ordered, "sources of a timeline overlap: {} after {last}", entry.seq);
+                    assert!(
+                        ordered,
+                        "sources of a timeline overlap: {} after {last}",
+                        entry.seq
+                    );
                 }
                 self.last_seq = Some(entry.seq);
                 Some(Ok(entry))
@@ -114,7 +122,8 @@ fn oldest_first(
     let mut sources = Vec::new();
     for source in newest_first {
         let source = source?;
-        let reached = source.first_seq() <= bounds.from || source.oldest_ms() < bounds.alive_from_ms;
+        let reached =
+            source.first_seq() <= bounds.from || source.oldest_ms() < bounds.alive_from_ms;
         sources.push(source);
         if reached {
             // Every older source ends below the bounds.
@@ -148,12 +157,19 @@ pub(crate) fn latest_seq_at(
     commit: u64,
 ) -> Result<u64> {
     let key: Arc<[u8]> = key.into();
-    let bounds = Bounds { from: 0, to: u64::MAX, commit, alive_from_ms: 0 };
+    let bounds = Bounds {
+        from: 0,
+        to: u64::MAX,
+        commit,
+        alive_from_ms: 0,
+    };
     for source in Source::all(view, table, &key) {
         let source = source?;
         let indexes = source.indexes(&bounds)?;
         if !indexes.is_empty() {
-            let entry = source.cursor(indexes.end - 1, Direction::Backward)?.next()?;
+            let entry = source
+                .cursor(indexes.end - 1, Direction::Backward)?
+                .next()?;
             return Ok(entry.map_or(0, |entry| entry.seq));
         }
     }

@@ -59,8 +59,14 @@ impl Snapshot {
         let commit = core.published.load(Ordering::Acquire);
         *live.entry(commit).or_default() += 1;
         drop(live);
-        let registration = Arc::new(Registration { core: Arc::clone(core), commit });
-        Snapshot { core: Arc::clone(core), registration }
+        let registration = Arc::new(Registration {
+            core: Arc::clone(core),
+            commit,
+        });
+        Snapshot {
+            core: Arc::clone(core),
+            registration,
+        }
     }
 
     /// The newest commit that this snapshot shows.
@@ -74,7 +80,9 @@ impl Snapshot {
     /// [`Error::NotFound`] for an unknown table, [`Error::Corruption`] or [`Error::Io`] where the
     /// file cannot be read.
     pub fn get(&self, table: TableId, key: &[u8], seq: u64) -> Result<Option<Entry>> {
-        self.scan(table, key, seq, seq, Direction::Backward)?.next().transpose()
+        self.scan(table, key, seq, seq, Direction::Backward)?
+            .next()
+            .transpose()
     }
 
     /// The newest entry that has not expired.
@@ -82,7 +90,9 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::get`].
     pub fn latest(&self, table: TableId, key: &[u8]) -> Result<Option<Entry>> {
-        self.scan(table, key, 0, u64::MAX, Direction::Backward)?.next().transpose()
+        self.scan(table, key, 0, u64::MAX, Direction::Backward)?
+            .next()
+            .transpose()
     }
 
     /// The highest sequence id that the timeline had at this snapshot; 0 if it was never written. It
@@ -92,7 +102,9 @@ impl Snapshot {
     /// As [`Snapshot::get`].
     pub fn latest_seq(&self, table: TableId, key: &[u8]) -> Result<u64> {
         self.checked(table, key, TableKind::Timeline)?;
-        self.core.latest_seq(table, key, self.commit()).map_err(|error| self.explain(error))
+        self.core
+            .latest_seq(table, key, self.commit())
+            .map_err(|error| self.explain(error))
     }
 
     /// Entries that a scan of the whole timeline would return now.
@@ -137,12 +149,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::get`], here and from the iterator.
-    pub fn values(
-        &self,
-        table: TableId,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> Result<Values> {
+    pub fn values(&self, table: TableId, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Values> {
         let view = self.checked(table, b"-", TableKind::Keyed)?;
         let alive_from_ms = self.alive_from_ms(&view, table);
         Values::new(self, &view, table, from, to, alive_from_ms)
@@ -180,7 +187,9 @@ impl Snapshot {
         let view = self.core.views.current();
         let record = view.tables.get(&table).filter(|_| !table.is_engine_owned());
         let Some(record) = record else {
-            return Err(Error::NotFound { what: format!("table {}", table.0) });
+            return Err(Error::NotFound {
+                what: format!("table {}", table.0),
+            });
         };
         if record.options.kind != kind {
             return Err(Error::invalid(format!(
@@ -192,12 +201,21 @@ impl Snapshot {
     }
 
     fn bounds(&self, view: &View, table: TableId, from: u64, to: u64) -> Bounds {
-        Bounds { from, to, commit: self.commit(), alive_from_ms: self.alive_from_ms(view, table) }
+        Bounds {
+            from,
+            to,
+            commit: self.commit(),
+            alive_from_ms: self.alive_from_ms(view, table),
+        }
     }
 
     /// The TTL fence of a table now: what was committed at or after this time is alive.
     fn alive_from_ms(&self, view: &View, table: TableId) -> u64 {
-        match view.tables.get(&table).and_then(|record| record.options.ttl_ms) {
+        match view
+            .tables
+            .get(&table)
+            .and_then(|record| record.options.ttl_ms)
+        {
             None => 0,
             // An entry of time t is alive while now < t + ttl.
             Some(ttl_ms) => (self.core.clock.expiry_now() + 1).saturating_sub(ttl_ms),

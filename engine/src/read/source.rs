@@ -9,8 +9,15 @@ use crate::sync::Arc;
 
 /// Entries of one timeline in one place, in the order of their seqs.
 pub(super) enum Source {
-    Memory { run: Run, count: u64 },
-    Disk { sstable: Arc<Sstable>, key: Arc<[u8]>, run: RunLocation },
+    Memory {
+        run: Run,
+        count: u64,
+    },
+    Disk {
+        sstable: Arc<Sstable>,
+        key: Arc<[u8]>,
+        run: RunLocation,
+    },
 }
 
 /// What bounds a read: computed once, applied to each source.
@@ -28,8 +35,14 @@ pub(super) struct Bounds {
 impl Source {
     /// The timeline's run in an SSTable, if it has one.
     pub(super) fn on_disk(sstable: &Arc<Sstable>, key: &Arc<[u8]>) -> Result<Option<Source>> {
-        let Some(run) = sstable.find(key)? else { return Ok(None) };
-        Ok(Some(Source::Disk { sstable: Arc::clone(sstable), key: Arc::clone(key), run }))
+        let Some(run) = sstable.find(key)? else {
+            return Ok(None);
+        };
+        Ok(Some(Source::Disk {
+            sstable: Arc::clone(sstable),
+            key: Arc::clone(key),
+            run,
+        }))
     }
 
     /// All sources of a timeline, newest first, found one by one as the iterator goes on.

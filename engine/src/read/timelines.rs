@@ -72,7 +72,10 @@ impl Timelines {
     /// The smallest id at any head, if it still has the prefix.
     fn next_key(&mut self) -> Option<Box<[u8]>> {
         let table = self.table.0.to_be_bytes();
-        let runs = self.runs.iter_mut().filter_map(|runs| runs.peek().map(|run| run.key().into()));
+        let runs = self
+            .runs
+            .iter_mut()
+            .filter_map(|runs| runs.peek().map(|run| run.key().into()));
         let runs: Vec<Box<[u8]>> = runs.collect();
         let records = self.records.iter().filter_map(|(_, head)| head.as_ref());
         let records = records.filter_map(|version| version.key.strip_prefix(&table[..]));
@@ -85,7 +88,10 @@ impl Timelines {
         let mut newest = StateRecord::NEW;
         let full_key = state_key(self.table, key);
         for (cursor, head) in &mut self.records {
-            while head.as_ref().is_some_and(|version| *version.key == full_key[..]) {
+            while head
+                .as_ref()
+                .is_some_and(|version| *version.key == full_key[..])
+            {
                 let version = std::mem::replace(head, cursor.next()?);
                 let Some(version) = version else { break };
                 let record = StateRecord::decode(&version.value)

@@ -20,6 +20,8 @@ pub(crate) struct View {
     pub(crate) frozen: Vec<Arc<Frozen>>,
     pub(crate) version: Arc<Version<Arc<Sstable>>>,
     pub(crate) tables: Arc<TableRecords>,
+    /// See [`View::measure_level0`].
+    pub(crate) level0_depth: usize,
     /// Commits at which an epoch began, see `Durability`.
     pub(crate) epochs: Arc<[u64]>,
 }
@@ -50,8 +52,8 @@ impl View {
             *meta.first.0 <= *key && *key <= *meta.last.0
         };
         let level0 = self.version.level(table, 0).iter().filter(holds);
-        let deeper = (1..LEVEL_COUNT)
-            .flat_map(move |level| self.version.candidates(table, level, key));
+        let deeper =
+            (1..LEVEL_COUNT).flat_map(move |level| self.version.candidates(table, level, key));
         level0.chain(deeper)
     }
 
@@ -61,10 +63,16 @@ impl View {
         levels.flat_map(|levels| levels.iter().map(|(_, sstable)| sstable))
     }
 
-    /// SSTables in level 0 of the table that has most of them.
-    pub(crate) fn level0_max(&self) -> usize {
-        let count = |table: &TableId| self.version.level(*table, 0).len();
-        self.tables.keys().map(count).max().unwrap_or(0)
+    /// How deep level 0 lies at its deepest: the flushes that a key may be in, of the table with
+    /// most of them. One flush may have written many SSTables side by side.
+    pub(crate) fn measure_level0(&self) -> usize {
+        let depth = |table: &TableId| {
+            // Newest first: inside one flush the keys fall, a new flush begins where they do not.
+            let level = self.version.level(*table, 0);
+            let begins = |pair: &&[Arc<Sstable>]| pair[1].meta().last.0 > pair[0].meta().first.0;
+            usize::from(!level.is_empty()) + level.windows(2).filter(begins).count()
+        };
+        self.tables.keys().map(depth).max().unwrap_or(0)
     }
 }
 
@@ -75,7 +83,9 @@ pub(crate) struct Views {
 
 impl Views {
     pub(crate) fn new(view: View) -> Views {
-        Views { current: RwLock::new(Arc::new(view)) }
+        Views {
+            current: RwLock::new(Arc::new(view)),
+        }
     }
 
     pub(crate) fn current(&self) -> Arc<View> {

@@ -30,9 +30,9 @@ use super::timeline_block::TimelineBlock;
 use super::timeline_cursor::TimelineCursor;
 use crate::batch::KeyedOperation;
 use crate::codec::DecodeError;
-use crate::file::ExtentGuard;
 use crate::entry::{Direction, KeyedVersion};
 use crate::error::{Error, Result};
+use crate::file::ExtentGuard;
 use crate::version::{SstableMeta, TableKind};
 use std::any::Any;
 use std::ops::Bound;
@@ -138,7 +138,10 @@ impl Sstable {
     /// The manifest no longer lists it: its extent is free for reuse once nobody reads it and the
     /// roots up to `generation` are superseded.
     pub(crate) fn mark_obsolete(&self, generation: u64) {
-        let guard = self.guard.as_ref().and_then(|guard| guard.downcast_ref::<ExtentGuard>());
+        let guard = self
+            .guard
+            .as_ref()
+            .and_then(|guard| guard.downcast_ref::<ExtentGuard>());
         if let Some(guard) = guard {
             guard.mark_obsolete(generation);
         }

@@ -77,7 +77,12 @@ impl StateCache {
                 shard.evict();
             }
             let cell = Arc::new(StateCell::new(&record));
-            let slot = Slot { hash, table, key: key.into(), cell: Arc::clone(&cell) };
+            let slot = Slot {
+                hash,
+                table,
+                key: key.into(),
+                cell: Arc::clone(&cell),
+            };
             shard.cells.insert_unique(hash, slot, |slot| slot.hash);
             return Ok(cell);
         }
@@ -92,7 +97,10 @@ impl StateCache {
 
     /// Cached timelines.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().cells.len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().cells.len())
+            .sum()
     }
 
     /// Loads since the cache was made.
@@ -110,7 +118,9 @@ impl StateCache {
 
 impl Shard {
     fn get(&self, hash: u64, table: TableId, key: &[u8]) -> Option<Arc<StateCell>> {
-        let slot = self.cells.find(hash, |slot| slot.table == table && *slot.key == *key)?;
+        let slot = self
+            .cells
+            .find(hash, |slot| slot.table == table && *slot.key == *key)?;
         slot.cell.touched.store(true, Ordering::Relaxed);
         Some(Arc::clone(&slot.cell))
     }

@@ -28,8 +28,11 @@ pub(crate) struct StateRecord {
 
 impl StateRecord {
     /// A timeline that was never written.
-    pub(crate) const NEW: StateRecord =
-        StateRecord { next_seq: 1, last_commit: 0, last_time_ms: 0 };
+    pub(crate) const NEW: StateRecord = StateRecord {
+        next_seq: 1,
+        last_commit: 0,
+        last_time_ms: 0,
+    };
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(41);

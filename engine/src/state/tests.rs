@@ -5,7 +5,11 @@ const TABLE: TableId = TableId(16);
 
 #[test]
 fn golden_bytes_of_a_state_record() {
-    let record = StateRecord { next_seq: 2, last_commit: 3, last_time_ms: 4 };
+    let record = StateRecord {
+        next_seq: 2,
+        last_commit: 3,
+        last_time_ms: 4,
+    };
     let expected = [
         &[1u8][..],
         &2u64.to_le_bytes(),
@@ -25,13 +29,23 @@ fn golden_bytes_of_a_state_record() {
 #[test]
 fn a_pinned_cell_is_never_evicted_and_never_doubled() {
     let cache = StateCache::new(0);
-    let pinned = cache.pin(TABLE, b"pinned", || Ok(StateRecord::NEW)).unwrap();
+    let pinned = cache
+        .pin(TABLE, b"pinned", || Ok(StateRecord::NEW))
+        .unwrap();
     pinned.set_next_seq(42);
     for number in 0..10_000u32 {
-        cache.pin(TABLE, &number.to_be_bytes(), || Ok(StateRecord::NEW)).unwrap();
+        cache
+            .pin(TABLE, &number.to_be_bytes(), || Ok(StateRecord::NEW))
+            .unwrap();
     }
-    assert!(cache.len() < 2_000, "the cache is bounded, it holds {}", cache.len());
-    let again = cache.pin(TABLE, b"pinned", || panic!("it is cached")).unwrap();
+    assert!(
+        cache.len() < 2_000,
+        "the cache is bounded, it holds {}",
+        cache.len()
+    );
+    let again = cache
+        .pin(TABLE, b"pinned", || panic!("it is cached"))
+        .unwrap();
     assert_eq!(again.next_seq(), 42);
     assert_eq!(again.last_commit(), 0);
 }
@@ -48,11 +62,17 @@ fn a_loader_overtaken_by_an_eviction_loads_again() {
             if loads == 1 {
                 cache.pin(TABLE, b"raced", || Ok(StateRecord::NEW)).unwrap();
                 for number in 0..10_000u32 {
-                    cache.pin(TABLE, &number.to_be_bytes(), || Ok(StateRecord::NEW)).unwrap();
+                    cache
+                        .pin(TABLE, &number.to_be_bytes(), || Ok(StateRecord::NEW))
+                        .unwrap();
                 }
                 return Ok(StateRecord::NEW);
             }
-            Ok(StateRecord { next_seq: 2, last_commit: 1, last_time_ms: 1 })
+            Ok(StateRecord {
+                next_seq: 2,
+                last_commit: 1,
+                last_time_ms: 1,
+            })
         })
         .unwrap();
     assert_eq!((loads, cell.next_seq()), (2, 2));

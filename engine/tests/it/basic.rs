@@ -15,8 +15,15 @@ fn append(engine: &Engine, table: TableId, key: &[u8], payload: &[u8]) -> u64 {
 }
 
 fn seqs(engine: &Engine, table: TableId, key: &[u8], from: u64, to: u64, back: bool) -> Vec<u64> {
-    let direction = if back { Direction::Backward } else { Direction::Forward };
-    let scan = engine.snapshot().scan(table, key, from, to, direction).unwrap();
+    let direction = if back {
+        Direction::Backward
+    } else {
+        Direction::Forward
+    };
+    let scan = engine
+        .snapshot()
+        .scan(table, key, from, to, direction)
+        .unwrap();
     scan.map(|entry| entry.unwrap().seq).collect()
 }
 
@@ -26,7 +33,9 @@ fn entries_are_dense_and_come_back_in_order_both_ways() {
         let world = World::new(1);
         let process = world.open(&options).unwrap();
         let engine = &process.engine;
-        let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+        let table = engine
+            .create_table("message", TableOptions::timeline())
+            .unwrap();
         for number in 1..=300u64 {
             assert_eq!(append(engine, table, b"a", &number.to_le_bytes()), number);
             if number % 3 == 0 {
@@ -35,8 +44,14 @@ fn entries_are_dense_and_come_back_in_order_both_ways() {
             process.scheduler.run_until_idle(3);
         }
         let check = |engine: &Engine| {
-            assert_eq!(seqs(engine, table, b"a", 0, u64::MAX, false), (1..=300).collect::<Vec<_>>());
-            assert_eq!(seqs(engine, table, b"a", 290, 295, true), [295, 294, 293, 292, 291, 290]);
+            assert_eq!(
+                seqs(engine, table, b"a", 0, u64::MAX, false),
+                (1..=300).collect::<Vec<_>>()
+            );
+            assert_eq!(
+                seqs(engine, table, b"a", 290, 295, true),
+                [295, 294, 293, 292, 291, 290]
+            );
             assert_eq!(seqs(engine, table, b"a", 295, 290, false), []);
             assert_eq!(seqs(engine, table, b"b", 100, 100, false), [100]);
             assert_eq!(seqs(engine, table, b"nobody", 0, u64::MAX, true), []);
@@ -63,21 +78,37 @@ fn a_fan_out_is_one_commit_and_names_its_origin() {
     let world = World::new(2);
     let process = world.open(&tiny()).unwrap();
     let engine = &process.engine;
-    let history = engine.create_table("message", TableOptions::timeline()).unwrap();
-    let inbox = engine.create_table("sync", TableOptions::timeline()).unwrap();
+    let history = engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
+    let inbox = engine
+        .create_table("sync", TableOptions::timeline())
+        .unwrap();
     append(engine, history, b"room", b"before");
     let mut batch = WriteBatch::new();
     let targets = [(history, &b"room"[..]), (inbox, b"ann"), (inbox, b"bob")];
-    batch.fan_out(targets, b"hello", Some(-5), None, true).unwrap();
+    batch
+        .fan_out(targets, b"hello", Some(-5), None, true)
+        .unwrap();
     let committed = engine.commit(batch, Durability::Sync).unwrap();
     assert_eq!(committed.seqs, [2, 1, 1]);
     for _ in 0..2 {
         let snapshot = engine.snapshot();
         let entry = snapshot.latest(inbox, b"bob").unwrap().unwrap();
-        let origin = Origin { table: history, key: b"room"[..].into(), seq: 2 };
+        let origin = Origin {
+            table: history,
+            key: b"room"[..].into(),
+            seq: 2,
+        };
         assert_eq!((entry.origin, entry.event_ms), (Some(origin), Some(-5)));
-        assert_eq!((entry.commit, entry.time_ms), (committed.commit, committed.time_ms));
-        assert_eq!(snapshot.latest(history, b"room").unwrap().unwrap().origin, None);
+        assert_eq!(
+            (entry.commit, entry.time_ms),
+            (committed.commit, committed.time_ms)
+        );
+        assert_eq!(
+            snapshot.latest(history, b"room").unwrap().unwrap().origin,
+            None
+        );
         engine.flush().unwrap();
     }
 }
@@ -87,7 +118,9 @@ fn a_snapshot_shows_one_moment_for_ever() {
     let world = World::new(3);
     let process = world.open(&tiny()).unwrap();
     let engine = &process.engine;
-    let messages = engine.create_table("message", TableOptions::timeline()).unwrap();
+    let messages = engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     let values = engine.create_table("value", TableOptions::keyed()).unwrap();
     let write = |number: u64| {
         let mut batch = WriteBatch::new();
@@ -103,14 +136,33 @@ fn a_snapshot_shows_one_moment_for_ever() {
     assert_eq!(old.len(messages, b"t").unwrap(), 10);
     assert_eq!(old.latest(messages, b"t").unwrap().unwrap().seq, 10);
     assert_eq!(old.latest_seq(messages, b"t").unwrap(), 10);
-    assert_eq!(old.scan(messages, b"t", 0, 99, Direction::Forward).unwrap().count(), 10);
-    assert_eq!(&*old.value(values, b"k").unwrap().unwrap(), &10u64.to_le_bytes());
-    assert_eq!(&*old.value(values, b"sum").unwrap().unwrap(), &10i64.to_le_bytes());
-    let listed = old.values(values, Bound::Unbounded, Bound::Unbounded).unwrap();
+    assert_eq!(
+        old.scan(messages, b"t", 0, 99, Direction::Forward)
+            .unwrap()
+            .count(),
+        10
+    );
+    assert_eq!(
+        &*old.value(values, b"k").unwrap().unwrap(),
+        &10u64.to_le_bytes()
+    );
+    assert_eq!(
+        &*old.value(values, b"sum").unwrap().unwrap(),
+        &10i64.to_le_bytes()
+    );
+    let listed = old
+        .values(values, Bound::Unbounded, Bound::Unbounded)
+        .unwrap();
     let listed: Vec<_> = listed.map(|pair| pair.unwrap().1.to_vec()).collect();
-    assert_eq!(listed, [10u64.to_le_bytes().to_vec(), 10i64.to_le_bytes().to_vec()]);
+    assert_eq!(
+        listed,
+        [10u64.to_le_bytes().to_vec(), 10i64.to_le_bytes().to_vec()]
+    );
     let new = engine.snapshot();
-    assert_eq!(&*new.value(values, b"sum").unwrap().unwrap(), &200i64.to_le_bytes());
+    assert_eq!(
+        &*new.value(values, b"sum").unwrap().unwrap(),
+        &200i64.to_le_bytes()
+    );
     assert_eq!(new.len(messages, b"t").unwrap(), 200);
 }
 
@@ -133,7 +185,10 @@ fn what_has_expired_is_never_returned() {
     for _ in 0..2 {
         let snapshot = engine.snapshot();
         // Entry n was written at second n - 1; now is second 20; alive while now < time + 10.
-        assert_eq!(seqs(engine, table, b"t", 0, u64::MAX, false), (12..=20).collect::<Vec<_>>());
+        assert_eq!(
+            seqs(engine, table, b"t", 0, u64::MAX, false),
+            (12..=20).collect::<Vec<_>>()
+        );
         assert_eq!(seqs(engine, table, b"t", 0, u64::MAX, true).len(), 9);
         assert_eq!(snapshot.len(table, b"t").unwrap(), 9);
         assert_eq!(snapshot.get(table, b"t", 11).unwrap(), None);
@@ -145,7 +200,11 @@ fn what_has_expired_is_never_returned() {
     let snapshot = engine.snapshot();
     assert_eq!(snapshot.latest(table, b"t").unwrap(), None);
     assert_eq!(snapshot.value(values, b"k").unwrap(), None);
-    assert_eq!(snapshot.latest_seq(table, b"t").unwrap(), 20, "it never goes back");
+    assert_eq!(
+        snapshot.latest_seq(table, b"t").unwrap(),
+        20,
+        "it never goes back"
+    );
     assert_eq!(append(engine, table, b"t", b"new"), 21);
 }
 
@@ -154,7 +213,9 @@ fn preconditions_hold_or_nothing_is_written() {
     let world = World::new(5);
     let process = world.open(&tiny()).unwrap();
     let engine = &process.engine;
-    let messages = engine.create_table("message", TableOptions::timeline()).unwrap();
+    let messages = engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     let values = engine.create_table("value", TableOptions::keyed()).unwrap();
     let compare_and_set = |expected: Option<&[u8]>, new: &[u8]| {
         let mut batch = WriteBatch::new();
@@ -168,14 +229,24 @@ fn preconditions_hold_or_nothing_is_written() {
         engine.commit(batch, Durability::Sync)
     };
     compare_and_set(None, b"1").unwrap();
-    assert_eq!(compare_and_set(None, b"2").unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(
+        compare_and_set(None, b"2").unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
     engine.flush().unwrap();
-    assert_eq!(compare_and_set(Some(b"0"), b"2").unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(
+        compare_and_set(Some(b"0"), b"2").unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
     compare_and_set(Some(b"1"), b"2").unwrap();
     let next_seq = |seq| {
         let mut batch = WriteBatch::new();
         batch.append(messages, b"log", b"x", None).unwrap();
-        batch.require(Precondition::NextSeq { table: messages, key: b"log"[..].into(), seq });
+        batch.require(Precondition::NextSeq {
+            table: messages,
+            key: b"log"[..].into(),
+            seq,
+        });
         engine.commit(batch, Durability::Sync)
     };
     assert_eq!(next_seq(2).unwrap_err().kind(), ErrorKind::Conflict);
@@ -188,9 +259,14 @@ fn given_ids_rise_or_are_refused_as_a_whole() {
     let world = World::new(6);
     let process = world.open(&tiny()).unwrap();
     let engine = &process.engine;
-    let given = TableOptions { sequence: Sequence::Given, ..TableOptions::timeline() };
+    let given = TableOptions {
+        sequence: Sequence::Given,
+        ..TableOptions::timeline()
+    };
     let table = engine.create_table("given", given).unwrap();
-    let dense = engine.create_table("dense", TableOptions::timeline()).unwrap();
+    let dense = engine
+        .create_table("dense", TableOptions::timeline())
+        .unwrap();
     let write = |seqs: &[u64]| {
         let mut batch = WriteBatch::new();
         batch.append(dense, b"d", b"", None).unwrap();
@@ -204,7 +280,10 @@ fn given_ids_rise_or_are_refused_as_a_whole() {
     assert_eq!(write(&[20]).unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(write(&[21, 1 << 50]).unwrap().seqs, [2, 21, 1 << 50]);
     engine.flush().unwrap();
-    assert_eq!(seqs(engine, table, b"g", 0, u64::MAX, false), [10, 20, 21, 1 << 50]);
+    assert_eq!(
+        seqs(engine, table, b"g", 0, u64::MAX, false),
+        [10, 20, 21, 1 << 50]
+    );
     assert_eq!(seqs(engine, table, b"g", 11, 21, true), [21, 20]);
     let mut batch = WriteBatch::new();
     batch.append_at(dense, b"d", 7, b"", None).unwrap();
@@ -217,21 +296,41 @@ fn bad_input_is_named_and_changes_nothing() {
     let world = World::new(7);
     let process = world.open(&tiny()).unwrap();
     let engine = &process.engine;
-    let messages = engine.create_table("message", TableOptions::timeline()).unwrap();
+    let messages = engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     let values = engine.create_table("value", TableOptions::keyed()).unwrap();
     let commit = |batch| engine.commit(batch, Durability::Sync).unwrap_err();
-    let error = engine.create_table("message", TableOptions::keyed()).unwrap_err();
+    let error = engine
+        .create_table("message", TableOptions::keyed())
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-    assert_eq!(engine.create_table("", TableOptions::keyed()).unwrap_err().kind(), ErrorKind::InvalidUse);
+    assert_eq!(
+        engine
+            .create_table("", TableOptions::keyed())
+            .unwrap_err()
+            .kind(),
+        ErrorKind::InvalidUse
+    );
     let long = "n".repeat(129);
-    assert_eq!(engine.create_table(&long, TableOptions::keyed()).unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!(
+        engine
+            .create_table(&long, TableOptions::keyed())
+            .unwrap_err()
+            .kind(),
+        ErrorKind::TooLarge
+    );
     assert_eq!(commit(WriteBatch::new()).kind(), ErrorKind::InvalidUse);
     let mut batch = WriteBatch::new();
     batch.append(TableId(99), b"t", b"", None).unwrap();
     assert_eq!(commit(batch).kind(), ErrorKind::NotFound);
     let mut batch = WriteBatch::new();
     batch.append(TableId(1), b"t", b"", None).unwrap();
-    assert_eq!(commit(batch).kind(), ErrorKind::NotFound, "the engine's own table");
+    assert_eq!(
+        commit(batch).kind(),
+        ErrorKind::NotFound,
+        "the engine's own table"
+    );
     let mut batch = WriteBatch::new();
     batch.append(values, b"t", b"", None).unwrap();
     assert_eq!(commit(batch).kind(), ErrorKind::InvalidUse);
@@ -239,24 +338,44 @@ fn bad_input_is_named_and_changes_nothing() {
     batch.put(messages, b"t", b"").unwrap();
     assert_eq!(commit(batch).kind(), ErrorKind::InvalidUse);
     let mut batch = WriteBatch::new();
-    batch.append(messages, b"t", &vec![0; 70_000], None).unwrap();
+    batch
+        .append(messages, b"t", &vec![0; 70_000], None)
+        .unwrap();
     let error = commit(batch);
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert!(error.to_string().contains("65536"), "{error}");
     let snapshot = engine.snapshot();
-    assert_eq!(snapshot.get(values, b"t", 1).unwrap_err().kind(), ErrorKind::InvalidUse);
-    assert_eq!(snapshot.value(messages, b"t").unwrap_err().kind(), ErrorKind::InvalidUse);
-    assert_eq!(snapshot.len(TableId(99), b"t").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        snapshot.get(values, b"t", 1).unwrap_err().kind(),
+        ErrorKind::InvalidUse
+    );
+    assert_eq!(
+        snapshot.value(messages, b"t").unwrap_err().kind(),
+        ErrorKind::InvalidUse
+    );
+    assert_eq!(
+        snapshot.len(TableId(99), b"t").unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     assert_eq!(append(engine, messages, b"t", b"first"), 1);
-    let bad = Options { ring_bytes: 1000, ..tiny() };
-    assert_eq!(World::new(8).open(&bad).err().unwrap().kind(), ErrorKind::InvalidUse);
+    let bad = Options {
+        ring_bytes: 1000,
+        ..tiny()
+    };
+    assert_eq!(
+        World::new(8).open(&bad).err().unwrap().kind(),
+        ErrorKind::InvalidUse
+    );
 }
 
 #[test]
 fn the_largest_batch_fits_and_one_byte_more_does_not() {
     let world = World::new(9);
     let process = world.open(&tiny()).unwrap();
-    let table = process.engine.create_table("message", TableOptions::timeline()).unwrap();
+    let table = process
+        .engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     let limit = tiny().batch_bytes_max();
     let overhead = {
         let mut batch = WriteBatch::new();
@@ -266,7 +385,9 @@ fn the_largest_batch_fits_and_one_byte_more_does_not() {
     for round in 0..20 {
         for (extra, fits) in [(0, true), (1, false)] {
             let mut batch = WriteBatch::new();
-            batch.append(table, b"t", &vec![round; limit - overhead + extra], None).unwrap();
+            batch
+                .append(table, b"t", &vec![round; limit - overhead + extra], None)
+                .unwrap();
             let outcome = process.engine.commit(batch, Durability::Buffered);
             assert_eq!(outcome.is_ok(), fits, "{outcome:?}");
         }
@@ -279,7 +400,10 @@ fn closing_refuses_later_calls_and_a_second_writer_is_locked_out() {
     let world = World::new(10);
     let process = world.open(&tiny()).unwrap();
     assert_eq!(world.open(&tiny()).err().unwrap().kind(), ErrorKind::Locked);
-    let table = process.engine.create_table("message", TableOptions::timeline()).unwrap();
+    let table = process
+        .engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     append(&process.engine, table, b"t", b"x");
     process.engine.close().unwrap();
     process.engine.close().unwrap();
@@ -296,12 +420,19 @@ fn closing_refuses_later_calls_and_a_second_writer_is_locked_out() {
 fn a_read_only_store_replays_the_log_and_writes_nothing() {
     let world = World::new(11);
     let process = world.open(&tiny()).unwrap();
-    let table = process.engine.create_table("message", TableOptions::timeline()).unwrap();
+    let table = process
+        .engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     for number in 0..100u8 {
         append(&process.engine, table, b"t", &[number; 400]);
         process.scheduler.run_until_idle(2);
         let before = world.disk.bytes();
-        let options = Options { read_only: true, create: false, ..tiny_read() };
+        let options = Options {
+            read_only: true,
+            create: false,
+            ..tiny_read()
+        };
         let reader = world.open(&options).unwrap();
         let count = u64::from(number) + 1;
         assert_eq!(reader.engine.snapshot().len(table, b"t").unwrap(), count);
@@ -319,8 +450,12 @@ fn timelines_are_listed_by_prefix_in_order() {
     let world = World::new(12);
     let process = world.open(&tiny()).unwrap();
     let engine = &process.engine;
-    let table = engine.create_table("message", TableOptions::timeline()).unwrap();
-    let other = engine.create_table("other", TableOptions::timeline()).unwrap();
+    let table = engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
+    let other = engine
+        .create_table("other", TableOptions::timeline())
+        .unwrap();
     for key in ["b", "a1", "a2", "a", "c", "a10"] {
         append(engine, table, key.as_bytes(), b"x");
         append(engine, other, format!("o{key}").as_bytes(), b"x");
@@ -335,7 +470,10 @@ fn timelines_are_listed_by_prefix_in_order() {
             .collect()
     };
     let named = |names: &[(&str, u64)]| -> Vec<(String, u64)> {
-        names.iter().map(|(name, seq)| ((*name).to_owned(), *seq)).collect()
+        names
+            .iter()
+            .map(|(name, seq)| ((*name).to_owned(), *seq))
+            .collect()
     };
     assert_eq!(
         list(b"a", None),
@@ -351,7 +489,10 @@ fn power_loss_of_buffered_commits_never_reissues_a_seq() {
     // lost. Were the next entry 3 again, a client with cursor 5 would never see it.
     let world = World::new(13);
     let process = world.open(&tiny()).unwrap();
-    let table = process.engine.create_table("message", TableOptions::timeline()).unwrap();
+    let table = process
+        .engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     append(&process.engine, table, b"t", b"kept");
     append(&process.engine, table, b"t", b"kept");
     for _ in 3..=5 {
@@ -364,54 +505,103 @@ fn power_loss_of_buffered_commits_never_reissues_a_seq() {
     process.kill();
     let killed = world.after(&tidelog_engine::testing::CrashPolicy::Kill);
     let process = killed.open(&tiny()).unwrap();
-    assert_eq!(append(&process.engine, table, b"t", b"after kill"), 6, "no jump after a mere kill");
+    assert_eq!(
+        append(&process.engine, table, b"t", b"after kill"),
+        6,
+        "no jump after a mere kill"
+    );
     process.kill();
     let lost = world.after(&tidelog_engine::testing::CrashPolicy::DropAll);
     let process = lost.open(&tiny()).unwrap();
-    assert_eq!(process.engine.snapshot().latest_seq(table, b"t").unwrap(), 2);
+    assert_eq!(
+        process.engine.snapshot().latest_seq(table, b"t").unwrap(),
+        2
+    );
     assert_eq!(append(&process.engine, table, b"t", b"after"), 1_000_003);
-    assert_eq!(append(&process.engine, table, b"fresh", b"after"), 1_000_001);
+    assert_eq!(
+        append(&process.engine, table, b"fresh", b"after"),
+        1_000_001
+    );
     assert_eq!(append(&process.engine, table, b"t", b"after"), 1_000_004);
-    assert_eq!(seqs(&process.engine, table, b"t", 0, u64::MAX, false), [1, 2, 1_000_003, 1_000_004]);
+    assert_eq!(
+        seqs(&process.engine, table, b"t", 0, u64::MAX, false),
+        [1, 2, 1_000_003, 1_000_004]
+    );
     process.engine.close().unwrap();
     drop(process);
     let process = lost.open(&tiny()).unwrap();
-    assert_eq!(append(&process.engine, table, b"t", b"clean"), 1_000_005, "no second jump");
+    assert_eq!(
+        append(&process.engine, table, b"t", b"clean"),
+        1_000_005,
+        "no second jump"
+    );
 }
 
 #[test]
 fn lz4_tables_read_back_the_same() {
     let world = World::new(14);
-    let store = Options { memtable_bytes: 1 << 20, sstable_bytes: 1 << 20, ..tiny() };
-    let process = world.open(&Options { ring_bytes: 4 << 20, ..store }).unwrap();
-    let options = TableOptions { compression: Compression::Lz4, ..TableOptions::timeline() };
+    let store = Options {
+        memtable_bytes: 1 << 20,
+        sstable_bytes: 1 << 20,
+        ..tiny()
+    };
+    let process = world
+        .open(&Options {
+            ring_bytes: 4 << 20,
+            ..store
+        })
+        .unwrap();
+    let options = TableOptions {
+        compression: Compression::Lz4,
+        ..TableOptions::timeline()
+    };
     let table = process.engine.create_table("message", options).unwrap();
     for number in 0..2000u64 {
-        let text = format!("the same words again and again, number {number}, {}", "word ".repeat(60));
+        let text = format!(
+            "the same words again and again, number {number}, {}",
+            "word ".repeat(60)
+        );
         append(&process.engine, table, b"t", text.as_bytes());
     }
     process.engine.compact().unwrap();
-    let scan = process.engine.snapshot().scan(table, b"t", 0, 9999, Direction::Forward).unwrap();
+    let scan = process
+        .engine
+        .snapshot()
+        .scan(table, b"t", 0, 9999, Direction::Forward)
+        .unwrap();
     for (number, entry) in scan.enumerate() {
         let text = format!("the same words again and again, number {number}, ");
         assert!(entry.unwrap().payload.starts_with(text.as_bytes()));
     }
     let stats = process.engine.stats();
-    assert!(stats.sstable_bytes < 250_000, "{} bytes", stats.sstable_bytes);
+    assert!(
+        stats.sstable_bytes < 250_000,
+        "{} bytes",
+        stats.sstable_bytes
+    );
 }
 
 #[test]
 fn an_interval_is_kept_by_the_background_sync() {
     let world = World::new(15);
     let process = world.open(&tiny()).unwrap();
-    let table = process.engine.create_table("message", TableOptions::timeline()).unwrap();
+    let table = process
+        .engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     let mut batch = WriteBatch::new();
     batch.append(table, b"t", b"x", None).unwrap();
-    process.engine.commit(batch, Durability::Interval(Duration::from_millis(50))).unwrap();
+    process
+        .engine
+        .commit(batch, Durability::Interval(Duration::from_millis(50)))
+        .unwrap();
     process.scheduler.run_until_idle(100);
     world.clock.advance(Duration::from_millis(60));
     process.scheduler.run_until_idle(100);
     let after = world.after(&tidelog_engine::testing::CrashPolicy::DropAll);
     let reopened = after.open(&tiny()).unwrap();
-    assert_eq!(reopened.engine.snapshot().latest_seq(table, b"t").unwrap(), 1);
+    assert_eq!(
+        reopened.engine.snapshot().latest_seq(table, b"t").unwrap(),
+        1
+    );
 }

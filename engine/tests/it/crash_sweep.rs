@@ -25,7 +25,9 @@ fn workload(seed: u64, batches: usize, sync_share: u64) -> Vec<(Vec<Step>, Durab
     let mut random = Random::new(seed);
     (0..batches)
         .map(|number| {
-            let steps = (0..1 + random.below(3)).map(|_| step(&mut random, number)).collect();
+            let steps = (0..1 + random.below(3))
+                .map(|_| step(&mut random, number))
+                .collect();
             let durability = match random.below(100) < sync_share {
                 true => Durability::Sync,
                 false => Durability::Buffered,
@@ -38,23 +40,36 @@ fn workload(seed: u64, batches: usize, sync_share: u64) -> Vec<(Vec<Step>, Durab
 fn step(random: &mut Random, number: usize) -> Step {
     let key = u8::try_from(random.below(6)).unwrap();
     match random.below(8) {
-        0 => Step::Put { key, value: vec![key; random.index(40)] },
+        0 => Step::Put {
+            key,
+            value: vec![key; random.index(40)],
+        },
         1 => Step::Delete { key },
         2 => Step::Add { key, amount: 3 },
-        3 => Step::Max { key, value: i64::try_from(number).unwrap() },
+        3 => Step::Max {
+            key,
+            value: i64::try_from(number).unwrap(),
+        },
         _ => {
             let count = 1 + random.below(4);
             let first = random.below(12);
             let timelines = (0..count).map(|n| u8::try_from((first + n * 5) % 12).unwrap());
             let mut payload = format!("message {number} ").into_bytes();
             payload.resize(payload.len() + random.index(900), b'.');
-            Step::Send { timelines: timelines.collect(), payload }
+            Step::Send {
+                timelines: timelines.collect(),
+                payload,
+            }
         }
     }
 }
 
 fn run(world: &World, batches: &[(Vec<Step>, Durability)]) -> Reached {
-    let mut reached = Reached { tables: None, history: vec![Contents::default()], durable: 0 };
+    let mut reached = Reached {
+        tables: None,
+        history: vec![Contents::default()],
+        durable: 0,
+    };
     // The first error ends the process, whatever it was doing.
     let _ = try_run(world, batches, &mut reached);
     reached
@@ -67,8 +82,12 @@ fn try_run(
 ) -> Result<()> {
     let process = world.open(&tiny())?;
     let outcome = (|| {
-        let messages = process.engine.create_table("message", TableOptions::timeline())?;
-        let values = process.engine.create_table("value", TableOptions::keyed())?;
+        let messages = process
+            .engine
+            .create_table("message", TableOptions::timeline())?;
+        let values = process
+            .engine
+            .create_table("value", TableOptions::keyed())?;
         let tables = Tables { messages, values };
         reached.tables = Some(tables);
         for (number, (steps, durability)) in batches.iter().enumerate() {
@@ -96,12 +115,19 @@ fn check(world: &World, reached: &Reached, all_survive: bool, context: &str) {
     };
     let named = |name| process.engine.table(name).map(|table| table.id);
     let (Some(messages), Some(values)) = (named("message"), named("value")) else {
-        assert!(reached.tables.is_none(), "{context}: a created table is gone");
+        assert!(
+            reached.tables.is_none(),
+            "{context}: a created table is gone"
+        );
         return process.kill();
     };
     let tables = Tables { messages, values };
     let found = contents(&process.engine, tables).unwrap_or_else(|e| panic!("{context}: {e}"));
-    let least = if all_survive { reached.history.len().saturating_sub(2) } else { reached.durable };
+    let least = if all_survive {
+        reached.history.len().saturating_sub(2)
+    } else {
+        reached.durable
+    };
     let least = least.min(reached.history.len() - 1);
     let place = (least..reached.history.len()).find(|at| reached.history[*at] == found);
     assert!(
@@ -111,7 +137,10 @@ fn check(world: &World, reached: &Reached, all_survive: bool, context: &str) {
     );
     // It goes on: a new batch is committed and read, and what was there stays.
     let mut expected = found;
-    let steps = [Step::Put { key: 200, value: b"after".to_vec() }];
+    let steps = [Step::Put {
+        key: 200,
+        value: b"after".to_vec(),
+    }];
     expected.apply(&steps);
     commit(&process.engine, tables, &steps, Durability::Sync)
         .unwrap_or_else(|error| panic!("{context}: no write after recovery: {error}"));
@@ -133,7 +162,10 @@ fn policies(pending: usize, at: u64, seed: u64) -> Vec<CrashPolicy> {
     vec![
         CrashPolicy::DropAll,
         CrashPolicy::KeepAll,
-        CrashPolicy::TearOne { index: pending.saturating_sub(1), seed },
+        CrashPolicy::TearOne {
+            index: pending.saturating_sub(1),
+            seed,
+        },
         CrashPolicy::Random { seed },
         in_turn,
     ]
@@ -144,8 +176,17 @@ fn sweep(seed: u64, batches: usize, sync_share: u64, stride: usize) -> (usize, u
     let batches = workload(seed, batches, sync_share);
     let whole = World::new(seed);
     let reached = run(&whole, &batches);
-    assert_eq!(reached.history.len(), batches.len() + 1, "the workload runs to its end");
-    check(&whole.after(&CrashPolicy::DropAll), &reached, true, &format!("seed {seed}, closed"));
+    assert_eq!(
+        reached.history.len(),
+        batches.len() + 1,
+        "the workload runs to its end"
+    );
+    check(
+        &whole.after(&CrashPolicy::DropAll),
+        &reached,
+        true,
+        &format!("seed {seed}, closed"),
+    );
     let operations = whole.disk.operation_count();
     let (mut points, mut images, mut second) = (0, 0, 0);
     for at in (0..operations).step_by(stride) {
@@ -154,7 +195,8 @@ fn sweep(seed: u64, batches: usize, sync_share: u64, stride: usize) -> (usize, u
         let reached = run(&world, &batches);
         points += 1;
         for policy in policies(world.disk.pending_count(), at, seed) {
-            let context = format!("seed {seed}, crash at operation {at} of {operations}, {policy:?}");
+            let context =
+                format!("seed {seed}, crash at operation {at} of {operations}, {policy:?}");
             let image = world.after(&policy);
             let all_survive = policy == CrashPolicy::Kill;
             images += 1;
@@ -175,7 +217,11 @@ fn check_recovery_crash(
     at: u64,
     context: &str,
 ) -> usize {
-    let again = World { disk: image.disk.copied(), clock: image.clock.clone(), seed: image.seed };
+    let again = World {
+        disk: image.disk.copied(),
+        clock: image.clock.clone(),
+        seed: image.seed,
+    };
     let start = again.disk.operation_count();
     again.disk.crash_at(start + at % 13);
     match again.open(&tiny()) {
@@ -186,9 +232,16 @@ fn check_recovery_crash(
         Err(error) => assert_eq!(error.kind(), crashed_kind(&error), "{context}: {error}"),
     }
     let seed = at + 7;
-    let policies = [CrashPolicy::DropAll, CrashPolicy::KeepAll, CrashPolicy::Random { seed }];
+    let policies = [
+        CrashPolicy::DropAll,
+        CrashPolicy::KeepAll,
+        CrashPolicy::Random { seed },
+    ];
     for policy in policies {
-        let context = format!("{context}, then recovery cut off at {}, {policy:?}", at % 13);
+        let context = format!(
+            "{context}, then recovery cut off at {}, {policy:?}",
+            at % 13
+        );
         check(&again.after(&policy), reached, all_survive, &context);
     }
     3
@@ -205,13 +258,19 @@ fn crashed_kind(error: &tidelog_engine::Error) -> ErrorKind {
 #[test]
 fn power_is_lost_at_every_operation_of_durable_commits() {
     let (points, images, second) = sweep(1, 60, 100, 1);
-    assert!(points > 100 && images > 500 && second > 100, "{points} {images} {second}");
+    assert!(
+        points > 100 && images > 500 && second > 100,
+        "{points} {images} {second}"
+    );
 }
 
 #[test]
 fn power_is_lost_at_operations_of_mixed_commits() {
     let (points, images, second) = sweep(2, 150, 20, 3);
-    assert!(points > 50 && images > 300 && second > 100, "{points} {images} {second}");
+    assert!(
+        points > 50 && images > 300 && second > 100,
+        "{points} {images} {second}"
+    );
 }
 
 #[test]

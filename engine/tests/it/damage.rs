@@ -9,14 +9,26 @@ use tidelog_engine::{Durability, ErrorKind, Options, TableOptions};
 fn golden() -> (Vec<u8>, Contents) {
     let world = World::new(77);
     let process = world.open(&tiny()).unwrap();
-    let messages = process.engine.create_table("message", TableOptions::timeline()).unwrap();
-    let values = process.engine.create_table("value", TableOptions::keyed()).unwrap();
+    let messages = process
+        .engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
+    let values = process
+        .engine
+        .create_table("value", TableOptions::keyed())
+        .unwrap();
     let tables = Tables { messages, values };
     let mut expected = Contents::default();
     for number in 0..60u8 {
         let steps = [
-            Step::Send { timelines: vec![number % 5, 7], payload: vec![number; 150] },
-            Step::Put { key: number % 9, value: vec![number; 30] },
+            Step::Send {
+                timelines: vec![number % 5, 7],
+                payload: vec![number; 150],
+            },
+            Step::Put {
+                key: number % 9,
+                value: vec![number; 30],
+            },
         ];
         expected.apply(&steps);
         commit(&process.engine, tables, &steps, Durability::Sync).unwrap();
@@ -34,7 +46,11 @@ fn golden() -> (Vec<u8>, Contents) {
 
 fn open_damaged(bytes: &[u8], options: &Options) -> Result<Contents, ErrorKind> {
     let disk = SimDisk::from_bytes(SimOptions::default(), bytes);
-    let world = World { disk, clock: SimClock::new(START_MS), seed: 5 };
+    let world = World {
+        disk,
+        clock: SimClock::new(START_MS),
+        seed: 5,
+    };
     let process = world.open(options).map_err(|error| error.kind())?;
     let named = |name| process.engine.table(name).map(|table| table.id);
     let (Some(messages), Some(values)) = (named("message"), named("value")) else {
@@ -58,11 +74,17 @@ fn assert_honest(outcome: &Result<Contents, ErrorKind>, expected: &Contents, pla
                 .sum();
             assert!(lost <= 2, "{place}: {lost} entries are silently gone");
             for (key, entries) in &found.timelines {
-                assert!(expected.timelines[key].starts_with(entries), "{place}: wrong entries");
+                assert!(
+                    expected.timelines[key].starts_with(entries),
+                    "{place}: wrong entries"
+                );
             }
         }
         Err(kind) => assert!(
-            matches!(kind, ErrorKind::Corruption | ErrorKind::Unsupported | ErrorKind::Io),
+            matches!(
+                kind,
+                ErrorKind::Corruption | ErrorKind::Unsupported | ErrorKind::Io
+            ),
             "{place}: {kind:?}"
         ),
     }
@@ -87,7 +109,11 @@ fn a_flipped_bit_is_never_believed() {
         damaged[place] ^= 1 << (place % 8);
         let outcome = open_damaged(&damaged, &tiny_read());
         detected += usize::from(outcome.is_err());
-        assert_honest(&outcome, &expected, &format!("bit {} of byte {place}", place % 8));
+        assert_honest(
+            &outcome,
+            &expected,
+            &format!("bit {} of byte {place}", place % 8),
+        );
     }
     assert!(detected > 50, "only {detected} flips met anything");
 }
@@ -99,7 +125,11 @@ fn a_zeroed_sector_is_never_believed() {
         let mut damaged = bytes.clone();
         let end = (place + 512).min(bytes.len());
         damaged[place..end].fill(0);
-        assert_honest(&open_damaged(&damaged, &tiny()), &expected, &format!("sector at {place}"));
+        assert_honest(
+            &open_damaged(&damaged, &tiny()),
+            &expected,
+            &format!("sector at {place}"),
+        );
     }
 }
 
@@ -125,8 +155,14 @@ fn a_longer_file_is_fine() {
 
 #[test]
 fn empty_and_foreign_files_are_told_apart() {
-    let no_create = Options { create: false, ..tiny() };
-    assert_eq!(World::new(1).open(&no_create).err().unwrap().kind(), ErrorKind::NotFound);
+    let no_create = Options {
+        create: false,
+        ..tiny()
+    };
+    assert_eq!(
+        World::new(1).open(&no_create).err().unwrap().kind(),
+        ErrorKind::NotFound
+    );
     let text = "not a store at all\n".repeat(20_000);
     for options in [tiny(), no_create] {
         let outcome = open_damaged(text.as_bytes(), &options);

@@ -3,7 +3,8 @@
 use super::reference::{Contents, Step, Tables, commit, contents};
 use super::world::{World, tiny};
 use tidelog_engine::testing::{
-    AfterFailedSync, CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes, SimDisk, SimOptions,
+    AfterFailedSync, CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes, SimDisk,
+    SimOptions,
 };
 use tidelog_engine::{Durability, Engine, ErrorKind, Result, TableOptions};
 
@@ -15,7 +16,10 @@ fn create(engine: &Engine) -> Result<Tables> {
 
 fn steps(number: u8) -> Vec<Step> {
     vec![
-        Step::Send { timelines: vec![number % 4, 9], payload: vec![number; 400] },
+        Step::Send {
+            timelines: vec![number % 4, 9],
+            payload: vec![number; 400],
+        },
         Step::Add { key: 1, amount: 1 },
     ]
 }
@@ -46,10 +50,15 @@ fn run_with_fault(fault: Fault) -> (bool, ErrorKind) {
     // Killed: all that was acknowledged is there, and perhaps the batch whose fate was in doubt.
     for policy in [CrashPolicy::Kill, CrashPolicy::DropAll] {
         let after = world.after(&policy);
-        let process = after.open(&tiny()).unwrap_or_else(|e| panic!("{fault:?}, {policy:?}: {e}"));
+        let process = after
+            .open(&tiny())
+            .unwrap_or_else(|e| panic!("{fault:?}, {policy:?}: {e}"));
         let found = contents(&process.engine, tables).unwrap();
         for (key, entries) in &acknowledged.timelines {
-            assert!(found.timelines[key].starts_with(entries), "{fault:?}, {policy:?}: lost entries");
+            assert!(
+                found.timelines[key].starts_with(entries),
+                "{fault:?}, {policy:?}: lost entries"
+            );
         }
         commit(&process.engine, tables, &steps(200), Durability::Sync).unwrap();
         process.kill();
@@ -62,7 +71,12 @@ fn sweep(operation: FaultOperation, effects: &[FaultEffect]) {
     for effect in effects {
         for times in [FaultTimes::Once, FaultTimes::Forever] {
             for at in 0..60 {
-                let fault = Fault { operation, at, times, effect: *effect };
+                let fault = Fault {
+                    operation,
+                    at,
+                    times,
+                    effect: *effect,
+                };
                 let (failed, _) = run_with_fault(fault);
                 struck += usize::from(failed);
             }
@@ -94,7 +108,9 @@ fn a_full_disk_loses_nothing_and_writing_resumes() {
     let world = World::with_disk(disk, 22);
     let process = world.open(&tiny()).unwrap();
     let tables = create(&process.engine).unwrap();
-    world.disk.set_capacity(Some(world.disk.used_bytes() + 40 * 1024));
+    world
+        .disk
+        .set_capacity(Some(world.disk.used_bytes() + 40 * 1024));
     let mut acknowledged = Contents::default();
     let mut refused = 0;
     let mut number = 0u32;
@@ -111,7 +127,10 @@ fn a_full_disk_loses_nothing_and_writing_resumes() {
         assert!(number < 10_000, "the disk never got full");
         process.scheduler.run_until_idle(10);
     }
-    assert!(contents(&process.engine, tables).unwrap() == acknowledged, "reads go on");
+    assert!(
+        contents(&process.engine, tables).unwrap() == acknowledged,
+        "reads go on"
+    );
     let after = world.after(&CrashPolicy::DropAll);
     world.disk.set_capacity(None);
     let mut resumed = 0;
@@ -123,7 +142,10 @@ fn a_full_disk_loses_nothing_and_writing_resumes() {
         world.clock.advance(std::time::Duration::from_millis(30));
         process.scheduler.run_until_idle(50);
     }
-    assert!(resumed > 150, "only {resumed} of 200 commits went through after room was made");
+    assert!(
+        resumed > 150,
+        "only {resumed} of 200 commits went through after room was made"
+    );
     assert!(contents(&process.engine, tables).unwrap() == acknowledged);
     process.engine.close().unwrap();
     after.disk.set_capacity(None);

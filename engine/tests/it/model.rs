@@ -68,17 +68,32 @@ impl Run {
         let options = if read { tiny_read() } else { tiny() };
         let world = World::new(seed);
         let process = world.open(&options).unwrap();
-        let timelines = TableOptions { compression, ..TableOptions::timeline() };
+        let timelines = TableOptions {
+            compression,
+            ..TableOptions::timeline()
+        };
         let messages = process.engine.create_table("message", timelines).unwrap();
-        let values = TableOptions { compression, ..TableOptions::keyed() };
+        let values = TableOptions {
+            compression,
+            ..TableOptions::keyed()
+        };
         let values = process.engine.create_table("value", values).unwrap();
         let tables = Tables { messages, values };
         let expected = Contents::default();
-        Run { world, process: Some(process), options, tables, expected, held: Vec::new() }
+        Run {
+            world,
+            process: Some(process),
+            options,
+            tables,
+            expected,
+            held: Vec::new(),
+        }
     }
 
     fn process(&self) -> &Process {
-        self.process.as_ref().expect("a process runs between operations")
+        self.process
+            .as_ref()
+            .expect("a process runs between operations")
     }
 
     fn apply(&mut self, operation: &Operation) {
@@ -87,7 +102,8 @@ impl Run {
                 commit(&self.process().engine, self.tables, steps, *durability).unwrap();
                 self.expected.apply(steps);
                 if steps.len() == 4 {
-                    self.held.push((self.process().engine.snapshot(), self.expected.clone()));
+                    self.held
+                        .push((self.process().engine.snapshot(), self.expected.clone()));
                 }
             }
             Operation::Background(steps) => {
@@ -107,7 +123,10 @@ impl Run {
         for (snapshot, expected) in &self.held {
             for (key, entries) in &self.expected.timelines {
                 let then = expected.timelines.get(key).map_or(0, Vec::len);
-                assert_eq!(snapshot.len(self.tables.messages, key).unwrap(), then as u64);
+                assert_eq!(
+                    snapshot.len(self.tables.messages, key).unwrap(),
+                    then as u64
+                );
                 let seq = then.checked_sub(1).map_or(0, |last| entries[last].0);
                 assert_eq!(snapshot.latest_seq(self.tables.messages, key).unwrap(), seq);
             }
@@ -117,7 +136,10 @@ impl Run {
                 .map(|pair| pair.unwrap())
                 .map(|(key, value)| (key.to_vec(), value.to_vec()))
                 .collect();
-            assert_eq!(values, expected.values.clone().into_iter().collect::<Vec<_>>());
+            assert_eq!(
+                values,
+                expected.values.clone().into_iter().collect::<Vec<_>>()
+            );
         }
     }
 

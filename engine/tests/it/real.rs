@@ -21,7 +21,9 @@ fn small() -> Options {
 fn no_gap(timelines: u64, durability: Durability, commits: u64) {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::open(folder.path().join("stress.tide"), small()).unwrap();
-    let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+    let table = engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     let stop = AtomicBool::new(false);
     let scans = AtomicU64::new(0);
     let key = |number: u64| (number % timelines).to_be_bytes();
@@ -57,7 +59,13 @@ fn no_gap(timelines: u64, durability: Durability, commits: u64) {
                     let snapshot = engine.snapshot();
                     let low = seen.get(&timeline).copied().unwrap_or(0);
                     let entries = snapshot
-                        .scan(table, &id, low.saturating_sub(20), u64::MAX, Direction::Forward)
+                        .scan(
+                            table,
+                            &id,
+                            low.saturating_sub(20),
+                            u64::MAX,
+                            Direction::Forward,
+                        )
                         .unwrap()
                         .map(|entry| entry.unwrap())
                         .collect::<Vec<_>>();
@@ -67,14 +75,19 @@ fn no_gap(timelines: u64, durability: Durability, commits: u64) {
                         assert!(pair[1].commit <= snapshot.commit());
                     }
                     let last = entries.last().map_or(0, |entry| entry.seq);
-                    assert!(last >= low, "timeline {timeline} went back from {low} to {last}");
+                    assert!(
+                        last >= low,
+                        "timeline {timeline} went back from {low} to {last}"
+                    );
                     assert_eq!(snapshot.latest_seq(table, &id).unwrap(), last);
                     seen.insert(timeline, last);
                     scans.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().unwrap());
         stop.store(true, Ordering::Relaxed);
     });
     let snapshot = engine.snapshot();
@@ -83,7 +96,10 @@ fn no_gap(timelines: u64, durability: Durability, commits: u64) {
         .sum();
     assert_eq!(total, 8 * commits * 2);
     assert!(scans.load(Ordering::Relaxed) > 10);
-    assert!(engine.stats().flushes > 0, "the memtable was flushed meanwhile");
+    assert!(
+        engine.stats().flushes > 0,
+        "the memtable was flushed meanwhile"
+    );
 }
 
 #[test]
@@ -107,7 +123,9 @@ fn one_file_and_nothing_beside_it() {
     let path = folder.path().join("only.tide");
     let listing = || std::fs::read_dir(folder.path()).unwrap().count();
     let engine = Engine::open(&path, small()).unwrap();
-    let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+    let table = engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     for number in 0..3000u32 {
         let mut batch = WriteBatch::new();
         batch.append(table, b"t", &[1; 200], None).unwrap();
@@ -116,7 +134,10 @@ fn one_file_and_nothing_beside_it() {
             assert_eq!(listing(), 1);
         }
     }
-    assert_eq!(Engine::open(&path, small()).err().unwrap().kind(), ErrorKind::Locked);
+    assert_eq!(
+        Engine::open(&path, small()).err().unwrap().kind(),
+        ErrorKind::Locked
+    );
     engine.compact().unwrap();
     engine.close().unwrap();
     assert_eq!(listing(), 1);
@@ -130,7 +151,9 @@ fn a_reader_beside_a_live_writer_sees_a_prefix_or_says_that_it_is_too_old() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("live.tide");
     let engine = Engine::open(&path, small()).unwrap();
-    let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+    let table = engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     let stop = AtomicBool::new(false);
     let mut good = 0;
     std::thread::scope(|scope| {
@@ -155,8 +178,9 @@ fn a_reader_beside_a_live_writer_sees_a_prefix_or_says_that_it_is_too_old() {
         let mut last = 0;
         for _ in 0..30 {
             let outcome = Engine::open(&path, options.clone()).and_then(|reader| {
-                let scan =
-                    reader.snapshot().scan(table, b"t", 0, u64::MAX, Direction::Forward)?;
+                let scan = reader
+                    .snapshot()
+                    .scan(table, b"t", 0, u64::MAX, Direction::Forward)?;
                 let mut count = 0;
                 for entry in scan {
                     let entry = entry?;
@@ -168,7 +192,10 @@ fn a_reader_beside_a_live_writer_sees_a_prefix_or_says_that_it_is_too_old() {
             });
             match outcome {
                 Ok(count) => {
-                    assert!(count >= last, "a later reader sees less: {count} after {last}");
+                    assert!(
+                        count >= last,
+                        "a later reader sees less: {count} after {last}"
+                    );
                     last = count;
                     good += 1;
                 }
@@ -184,11 +211,15 @@ fn a_reader_beside_a_live_writer_sees_a_prefix_or_says_that_it_is_too_old() {
 fn asynchronous_commits_keep_their_order_and_survive_a_dropped_future() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::open(folder.path().join("async.tide"), small()).unwrap();
-    let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+    let table = engine
+        .create_table("message", TableOptions::timeline())
+        .unwrap();
     let mut futures = Vec::new();
     for number in 0..500u64 {
         let mut batch = WriteBatch::new();
-        batch.append(table, b"t", &number.to_le_bytes(), None).unwrap();
+        batch
+            .append(table, b"t", &number.to_le_bytes(), None)
+            .unwrap();
         let future = engine.commit_async(batch, Durability::Sync);
         // Every third future is dropped: its batch is committed all the same.
         if number % 3 != 0 {
@@ -198,7 +229,10 @@ fn asynchronous_commits_keep_their_order_and_survive_a_dropped_future() {
     for (number, future) in futures {
         assert_eq!(block_on(future).unwrap().seqs, [number + 1]);
     }
-    let entries = engine.snapshot().scan(table, b"t", 0, 999, Direction::Forward).unwrap();
+    let entries = engine
+        .snapshot()
+        .scan(table, b"t", 0, 999, Direction::Forward)
+        .unwrap();
     for (number, entry) in (0u64..).zip(entries) {
         assert_eq!(&*entry.unwrap().payload, &number.to_le_bytes());
     }

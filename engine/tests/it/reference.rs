@@ -8,11 +8,25 @@ use tidelog_engine::{Committed, Direction, Durability, Engine, Result, TableId, 
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     /// One payload to some timelines; the first is the origin of the others.
-    Send { timelines: Vec<u8>, payload: Vec<u8> },
-    Put { key: u8, value: Vec<u8> },
-    Delete { key: u8 },
-    Add { key: u8, amount: i64 },
-    Max { key: u8, value: i64 },
+    Send {
+        timelines: Vec<u8>,
+        payload: Vec<u8>,
+    },
+    Put {
+        key: u8,
+        value: Vec<u8>,
+    },
+    Delete {
+        key: u8,
+    },
+    Add {
+        key: u8,
+        amount: i64,
+    },
+    Max {
+        key: u8,
+        value: i64,
+    },
 }
 
 /// Everything that readers can see.
@@ -31,7 +45,10 @@ pub(crate) struct Tables {
 
 /// Ids of different lengths, some a prefix of others.
 pub(crate) fn timeline_key(timeline: u8) -> Vec<u8> {
-    vec![b't'; 1 + usize::from(timeline % 3)].into_iter().chain([timeline]).collect()
+    vec![b't'; 1 + usize::from(timeline % 3)]
+        .into_iter()
+        .chain([timeline])
+        .collect()
 }
 
 impl Contents {
@@ -76,9 +93,14 @@ pub(crate) fn batch(tables: Tables, steps: &[Step]) -> WriteBatch {
     for step in steps {
         match step {
             Step::Send { timelines, payload } => {
-                let keys: Vec<_> = timelines.iter().map(|timeline| timeline_key(*timeline)).collect();
+                let keys: Vec<_> = timelines
+                    .iter()
+                    .map(|timeline| timeline_key(*timeline))
+                    .collect();
                 let targets = keys.iter().map(|key| (tables.messages, &key[..]));
-                batch.fan_out(targets, payload, None, None, keys.len() > 1).unwrap();
+                batch
+                    .fan_out(targets, payload, None, None, keys.len() > 1)
+                    .unwrap();
             }
             Step::Put { key, value } => batch.put(tables.values, &[*key], value).unwrap(),
             Step::Delete { key } => batch.delete(tables.values, &[*key]).unwrap(),
@@ -90,7 +112,12 @@ pub(crate) fn batch(tables: Tables, steps: &[Step]) -> WriteBatch {
 }
 
 /// Commits some steps.
-pub(crate) fn commit(engine: &Engine, tables: Tables, steps: &[Step], durability: Durability) -> Result<Committed> {
+pub(crate) fn commit(
+    engine: &Engine,
+    tables: Tables,
+    steps: &[Step],
+    durability: Durability,
+) -> Result<Committed> {
     engine.commit(batch(tables, steps), durability)
 }
 
@@ -114,10 +141,14 @@ pub(crate) fn contents(engine: &Engine, tables: Tables) -> Result<Contents> {
         assert_eq!(snapshot.len(tables.messages, key)?, forward.len() as u64);
         let last = forward.last().map_or(0, |(seq, _)| *seq);
         assert_eq!(snapshot.latest_seq(tables.messages, key)?, last);
-        let latest = snapshot.latest(tables.messages, key)?.map(|entry| entry.seq);
+        let latest = snapshot
+            .latest(tables.messages, key)?
+            .map(|entry| entry.seq);
         assert_eq!(latest.unwrap_or(0), last);
         for (seq, payload) in forward.iter().step_by(7) {
-            let entry = snapshot.get(tables.messages, key, *seq)?.expect("it was scanned");
+            let entry = snapshot
+                .get(tables.messages, key, *seq)?
+                .expect("it was scanned");
             assert_eq!(&entry.payload[..], &payload[..]);
         }
         contents.timelines.insert(key.to_vec(), forward);

@@ -1,7 +1,9 @@
 //! One simulated machine, and the stores opened on it.
 
 use std::sync::Arc;
-use tidelog_engine::testing::{CrashPolicy, SeededEntropy, SimClock, SimDisk, SimOptions, SimScheduler};
+use tidelog_engine::testing::{
+    CrashPolicy, SeededEntropy, SimClock, SimDisk, SimOptions, SimScheduler,
+};
 use tidelog_engine::{Engine, Options, Parts, ReadMode, Result};
 
 /// 2024-01-01, in milliseconds since 1970.
@@ -27,7 +29,11 @@ impl World {
     }
 
     pub(crate) fn with_disk(disk: SimDisk, seed: u64) -> World {
-        World { disk, clock: SimClock::new(START_MS), seed }
+        World {
+            disk,
+            clock: SimClock::new(START_MS),
+            seed,
+        }
     }
 
     /// Opens the store as a new process would.
@@ -40,12 +46,19 @@ impl World {
             entropy: Arc::new(SeededEntropy::new(self.seed ^ self.disk.operation_count())),
             name: "simulated.tide".to_owned(),
         };
-        Ok(Process { engine: Engine::open_with(parts, options.clone())?, scheduler })
+        Ok(Process {
+            engine: Engine::open_with(parts, options.clone())?,
+            scheduler,
+        })
     }
 
     /// The machine after a crash.
     pub(crate) fn after(&self, policy: &CrashPolicy) -> World {
-        World { disk: self.disk.crash_image(policy), clock: self.clock.clone(), seed: self.seed + 1 }
+        World {
+            disk: self.disk.crash_image(policy),
+            clock: self.clock.clone(),
+            seed: self.seed + 1,
+        }
     }
 }
 
@@ -71,5 +84,8 @@ pub(crate) fn tiny() -> Options {
 
 /// The same, with blocks read by `pread`.
 pub(crate) fn tiny_read() -> Options {
-    Options { read_mode: ReadMode::Read, ..tiny() }
+    Options {
+        read_mode: ReadMode::Read,
+        ..tiny()
+    }
 }

@@ -18,10 +18,18 @@ use crate::version::Catalog;
 
 pub(super) fn create(parts: &Parts, options: &Options) -> Result<()> {
     let disk = &parts.disk;
-    let ring = Extent { offset: limits::RING_OFFSET, length: options.ring_bytes };
-    disk.allocate(0, ring.end()).map_err(|error| match Error::io("creating the store", 0, error) {
-        Error::NoSpace { .. } => Error::NoSpace { what: "the WAL ring", needed: ring.end() },
-        other => other,
+    let ring = Extent {
+        offset: limits::RING_OFFSET,
+        length: options.ring_bytes,
+    };
+    disk.allocate(0, ring.end()).map_err(|error| {
+        match Error::io("creating the store", 0, error) {
+            Error::NoSpace { .. } => Error::NoSpace {
+                what: "the WAL ring",
+                needed: ring.end(),
+            },
+            other => other,
+        }
     })?;
     superblock::mark_creation(&**disk)?;
     write_zeros(parts, ring)?;
@@ -29,11 +37,19 @@ pub(super) fn create(parts: &Parts, options: &Options) -> Result<()> {
     let mut file = [0; 16];
     parts.entropy.fill(&mut file)?;
     let file = FileId(file);
-    let allocator =
-        Arc::new(Allocator::new(Arc::clone(disk), ring.end(), ring.end(), &[])?);
-    let manifest =
-        Manifest::create(Arc::clone(disk), file, Arc::clone(&allocator), &Catalog::new())?
-            .reference();
+    let allocator = Arc::new(Allocator::new(
+        Arc::clone(disk),
+        ring.end(),
+        ring.end(),
+        &[],
+    )?);
+    let manifest = Manifest::create(
+        Arc::clone(disk),
+        file,
+        Arc::clone(&allocator),
+        &Catalog::new(),
+    )?
+    .reference();
     sync(&**disk, "creating the store")?;
     let now = parts.clock.wall_ms();
     let superblock = Superblock {
@@ -47,7 +63,11 @@ pub(super) fn create(parts: &Parts, options: &Options) -> Result<()> {
         file_length: allocator.file_length(),
         ring,
         manifest,
-        wal: WalHead { lsn: 0, previous: 0, salt: parts.entropy.random()? },
+        wal: WalHead {
+            lsn: 0,
+            previous: 0,
+            salt: parts.entropy.random()?,
+        },
         synced_lsn: 0,
         commit: 0,
         clock_high_water_ms: now,
@@ -65,9 +85,17 @@ fn write_zeros(parts: &Parts, ring: Extent) -> Result<()> {
     zeros.extend(&vec![0; piece]);
     let mut offset = ring.offset;
     while offset < ring.end() {
-        let length = usize::try_from(ring.end() - offset).unwrap_or(piece).min(piece);
+        let length = usize::try_from(ring.end() - offset)
+            .unwrap_or(piece)
+            .min(piece);
         let bytes = &zeros.as_slice()[..length];
-        write_all_at(&*parts.disk, "writing the WAL ring", offset, bytes, Flush::Later)?;
+        write_all_at(
+            &*parts.disk,
+            "writing the WAL ring",
+            offset,
+            bytes,
+            Flush::Later,
+        )?;
         offset += length as u64;
     }
     Ok(())

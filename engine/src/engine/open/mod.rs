@@ -66,7 +66,9 @@ pub(super) fn open(parts: Parts, options: Options) -> Result<Arc<Core>> {
     }
     if superblock::is_unfinished(&*parts.disk)? {
         if options.read_only || !options.create {
-            return Err(Error::NotFound { what: format!("a store in {}", parts.name) });
+            return Err(Error::NotFound {
+                what: format!("a store in {}", parts.name),
+            });
         }
         create::create(&parts, &options)?;
     }
@@ -81,7 +83,10 @@ pub(super) fn open(parts: Parts, options: Options) -> Result<Arc<Core>> {
 }
 
 fn locked(parts: &Parts) -> Result<bool> {
-    parts.disk.try_lock().map_err(|error| Error::io("locking the store", 0, error))
+    parts
+        .disk
+        .try_lock()
+        .map_err(|error| Error::io("locking the store", 0, error))
 }
 
 impl Core {
@@ -98,7 +103,11 @@ impl Core {
         self.closed.store(true, Ordering::Release);
         self.stop_workers();
         flushed?;
-        let clean = Change { clean: true, unsynced: Some(false), ..Change::default() };
+        let clean = Change {
+            clean: true,
+            unsynced: Some(false),
+            ..Change::default()
+        };
         self.commit_root(clean)
     }
 
@@ -113,7 +122,9 @@ impl Core {
     }
 
     fn stop_workers(&self) {
-        let Some(wakes) = self.wakes.get() else { return };
+        let Some(wakes) = self.wakes.get() else {
+            return;
+        };
         while self.live_workers.load(Ordering::Acquire) > 0 {
             for wake in [&wakes.flush, &wakes.compact, &wakes.sync, &wakes.commit] {
                 wake.wake();

@@ -1,8 +1,8 @@
 //! From a file to a core: what the root says, and what the log adds.
 
-use super::Parts;
 use super::super::root::{Change, Root};
 use super::super::{Core, Counters};
+use super::Parts;
 use crate::cache::BlockCache;
 use crate::commit::{CommitQueue, Leader};
 use crate::compaction::OutputContext;
@@ -57,8 +57,13 @@ pub(super) fn open_beside_writer(parts: &Parts, options: &Options) -> Result<Arc
                 }
                 attempts += 1;
                 if attempts == 20 {
-                    let Error::Corruption(what) = Error::Corruption(corruption) else { continue };
-                    return Err(Error::SnapshotTooOld { what: what.what, offset: what.offset });
+                    let Error::Corruption(what) = Error::Corruption(corruption) else {
+                        continue;
+                    };
+                    return Err(Error::SnapshotTooOld {
+                        what: what.what,
+                        offset: what.offset,
+                    });
                 }
             }
             other => return other,
@@ -77,7 +82,8 @@ fn open_read_only(parts: &Parts, options: &Options, superblock: &Superblock) -> 
     })?;
     // What was read may not be on the disk yet; once it is shown to anyone it must never be lost.
     sync(&*parts.disk, "syncing what was read")?;
-    core.published.store(end.commit, crate::sync::Ordering::Release);
+    core.published
+        .store(end.commit, crate::sync::Ordering::Release);
     Ok(Arc::new(core))
 }
 
@@ -89,19 +95,26 @@ fn assemble(
     catalog: Catalog,
 ) -> Result<Core> {
     let disk = Arc::clone(&parts.disk);
-    let mut live: Vec<Extent> =
-        catalog.version.iter().map(|(_, _, meta)| meta.extent).collect();
+    let mut live: Vec<Extent> = catalog
+        .version
+        .iter()
+        .map(|(_, _, meta)| meta.extent)
+        .collect();
     live.push(superblock.manifest.extent);
     let grid = superblock.ring.end();
-    let length = disk.length().map_err(|error| Error::io("reading the length", 0, error))?;
+    let length = disk
+        .length()
+        .map_err(|error| Error::io("reading the length", 0, error))?;
     if length < superblock.file_length {
-        let detail = format!("the file has {length} bytes, the superblock says {}", superblock.file_length);
+        let detail = format!(
+            "the file has {length} bytes, the superblock says {}",
+            superblock.file_length
+        );
         return Err(Error::corruption("file", length, detail));
     }
     let usable = length / limits::BLOCK_SIZE * limits::BLOCK_SIZE;
     let health = Health::default();
-    let allocator =
-        Allocator::with_health(Arc::clone(&disk), grid, usable, &live, health.clone())?;
+    let allocator = Allocator::with_health(Arc::clone(&disk), grid, usable, &live, health.clone())?;
     let allocator = Arc::new(allocator);
     allocator.durable(superblock.sequence);
     let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
@@ -119,13 +132,15 @@ fn assemble(
         options.output_rate,
     ));
     let next_commit = superblock.commit + 1;
-    let view = View {
+    let mut view = View {
+        level0_depth: 0,
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
         frozen: Vec::new(),
         version: Arc::new(version),
         tables: Arc::new(catalog.tables.clone()),
         epochs: catalog.epochs.clone().into(),
     };
+    view.level0_depth = view.measure_level0();
     let output = OutputContext {
         disk: Arc::clone(&disk),
         file: superblock.file,
@@ -139,8 +154,12 @@ fn assemble(
         true => None,
         false => {
             let reference = &superblock.manifest;
-            let opened =
-                Manifest::open(Arc::clone(&disk), superblock.file, Arc::clone(&allocator), reference);
+            let opened = Manifest::open(
+                Arc::clone(&disk),
+                superblock.file,
+                Arc::clone(&allocator),
+                reference,
+            );
             Some(opened?.0)
         }
     };
@@ -158,7 +177,11 @@ fn assemble(
         queue: CommitQueue::new(),
         leader: Mutex::new(None),
         log: Arc::new(WalState::new(superblock.ring.length, superblock.wal.lsn)),
-        root: Mutex::new(Root { superblock: superblock.clone(), manifest, catalog }),
+        root: Mutex::new(Root {
+            superblock: superblock.clone(),
+            manifest,
+            catalog,
+        }),
         allocator,
         pacer,
         output,
@@ -186,7 +209,11 @@ fn open_sstables(
     let opened: std::result::Result<_, std::convert::Infallible> =
         catalog.version.try_map(|meta: &SstableMeta| {
             let guard = Arc::new(ExtentGuard::new(meta.extent, Arc::clone(allocator)));
-            Ok(Arc::new(Sstable::new(meta.clone(), source.clone(), Some(guard))))
+            Ok(Arc::new(Sstable::new(
+                meta.clone(),
+                source.clone(),
+                Some(guard),
+            )))
         });
     match opened {
         Ok(version) => version,
@@ -208,7 +235,10 @@ fn replay(
     superblock: &Superblock,
     full: impl Fn(&Core, WalPosition, u64) -> Result<()>,
 ) -> Result<LogEnd> {
-    let head = WalPosition { lsn: superblock.wal.lsn, previous: superblock.wal.previous };
+    let head = WalPosition {
+        lsn: superblock.wal.lsn,
+        previous: superblock.wal.previous,
+    };
     let mut commit = superblock.commit;
     let mut position = head;
     let mut time_ms = 0;
@@ -257,7 +287,11 @@ fn replay(
         group_bytes_max(core),
         &mut each,
     )?;
-    Ok(LogEnd { position: end.end, commit, time_ms })
+    Ok(LogEnd {
+        position: end.end,
+        commit,
+        time_ms,
+    })
 }
 
 fn group_bytes_max(core: &Core) -> u64 {
@@ -307,11 +341,32 @@ fn begin_log(core: &mut Core, parts: &Parts, found: &Superblock, end: &LogEnd) -
         superblock.identity = identity;
         superblock.incarnation += u64::from(!same_inode);
     }
-    let edits = if lost { vec![Edit::EpochBegun { commit: end.commit }] } else { Vec::new() };
-    let newest = core.views.current().version.iter().map(|(_, _, s)| s.meta().times_ms.1).max();
-    core.clock.commits_seen(end.time_ms.max(newest.unwrap_or(0)));
-    let change = Change { edits, unsynced: Some(false), ..Change::default() };
-    let writer = Writer::new(Arc::clone(&core.disk), core.file, found.ring, salt, position);
+    let edits = if lost {
+        vec![Edit::EpochBegun { commit: end.commit }]
+    } else {
+        Vec::new()
+    };
+    let newest = core
+        .views
+        .current()
+        .version
+        .iter()
+        .map(|(_, _, s)| s.meta().times_ms.1)
+        .max();
+    core.clock
+        .commits_seen(end.time_ms.max(newest.unwrap_or(0)));
+    let change = Change {
+        edits,
+        unsynced: Some(false),
+        ..Change::default()
+    };
+    let writer = Writer::new(
+        Arc::clone(&core.disk),
+        core.file,
+        found.ring,
+        salt,
+        position,
+    );
     core.log = Arc::clone(writer.state());
     core.commit_root(change)?;
     // Commit numbers that may have been seen are not given out again, like sequence ids.
@@ -319,8 +374,10 @@ fn begin_log(core: &mut Core, parts: &Parts, found: &Superblock, end: &LogEnd) -
     let next_commit = end.commit + 1 + jump;
     let fresh = Arc::new(Memtable::new(next_commit, core.clock.commit_now()));
     core.views.replace(|view| view.active = fresh);
-    core.published.store(end.commit, crate::sync::Ordering::Release);
-    core.flushed_through.store(end.commit, crate::sync::Ordering::Release);
+    core.published
+        .store(end.commit, crate::sync::Ordering::Release);
+    core.flushed_through
+        .store(end.commit, crate::sync::Ordering::Release);
     *core.leader.lock() = Some(Leader::new(writer, next_commit));
     Ok(())
 }

@@ -224,7 +224,13 @@ pub(crate) fn mark_creation(disk: &dyn Disk) -> Result<()> {
     let mut block = AlignedBuffer::with_capacity(SUPERBLOCK_SIZE);
     block.extend(&CREATION_MAGIC);
     block.pad_to(SUPERBLOCK_SIZE);
-    disk::write_all_at(disk, "marking the creation", 0, block.as_slice(), Flush::Later)?;
+    disk::write_all_at(
+        disk,
+        "marking the creation",
+        0,
+        block.as_slice(),
+        Flush::Later,
+    )?;
     disk::sync(disk, "marking the creation")
 }
 
@@ -252,7 +258,9 @@ pub(crate) fn is_unfinished(disk: &dyn Disk) -> Result<bool> {
     let long_enough = length >= zone_length;
     let ring = usize::try_from(RING_OFFSET).expect("the ring begins at 64 KiB");
     let marked = zone.starts_with(&CREATION_MAGIC)
-        && zone[CREATION_MAGIC.len()..SUPERBLOCK_SIZE.min(there)].iter().all(|byte| *byte == 0);
+        && zone[CREATION_MAGIC.len()..SUPERBLOCK_SIZE.min(there)]
+            .iter()
+            .all(|byte| *byte == 0);
     let of_creation = |offset: usize| in_first_half(offset) || marked && offset >= ring;
     let foreign =
         |(offset, byte): (usize, &u8)| *byte != 0 && !(long_enough && of_creation(offset));
