@@ -52,7 +52,7 @@ pub(super) fn replay_numbered(
 
 /// Every record, decoded.
 #[cfg(any(test, feature = "testing"))]
-pub(super) fn records(
+pub(crate) fn records(
     disk: &dyn Disk,
     file: FileId,
     reference: &ManifestRef,
