@@ -57,6 +57,7 @@ fn recovery() {
     let engine = recovery.open(&crashed);
     assert_eq!(recovery.check_all(&engine), small().messages);
     engine.close().expect("the store closes");
+    drop(engine);
     let engine = recovery.open(&crashed);
     assert_eq!(recovery.check_all(&engine), small().messages);
 }

@@ -274,8 +274,12 @@ impl WriteBatch {
         for (_, key, _) in targets {
             check_key(key)?;
         }
+        if let Some(origin) = origin {
+            check_key(&origin.key)?;
+        }
         check_payload(payload)?;
-        self.check_room(
+        let origin_bytes = origin.map_or(0, |origin| origin.key.len() + 14);
+        self.check_room(origin_bytes + 
             payload.len()
                 + targets
                     .iter()

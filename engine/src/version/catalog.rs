@@ -14,7 +14,7 @@ use super::edit::{FIRST_USER_TABLE, STATE_TABLE};
 use super::{Edit, SstableMeta, TableKind, TableRecord, Version};
 use crate::entry::TableId;
 use crate::limits::{
-    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, TABLE_COUNT_MAX, TABLE_NAME_LENGTH_MAX,
+    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, STATE_KEY_LENGTH_MAX, TABLE_COUNT_MAX, TABLE_NAME_LENGTH_MAX,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -227,8 +227,9 @@ fn check_meta(meta: &SstableMeta) -> Result<(), String> {
             meta.bytes, extent.length
         ));
     }
+    let longest = if meta.table == STATE_TABLE { STATE_KEY_LENGTH_MAX } else { KEY_LENGTH_MAX };
     for (key, _) in [&meta.first, &meta.last] {
-        if !(KEY_LENGTH_MIN..=KEY_LENGTH_MAX).contains(&key.len()) {
+        if !(KEY_LENGTH_MIN..=longest).contains(&key.len()) {
             return Err(format!("a key of {} bytes", key.len()));
         }
     }
