@@ -237,7 +237,7 @@ fn hostile(random: &mut Random) -> Result<(), String> {
         (0..count).map(|_| Extent { offset: number(random), length: number(random) }).collect();
     let (start, end) = (4 * BLOCK, 40 * BLOCK);
     let fits = |extent: &Extent| {
-        let aligned = extent.offset % BLOCK == 0 && extent.length % BLOCK == 0;
+        let aligned = extent.offset.is_multiple_of(BLOCK) && extent.length.is_multiple_of(BLOCK);
         let inside = extent.offset.checked_add(extent.length).is_some_and(|last| last <= end);
         aligned && extent.length > 0 && extent.offset >= start && inside
     };

@@ -24,6 +24,7 @@ mod memtable;
 mod mutation;
 pub mod registry;
 pub mod runner;
+mod store;
 mod superblock;
 #[cfg(test)]
 mod tests;

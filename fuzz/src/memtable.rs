@@ -199,7 +199,7 @@ impl Model {
 
     /// Everything, from a random key on where there is an order.
     fn check_all(&self, random: &mut Random, table: &Table) -> Result<(), String> {
-        for ((id, key), _) in &self.timelines {
+        for (id, key) in self.timelines.keys() {
             self.check_timeline(table, *id, key, u64::MAX)?;
         }
         let from = key(random);

@@ -1,6 +1,6 @@
 //! The fuzzers by name.
 
-use crate::{allocator, batch, canary, codec, manifest, memtable, superblock, wal};
+use crate::{allocator, batch, canary, codec, manifest, memtable, store, superblock, wal};
 
 /// A fuzzer.
 #[derive(Debug, Clone, Copy)]
@@ -31,10 +31,11 @@ pub const FUZZERS: &[Fuzzer] = &[
     fuzzer("codec", 20_000, codec::run, "numbers and byte strings, against a second reader"),
     fuzzer("batch", 20_000, batch::run, "frame bodies: what is written is read, damage is refused"),
     fuzzer("superblock", 2_000, superblock::run, "four copies: crashes, rot, repaired checksums"),
-    fuzzer("manifest", 500, manifest::run, "edits and replay, damage, repaired checksums"),
-    fuzzer("wal", 1_000, wal::run, "the ring: crashes, rot, repaired checksums"),
-    fuzzer("allocator", 1_000, allocator::run, "extents, against a bitmap of blocks"),
-    fuzzer("memtable", 500, memtable::run, "runs and keyed versions, against ordered maps"),
+    fuzzer("manifest", 2_000, manifest::run, "edits and replay, damage, repaired checksums"),
+    fuzzer("wal", 5_000, wal::run, "the ring: crashes, rot, repaired checksums"),
+    fuzzer("allocator", 3_000, allocator::run, "extents, against a bitmap of blocks"),
+    fuzzer("memtable", 2_000, memtable::run, "runs and keyed versions, against ordered maps"),
+    fuzzer("store", 250, store::run, "the whole engine: commits, kills, loss of power, recovery"),
     Fuzzer {
         name: "canary",
         about: "fails on purpose: shows that failures are seen",

@@ -133,8 +133,9 @@ fn check_prefix(history: &History, replayed: &[Group], least: usize) -> Result<(
     }
 }
 
-/// Changed bytes: an error, or a prefix that reaches what is known to be synced. Where every group
-/// was durable, only the last one may be taken for torn.
+/// Changed bytes: an error, or the groups before the first that is damaged, which must reach what is
+/// known to be synced. Where every group was durable, a whole group behind the damage tells that it
+/// is no torn tail.
 fn rot(random: &mut Random, history: &History) -> Result<(), String> {
     let whole = history.disk.bytes();
     let head = history.log.head();
@@ -144,20 +145,39 @@ fn rot(random: &mut Random, history: &History) -> Result<(), String> {
         let range = damaged_range(random, history, &head, &ring);
         overwrite(random, &mut changed[range]);
         let disk = SimDisk::from_bytes(SimOptions::default(), &changed);
-        let least = match history.all_durable {
-            true => history.written.len().saturating_sub(1),
-            false => history.written.iter().filter(|group| group.end <= head.synced_lsn).count(),
-        };
+        let damaged: Vec<bool> = history
+            .written
+            .iter()
+            .map(|group| is_damaged(group, &head, &whole, &changed))
+            .collect();
+        let first = damaged.iter().position(|damaged| *damaged);
+        let left = first.unwrap_or(damaged.len());
+        let known = |group: &&Group| group.end <= head.synced_lsn;
+        let synced = history.written.iter().filter(known).count();
+        // Rings are small here: what stands behind the damage is always within the look-ahead.
+        let whole_behind = damaged[left..].contains(&false);
+        let must_fail = left < synced || (history.all_durable && whole_behind);
         match head.replay(&disk) {
-            Ok(replayed) => {
-                ensure(replayed.len() <= history.written.len(), || "more than written".to_owned())?;
-                check_prefix(history, &replayed, least)?;
-            }
-            Err(error) => ensure(error.kind() == ErrorKind::Corruption, || error.to_string())?,
+            Ok(replayed) => ensure(!must_fail && replayed == history.written[..left], || {
+                let (count, written) = (replayed.len(), damaged.len());
+                format!("{count} of {written} groups, the first damaged is {first:?}")
+            })?,
+            Err(error) => ensure(first.is_some() && error.kind() == ErrorKind::Corruption, || {
+                error.to_string()
+            })?,
         }
         head.list(&disk).map_err(|error| format!("listing: {error}"))?;
     }
     Ok(())
+}
+
+/// Whether a byte of the group that a checksum covers was changed. Padding is not covered.
+fn is_damaged(group: &Group, head: &Head, whole: &[u8], changed: &[u8]) -> bool {
+    let frames: usize = group.bodies.iter().map(|body| 8 + body.len()).sum();
+    (group.lsn..group.lsn + 96 + frames as u64).any(|lsn| {
+        let place = usize::try_from(head.place(lsn)).expect("a small file");
+        whole[place] != changed[place]
+    })
 }
 
 /// Most of a ring is free: damage is better aimed at a group.

@@ -40,7 +40,14 @@ struct Member {
 impl Leader {
     pub(crate) fn new(writer: Writer, next_commit: u64) -> Leader {
         let memtable_lsn = writer.position().lsn;
-        Leader { writer, next_commit, memtable_lsn, unsynced_entries: 0, held: None, wakers: Vec::new() }
+        Leader {
+            writer,
+            next_commit,
+            memtable_lsn,
+            unsynced_entries: 0,
+            held: None,
+            wakers: Vec::new(),
+        }
     }
 
     /// Commits groups until no slot waits, or a few groups have been served.
@@ -83,9 +90,7 @@ impl Leader {
             let member = match self.held.take() {
                 Some(member) => member,
                 None => match leadership.pop() {
-                    Some(slot) => {
-                        Member { request: slot.take_request(), slot: Claim::new(slot) }
-                    }
+                    Some(slot) => Member { request: slot.take_request(), slot: Claim::new(slot) },
                     None => break,
                 },
             };
@@ -128,8 +133,7 @@ impl Leader {
     fn write(&mut self, core: &Core, group: &[Member], commit: u64, time_ms: u64) -> Result<()> {
         let bodies: Vec<&[u8]> = group.iter().map(|m| m.request.batch.body()).collect();
         // A batch without entries counts as well: its commit number may be seen.
-        let entries: u64 =
-            group.iter().map(|m| m.request.batch.append_count().max(1) as u64).sum();
+        let entries: u64 = group.iter().map(|m| m.request.batch.append_count().max(1) as u64).sum();
         let bytes = self.writer.group_bytes(bodies.iter().map(|body| body.len()));
         let asked = group.iter().any(|member| member.request.durability == Durability::Sync);
         let behind = core.log.unsynced_bytes() + bytes

@@ -9,7 +9,8 @@ use super::root::{Change, Root};
 use super::workers::Wakes;
 use crate::batch::WriteBatch;
 use crate::commit::{
-    CommitFuture, CommitQueue, Committed, Leader, Leadership, Outcome, Pressure, Slot, Stall, resolve, stall,
+    CommitFuture, CommitQueue, Committed, Leader, Leadership, Outcome, Pressure, Slot, Stall,
+    resolve, stall,
 };
 use crate::entry::{Payload, TableId};
 use crate::error::{Error, Result};
@@ -245,8 +246,7 @@ impl Core {
         key: &[u8],
     ) -> Result<Option<Payload>> {
         let ttl_ms = view.tables.get(&table).and_then(|record| record.options.ttl_ms);
-        let alive_from_ms =
-            ttl_ms.map_or(0, |ttl| (self.expiry_now() + 1).saturating_sub(ttl));
+        let alive_from_ms = ttl_ms.map_or(0, |ttl| (self.expiry_now() + 1).saturating_sub(ttl));
         value_in(view, table, key, u64::MAX, alive_from_ms)
     }
 
@@ -307,7 +307,9 @@ impl Core {
         let now = self.clock.expiry_now();
         match self.options.read_only {
             true => now,
-            false => now.min(self.durable_clock_ms.load(Ordering::Acquire) + limits::CLOCK_LEASE_MS),
+            false => {
+                now.min(self.durable_clock_ms.load(Ordering::Acquire) + limits::CLOCK_LEASE_MS)
+            }
         }
     }
 
@@ -340,9 +342,7 @@ impl Core {
     /// Syncs the log as far as it is written.
     pub(crate) fn sync(&self) -> Result<()> {
         self.check_writable()?;
-        sync_written(&self.log, &*self.disk)
-            .map(|_| ())
-            .map_err(|error| self.poison_log(&error))
+        sync_written(&self.log, &*self.disk).map(|_| ()).map_err(|error| self.poison_log(&error))
     }
 
     /// A write or a sync of the log failed: the store takes no more writes. What readers have seen
