@@ -2,8 +2,10 @@
 //!
 //! One binary, so that the engine is linked once. Topics:
 //! - `basic`: what each call promises, on the simulated disk
-//! - `model`: random operations against a model, with flushes, compactions, snapshots and reopenings
-//! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in recovery
+//! - `model`: random operations against a model, with flushes, compactions, snapshots and
+//!   reopenings
+//! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in
+//!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
