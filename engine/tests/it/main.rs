@@ -10,6 +10,9 @@
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::disallowed_methods, reason = "real.rs looks at what lies beside the file")]
+
 mod basic;
 mod crash_sweep;
 mod damage;
