@@ -49,7 +49,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
     let wakes = (|| {
         Ok(Wakes {
             flush: start("tidelog-flush", Box::new(FlushWorker { job: None }))?,
-            compact: start("tidelog-compact", Box::new(CompactWorker::default()))?,
+            compact: start("tidelog-compact", Box::<CompactWorker>::default())?,
             sync: start("tidelog-sync", Box::new(SyncWorker))?,
             commit: start("tidelog-commit", Box::new(CommitWorker))?,
         })
