@@ -6,6 +6,7 @@
 //! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `damage`: flipped, truncated, empty and foreign files
+//! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
 mod basic;
@@ -15,4 +16,5 @@ mod faults;
 mod model;
 mod real;
 mod reference;
+mod regression_reads;
 mod world;
