@@ -3,17 +3,17 @@
 //!
 //! | workload | what one step is |
 //! |---|---|
-//! | [`commit`] | a message to a Zipf-chosen timeline: synced alone, synced from many threads, or a thousand buffered |
-//! | [`scan`] | the newest 20 of a Zipf-chosen timeline, or 20 forward from a random seq; memtable and SSTables |
-//! | [`fanout`] | a message to its conversation and all its members' inboxes; the newest 20 of an inbox |
+//! | [`commit`] | a message to a Zipf-chosen timeline: synced, by one thread or many, or buffered |
+//! | [`scan`] | the newest 20 of a Zipf-chosen timeline, or 20 forward; memtable and SSTables |
+//! | [`fanout`] | a message to its conversation and its members' inboxes; an inbox's newest 20 |
 //! | [`recovery`] | opening a file as a kill left it, to the first checked read |
 //!
-//! A wrong answer is a panic. Timelines, payloads and reads follow from a seed and from nothing else,
-//! so that a reader knows what to expect without a copy of what was written. The comparison with
-//! other engines, `benches/compare`, draws from the same sources.
+//! A wrong answer is a panic. Timelines, payloads and reads follow from a seed and from nothing
+//! else, so that a reader knows what to expect without a copy of what was written. The comparison
+//! with other engines, `benches/compare`, draws from the same sources.
 //!
-//! Stores lie in the system's folder for temporary files; `TIDELOG_BENCH_DIRECTORY` names another one,
-//! which matters where that folder is kept in memory.
+//! Stores lie in the system's folder for temporary files; `TIDELOG_BENCH_DIRECTORY` names another
+//! one, which matters where that folder is kept in memory.
 
 pub mod commit;
 pub mod fanout;

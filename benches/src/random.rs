@@ -1,4 +1,5 @@
-//! SplitMix64: a generator of one word of state. Good enough to spread load, and the same everywhere.
+//! SplitMix64: a generator of one word of state. Good enough to spread load, and the same
+//! everywhere.
 
 /// A deterministic source of numbers.
 #[derive(Debug, Clone)]

@@ -39,9 +39,9 @@ impl Store {
     }
 }
 
-/// Compares entries of a timeline with the `seqs` they must have, in that order, and with the payload
-/// that `expected` gives for a seq. Returns how many there were; fewer than `seqs` is for the caller to
-/// judge.
+/// Compares entries of a timeline with the `seqs` they must have, in that order, and with the
+/// payload that `expected` gives for a seq. Returns how many there were; fewer than `seqs` is for
+/// the caller to judge.
 ///
 /// # Panics
 /// When an entry is not the expected one, or there is one too many.

@@ -1,5 +1,5 @@
-//! A text of made-up words that payloads are cut from: compressible about as chat is, and the same on
-//! every machine.
+//! A text of made-up words that payloads are cut from: compressible about as chat is, and the same
+//! on every machine.
 
 use crate::random::{Random, mix};
 use crate::zipf::Zipf;
@@ -32,7 +32,8 @@ impl Text {
         Text { bytes }
     }
 
-    /// The payload of entry `seq` of a timeline: a slice whose place and length follow from the two.
+    /// The payload of entry `seq` of a timeline: a slice whose place and length follow from the
+    /// two.
     pub fn payload(&self, timeline: u64, seq: u64, lengths: &RangeInclusive<usize>) -> &[u8] {
         let mut random = Random::new(mix(timeline) ^ seq);
         let length = lengths.start() + random.index(lengths.end() - lengths.start() + 1);

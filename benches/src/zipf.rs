@@ -1,5 +1,5 @@
-//! Zipf's law by Walker's alias method: exact, and one table look-up a draw, so that the harness does
-//! not show in what it measures.
+//! Zipf's law by Walker's alias method: exact, and one table look-up a draw, so that the harness
+//! does not show in what it measures.
 
 use crate::random::Random;
 
@@ -42,7 +42,8 @@ impl Zipf {
     }
 }
 
-/// Vose's construction: every slot takes its own share up to the mean, and is filled up by one other.
+/// Vose's construction: every slot takes its own share up to the mean, and is filled up by one
+/// other.
 fn alias_table(weights: &[f64]) -> (Vec<f64>, Vec<u32>) {
     let scale = weights.len() as f64 / weights.iter().sum::<f64>();
     let mut keep: Vec<f64> = weights.iter().map(|weight| weight * scale).collect();

@@ -1,7 +1,7 @@
 //! The one name for atomics, locks and condition variables, so that loom can replace them.
 //!
 //! Everything that threads share goes through this module. Under `--cfg loom` the types are loom's,
-//! which explore every interleaving of the small models in `tests/loom.rs`.
+//! which explore every interleaving of the small models in `loom_tests` modules.
 //!
 //! The locks here do not carry poison: a panic while a lock is held is reported by the health cell
 //! (see `health.rs`), never by a cascade of panics in other threads. So every critical section

@@ -133,9 +133,9 @@ fn check_prefix(history: &History, replayed: &[Group], least: usize) -> Result<(
     }
 }
 
-/// Changed bytes: an error, or the groups before the first that is damaged, which must reach what is
-/// known to be synced. Where every group was durable, a whole group behind the damage tells that it
-/// is no torn tail.
+/// Changed bytes: an error, or the groups before the first that is damaged, which must reach what
+/// is known to be synced. Where every group was durable, a whole group behind the damage tells that
+/// it is no torn tail.
 fn rot(random: &mut Random, history: &History) -> Result<(), String> {
     let whole = history.disk.bytes();
     let head = history.log.head();

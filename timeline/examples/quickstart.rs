@@ -1,10 +1,10 @@
-//! A group message: stored once, delivered to two inboxes, read by one of them.
+//! A group message: one commit, delivered to two inboxes, read by one of them.
 
 use tidelog::{Scan, Store, StringMessage};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let store = Store::options().memory_budget(256 << 20).open(folder.path().join("chat.tide"))?;
+    let store = Store::options().open(folder.path().join("chat.tide"))?;
     let history = store.table::<StringMessage>("message").create()?;
     let inbox = store.table::<StringMessage>("sync").create()?;
     let hello = StringMessage::with_id("m-1", "hello");

@@ -43,8 +43,8 @@ pub enum ErrorKind {
     Conflict,
     /// The store has been closed, or is open for reading only. [`Action::InvalidUse`].
     Closed,
-    /// The stored bytes are whole, but they are not a message, or an id, of the type asked for: open
-    /// the table with the type it was written with. [`Action::Abort`].
+    /// The stored bytes are whole, but they are not a message, or an id, of the type asked for:
+    /// open the table with the type it was written with. [`Action::Abort`].
     Decode,
     /// The file system is full. Nothing is lost; writing resumes when there is room.
     /// [`Action::Retry`].
@@ -58,8 +58,8 @@ pub enum ErrorKind {
     /// Bytes in the file are not what was written there, and nothing of them was believed: verify
     /// the file, restore what is damaged. Other timelines stay readable. [`Action::Abort`].
     Corruption,
-    /// An earlier failed write left durability in doubt: every write fails until the store is opened
-    /// again. Reads go on. [`Action::Abort`].
+    /// An earlier failed write left durability in doubt: every write fails until the store is
+    /// opened again. Reads go on. [`Action::Abort`].
     Poisoned,
     /// The file was written by a version, or with features, that this build does not know.
     /// [`Action::Abort`].

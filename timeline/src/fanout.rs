@@ -106,8 +106,9 @@ impl<M: Message> FanOut<M> {
     /// Writes the conversation's entry and all inbox entries, in one commit.
     ///
     /// # Errors
-    /// As [`Timeline::store`](crate::Timeline::store). [`TooLarge`](crate::ErrorKind::TooLarge) when
-    /// the payload and 14 bytes and the id for each inbox are above the engine's limit for a batch
+    /// As [`Timeline::store`](crate::Timeline::store). [`TooLarge`](crate::ErrorKind::TooLarge)
+    /// when the payload and 14 bytes and the id for each inbox are above the engine's limit for a
+    /// batch
     /// (16 MiB, or a quarter of its ring): nothing was written, and nothing is ever split silently.
     pub fn commit(self) -> Result<Sent> {
         let request = self.request()?;

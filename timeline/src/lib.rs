@@ -1,10 +1,10 @@
 //! Timelines for messaging and feeds: what an application programs against.
 //!
-//! A *timeline* is an append-only queue of messages with a name: an inbox, a conversation, the posts
-//! of an author. Its entries are numbered 1, 2, 3, …, so a reader remembers one number and asks for
-//! what came behind it. *Write diffusion* (push) puts a message into the inbox of every recipient
-//! when it is sent; *read diffusion* (pull) leaves it in one timeline that all read. Both are the
-//! same few calls here.
+//! A *timeline* is an append-only queue of messages with a name: an inbox, a conversation, the
+//! posts of an author. Its entries are numbered 1, 2, 3, …, so a reader remembers one number and
+//! asks for what came behind it. *Write diffusion* (push) puts a message into the inbox of every
+//! recipient when it is sent; *read diffusion* (pull) leaves it in one timeline that all read. Both
+//! are the same few calls here.
 //!
 //! ```
 //! use tidelog::{Scan, Store, StringMessage};

@@ -1,5 +1,5 @@
-//! The limits of the disk and the memory, measured in the same run as the engines: no engine beats them,
-//! and figures of two machines are compared through them.
+//! The limits of the disk and the memory, measured in the same run as the engines: no engine beats
+//! them, and figures of two machines are compared through them.
 
 use crate::Result;
 use crate::measure::Latencies;

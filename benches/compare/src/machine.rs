@@ -45,8 +45,8 @@ fn field(path: &str, name: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// The innermost mount that holds the folder. A line of `mountinfo` has the mount point in its fifth
-/// column, and type and source behind a lone hyphen.
+/// The innermost mount that holds the folder. A line of `mountinfo` has the mount point in its
+/// fifth column, and type and source behind a lone hyphen.
 fn file_system(directory: &Path) -> Option<String> {
     let directory = std::fs::canonicalize(directory).ok()?;
     let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;

@@ -5,10 +5,11 @@
 //!     run --workload w1,w2,w3,w4,w5,w6 --engine tidelog,fjall,rawlog --repeat 3 --directory DIR
 //! ```
 //!
-//! Every run is a process of its own. Engines take turns, so that what changes on the machine meets all
-//! of them. Each run prints one line of JSON (W4 prints two: newest and forward); at the end come the
-//! machine, the limits of its disk and memory measured beside the runs, and a table of medians for each
-//! workload, losing cells included. Every answer is checked: the exit code is 0 only if all were right.
+//! Every run is a process of its own. Engines take turns, so that what changes on the machine meets
+//! all of them. Each run prints one line of JSON (W4 prints two: newest and forward); at the end
+//! come the machine, the limits of its disk and memory measured beside the runs, and a table of
+//! medians for each workload, losing cells included. Every answer is checked: the exit code is 0
+//! only if all were right.
 
 mod cli;
 mod engine;

@@ -25,7 +25,8 @@ pub struct Record {
     pub max: f64,
     /// CPU time of the process in the measured stretch and until its background work was quiet.
     pub cpu_seconds: f64,
-    /// Bytes that the process had written by then since it began, and in relation to the logical ones.
+    /// Bytes that the process had written by then since it began, and in relation to the logical
+    /// ones.
     pub written_bytes: u64,
     pub logical_bytes: u64,
     pub write_amplification: Option<f64>,

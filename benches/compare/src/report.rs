@@ -1,5 +1,5 @@
-//! The report: machine, limits, and a table of medians for each workload. No cell is left out for being
-//! lost.
+//! The report: machine, limits, and a table of medians for each workload. No cell is left out for
+//! being lost.
 
 use crate::limits::Limits;
 use crate::machine::Machine;
@@ -107,8 +107,8 @@ fn section<'a>(
     writeln!(text, "\n## {heading}\n")?;
     writeln!(
         text,
-        "| engine | {unit} | Tidelog is x | p50 us | p99 us | p99.9 us | max us | CPU s | WA | disk MiB \
-         | RSS MiB | anon MiB | flushes/op | device B/op | wrong | runs |"
+        "| engine | {unit} | Tidelog is x | p50 us | p99 us | p99.9 us | max us | CPU s | WA \
+         | disk MiB | RSS MiB | anon MiB | flushes/op | device B/op | wrong | runs |"
     )?;
     writeln!(text, "|{}", "---|".repeat(16))?;
     let of = |engine: &str| -> Vec<&Record> {

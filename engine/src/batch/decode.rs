@@ -42,11 +42,6 @@ pub(crate) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The targets, in order.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = Target<'a>> + use<'a> {
-        self.targets_placed().map(|(target, _)| target)
-    }
-
     /// The targets, in order, each with the offset of its key in the body.
     pub(crate) fn targets_placed(&self) -> impl Iterator<Item = (Target<'a>, usize)> + use<'a> {
         let mut decoder = self.targets.clone();

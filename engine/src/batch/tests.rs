@@ -5,7 +5,7 @@ fn targets_of(body: &[u8]) -> Vec<(u32, Vec<u8>, u64)> {
     let mut found = Vec::new();
     for op in decode(body) {
         if let Op::Message(message) = op.expect("the batch wrote it") {
-            found.extend(message.targets().map(|t| (t.table.0, t.key.to_vec(), t.seq)));
+            found.extend(message.targets_placed().map(|(t, _)| (t.table.0, t.key.to_vec(), t.seq)));
         }
     }
     found
@@ -95,7 +95,7 @@ proptest! {
     fn any_bytes_are_safe(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for op in decode(&bytes) {
             if let Ok(Op::Message(message)) = op {
-                prop_assert!(message.targets().count() == message.target_count);
+                prop_assert!(message.targets_placed().count() == message.target_count);
                 prop_assert!(message_at(&bytes, message.offset).is_ok());
             }
         }

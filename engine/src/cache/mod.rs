@@ -63,14 +63,8 @@ impl BlockCache {
         self.shard(key).lock().insert(key, region);
     }
 
-    /// Drops the blocks of an SSTable that is gone.
-    pub(crate) fn remove(&self, number: u64) {
-        for shard in &self.shards {
-            shard.lock().remove(number);
-        }
-    }
-
     /// Bytes held now.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().bytes()).sum()
     }
@@ -81,7 +75,8 @@ impl BlockCache {
     }
 
     fn shard(&self, (number, offset): BlockKey) -> &Mutex<Shard> {
-        // Neighbouring blocks go to different shards: the high bits of a product depend on all bits.
+        // Neighbouring blocks go to different shards: the high bits of a product depend on all
+        // bits.
         let mixed = (number.rotate_left(32) ^ offset).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let index = mixed % self.shards.len() as u64;
         &self.shards[usize::try_from(index).expect("less than the number of shards")]

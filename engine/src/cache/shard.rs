@@ -29,6 +29,7 @@ impl Shard {
         Shard { capacity, bytes: 0, slots: Vec::new(), places: HashMap::default(), hand: 0 }
     }
 
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -50,17 +51,6 @@ impl Shard {
         self.bytes += cost;
         self.places.insert(key, self.slots.len());
         self.slots.push(Slot { key, region, referenced: false });
-    }
-
-    pub(super) fn remove(&mut self, number: u64) {
-        let mut index = 0;
-        while index < self.slots.len() {
-            if self.slots[index].key.0 == number {
-                self.take(index);
-            } else {
-                index += 1;
-            }
-        }
     }
 
     /// Takes the first slot from the hand on whose bit is clear. Bounded: one turn clears all bits.

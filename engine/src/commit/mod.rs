@@ -1,20 +1,21 @@
 //! The write path, from a batch to an acknowledgement.
 //!
 //! ```text
-//! caller:  check limits ─► resolve: pin state cells ─► stall if behind ─► push slot ─► lead or wait
+//! caller:  check limits ─► resolve: pin state cells ─► stall if behind ─► push ─► lead or wait
 //! leader:  take all waiting slots
-//!          per slot: preconditions, sequence ids into the batch's bytes   (a refused slot ends here)
+//!          per slot: preconditions, sequence ids into the batch's bytes  (a refused one ends here)
 //!          one WAL write, one sync if anyone asked
 //!          memtable ─► published commit ─► complete slots, wake all
 //!          ... again while slots wait, a few times; only then give leadership away
 //! ```
 //!
 //! # Invariants
-//! I1. Sequence ids are assigned by the leader alone, in WAL order, and only to what is certain to be
-//!     written: a failed write poisons the store, so no later batch can leave a hole behind it.
-//! I2. A commit is published after its group is written (and synced, if any of the group asked), and
-//!     after all of it is in the memtable; commits are published in order. So a reader that takes
-//!     the published commit first and the view second sees every entry up to it, and none missing.
+//! I1. Sequence ids are assigned by the leader alone, in WAL order, and only to what is certain to
+//!     be written: a failed write poisons the store, so no later batch can leave a hole behind it.
+//! I2. A commit is published after its group is written (and synced, if any of the group asked),
+//!     and after all of it is in the memtable; commits are published in order. So a reader that
+//!     takes the published commit first and the view second sees every entry up to it, and none
+//!     missing.
 //! I3. A slot is completed exactly once, by the leader, and outlives its caller: a dropped future
 //!     changes nothing.
 //! I4. The group is woken before leadership is given away (measured: the other order halves the

@@ -112,8 +112,8 @@ impl<T> Drop for Leadership<'_, T> {
 
 #[cfg(all(loom, test))]
 mod loom_tests {
-    //! Every interleaving of two committers: each is completed, sequence ids are dense and in order,
-    //! and a reader never sees an entry without all below it.
+    //! Every interleaving of two committers: each is completed, sequence ids are dense and in
+    //! order, and a reader never sees an entry without all below it.
     use super::*;
     use crate::sync::{Arc, AtomicU64};
 

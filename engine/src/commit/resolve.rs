@@ -31,7 +31,8 @@ pub(crate) fn resolve(
             limit,
         });
     }
-    // The memtable keeps these very bytes: what growing has left over would count against its limit.
+    // The memtable keeps these very bytes: what growing has left over would count against its
+    // limit.
     batch.shrink();
     // First of all: whatever is written from here on, the leader sees that it came later.
     let resolved_at = core.published.load(Ordering::Acquire);
@@ -90,7 +91,8 @@ fn check_keyed_tables(view: &View, batch: &WriteBatch) -> Result<()> {
     Ok(())
 }
 
-/// Pins what sequence preconditions speak of, and looks at the values that value preconditions name.
+/// Pins what sequence preconditions speak of, and looks at the values that value preconditions
+/// name.
 fn check_preconditions(
     core: &Core,
     view: &Arc<View>,

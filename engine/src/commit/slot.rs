@@ -80,8 +80,8 @@ impl Slot {
         self.request.lock().take().expect("a slot is taken by one leader, once")
     }
 
-    /// Leader only, once. The caller wakes sleepers afterwards, and the waker once it leads no more:
-    /// a waker runs somebody else's code.
+    /// Leader only, once. The caller wakes sleepers afterwards, and the waker once it leads no
+    /// more: a waker runs somebody else's code.
     #[must_use]
     pub(crate) fn complete(&self, outcome: Outcome) -> Option<Waker> {
         let waker = {

@@ -10,18 +10,18 @@
 //! 1. A job that only moves says so at once.
 //! 2. Sources: the inputs of one level at and below 1 lie one behind the other and are one source;
 //!    each SSTable of level 0 is one.
-//! 3. A timeline table: fragments by key, those of one timeline in the order of the sources. Nothing
-//!    is compared inside a timeline: older data come first by invariant 3 of the picker.
+//! 3. A timeline table: fragments by key, those of one timeline in the order of the sources.
+//!    Nothing is compared inside a timeline: older data come first by invariant 3 of the picker.
 //! 4. A keyed table: versions by key, newest first, through `keep.rs`.
 //!
 //! # Invariants
 //! 1. What a source gives is in order, and inside a timeline each fragment begins behind the end of
 //!    the one before. Anything else is corruption, and the job fails.
-//! 2. As many entries are read of each input as its meta says; and a timeline table's outputs hold as
-//!    many as the inputs. Otherwise the job fails.
+//! 2. As many entries are read of each input as its meta says; and a timeline table's outputs hold
+//!    as many as the inputs. Otherwise the job fails.
 //! 3. A job that fails, or is dropped, leaves its inputs live, and gives its outputs back.
-//! 4. Memory: a block, or a piece of the file, and one fragment or version a source; the survivors of
-//!    one key; the outputs' directories.
+//! 4. Memory: a block, or a piece of the file, and one fragment or version a source; the survivors
+//!    of one key; the outputs' directories.
 //!
 //! # Concurrency
 //! One owner. The inputs are immutable, and busy until the job's outcome is live.
@@ -69,8 +69,8 @@ enum Stage {
 }
 
 impl CompactionJob {
-    /// `compression`: of the table. `snapshots`: the commits that live snapshots read at, ascending;
-    /// readers that are not in it read at commits above all of the inputs.
+    /// `compression`: of the table. `snapshots`: the commits that live snapshots read at,
+    /// ascending; readers that are not in it read at commits above all of the inputs.
     pub(crate) fn new(
         context: OutputContext,
         job: Job<Arc<Sstable>>,
@@ -94,7 +94,7 @@ impl CompactionJob {
 
     /// The numbers of the inputs: busy while the job runs.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
-        self.job.numbers()
+        self.job.inputs.iter().map(|(_, input)| input.meta().number)
     }
 
     /// Does a bounded piece; the last one returns the outcome. After an error the job is over, and

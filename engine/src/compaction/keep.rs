@@ -13,8 +13,8 @@
 //! 1. Versions come newest first. Behind a Put or a Delete nothing of the stripe is visible.
 //! 2. Neighbouring operands of one kind become one (Add with Add, Max with Max).
 //! 3. Operands in front of a Put or a Delete are applied to it: the outcome is one Put.
-//! 4. At the bottom, where nothing older lies below, operands without a base are applied to nothing,
-//!    and a Delete that hides nothing goes.
+//! 4. At the bottom, where nothing older lies below, operands without a base are applied to
+//!    nothing, and a Delete that hides nothing goes.
 //!
 //! # Invariants
 //! 1. For every live snapshot, and for now, [`fold`] over the survivors (and what lies below) is

@@ -38,9 +38,8 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use flush::{FlushJob, FlushOutput};
-pub(crate) use job::{CompactionJob, JobOutput};
-pub(crate) use keep::{Keeper, fold};
-pub(crate) use key_ranges::KeyRanges;
-pub(crate) use output::{OutputContext, SstableSink};
-pub(crate) use picker::{Job, JobKind, PickerOptions, pick};
+pub(crate) use flush::FlushJob;
+pub(crate) use job::CompactionJob;
+pub(crate) use keep::fold;
+pub(crate) use output::OutputContext;
+pub(crate) use picker::{PickerOptions, pick};

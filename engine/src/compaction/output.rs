@@ -28,8 +28,8 @@ use std::sync::Arc;
 
 /// The smallest extent reserved for an SSTable: the pages that every SSTable has, and a few blocks.
 const EXTENT_BYTES_MIN: u64 = 16 * BLOCK_SIZE;
-/// Most bytes that one more version of a key takes beside its key and its value: its own header, and
-/// what a block of its own would cost.
+/// Most bytes that one more version of a key takes beside its key and its value: its own header,
+/// and what a block of its own would cost.
 const VERSION_OVERHEAD: usize = 256;
 
 /// What every job of one store writes with.

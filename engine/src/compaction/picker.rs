@@ -38,8 +38,8 @@
 //!    output level first, by place; then the level above, level 0 by age, others by place.
 //! 4. A job from level 0 reads at most `level_bytes_base` of level 0 (or one SSTable), and the
 //!    overlapping part of level 1; a job from level n reads one SSTable and what it meets.
-//! 5. A job makes progress: its inputs leave their level, or become fewer. (So a picker called again
-//!    and again ends with `None`.)
+//! 5. A job makes progress: its inputs leave their level, or become fewer. (So a picker called
+//!    again and again ends with `None`.)
 //! 6. A keyed table never cuts the versions of a key over two SSTables of one level: 1 then holds
 //!    for keys alone, and `below` of a job names every place where older versions may be.
 
@@ -97,11 +97,6 @@ impl<T: HasMeta> Job<T> {
     /// The numbers of the inputs: busy while the job runs.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
         self.inputs.iter().map(|(_, sstable)| sstable.meta().number)
-    }
-
-    /// Bytes of the inputs.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.inputs.iter().map(|(_, sstable)| sstable.meta().bytes).sum()
     }
 }
 
@@ -188,7 +183,8 @@ impl<T: HasMeta + Clone> Table<'_, T> {
         upper
     }
 
-    /// The SSTable of a level below 0 that meets the fewest bytes in the next one, and what it meets.
+    /// The SSTable of a level below 0 that meets the fewest bytes in the next one, and what it
+    /// meets.
     fn cheapest_of(&self, level: usize) -> Option<(Vec<T>, Range<usize>)> {
         let sstables = self.levels[level];
         let next = self.levels[level + 1];

@@ -50,6 +50,10 @@ pub struct Stats {
     pub state_cells: u64,
     /// Loads of timeline state from memtables or the file.
     pub state_loads: u64,
+    /// Blocks that were found in the cache.
+    pub cache_hits: u64,
+    /// Blocks that had to be read.
+    pub cache_misses: u64,
     /// Live SSTables.
     pub sstables: u64,
     /// Bytes of live SSTables.
@@ -69,6 +73,7 @@ impl Core {
         let view = self.views.current();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.counters;
+        let (cache_hits, cache_misses) = self.output.source.cache.hits_and_misses();
         let mut stats = Stats {
             published_commit: self.published.load(Ordering::Acquire),
             commits: read(&counters.commits),
@@ -82,6 +87,8 @@ impl Core {
             memtable_bytes: view.memtables().map(|memtable| memtable.bytes() as u64).sum(),
             state_cells: self.states.len() as u64,
             state_loads: self.states.loads(),
+            cache_hits,
+            cache_misses,
             file_bytes: self.allocator.file_length(),
             free_bytes: self.allocator.free_bytes(),
             ring_used_bytes: self.log.used_bytes(),

@@ -53,8 +53,8 @@ pub struct TableInfo {
     pub options: TableOptions,
 }
 
-/// Closes the store when the last clone of its engine goes. What fails then is not lost: the log has
-/// it.
+/// Closes the store when the last clone of its engine goes. What fails then is not lost: the log
+/// has it.
 struct Handle {
     core: Arc<Core>,
 }
@@ -116,9 +116,9 @@ impl Engine {
     /// Commits a batch, atomically, and waits for what `durability` promises.
     ///
     /// # Errors
-    /// `Conflict` when a precondition fails, `TooLarge`, `NotFound` for an unknown table, `NoSpace`;
-    /// in all of these nothing was written. `Poisoned` after a failed write: the batch may or may
-    /// not be there after the store is opened again.
+    /// `Conflict` when a precondition fails, `TooLarge`, `NotFound` for an unknown table,
+    /// `NoSpace`; in all of these nothing was written. `Poisoned` after a failed write: the batch
+    /// may or may not be there after the store is opened again.
     pub fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<Committed> {
         self.handle.core.commit(batch, durability)
     }

@@ -5,7 +5,7 @@
 //! 2. append them to the manifest                        no room: NoSpace, nothing has changed
 //! 3. sync: SSTables, manifest record, log
 //! 4. write the superblock, two halves, a sync behind each
-//! 5. the new catalog is the catalog; freed extents and ring space are released; the view is swapped
+//! 5. the new catalog is the catalog; freed extents and ring space are released; the view is new
 //! ```
 //! A failure in 3 or 4 poisons the store: which root is on the disk is then unknown until it is
 //! opened again. Both are good: nothing the old root needs has been overwritten.
@@ -69,8 +69,8 @@ impl Core {
                 return Err(error);
             }
         };
-        // From here on a failure leaves open which root is on the disk, so what was added is neither
-        // used nor given back until the store is opened again.
+        // From here on a failure leaves open which root is on the disk, so what was added is
+        // neither used nor given back until the store is opened again.
         self.write_root(&mut next).map_err(|error| {
             self.health.poison("writing the manifest or the superblock failed", &error)
         })?;

@@ -48,7 +48,8 @@ impl Pacer {
         }
     }
 
-    pub(crate) fn set_rate(&self, rate: u64) {
+    #[cfg(test)]
+    fn set_rate(&self, rate: u64) {
         self.rate.store(rate, Ordering::Relaxed);
     }
 

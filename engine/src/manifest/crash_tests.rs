@@ -1,8 +1,8 @@
 //! A store in small: superblock, allocator, manifest and SSTables that are nothing but a pattern.
 //!
 //! Power is lost, or the process killed, at random operations: in flushes, in compactions, in
-//! superblock updates, in the healing of an opening. Extents are reused all the time. What must hold
-//! afterwards: the catalog is that of the last step that succeeded or of the one that was
+//! superblock updates, in the healing of an opening. Extents are reused all the time. What must
+//! hold afterwards: the catalog is that of the last step that succeeded or of the one that was
 //! interrupted, and every live SSTable has its bytes.
 
 use super::Manifest;

@@ -28,6 +28,4 @@ mod replay;
 mod tests;
 
 pub(crate) use log::Manifest;
-#[cfg(any(test, feature = "testing"))]
-pub(crate) use replay::records;
-pub(crate) use replay::{RecordInfo, records_until_damage, replay};
+pub(crate) use replay::{records_until_damage, replay};

@@ -51,8 +51,8 @@ pub(super) fn replay_numbered(
 }
 
 /// Every record, decoded.
-#[cfg(any(test, feature = "testing"))]
-pub(crate) fn records(
+#[cfg(test)]
+pub(super) fn records(
     disk: &dyn Disk,
     file: FileId,
     reference: &ManifestRef,

@@ -1,4 +1,5 @@
 use super::format::{self, Header};
+use super::replay::records;
 use super::*;
 use crate::error::{Error, ErrorKind};
 use crate::file::{Allocator, Disk, Extent, FileId, ManifestRef};
@@ -292,7 +293,10 @@ proptest! {
     /// Random edits in random groups, with openings between, are replayed to the model's catalog.
     #[test]
     fn replay_equals_the_model(
-        groups in prop::collection::vec((prop::collection::vec(any_edit(), 1..6), any::<bool>()), 1..40),
+        groups in prop::collection::vec(
+            (prop::collection::vec(any_edit(), 1..6), any::<bool>()),
+            1..40,
+        ),
     ) {
         let mut model = Catalog::new();
         let (disk, allocator, mut manifest) = create(&model);

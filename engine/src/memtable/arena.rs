@@ -93,7 +93,8 @@ pub(super) fn unpack(word: u64) -> (u32, u32) {
     (high, low)
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(not(loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

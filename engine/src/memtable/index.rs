@@ -115,7 +115,8 @@ fn position(table: &[AtomicU64], tag: u32) -> usize {
     (tag >> (u32::BITS - table.len().ilog2())) as usize
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(not(loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -171,8 +171,8 @@ impl KeyedVersions {
 }
 
 impl Memtable {
-    /// The versions of `key` that a snapshot of `commit_max` sees, newest first, up to and including
-    /// the first that does not build on what lies below it.
+    /// The versions of `key` that a snapshot of `commit_max` sees, newest first, up to and
+    /// including the first that does not build on what lies below it.
     pub(crate) fn versions(
         &self,
         table: TableId,

@@ -1,7 +1,9 @@
-//! Every interleaving of a small writer and a small reader over the memtable's own words and index. Run with
+//! Every interleaving of a small writer and a small reader over the memtable's own words and index.
+//! Run with
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test -p tidelog-engine --release --lib --target-dir target/loom loom
+//! RUSTFLAGS="--cfg loom" cargo test -p tidelog-engine --release --lib \
+//!     --target-dir target/loom loom
 //! ```
 
 use super::arena::WordArena;
@@ -66,8 +68,8 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
 /// A reader that sees n entries sees n whole ones, across the change of chunks that the third entry
 /// brings.
 ///
-/// Here and below the reader is the spawned thread: loom remembers one last access of an atomic, and
-/// the writer's own load before its store would hide the reader's load from it.
+/// Here and below the reader is the spawned thread: loom remembers one last access of an atomic,
+/// and the writer's own load before its store would hide the reader's load from it.
 #[test]
 fn loom_a_published_count_covers_whole_entries() {
     model(|| {

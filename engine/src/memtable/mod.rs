@@ -14,8 +14,8 @@
 //!
 //! Entries of a timeline arrive in order, so a timeline is a run that is appended to, not a stretch
 //! of a sorted map: many times faster to fill, and smaller. A fan-out to N timelines adds one frame
-//! and N entries of 24 bytes. Nothing is ever changed or removed: a full memtable is frozen, flushed
-//! and dropped whole.
+//! and N entries of 24 bytes. Nothing is ever changed or removed: a full memtable is frozen,
+//! flushed and dropped whole.
 //!
 //! Applying a body: (1) push the frame; (2) per target find or create the run, append the entry,
 //! publish the run's count; (3) per keyed record insert a version; (4) publish the commit range.
@@ -44,7 +44,8 @@ mod layout;
 mod loom_tests;
 mod run;
 mod segments;
-#[cfg(all(test, not(loom)))]
+#[cfg(not(loom))]
+#[cfg(test)]
 mod tests;
 mod writer;
 

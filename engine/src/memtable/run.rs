@@ -132,13 +132,6 @@ impl Run {
         RunCursor::new(self.clone(), from_index, direction)
     }
 
-    /// Payload bytes of the first `visible` entries, those shared by a fan-out counted each time:
-    /// what a flush is going to write. Looks at every entry.
-    pub(crate) fn payload_bytes(&self, visible: usize) -> u64 {
-        let entries = self.cursor(0, Direction::Forward).take(visible);
-        entries.map(|entry| entry.payload.len() as u64).sum()
-    }
-
     pub(super) fn newest_chunk(&self) -> Chunk {
         let tail = self.header()[RUN_TAIL].load(Ordering::Acquire);
         self.chunk(unpack(tail).1)

@@ -6,8 +6,8 @@
 //! items    128     256      512       1,024 …    eight segments of a size, then twice the size
 //! ```
 //!
-//! So a tiny memtable is tiny, a large one wastes at most an eighth, and an index is turned into its
-//! place by a count of leading zeros and two shifts.
+//! So a tiny memtable is tiny, a large one wastes at most an eighth, and an index is turned into
+//! its place by a count of leading zeros and two shifts.
 //!
 //! # Invariants
 //! 1. A segment is allocated once and freed with the whole.
@@ -94,7 +94,8 @@ impl<T: Default> Segments<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(not(loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -108,7 +108,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Creates a run with its first entry, and only then publishes it. `None` when there is no room.
+    /// Creates a run with its first entry, and only then publishes it. `None` when there is no
+    /// room.
     fn new_run(
         &mut self,
         memtable: &Memtable,

@@ -1,8 +1,8 @@
 //! Snapshots: one moment of the whole store, named by a commit number.
 //!
-//! A snapshot pins no memtable and no SSTable; each read takes the view of its own moment and leaves
-//! out what is newer. Entries of timelines are never overwritten, so all a snapshot holds back is
-//! older versions of keyed values, which compaction keeps while the snapshot is registered.
+//! A snapshot pins no memtable and no SSTable; each read takes the view of its own moment and
+//! leaves out what is newer. Entries of timelines are never overwritten, so all a snapshot holds
+//! back is older versions of keyed values, which compaction keeps while the snapshot is registered.
 
 use super::source::Bounds;
 use super::{Scan, Timelines, Values, View, keyed, scan};
@@ -53,8 +53,8 @@ impl Drop for Registration {
 
 impl Snapshot {
     pub(crate) fn new(core: &Arc<Core>) -> Snapshot {
-        // The commit is taken under the lock: a compaction that lists the snapshots either sees this
-        // one, or began before the commit it names was superseded.
+        // The commit is taken under the lock: a compaction that lists the snapshots either sees
+        // this one, or began before the commit it names was superseded.
         let mut live = core.snapshots.live.lock();
         let commit = core.published.load(Ordering::Acquire);
         *live.entry(commit).or_default() += 1;
@@ -85,8 +85,8 @@ impl Snapshot {
         self.scan(table, key, 0, u64::MAX, Direction::Backward)?.next().transpose()
     }
 
-    /// The highest sequence id that the timeline had at this snapshot; 0 if it was never written. It
-    /// never goes back, whatever expires.
+    /// The highest sequence id that the timeline had at this snapshot; 0 if it was never written.
+    /// It never goes back, whatever expires.
     ///
     /// # Errors
     /// As [`Snapshot::get`].

@@ -1,4 +1,5 @@
-//! Writes sealed blocks and pages one behind the other, and remembers the data blocks for the index.
+//! Writes sealed blocks and pages one behind the other, and remembers the data blocks for the
+//! index.
 //!
 //! # Invariants
 //! 1. `offset` bytes have been given to the output, no more, no less.

@@ -1,8 +1,8 @@
 //! Walks the entries of one run, either way, from any entry.
 //!
 //! # Invariants
-//! 1. Entry `i` comes from the fragment with base index <= i < base index + count, so what comes out
-//!    is exactly entries start, start ± 1, … up to the end of the run: a missing fragment is
+//! 1. Entry `i` comes from the fragment with base index <= i < base index + count, so what comes
+//!    out is exactly entries start, start ± 1, … up to the end of the run: a missing fragment is
 //!    corruption, never the end.
 //! 2. After an error every call returns it again.
 //! 3. Payloads share the bytes of the block; nothing is copied.

@@ -151,7 +151,8 @@ fn describe_fragments(block: &Block, text: &mut String) -> Result<(), DecodeErro
             line(
                 text,
                 format_args!(
-                    "  seq {seq} commit {commit} time {time} event {event:?} origin {origin:?} {payload}"
+                    "  seq {seq} commit {commit} time {time} event {event:?} \
+                     origin {origin:?} {payload}"
                 ),
             );
         }

@@ -26,9 +26,9 @@
 //! ```
 //!
 //! The home of an entry is page `hash % pages`. Where that is full it goes to the next one that has
-//! room, from the last to the first, and every page it passes carries the flag `continued`: a lookup
-//! goes on while it sees the flag, at most once round. A keyed entry does not hold its key: the data
-//! block tells whether a tag meant it.
+//! room, from the last to the first, and every page it passes carries the flag `continued`: a
+//! lookup goes on while it sees the flag, at most once round. A keyed entry does not hold its key:
+//! the data block tells whether a tag meant it.
 
 use super::format::{PAGE_CONTENT, STORED_KEY_LENGTH_MAX, length32};
 use crate::codec::{DecodeError, Decoder, Encode};
@@ -83,7 +83,8 @@ pub(super) fn keyed_entry_size() -> usize {
 /// Pages for entries of so many bytes together, the longest of which has `longest`.
 ///
 /// A page with less than `longest` bytes free holds more than the rest, so the first bound leaves
-/// room for every entry somewhere; the second keeps pages three quarters full, so that few overflow.
+/// room for every entry somewhere; the second keeps pages three quarters full, so that few
+/// overflow.
 pub(super) fn page_count(bytes: u64, longest: usize) -> u64 {
     let certain = bytes / (PAGE_CONTENT - longest) as u64 + 1;
     let roomy = bytes * 4 / (PAGE_CONTENT as u64 * 3) + 1;

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! # Invariants
-//! 1. What is handed out has been verified since it came from the disk: in a map on its first touch,
-//!    otherwise at each read.
+//! 1. What is handed out has been verified since it came from the disk: in a map on its first
+//!    touch, otherwise at each read.
 //! 2. Lengths come from a verified parent and lie inside the SSTable's bytes, as the manifest has
 //!    them; nothing longer is read or allocated.
 //! 3. Every region that lies in the map keeps the guard of the extent alive.
@@ -262,7 +262,8 @@ impl Fetcher {
                 let place = self.file_offset(handle.offset);
                 Error::corruption(handle.kind.name(), place, error.to_string())
             })?;
-            // The map may change under us on a failing disk; a length must stay inside all the same.
+            // The map may change under us on a failing disk; a length must stay inside all the
+            // same.
             if header.stored_length as usize == handle.length - HEADER_SIZE {
                 return Ok((header, start));
             }

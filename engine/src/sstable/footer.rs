@@ -22,10 +22,10 @@
 //! ```
 //!
 //! A footer is valid if and only if: (1) its block is valid and carries the checksum that the
-//! manifest holds; (2) magic, version, table kind, table and bytes are as expected; (3) data begin at
-//! 0, and each further section where the one before ends, rounded up to 4 KiB; the footer comes right
-//! behind the last; (4) page sections are `count` pages long, properties one; index pages are as many
-//! as the data blocks need; no section is empty.
+//! manifest holds; (2) magic, version, table kind, table and bytes are as expected; (3) data begin
+//! at 0, and each further section where the one before ends, rounded up to 4 KiB; the footer comes
+//! right behind the last; (4) page sections are `count` pages long, properties one; index pages are
+//! as many as the data blocks need; no section is empty.
 
 use super::format::{FORMAT_VERSION, HEADER_SIZE};
 use super::index::INDEX_ENTRIES_PER_PAGE;

@@ -26,11 +26,11 @@
 //!      …        data            the entries' bytes together, see `entry.rs`
 //! ```
 //!
-//! A fragment is valid if and only if: (1) its widths are among those listed and the parts add up to
-//! its length; (2) count is at least 1, the last seq is at most the largest; (3) seq offsets begin
-//! with 0 and rise, commit and time deltas begin with 0 and do not fall; (4) ends do not fall and the
-//! last is the data length; (5) each entry decodes, and the payloads add up to the payload length.
-//! Parsing checks (1) and (2), reading entry k what concerns k; `verify` checks all.
+//! A fragment is valid if and only if: (1) its widths are among those listed and the parts add up
+//! to its length; (2) count is at least 1, the last seq is at most the largest; (3) seq offsets
+//! begin with 0 and rise, commit and time deltas begin with 0 and do not fall; (4) ends do not fall
+//! and the last is the data length; (5) each entry decodes, and the payloads add up to the payload
+//! length. Parsing checks (1) and (2), reading entry k what concerns k; `verify` checks all.
 
 use super::entry::{self, EntryBytes, EntryRef};
 use super::format::STORED_KEY_LENGTH_MAX;
@@ -183,10 +183,6 @@ impl<'a> FragmentView<'a> {
     /// The fragment again, by a layout that was parsed from the same bytes.
     pub(super) fn with_layout(layout: FragmentLayout, bytes: &'a [u8]) -> FragmentView<'a> {
         FragmentView { layout, bytes }
-    }
-
-    pub(super) fn layout(&self) -> FragmentLayout {
-        self.layout
     }
 
     /// The fragment as it is stored.

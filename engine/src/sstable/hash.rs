@@ -4,9 +4,11 @@
 //! page.
 //!
 //! ```text
-//! mix(x)   x ^= x >> 33; x *= 0xff51afd7ed558ccd; x ^= x >> 33; x *= 0xc4ceb9fe1a85ec53; x ^= x >> 33
+//! mix(x)   x ^= x >> 33; x *= 0xff51afd7ed558ccd;
+//!          x ^= x >> 33; x *= 0xc4ceb9fe1a85ec53; x ^= x >> 33
 //! hash     h = mix(first 8 bytes of the file id) ^ last 8 bytes of the file id ^ length of the key
-//!          for each 8 bytes of the key, the last ones filled up with zeros:  h = mix(h ^ word) + length
+//!          for each 8 bytes of the key, the last ones filled up with zeros:
+//!              h = mix(h ^ word) + length
 //! ```
 
 use crate::file::FileId;

@@ -46,15 +46,14 @@ mod timeline_block;
 mod timeline_cursor;
 mod verify;
 
-#[cfg(any(test, feature = "testing"))]
-pub(crate) mod testing;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use block_writer::Output;
-pub(crate) use builder::{Builder, BuilderOptions, Built};
+pub(crate) use builder::{Builder, BuilderOptions};
 pub(crate) use cursor::EntryCursor;
-pub(crate) use describe::BlockInfo;
 pub(crate) use directory::RunLocation;
 pub(crate) use entry::{EntryRef, OriginRef};
 pub(crate) use fetch::Source;

@@ -1,7 +1,7 @@
 //! One pass over the data blocks, in order: for compaction and listing.
 //!
-//! Where blocks are read with `pread`, many are read at once, and past the cache, since what is read
-//! once should not push out what is read often.
+//! Where blocks are read with `pread`, many are read at once, and past the cache, since what is
+//! read once should not push out what is read often.
 //!
 //! # Invariants
 //! 1. Every block is delivered, in order, or an error; after an error every call returns it again.

@@ -1,6 +1,7 @@
 //! For tests: SSTables built into a simulated disk, and damage done to them.
 
-use super::{Builder, BuilderOptions, Built, Source, Sstable};
+use super::builder::Built;
+use super::{Builder, BuilderOptions, Source, Sstable};
 use crate::cache::BlockCache;
 use crate::entry::TableId;
 use crate::error::Result;

@@ -6,8 +6,8 @@
 //!      …   4·n  starts     offset of each fragment in the content
 //! ```
 //!
-//! A content is valid if and only if: (1) it holds `items` starts behind the fragments, the first is
-//! 0, they rise, and the last fragment ends where the starts begin; (2) each fragment is valid;
+//! A content is valid if and only if: (1) it holds `items` starts behind the fragments, the first
+//! is 0, they rise, and the last fragment ends where the starts begin; (2) each fragment is valid;
 //! (3) fragments rise by (key, base index).
 
 use super::fragment::{FragmentHead, FragmentLayout};

@@ -1,4 +1,5 @@
-//! Lists the timelines of an SSTable by key, each with its run. The blocks inside a run are skipped.
+//! Lists the timelines of an SSTable by key, each with its run. The blocks inside a run are
+//! skipped.
 //!
 //! # Invariants
 //! 1. Every timeline from the place sought is delivered, or an error; after an error every call

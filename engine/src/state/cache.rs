@@ -83,13 +83,6 @@ impl StateCache {
         }
     }
 
-    /// The next seq of a timeline, where it is cached.
-    pub(crate) fn next_seq(&self, table: TableId, key: &[u8]) -> Option<u64> {
-        let hash = self.hash(table, key);
-        let shard = self.shards[(hash >> 58) as usize % SHARDS].lock();
-        shard.get(hash, table, key).map(|cell| cell.next_seq())
-    }
-
     /// Cached timelines.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().cells.len()).sum()

@@ -33,8 +33,8 @@ fn a_pinned_cell_is_never_evicted_and_never_doubled() {
 
 #[test]
 fn a_loader_overtaken_by_an_eviction_loads_again() {
-    // Story: A misses and reads next seq 1. B loads the same timeline, appends (next seq 2), and its
-    // cell is evicted. Were A to insert what it read, seq 1 would be given out twice.
+    // Story: A misses and reads next seq 1. B loads the same timeline, appends (next seq 2), and
+    // its cell is evicted. Were A to insert what it read, seq 1 would be given out twice.
     let cache = StateCache::new(0);
     let mut loads = 0;
     let cell = cache

@@ -10,11 +10,7 @@
 use super::{HasMeta, SstableMeta};
 use crate::limits::LEVEL_COUNT;
 use std::cmp::Reverse;
-use std::ops::Bound;
 use std::sync::Arc;
-
-/// Bounds on keys.
-pub(crate) type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// The levels of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,19 +37,6 @@ impl<T: HasMeta> Levels<T> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.levels.iter().all(|items| items.is_empty())
-    }
-
-    /// The SSTables of a level whose key range meets `range`, in the level's order.
-    pub(crate) fn overlapping(&self, level: usize, range: KeyRange<'_>) -> Vec<&T> {
-        let (lower, upper) = range;
-        let before = |item: &T| ends_before(&item.meta().last.0, lower);
-        let within = |item: &T| !begins_behind(&item.meta().first.0, upper);
-        let items = &self.levels[level];
-        if level == 0 {
-            return items.iter().filter(|item| !before(item) && within(item)).collect();
-        }
-        let start = items.partition_point(before);
-        items[start..].iter().take_while(|item| within(item)).collect()
     }
 
     /// The SSTables of a level that may hold `key`, newest first.
@@ -127,22 +110,6 @@ impl<T: HasMeta + Clone> Levels<T> {
 /// older part, may still hold the newest commit of the flush in another timeline.
 fn age(meta: &SstableMeta) -> Reverse<u64> {
     Reverse(meta.number)
-}
-
-fn ends_before(last: &[u8], lower: Bound<&[u8]>) -> bool {
-    match lower {
-        Bound::Unbounded => false,
-        Bound::Included(key) => last < key,
-        Bound::Excluded(key) => last <= key,
-    }
-}
-
-fn begins_behind(first: &[u8], upper: Bound<&[u8]>) -> bool {
-    match upper {
-        Bound::Unbounded => false,
-        Bound::Included(key) => first > key,
-        Bound::Excluded(key) => first >= key,
-    }
 }
 
 fn overlap(level: usize, one: &SstableMeta, other: &SstableMeta) -> String {

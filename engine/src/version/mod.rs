@@ -23,8 +23,8 @@ pub(crate) mod tests;
 
 use crate::entry::TableId;
 pub(crate) use catalog::Catalog;
-pub(crate) use edit::{Edit, FIRST_USER_TABLE, STATE_TABLE, STATE_TABLE_NAME, TableRecord};
-pub(crate) use levels::{KeyRange, Levels};
+pub(crate) use edit::{Edit, STATE_TABLE, TableRecord};
+pub(crate) use levels::Levels;
 pub use meta::{SstableMeta, TableKind};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -67,11 +67,6 @@ impl<T: HasMeta> Version<T> {
     /// The SSTables of one level, in its order.
     pub(crate) fn level(&self, table: TableId, level: usize) -> &[T] {
         self.levels(table).map_or(&[], |levels| levels.level(level))
-    }
-
-    /// The SSTables of a level whose key range meets `range`, in the level's order.
-    pub(crate) fn overlapping(&self, table: TableId, level: usize, range: KeyRange<'_>) -> Vec<&T> {
-        self.levels(table).map_or_else(Vec::new, |levels| levels.overlapping(level, range))
     }
 
     /// The SSTables of a level (1 or above) that may hold `key`, newest first. In level 0 each of

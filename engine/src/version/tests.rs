@@ -1,9 +1,9 @@
+use super::edit::{FIRST_USER_TABLE, STATE_TABLE_NAME};
 use super::*;
 use crate::file::Extent;
 use crate::limits::LEVEL_COUNT;
 use crate::options::TableOptions;
 use proptest::prelude::*;
-use std::ops::Bound;
 
 const TABLE: TableId = TableId(FIRST_USER_TABLE);
 
@@ -62,23 +62,6 @@ fn level_zero_is_newest_first() {
         (0, timeline_meta(3, ("k", 1), ("z", 19))),
     ]);
     assert_eq!(numbers(version.level(TABLE, 0)), [5, 3, 1]);
-    let range: KeyRange<'_> = (Bound::Included(b"d"), Bound::Unbounded);
-    assert_eq!(numbers(version.overlapping(TABLE, 0, range)), [3, 1]);
-}
-
-#[test]
-fn ranges_meet_by_their_bounds() {
-    let version = version(vec![
-        (2, timeline_meta(1, ("b", 1), ("d", 1))),
-        (2, timeline_meta(2, ("f", 1), ("h", 1))),
-        (2, timeline_meta(3, ("j", 1), ("l", 1))),
-    ]);
-    let meet = |range: KeyRange<'_>| numbers(version.overlapping(TABLE, 2, range));
-    assert_eq!(meet((Bound::Unbounded, Bound::Unbounded)), [1, 2, 3]);
-    assert_eq!(meet((Bound::Included(b"d"), Bound::Included(b"f"))), [1, 2]);
-    assert_eq!(meet((Bound::Excluded(b"d"), Bound::Excluded(b"f"))), [0u64; 0]);
-    assert_eq!(meet((Bound::Included(b"g"), Bound::Unbounded)), [2, 3]);
-    assert_eq!(meet((Bound::Included(b"m"), Bound::Unbounded)), [0u64; 0]);
 }
 
 #[test]
@@ -213,14 +196,13 @@ proptest! {
         }
         for key in [b"a", b"d", b"g"] {
             for level in 1..4u8 {
-                let holds = |meta: &SstableMeta| *meta.first.0 <= key[..] && *meta.last.0 >= key[..];
+                let holds =
+                    |meta: &SstableMeta| *meta.first.0 <= key[..] && *meta.last.0 >= key[..];
                 let all = catalog.version.iter().filter(|(table, at, meta)| {
                     *table == TABLE && *at == level && holds(meta)
                 });
                 let mut expected = numbers(all.map(|(_, _, meta)| meta));
-                let range: KeyRange<'_> = (Bound::Included(key), Bound::Included(key));
                 let level = usize::from(level);
-                prop_assert_eq!(&numbers(catalog.version.overlapping(TABLE, level, range)), &expected);
                 expected.reverse();
                 prop_assert_eq!(numbers(catalog.version.candidates(TABLE, level, key)), expected);
             }

@@ -45,8 +45,8 @@ pub(super) fn judge(walk: &mut Walk<'_>) -> Result<Ending> {
     }
     Ok(match look_ahead(walk)? {
         Some(header) if header.synced_lsn > end => Ending::Damaged(finding(format!(
-            "no valid group at lsn {end} ({}), but the group at lsn {} says that the log was synced \
-             up to lsn {}",
+            "no valid group at lsn {end} ({}), but the group at lsn {} says that the log was \
+             synced up to lsn {}",
             describe(walk.stop),
             header.lsn,
             header.synced_lsn

@@ -45,9 +45,11 @@ const MAGIC: [u8; 4] = *b"TWAL";
 const VERSION: u8 = 1;
 const ALIGNMENT_SHIFT_MIN: u8 = 9;
 const ALIGNMENT_SHIFT_MAX: u8 = 12;
-const LENGTH_MIN: u32 = (HEADER_SIZE + FRAME_HEADER_SIZE) as u32;
+/// A group holds at least one frame, if an empty one.
+const LENGTH_MIN: u32 = 104;
 
 const _: () = assert!(HEADER_SIZE as u64 <= GROUP_STEP);
+const _: () = assert!(LENGTH_MIN as usize == HEADER_SIZE + FRAME_HEADER_SIZE);
 
 /// Which log a group belongs to: one opening of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The write-ahead log: a ring of groups in a fixed extent of the file. The commit leader appends
-//! groups, recovery replays them, the flush worker frees them; nobody here knows what a batch means.
+//! groups, recovery replays them, the flush worker frees them; nobody here knows what a batch
+//! means.
 //!
 //! ```text
 //! logical   head (released)      synced            written (tail)      head + ring length
@@ -34,9 +35,9 @@ mod writer;
 
 use crate::codec::round_up;
 pub(crate) use ending::Ending;
-pub(crate) use format::{FRAME_BATCH, FRAME_HEADER_SIZE, Frames, HEADER_SIZE};
-pub(crate) use listing::{GroupInfo, Listing, scan_groups};
-pub(crate) use reader::{Group, ReplayEnd, replay};
+pub(crate) use format::{FRAME_BATCH, FRAME_HEADER_SIZE};
+pub(crate) use listing::scan_groups;
+pub(crate) use reader::{Group, replay};
 pub(crate) use state::{WalState, sync_written};
 pub(crate) use writer::Writer;
 

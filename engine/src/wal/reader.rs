@@ -199,7 +199,8 @@ impl<'a> Walk<'a> {
     fn check_place(&self, header: &Header) -> Result<u64> {
         if header.previous != self.position.previous {
             return Err(self.damage(format!(
-                "the group at lsn {} follows a group with checksum {:#010x}, the one before has {:#010x}",
+                "the group at lsn {} follows a group with checksum {:#010x}, \
+                 the one before has {:#010x}",
                 header.lsn, header.previous, self.position.previous
             )));
         }

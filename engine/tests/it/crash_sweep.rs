@@ -1,10 +1,10 @@
 //! Power is lost at every disk operation of a small workload.
 //!
-//! What is simulated: operation k of the disk never returns; of everything unsynced the device keeps
-//! what it likes: nothing, all, a prefix, all but one, only one, torn sectors. Why that is possible
-//! in reality: drives and file systems write back in any order. What must hold afterwards: the store
-//! opens, holds a prefix of the committed batches, at least all acknowledged durable ones, each
-//! whole; it goes on from there; and the same once more when recovery itself is cut off.
+//! What is simulated: operation k of the disk never returns; of everything unsynced the device
+//! keeps what it likes: nothing, all, a prefix, all but one, only one, torn sectors. Why that is
+//! possible in reality: drives and file systems write back in any order. What must hold afterwards:
+//! the store opens, holds a prefix of the committed batches, at least all acknowledged durable
+//! ones, each whole; it goes on from there; and the same once more when recovery itself is cut off.
 
 use super::reference::{Contents, Step, Tables, commit, contents};
 use super::world::{World, tiny};

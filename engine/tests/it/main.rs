@@ -2,12 +2,17 @@
 //!
 //! One binary, so that the engine is linked once. Topics:
 //! - `basic`: what each call promises, on the simulated disk
-//! - `model`: random operations against a model, with flushes, compactions, snapshots and reopenings
-//! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in recovery
+//! - `model`: random operations against a model, with flushes, compactions, snapshots and
+//!   reopenings
+//! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in
+//!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::disallowed_methods, reason = "real.rs looks at what lies beside the file")]
 
 mod basic;
 mod crash_sweep;

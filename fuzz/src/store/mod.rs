@@ -1,12 +1,12 @@
 //! The whole engine over a simulated machine, against a list of what was committed.
 //!
 //! What is simulated: commits of every kind, background work in any order, flushes, compactions,
-//! snapshots that are held, orderly closings, kills, and loss of power at any operation of the disk,
-//! in recovery as well. What must hold:
+//! snapshots that are held, orderly closings, kills, and loss of power at any operation of the
+//! disk, in recovery as well. What must hold:
 //! 1. The store holds the commits that were acknowledged as durable, in order and whole, and a
 //!    prefix of the others; after a mere kill it holds all.
-//! 2. A seq is never given out twice, even if the first entry was lost; and seqs are dense as long as
-//!    no power was lost.
+//! 2. A seq is never given out twice, even if the first entry was lost; and seqs are dense as long
+//!    as no power was lost.
 //! 3. A snapshot goes on showing its moment.
 
 mod contents;

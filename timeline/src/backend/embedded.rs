@@ -28,8 +28,10 @@ impl EmbeddedBackend {
     ///
     /// # Errors
     /// [`Locked`](crate::ErrorKind::Locked) while another process writes it,
-    /// [`Corruption`](crate::ErrorKind::Corruption), [`Unsupported`](crate::ErrorKind::Unsupported),
-    /// [`InvalidUse`](crate::ErrorKind::InvalidUse) for options out of bounds, and those of the disk.
+    /// [`Corruption`](crate::ErrorKind::Corruption),
+    /// [`Unsupported`](crate::ErrorKind::Unsupported),
+    /// [`InvalidUse`](crate::ErrorKind::InvalidUse) for options out of bounds, and those of the
+    /// disk.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<EmbeddedBackend> {
         let batch_bytes_max = options.batch_bytes_max();
         Ok(EmbeddedBackend { engine: Engine::open(path, options)?, batch_bytes_max })

@@ -1,14 +1,14 @@
 //! [`Backend`]: what stands between this crate and the store that keeps the bytes.
 //!
-//! It is the original's `IStore`, for a whole store instead of one table. The embedded engine is the
-//! default; [`MemoryBackend`] serves tests; a program that outgrows one machine implements it over a
-//! distributed engine and changes one line. One conformance suite (`tests/it/conformance.rs`) runs
-//! against every backend.
+//! It is the original's `IStore`, for a whole store instead of one table. The embedded engine is
+//! the default; [`MemoryBackend`] serves tests; a program that outgrows one machine implements it
+//! over a distributed engine and changes one line. One conformance suite
+//! (`tests/it/conformance.rs`) runs against every backend.
 //!
 //! # What a backend must keep
 //! 1. A batch is committed whole or not at all, under one commit number; numbers grow.
-//! 2. Sequence ids of a timeline of assigned ids are 1, 2, 3, … in commit order; on a table of given
-//!    ids a batch whose id is not above the last one is refused, never an overwrite.
+//! 2. Sequence ids of a timeline of assigned ids are 1, 2, 3, … in commit order; on a table of
+//!    given ids a batch whose id is not above the last one is refused, never an overwrite.
 //! 3. Batches given by one thread, by either commit call, take effect in the order of the calls.
 //! 4. A snapshot shows one moment, for ever, except that entries older than their table's time to
 //!    live are shown by no one.

@@ -4,8 +4,8 @@
 //! 2. The buffer's thread takes from its front when the queue is full, its oldest write has waited
 //!    for the delay, or somebody waits (a flush, an urgent write, a close).
 //! 3. It commits what it took as one batch, answers each write, and only then takes more.
-//! 4. Where the batch was refused, and nothing of it written, each write is committed alone, so that
-//!    one bad message fails by itself.
+//! 4. Where the batch was refused, and nothing of it written, each write is committed alone, so
+//!    that one bad message fails by itself.
 //!
 //! # Invariants
 //! 1. Writes are committed in the order of the queue, which is the order of their tickets.
@@ -16,8 +16,8 @@
 //! 4. Every write is answered, whatever panics or fails.
 //!
 //! # Concurrency
-//! One lock over the queue. It is not held while a batch is committed or user code runs. The lock of
-//! the tracker may be taken under it, never the other way round.
+//! One lock over the queue. It is not held while a batch is committed or user code runs. The lock
+//! of the tracker may be taken under it, never the other way round.
 
 mod tracker;
 mod writer;

@@ -1,9 +1,9 @@
 //! What a timeline holds: messages, as types of the application.
 //!
-//! A message is bytes to the engine. A type says how it becomes bytes and back, and may carry an id,
-//! by which *readers* drop duplicates, and attributes, by which scans filter. `Vec<u8>`, [`Payload`]
-//! and `String` are messages as they are; [`StringMessage`], [`DistinctMessage`] and [`Row`] have the
-//! behaviour of the original library's types.
+//! A message is bytes to the engine. A type says how it becomes bytes and back, and may carry an
+//! id, by which *readers* drop duplicates, and attributes, by which scans filter. `Vec<u8>`,
+//! [`Payload`] and `String` are messages as they are; [`StringMessage`], [`DistinctMessage`] and
+//! [`Row`] have the behaviour of the original library's types.
 
 mod distinct;
 #[cfg(feature = "serde")]
@@ -26,10 +26,10 @@ pub use string::StringMessage;
 
 /// A type that timelines can hold.
 ///
-/// Encoding the same message must give the same bytes; decoding must answer any bytes with a message
-/// or an error, and never panic (a panic in it becomes an error of kind
-/// [`Panicked`](ErrorKind::Panicked) where the library's own threads read, and unwinds to the caller
-/// elsewhere).
+/// Encoding the same message must give the same bytes; decoding must answer any bytes with a
+/// message or an error, and never panic (a panic in it becomes an error of kind
+/// [`Panicked`](ErrorKind::Panicked) where the library's own threads read, and unwinds to the
+/// caller elsewhere).
 ///
 /// ```
 /// use tidelog::{Error, Message, Result};

@@ -76,7 +76,8 @@ impl Row {
         self.columns.remove(name)
     }
 
-    /// Sets all columns of `other` here; columns that it does not name stay (the original's update).
+    /// Sets all columns of `other` here; columns that it does not name stay (the original's
+    /// update).
     pub fn merge(&mut self, other: Row) {
         self.columns.extend(other.columns);
     }

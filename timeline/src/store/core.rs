@@ -1,8 +1,8 @@
 //! [`Core`]: what all handles of one store share, and the one way by which they write and read.
 //!
-//! A write goes to the backend directly, except that it goes through the batch buffer, at once, when
-//! the buffer still holds earlier writes of the same timeline: so the order of one timeline is the
-//! order of the calls.
+//! A write goes to the backend directly, except that it goes through the batch buffer, at once,
+//! when the buffer still holds earlier writes of the same timeline: so the order of one timeline is
+//! the order of the calls.
 //!
 //! Closing, in this order:
 //! 1. new calls are refused;
@@ -159,7 +159,8 @@ impl Core {
         Ok(())
     }
 
-    /// Leaves a write in the buffer. `answer` runs first, then `deliver` on the thread of callbacks.
+    /// Leaves a write in the buffer. `answer` runs first, then `deliver` on the thread of
+    /// callbacks.
     pub(crate) fn buffer(
         &self,
         request: Request,

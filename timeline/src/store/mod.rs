@@ -20,9 +20,9 @@ pub use table::{Table, TableBuilder, TimelineInfo, Timelines};
 
 /// A store: tables of timelines, in one file or in another backend.
 ///
-/// A store is a handle; its clones are the same store, from any thread. [`Store::close`] writes what
-/// the batch buffer holds and tells what failed. Dropping the last handle (tables and timelines are
-/// handles too) does the same, but can tell nobody.
+/// A store is a handle; its clones are the same store, from any thread. [`Store::close`] writes
+/// what the batch buffer holds and tells what failed. Dropping the last handle (tables and
+/// timelines are handles too) does the same, but can tell nobody.
 ///
 /// ```
 /// use tidelog::Store;
@@ -86,8 +86,8 @@ impl Store {
         Ok(Store { core: Arc::new(Core::new(backend, settings)?) })
     }
 
-    /// A table of timelines that hold messages of type `M`, to be created or opened. The type is not
-    /// stored: reading with another one than was written gives
+    /// A table of timelines that hold messages of type `M`, to be created or opened. The type is
+    /// not stored: reading with another one than was written gives
     /// [`Decode`](crate::ErrorKind::Decode), or whatever those bytes mean to it.
     pub fn table<M: Message>(&self, name: impl Into<String>) -> TableBuilder<M> {
         TableBuilder::new(self.clone(), name.into(), TableOptions::timeline())

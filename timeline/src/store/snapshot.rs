@@ -3,8 +3,8 @@
 use crate::backend::BackendSnapshot;
 use std::sync::Arc;
 
-/// One moment of a whole store. All that is read through it, of any timelines and tables, belongs to
-/// one commit; later writes do not show. Entries go on expiring.
+/// One moment of a whole store. All that is read through it, of any timelines and tables, belongs
+/// to one commit; later writes do not show. Entries go on expiring.
 ///
 /// ```
 /// # let store = tidelog::Store::in_memory();

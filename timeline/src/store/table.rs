@@ -84,8 +84,8 @@ impl<M: Message> TableBuilder<M> {
     /// Opens the table with the options it was created with; those said here do not matter.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) when it does not exist; [`InvalidUse`](ErrorKind::InvalidUse)
-    /// when it is no table of timelines.
+    /// [`NotFound`](ErrorKind::NotFound) when it does not exist;
+    /// [`InvalidUse`](ErrorKind::InvalidUse) when it is no table of timelines.
     pub fn open(self) -> Result<Table<M>> {
         self.store.core.check_open()?;
         let Some(found) = self.store.core.backend.table(&self.name)? else {

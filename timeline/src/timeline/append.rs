@@ -38,8 +38,8 @@ impl<'a, M: Message> Append<'a, M> {
         self
     }
 
-    /// Writes only if this is still the newest sequence id (0: the timeline was never written); it is
-    /// a [`Conflict`](crate::ErrorKind::Conflict) otherwise.
+    /// Writes only if this is still the newest sequence id (0: the timeline was never written); it
+    /// is a [`Conflict`](crate::ErrorKind::Conflict) otherwise.
     pub fn expect_latest(mut self, seq: u64) -> Append<'a, M> {
         self.latest = Some(seq);
         self

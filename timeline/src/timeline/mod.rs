@@ -82,8 +82,8 @@ impl<M: Message> Timeline<M> {
         self.write(message).store()
     }
 
-    /// As [`Timeline::store`], with the time at which it happened, in milliseconds since 1970 (UTC),
-    /// for imports and backfill. The commit time is the store's all the same.
+    /// As [`Timeline::store`], with the time at which it happened, in milliseconds since 1970
+    /// (UTC), for imports and backfill. The commit time is the store's all the same.
     ///
     /// # Errors
     /// As [`Timeline::store`].
@@ -91,12 +91,13 @@ impl<M: Message> Timeline<M> {
         self.write(message).event_time(event_time).store()
     }
 
-    /// As [`Timeline::store`], with a sequence id of the caller's: on tables of given ids only. (The
-    /// original overwrites an id that exists; here a stale id is refused.)
+    /// As [`Timeline::store`], with a sequence id of the caller's: on tables of given ids only.
+    /// (The original overwrites an id that exists; here a stale id is refused.)
     ///
     /// # Errors
-    /// As [`Timeline::store`]; [`Conflict`](crate::ErrorKind::Conflict) when the id is not above the
-    /// last; [`InvalidUse`](crate::ErrorKind::InvalidUse) on a table that assigns ids, and for 0.
+    /// As [`Timeline::store`]; [`Conflict`](crate::ErrorKind::Conflict) when the id is not above
+    /// the last; [`InvalidUse`](crate::ErrorKind::InvalidUse) on a table that assigns ids, and for
+    /// 0.
     pub fn store_at(&self, seq: u64, message: &M) -> Result<TimelineEntry<M>> {
         self.write(message).at(seq).store()
     }
@@ -110,9 +111,9 @@ impl<M: Message> Timeline<M> {
         self.write(message).expect_latest(latest).store()
     }
 
-    /// Appends a message without waiting. The write takes its place during this call; the future may
-    /// be dropped, the write then happens whole or not at all. No runtime is needed. May block for a
-    /// moment where the engine holds writers back.
+    /// Appends a message without waiting. The write takes its place during this call; the future
+    /// may be dropped, the write then happens whole or not at all. No runtime is needed. May block
+    /// for a moment where the engine holds writers back.
     ///
     /// # Errors
     /// As [`Timeline::store`], by the future.
@@ -185,8 +186,8 @@ impl<M: Message> Timeline<M> {
     }
 }
 
-/// Reading. All reads have a twin that does not block: with no runtime, it answers at once where the
-/// backend is in memory, and from a thread of the store otherwise.
+/// Reading. All reads have a twin that does not block: with no runtime, it answers at once where
+/// the backend is in memory, and from a thread of the store otherwise.
 impl<M: Message> Timeline<M> {
     /// The timeline at one moment of the store.
     pub fn at(&self, snapshot: &Snapshot) -> TimelineView<M> {
@@ -260,8 +261,8 @@ impl<M: Message> Timeline<M> {
     ///
     /// # Errors
     /// [`InvalidUse`](crate::ErrorKind::InvalidUse) for bounds in the wrong order; those of the
-    /// backend at once, or as an item, which ends the scan. An entry that does not decode is an item
-    /// of its own, and the scan goes on behind it.
+    /// backend at once, or as an item, which ends the scan. An entry that does not decode is an
+    /// item of its own, and the scan goes on behind it.
     pub fn scan(&self, scan: Scan) -> Result<Entries<M>> {
         self.now()?.scan(scan)
     }

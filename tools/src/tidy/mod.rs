@@ -7,8 +7,10 @@
 //! | `sizes` | files of at most 600 lines of production code, functions of at most 70 |
 //! | `unsafety` | `unsafe` only in the listed files, `unwrap` only in tests |
 //! | `text` | width, trailing spaces, one first-level heading a Markdown file |
+//! | `documents` | the README's program is an example that is built; links lead somewhere |
 //! | `format_doc` | the constants in `docs/FORMAT.md` are those of the code |
 
+pub mod documents;
 pub mod format_doc;
 pub mod layers;
 pub mod mask;
@@ -46,8 +48,14 @@ impl std::fmt::Display for Fault {
 
 /// Every rule over every file, in order of place.
 pub fn check(repository: &Repository) -> Vec<Fault> {
-    let rules: [fn(&Repository) -> Vec<Fault>; 5] =
-        [layers::check, sizes::check, unsafety::check, text::check, format_doc::check];
+    let rules: [fn(&Repository) -> Vec<Fault>; 6] = [
+        layers::check,
+        sizes::check,
+        unsafety::check,
+        text::check,
+        documents::check,
+        format_doc::check,
+    ];
     let mut faults: Vec<Fault> = rules.iter().flat_map(|rule| rule(repository)).collect();
     faults.sort();
     faults
@@ -83,6 +91,11 @@ mod tests {
     #[test]
     fn text_is_neat() {
         expect_none(text::check);
+    }
+
+    #[test]
+    fn the_documents_show_what_is_there() {
+        expect_none(documents::check);
     }
 
     #[test]

@@ -37,8 +37,8 @@ pub enum Range {
     From(u64),
 }
 
-/// What a read found. Payloads are copied here, as a server would copy them into its answer: they are
-/// read for certain, and compared after the clock has stopped.
+/// What a read found. Payloads are copied here, as a server would copy them into its answer: they
+/// are read for certain, and compared after the clock has stopped.
 #[derive(Debug, Default)]
 pub struct Found {
     entries: Vec<(u64, usize)>,
@@ -70,8 +70,8 @@ impl Found {
     }
 }
 
-/// One engine with its database open. Calls that write return the number of wrong answers: seqs that
-/// are not the dense ones.
+/// One engine with its database open. Calls that write return the number of wrong answers: seqs
+/// that are not the dense ones.
 pub trait Peer: Send + Sync {
     /// How the engine was set up, in one line.
     fn settings(&self) -> String;
@@ -79,8 +79,8 @@ pub trait Peer: Send + Sync {
     /// Commits entries to the table of messages in one atomic batch; `durable` waits for the disk.
     fn append(&self, entries: &[Entry<'_>], durable: bool) -> Result<u64>;
 
-    /// Commits a message to its conversation and to all inboxes, atomically, without waiting for the
-    /// disk.
+    /// Commits a message to its conversation and to all inboxes, atomically, without waiting for
+    /// the disk.
     fn fan_out(&self, delivery: &Delivery, payload: &[u8]) -> Result<u64>;
 
     /// Makes everything durable.

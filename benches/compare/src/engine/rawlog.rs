@@ -1,10 +1,11 @@
-//! A log and nothing else: what durable appending costs where nothing is indexed and nothing is read.
+//! A log and nothing else: what durable appending costs where nothing is indexed and nothing is
+//! read.
 //!
 //! ```text
 //! batch:  u32 body length | u32 crc of the body | (u64 timeline | u64 seq | u32 length | payload)*
 //! ```
-//! Batches lie one behind the other in segments of 64 MiB, which are written with zeros before they are
-//! used: a sync of written space costs no metadata.
+//! Batches lie one behind the other in segments of 64 MiB, which are written with zeros before they
+//! are used: a sync of written space costs no metadata.
 //!
 //! # Group commit
 //! 1. A caller encodes its batch, appends it to the forming group and notes that group's number.

@@ -1,4 +1,5 @@
-//! Counters of the block device under a folder, from `/proc/diskstats`. They count everybody's work.
+//! Counters of the block device under a folder, from `/proc/diskstats`. They count everybody's
+//! work.
 
 use rustix::fs::{major, minor};
 use std::os::unix::fs::MetadataExt;
@@ -38,8 +39,8 @@ impl Device {
     }
 }
 
-/// Columns of `/proc/diskstats`: 0 and 1 are the device's number, 9 sectors of 512 bytes written, 18
-/// flushes (not there before Linux 5.5).
+/// Columns of `/proc/diskstats`: 0 and 1 are the device's number, 9 sectors of 512 bytes written,
+/// 18 flushes (not there before Linux 5.5).
 fn counters(number: (u32, u32)) -> Option<Counters> {
     let table = std::fs::read_to_string("/proc/diskstats").ok()?;
     let rows = table

@@ -1,4 +1,5 @@
-//! The highest anonymous memory: the kernel keeps no high-water mark of it, so a thread looks often.
+//! The highest anonymous memory: the kernel keeps no high-water mark of it, so a thread looks
+//! often.
 
 use super::process;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! W1: 5,000,000 messages of 96 to 160 bytes into 100,000 timelines, in batches of 1,000, not synced,
-//! one sync at the end. Latency is per batch. The process ends in an abort, once background work is
-//! quiet.
+//! W1: 5,000,000 messages of 96 to 160 bytes into 100,000 timelines, in batches of 1,000, not
+//! synced, one sync at the end. Latency is per batch. The process ends in an abort, once background
+//! work is quiet.
 //!
 //! Before it aborts it reads the newest of a thousand timelines; W4 reads many more.
 

@@ -33,8 +33,8 @@ pub fn forward(
     seqs.map(move |seq| (seq, run.payload(Message { timeline, seq })))
 }
 
-/// Reads all of every timeline of a stream. Returns the number of wrong answers; an engine that cannot
-/// read gives none.
+/// Reads all of every timeline of a stream. Returns the number of wrong answers; an engine that
+/// cannot read gives none.
 pub fn all(run: &Run, peer: &dyn Peer, messages: &Messages) -> Result<u64> {
     if !run.engine.has_reads() {
         return Ok(0);

@@ -1,7 +1,7 @@
 //! W3: 60,000 commits of one message by 64 threads, each reaching the disk, grouped by the engine.
 //!
-//! Each thread has timelines of its own, so that it knows the seqs that engines without seqs must be
-//! given, and that Tidelog must give.
+//! Each thread has timelines of its own, so that it knows the seqs that engines without seqs must
+//! be given, and that Tidelog must give.
 
 use super::{KEY_BYTES, Run, SEED, check};
 use crate::Result;

@@ -1,6 +1,6 @@
 //! W5: a 1 KB message to its conversation and to 1,000 inboxes, atomically; 2,000 messages, 200
-//! conversations of 1,000 fixed random members out of 50,000 inboxes; not synced, one sync at the end.
-//! Latency is per message. Logical bytes count every copy, whether or not an engine stores it.
+//! conversations of 1,000 fixed random members out of 50,000 inboxes; not synced, one sync at the
+//! end. Latency is per message. Logical bytes count every copy, whether or not an engine stores it.
 //!
 //! Behind the measurement the newest 20 of every inbox are read.
 
@@ -55,8 +55,8 @@ fn payload(run: &Run, original: Message) -> &[u8] {
     run.text.payload(original.timeline, original.seq, &PAYLOAD)
 }
 
-/// Wrong answers in the newest of every inbox. What they must show is drawn again, so that it takes no
-/// memory while memory is measured.
+/// Wrong answers in the newest of every inbox. What they must show is drawn again, so that it takes
+/// no memory while memory is measured.
 fn check_inboxes(run: &Run, peer: &dyn Peer, messages: u64) -> Result<u64> {
     let mut conversations = conversations();
     let mut inboxes = Inboxes::new(INBOXES, LIMIT);

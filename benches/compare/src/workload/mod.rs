@@ -1,8 +1,8 @@
 //! The workloads, one a file; each run is a process of its own.
 //!
-//! Keys are timeline id (u64) and seq (u64, dense); logical bytes are 16 + payload. Payloads are slices
-//! of an 8 MiB text of words that follow from timeline and seq, so that every reader knows what it must
-//! find. Zipf is 0.99 over permuted ids.
+//! Keys are timeline id (u64) and seq (u64, dense); logical bytes are 16 + payload. Payloads are
+//! slices of an 8 MiB text of words that follow from timeline and seq, so that every reader knows
+//! what it must find. Zipf is 0.99 over permuted ids.
 
 mod bulk_ingest;
 mod check;

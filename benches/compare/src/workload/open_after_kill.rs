@@ -1,5 +1,5 @@
-//! W6: W1's aborted database, from the call that opens it to the first successful read. It is not closed
-//! afterwards either: W4 finds it as a reader that was killed has left it.
+//! W6: W1's aborted database, from the call that opens it to the first successful read. It is not
+//! closed afterwards either: W4 finds it as a reader that was killed has left it.
 
 use super::bulk_ingest::MESSAGES;
 use super::{LIMIT, Run, check};

@@ -1,8 +1,9 @@
-//! W4: on W1's database, opened afresh by this process: the newest 20 of 200,000 Zipf-chosen timelines,
-//! then 20 forward from a random seq. One thread, warm: other draws of the same law go first, unmeasured.
+//! W4: on W1's database, opened afresh by this process: the newest 20 of 200,000 Zipf-chosen
+//! timelines, then 20 forward from a random seq. One thread, warm: other draws of the same law go
+//! first, unmeasured.
 //!
-//! The time of a read is from the call to the last of its entries copied out; comparing them with what
-//! was written comes behind it and is in no figure but CPU.
+//! The time of a read is from the call to the last of its entries copied out; comparing them with
+//! what was written comes behind it and is in no figure but CPU.
 
 use super::bulk_ingest::MESSAGES;
 use super::{LIMIT, Run, SEED, check};

@@ -169,8 +169,8 @@ fn random_store(seed: u64, mode: ReadMode) -> Store {
     store
 }
 
-/// Runs with less and less room: every failure is `NoSpace` and gives everything back, and with room
-/// again the work goes on.
+/// Runs with less and less room: every failure is `NoSpace` and gives everything back, and with
+/// room again the work goes on.
 fn squeeze(store: &mut Store) {
     let mut failures = 0;
     for _ in 0..12 {
@@ -196,7 +196,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
-    fn readers_see_the_same_through_all_flushes_and_jobs(seed in any::<u64>(), map in any::<bool>()) {
+    fn readers_see_the_same_through_all_flushes_and_jobs(
+        seed in any::<u64>(),
+        map in any::<bool>(),
+    ) {
         let mode = if map { ReadMode::Map } else { ReadMode::Read };
         let mut store = random_store(seed, mode);
         store.check();

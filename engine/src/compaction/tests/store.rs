@@ -1,11 +1,10 @@
-//! A store reduced to memtables, levels and jobs over the simulated disk, beside a model of all that
-//! was ever written.
+//! A store reduced to memtables, levels and jobs over the simulated disk, beside a model of all
+//! that was ever written.
 
 use crate::batch::{KeyedOperation, WriteBatch};
 use crate::cache::BlockCache;
-use crate::compaction::{
-    CompactionJob, FlushJob, JobOutput, OutputContext, PickerOptions, fold, pick,
-};
+use crate::compaction::job::JobOutput;
+use crate::compaction::{CompactionJob, FlushJob, OutputContext, PickerOptions, fold, pick};
 use crate::entry::{Direction, Entry, KeyedVersion, Origin, Payload, TableId};
 use crate::error::Result;
 use crate::file::{Allocator, Disk, FileId, Pacer};

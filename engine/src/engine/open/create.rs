@@ -2,8 +2,8 @@
 //!
 //! The ring is written with zeros once, since the first write into allocated but unwritten space
 //! costs a journal commit of the file system. The superblock comes last: a crash before it leaves a
-//! file that `superblock::is_unfinished` recognises by the mark made first (a torn write of zeros may
-//! leave anything in the ring), and creation begins again.
+//! file that `superblock::is_unfinished` recognises by the mark made first (a torn write of zeros
+//! may leave anything in the ring), and creation begins again.
 
 use super::Parts;
 use crate::error::{Error, Result};

@@ -1,11 +1,12 @@
 //! Opening and closing, in order.
 //!
 //! ```text
-//! lock ─► superblock ─► manifest ─► allocator ─► replay the log into memtables, flushing as they fill
+//! lock ─► superblock ─► manifest ─► allocator
+//!      ─► replay the log into memtables, flushing as they fill
 //!      ─► (writer) flush the rest, begin an empty log under a new salt ─► workers
 //! ```
-//! Recovery writes only to free space until its last step, the superblock that begins the empty log;
-//! so it may crash anywhere, any number of times, and starts again from the same root.
+//! Recovery writes only to free space until its last step, the superblock that begins the empty
+//! log; so it may crash anywhere, any number of times, and starts again from the same root.
 
 mod create;
 mod recover;

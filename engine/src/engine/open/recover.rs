@@ -15,7 +15,7 @@ use crate::limits;
 use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
 use crate::options::{Options, ReadMode};
-use crate::read::{Frozen, Snapshots, View, Views};
+use crate::read::{Snapshots, View, Views};
 use crate::runtime::StoreClock;
 use crate::sstable::{Source, Sstable};
 use crate::state::StateCache;
@@ -119,20 +119,8 @@ fn assemble(
     catalog: Catalog,
 ) -> Result<Core> {
     let disk = Arc::clone(&parts.disk);
-    let mut live: Vec<Extent> = catalog.version.iter().map(|(_, _, meta)| meta.extent).collect();
-    live.push(superblock.manifest.extent);
-    let grid = superblock.ring.end();
-    let length = disk.length().map_err(|error| Error::io("reading the length", 0, error))?;
-    if length < superblock.file_length {
-        let detail =
-            format!("the file has {length} bytes, the superblock says {}", superblock.file_length);
-        return Err(Error::corruption("file", length, detail));
-    }
-    let usable = length / limits::BLOCK_SIZE * limits::BLOCK_SIZE;
     let health = Health::default();
-    let allocator = Allocator::with_health(Arc::clone(&disk), grid, usable, &live, health.clone())?;
-    let allocator = Arc::new(allocator);
-    allocator.durable(superblock.sequence);
+    let allocator = open_allocator(&disk, superblock, &catalog, &health)?;
     let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
     // Beside a writer an extent may be reused under a map, after its blocks were verified in it.
     let mode = if options.read_only { ReadMode::Read } else { options.read_mode };
@@ -144,17 +132,7 @@ fn assemble(
         Arc::clone(&parts.scheduler),
         options.output_rate,
     ));
-    let next_commit = superblock.commit + 1;
-    let mut view = View {
-        level0_depth: 0,
-        damaged: BTreeSet::new(),
-        active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
-        frozen: Vec::new(),
-        version: Arc::new(version),
-        tables: Arc::new(catalog.tables.clone()),
-        epochs: catalog.epochs.clone().into(),
-    };
-    view.level0_depth = view.measure_level0();
+    let view = first_view(&catalog, version, superblock.commit + 1, &clock);
     let output = OutputContext {
         disk: Arc::clone(&disk),
         file: superblock.file,
@@ -166,16 +144,7 @@ fn assemble(
     };
     let manifest = match options.read_only {
         true => None,
-        false => {
-            let reference = &superblock.manifest;
-            let opened = Manifest::open(
-                Arc::clone(&disk),
-                superblock.file,
-                Arc::clone(&allocator),
-                reference,
-            );
-            Some(opened?.0)
-        }
+        false => Some(open_manifest(&disk, superblock, &allocator)?),
     };
     Ok(Core {
         file: superblock.file,
@@ -211,6 +180,62 @@ fn assemble(
         ungated_disk: Arc::clone(&disk),
         disk,
     })
+}
+
+/// The free space: all that neither an SSTable nor the manifest has.
+fn open_allocator(
+    disk: &Arc<dyn Disk>,
+    superblock: &Superblock,
+    catalog: &Catalog,
+    health: &Health,
+) -> Result<Arc<Allocator>> {
+    let mut live: Vec<Extent> = catalog.version.iter().map(|(_, _, meta)| meta.extent).collect();
+    live.push(superblock.manifest.extent);
+    let usable = usable_length(&**disk, superblock)?;
+    let (disk, grid) = (Arc::clone(disk), superblock.ring.end());
+    let allocator = Allocator::with_health(disk, grid, usable, &live, health.clone())?;
+    allocator.durable(superblock.sequence);
+    Ok(Arc::new(allocator))
+}
+
+/// The blocks that the file has, unless it is shorter than its root says.
+fn usable_length(disk: &dyn Disk, superblock: &Superblock) -> Result<u64> {
+    let length = disk.length().map_err(|error| Error::io("reading the length", 0, error))?;
+    if length < superblock.file_length {
+        let detail =
+            format!("the file has {length} bytes, the superblock says {}", superblock.file_length);
+        return Err(Error::corruption("file", length, detail));
+    }
+    Ok(length / limits::BLOCK_SIZE * limits::BLOCK_SIZE)
+}
+
+/// What readers see of the root alone.
+fn first_view(
+    catalog: &Catalog,
+    version: Version<Arc<Sstable>>,
+    next_commit: u64,
+    clock: &StoreClock,
+) -> View {
+    let mut view = View {
+        level0_depth: 0,
+        damaged: BTreeSet::new(),
+        active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
+        frozen: Vec::new(),
+        version: Arc::new(version),
+        tables: Arc::new(catalog.tables.clone()),
+        epochs: catalog.epochs.clone().into(),
+    };
+    view.level0_depth = view.measure_level0();
+    view
+}
+
+fn open_manifest(
+    disk: &Arc<dyn Disk>,
+    superblock: &Superblock,
+    allocator: &Arc<Allocator>,
+) -> Result<Manifest> {
+    let (disk, allocator) = (Arc::clone(disk), Arc::clone(allocator));
+    Manifest::open(disk, superblock.file, allocator, &superblock.manifest).map(|opened| opened.0)
 }
 
 /// Where the expiry clock goes on. The last opening may have run up to a lease ahead of its mark;

@@ -29,6 +29,7 @@ impl ExtentGuard {
         ExtentGuard { extent, allocator, obsolete: AtomicU64::new(LIVE) }
     }
 
+    #[cfg(test)]
     pub(crate) fn extent(&self) -> Extent {
         self.extent
     }

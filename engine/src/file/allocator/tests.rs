@@ -182,7 +182,9 @@ proptest! {
 
     /// Against a model that knows the owner of every block.
     #[test]
-    fn no_block_has_two_owners(steps in prop::collection::vec((0u8..6, 1u64..9, any::<prop::sample::Index>()), 1..120)) {
+    fn no_block_has_two_owners(
+        steps in prop::collection::vec((0u8..6, 1u64..9, any::<prop::sample::Index>()), 1..120),
+    ) {
         let disk = disk_of(8);
         let allocator = allocator(&disk, &[]);
         let mut sequence = 1;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0       16 KiB   32 KiB   48 KiB   64 KiB
-//! | copy 0 | copy 1 | copy 2 | copy 3 | WAL ring …      each copy 4 KiB, the rest of its 16 KiB zero
+//! | copy 0 | copy 1 | copy 2 | copy 3 | WAL ring …   each copy 4 KiB, the rest of its 16 KiB zero
 //! ```
 //!
 //! An update, `write`:
@@ -232,9 +232,9 @@ pub(crate) fn mark_creation(disk: &dyn Disk) -> Result<()> {
 /// Whether the creation of this file never came to its end, so that it may be created anew: no
 /// acknowledged write can be in it.
 ///
-/// So it is if and only if copies 2 and 3 and the gaps of the zone are zero (bytes behind the end of
-/// the file count as zero), the first block of the ring is zero or copy 0 is the creation mark, and
-/// copies 0 and 1
+/// So it is if and only if copies 2 and 3 and the gaps of the zone are zero (bytes behind the end
+/// of the file count as zero), the first block of the ring is zero or copy 0 is the creation mark,
+/// and copies 0 and 1
 /// - hold no valid state of sequence 2 or more, and
 /// - are zero as well where the file is too short for a ring: creation gives the file its length
 ///   before it writes, so a short file with bytes in it is somebody else's.

@@ -311,7 +311,10 @@ fn impossible_fields_are_refused() {
 proptest! {
     /// Whatever a right checksum covers is refused, or means just these bytes.
     #[test]
-    fn any_verified_bytes_are_safe(bytes in prop::collection::vec(any::<u8>(), 1..60), at in 0usize..300) {
+    fn any_verified_bytes_are_safe(
+        bytes in prop::collection::vec(any::<u8>(), 1..60),
+        at in 0usize..300,
+    ) {
         let mut copy = format::encode(&superblock(3), 0).as_slice().to_vec();
         let end = (COVERED + at + bytes.len()).min(copy.len());
         let count = end - COVERED - at;

@@ -2,14 +2,13 @@
 
 use super::{Builder, Last, Output};
 use crate::codec::round_up;
-use crate::entry::KeyedVersion;
 use crate::limits::PAGE_SIZE;
 use crate::sstable::directory;
 use crate::sstable::format::HEADER_SIZE;
 use crate::sstable::fragment::{FRAGMENT_HEADER, FragmentView};
 use crate::sstable::fragment_writer::ROW_SIZE_MAX;
 use crate::sstable::index::INDEX_ENTRIES_PER_PAGE;
-use crate::sstable::keyed_block::{VERSION_HEADER, version_size};
+use crate::sstable::keyed_block::VERSION_HEADER;
 use crate::sstable::timeline_block::START_SIZE;
 use crate::version::TableKind;
 
@@ -22,13 +21,6 @@ impl<O: Output> Builder<O> {
     pub(crate) fn bound_with(&self, key_length: usize, entry_bytes: usize) -> u64 {
         let header = FRAGMENT_HEADER.max(VERSION_HEADER) + ROW_SIZE_MAX + ENTRY_HEAD_MAX;
         self.bound(key_length, header + START_SIZE + key_length + entry_bytes, 1)
-    }
-
-    /// The same for the versions of one key, all of which are to be added.
-    pub(crate) fn bound_with_versions(&self, versions: &[KeyedVersion]) -> u64 {
-        let key_length = versions.first().map_or(0, |version| version.key.len());
-        // Each may have a block of its own.
-        self.bound(key_length, versions.iter().map(version_size).sum(), versions.len())
     }
 
     /// The same for the entries of a fragment.

@@ -4,8 +4,9 @@
 //! How entries become blocks, for a timeline table:
 //! 1. Entries of one timeline gather in a fragment (`fragment_writer.rs`).
 //! 2. Does the block with this fragment and the next entry exceed the target? A fragment below
-//!    [`FRAGMENT_UNCUT_BYTES`] moves to the next block as a whole; a larger one ends here, and a new
-//!    one begins in the next block. An entry that fits in no block gets a block of its own size.
+//!    [`FRAGMENT_UNCUT_BYTES`] moves to the next block as a whole; a larger one ends here, and a
+//!    new one begins in the next block. An entry that fits in no block gets a block of its own
+//!    size.
 //! 3. The next timeline ends the fragment, not the block.
 //!
 //! Compaction appends whole fragments: a large one is copied as bytes, small ones are joined.
@@ -150,6 +151,7 @@ impl<O: Output> Builder<O> {
     }
 
     /// With data blocks of about so many bytes.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn block_target(mut self, bytes: usize) -> Builder<O> {
         self.block_target = bytes;

@@ -1,5 +1,5 @@
-//! What rot may do: each byte of a small SSTable is changed in turn. Every read gives the right data
-//! or corruption, and `verify` finds the damage.
+//! What rot may do: each byte of a small SSTable is changed in turn. Every read gives the right
+//! data or corruption, and `verify` finds the damage.
 
 use crate::entry::{Direction, KeyedVersion, Payload};
 use crate::error::{ErrorKind, Result};

@@ -1,5 +1,5 @@
-//! Bytes that pass their checksum and still lie: hostile lengths, counts and offsets. Decoding gives
-//! an error or some value, never a panic, never more memory than the bytes deserve.
+//! Bytes that pass their checksum and still lie: hostile lengths, counts and offsets. Decoding
+//! gives an error or some value, never a panic, never more memory than the bytes deserve.
 
 use crate::entry::Direction;
 use crate::options::{Compression, ReadMode};

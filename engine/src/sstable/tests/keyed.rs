@@ -100,19 +100,6 @@ proptest! {
     }
 
     #[test]
-    fn the_bound_of_a_whole_key_is_never_exceeded(versions in versions(), keys in 1usize..9) {
-        let options = options(TableKind::Keyed, Compression::None);
-        let mut builder = Builder::new(Vec::new(), options).block_target(200);
-        let mut bound = 0;
-        for versions in versions.chunk_by(|a, b| a.key == b.key).take(keys) {
-            bound = builder.bound_with_versions(versions);
-            versions.iter().try_for_each(|version| builder.add_version(version)).unwrap();
-        }
-        let (bytes, _) = builder.finish().unwrap();
-        prop_assert!(bytes.len() as u64 <= bound);
-    }
-
-    #[test]
     fn the_bound_is_never_exceeded(versions in versions(), cut in 1usize..400) {
         let options = options(TableKind::Keyed, Compression::None);
         let mut builder = Builder::new(Vec::new(), options).block_target(500);

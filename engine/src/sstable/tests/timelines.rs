@@ -234,7 +234,8 @@ proptest! {
     #[test]
     fn concatenated_fragments_give_the_same_entries(
         model in model(),
-        (first, second) in (prop_oneof![Just(300usize), Just(16 * 1024)], prop_oneof![Just(300usize), Just(16 * 1024)]),
+        first in prop_oneof![Just(300usize), Just(16 * 1024)],
+        second in prop_oneof![Just(300usize), Just(16 * 1024)],
         cut in 1u64..200,
     ) {
         // The older part of each timeline in one SSTable, the newer in another, then both in one.
@@ -278,7 +279,8 @@ proptest! {
         let options = options(TableKind::Timeline, Compression::Lz4);
         let mut builder = Builder::new(Vec::new(), options).block_target(target);
         let mut bound = 0;
-        let entries = model.iter().flat_map(|(key, items)| items.iter().map(move |item| (key, item)));
+        let entries =
+            model.iter().flat_map(|(key, items)| items.iter().map(move |item| (key, item)));
         for (key, item) in entries.take(cut) {
             let origin = item.origin.as_ref().map_or(0, |(key, _)| key.len());
             bound = builder.bound_with(key.len(), item.payload.len() + origin);

@@ -1,8 +1,8 @@
 //! What a device may hold after power came back: a legal choice among the pending operations.
 //!
-//! Image = durable image, then each pending operation in order: dropped, kept, or torn. A torn write
-//! decides sector by sector: old, new or garbage. Whether an operation made the file longer is a
-//! choice of its own under the random policies, since file systems write data and lengths
+//! Image = durable image, then each pending operation in order: dropped, kept, or torn. A torn
+//! write decides sector by sector: old, new or garbage. Whether an operation made the file longer
+//! is a choice of its own under the random policies, since file systems write data and lengths
 //! independently; bytes behind the final end are lost.
 
 use super::image::Image;

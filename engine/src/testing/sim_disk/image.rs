@@ -1,7 +1,7 @@
 //! The bytes of a simulated file: copy-on-write pages, so that a copy of a file costs a pointer.
 //!
-//! A page that is in the map has room on the simulated device, whatever it holds; a page that is not
-//! is a hole and reads as zeros.
+//! A page that is in the map has room on the simulated device, whatever it holds; a page that is
+//! not is a hole and reads as zeros.
 //!
 //! # Invariants
 //! I1. Bytes at and behind `length` are zero in every page (a longer file must not show old bytes).

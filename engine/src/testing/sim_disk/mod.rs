@@ -79,7 +79,8 @@ struct State {
     durable: Image,
     volatile: Image,
     pending: Vec<Operation>,
-    /// The operation that the crash interrupted: part of power-loss images, not of the volatile one.
+    /// The operation that the crash interrupted: part of power-loss images, not of the volatile
+    /// one.
     in_flight: Option<Operation>,
     faults: FaultPlan,
     operations: u64,

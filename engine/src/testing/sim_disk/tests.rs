@@ -335,7 +335,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0..40_u64, 1..12_usize, any::<bool>())
             .prop_map(|(sector, sectors, now)| Step::Write { sector, sectors, now }),
         1 => (0..40_u64).prop_map(|sector| Step::Truncate { sector }),
-        1 => (0..40_u64, 1..20_u64).prop_map(|(sector, sectors)| Step::Allocate { sector, sectors }),
+        1 => (0..40_u64, 1..20_u64)
+            .prop_map(|(sector, sectors)| Step::Allocate { sector, sectors }),
         1 => (0..40_u64, 1..20_u64).prop_map(|(sector, sectors)| Step::Punch { sector, sectors }),
         1 => Just(Step::Sync),
     ];

@@ -1,14 +1,15 @@
 //! `SimScheduler`: all workers on the caller's thread, in an order drawn from a seed.
 //!
-//! A worker is *runnable* when it is new, was busy, was woken since its last step began, or when the
-//! time it wanted to idle has passed. Each step draws one of the runnable workers. Nothing runs
+//! A worker is *runnable* when it is new, was busy, was woken since its last step began, or when
+//! the time it wanted to idle has passed. Each step draws one of the runnable workers. Nothing runs
 //! unless somebody calls [`Scheduler::pause`], [`SimScheduler::step_one`] or
 //! [`SimScheduler::run_until_idle`].
 //!
 //! # Invariants
 //! I1. The lock is not held while a worker steps, is dropped or is reported dead: each may spawn,
 //!     wake and pause.
-//! I2. A worker that is stepping is not in its slot, so a pause inside a step cannot enter it again.
+//! I2. A worker that is stepping is not in its slot, so a pause inside a step cannot enter it
+//!     again.
 //!
 //! # Concurrency
 //! Made for one thread. Wakes may come from anywhere.
@@ -97,7 +98,8 @@ impl SimScheduler {
         true
     }
 
-    /// Steps until no worker is runnable or `max_steps` are done; returns the steps. No time passes.
+    /// Steps until no worker is runnable or `max_steps` are done; returns the steps. No time
+    /// passes.
     pub fn run_until_idle(&self, max_steps: usize) -> usize {
         (0..max_steps).take_while(|_| self.step_one()).count()
     }
@@ -191,7 +193,8 @@ impl Scheduler for SimScheduler {
     }
 
     /// Steps a worker. If there is none to step, time passes: `limit`, but not beyond the moment at
-    /// which an idle worker wants to go on, and at least a millisecond, so that nobody waits in vain.
+    /// which an idle worker wants to go on, and at least a millisecond, so that nobody waits in
+    /// vain.
     fn pause(&self, limit: Duration) {
         if self.step_one() {
             return;

@@ -10,7 +10,8 @@ use crate::testing::{
     AfterFailedSync, CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes, SimDisk,
     SimOptions, WrittenPart,
 };
-use crate::wal::{Group, ReplayEnd, WalPosition, Writer, replay, sync_written};
+use crate::wal::reader::ReplayEnd;
+use crate::wal::{Group, WalPosition, Writer, replay, sync_written};
 use proptest::prelude::*;
 use std::sync::Arc;
 

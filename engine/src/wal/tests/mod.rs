@@ -8,6 +8,7 @@ mod laps;
 mod writing;
 
 use super::format::{HEADER_SIZE, Header, LogId};
+use super::reader::ReplayEnd;
 use super::*;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::{Disk, Extent, FileId, Flush, Geometry, Identity, Region};
