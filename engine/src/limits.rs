@@ -21,6 +21,9 @@ pub const TABLE_COUNT_MAX: usize = 1024;
 pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The highest sequence id given out. Above it `SeqExhausted`; the rest is kept for sentinels.
 pub const SEQ_MAX: u64 = u64::MAX - (1 << 16);
+/// The highest commit number, position in the log, time or update count that an opening believes.
+/// No store gets there by counting; whoever writes more into a file wants an overflow.
+pub const COUNTER_MAX: u64 = u64::MAX / 2;
 
 /// Superblock copies in the file.
 pub const SUPERBLOCK_COPIES: usize = 4;

@@ -39,7 +39,9 @@ pub struct Options {
     /// Bytes of the WAL ring, fixed at creation; a multiple of 4,096. Default 128 MiB, at least
     /// 256 KiB, at most 8 GiB.
     pub ring_bytes: u64,
-    /// Bytes after which the memtable is flushed. Default 64 MiB, at least 16 KiB.
+    /// Bytes after which the memtable is flushed. Default 64 MiB, at least 16 KiB. One memtable is
+    /// filled while another is flushed: each takes at most a quarter of `memory_budget`, whatever
+    /// is asked for here.
     pub memtable_bytes: usize,
     /// Bytes after which flush and compaction begin a new SSTable. Default 64 MiB, at least 16 KiB.
     pub sstable_bytes: u64,
@@ -98,6 +100,13 @@ impl Options {
             )));
         }
         Ok(())
+    }
+
+    /// These options with memtables that the memory budget has room for.
+    pub(crate) fn within_budget(mut self) -> Options {
+        let quarter = (self.memory_budget / 4).max(limits::MEMTABLE_BYTES_MIN);
+        self.memtable_bytes = self.memtable_bytes.min(quarter);
+        self
     }
 
     /// Most bytes of frames in one batch under these options.

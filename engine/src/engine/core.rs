@@ -13,7 +13,7 @@ use crate::commit::{
     resolve, stall,
 };
 use crate::entry::{Payload, TableId};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::file::superblock;
 use crate::file::{Allocator, Disk, FileId, Pacer};
 use crate::health::Health;
@@ -274,7 +274,9 @@ impl Core {
                 }
                 Stall::Stop => {
                     self.check_writable()?;
-                    if let Some(error) = self.compaction_error.lock().clone() {
+                    // Damage is not waited for: a table that has it is not counted.
+                    let error = self.compaction_error.lock().clone();
+                    if let Some(error) = error.filter(|e| e.kind() != ErrorKind::Corruption) {
                         return Err(error);
                     }
                     self.wake(|wakes| &wakes.compact);
@@ -406,7 +408,10 @@ impl Core {
             self.wake(|wakes| &wakes.compact);
             self.scheduler.pause(Duration::from_micros(500));
         }
-        Ok(())
+        match self.compaction_error.lock().clone() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     /// Beside a live writer, damage may be no damage: the writer may have reused the place.

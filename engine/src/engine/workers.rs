@@ -6,7 +6,8 @@
 use super::root::Change;
 use super::{Core, Counters};
 use crate::compaction::{CompactionJob, FlushJob, PickerOptions, pick};
-use crate::error::{Error, Result};
+use crate::entry::TableId;
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::read::Frozen;
 use crate::runtime::{Progress, Wake, Worker};
@@ -48,7 +49,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
     let wakes = (|| {
         Ok(Wakes {
             flush: start("tidelog-flush", Box::new(FlushWorker { job: None }))?,
-            compact: start("tidelog-compact", Box::new(CompactWorker { job: None }))?,
+            compact: start("tidelog-compact", Box::<CompactWorker>::default())?,
             sync: start("tidelog-sync", Box::new(SyncWorker))?,
             commit: start("tidelog-commit", Box::new(CommitWorker))?,
         })
@@ -194,8 +195,16 @@ impl Core {
 }
 
 /// Picks and runs compactions, one at a time.
+#[derive(Default)]
 struct CompactWorker {
     job: Option<CompactionJob>,
+    /// Inputs of jobs that met damage: left alone, so that all others go on being compacted. A user
+    /// who asks for a compaction, and the next opening, have them tried again.
+    damaged: BTreeSet<u64>,
+    /// What they met.
+    damage: Option<Error>,
+    /// The present wish of a user for a compaction has been seen.
+    asked: bool,
 }
 
 impl Task for CompactWorker {
@@ -203,18 +212,38 @@ impl Task for CompactWorker {
         match self.try_step(core) {
             Ok(progress) => progress,
             Err(error) => {
+                let damage = error.kind() == ErrorKind::Corruption;
+                let inputs: Vec<u64> = self.job.iter().flat_map(CompactionJob::numbers).collect();
                 self.job = None;
                 core.free_released(&error);
-                *core.compaction_error.lock() = Some(error);
-                Progress::Idle(Some(RETRY * 10))
+                *core.compaction_error.lock() = Some(error.clone());
+                if !damage || inputs.is_empty() {
+                    return Progress::Idle(Some(RETRY * 10));
+                }
+                self.damaged.extend(inputs);
+                self.damage = Some(error);
+                core.show_damaged(&self.damaged);
+                Progress::Busy
             }
         }
     }
 }
 
 impl Core {
-    /// The most urgent compaction, if any is due.
-    fn pick_compaction(&self) -> Option<CompactionJob> {
+    /// Writers do not wait for the compaction of tables that these SSTables are of.
+    fn show_damaged(&self, sstables: &BTreeSet<u64>) {
+        let view = self.views.current();
+        let of_damaged =
+            view.version.iter().filter(|(_, _, s)| sstables.contains(&s.meta().number));
+        let damaged: BTreeSet<TableId> = of_damaged.map(|(table, _, _)| table).collect();
+        self.views.replace(|view| {
+            view.damaged = damaged;
+            view.level0_depth = view.measure_level0();
+        });
+    }
+
+    /// The most urgent compaction that needs nothing `busy`, if any is due.
+    fn pick_compaction(&self, busy: &BTreeSet<u64>) -> Option<CompactionJob> {
         let asked = self.compact_all.load(Ordering::Acquire);
         let options = PickerOptions {
             level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
@@ -223,7 +252,7 @@ impl Core {
             sstable_bytes: self.options.sstable_bytes,
         };
         let view = self.views.current();
-        let job = pick(&view.version, &options, &BTreeSet::new())?;
+        let job = pick(&view.version, &options, busy)?;
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;
         let snapshots = self.snapshots.commits();
@@ -235,8 +264,16 @@ impl CompactWorker {
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
         let Some(job) = &mut self.job else {
-            self.job = core.pick_compaction();
+            let asked = core.compact_all.load(Ordering::Acquire);
+            if asked && !std::mem::replace(&mut self.asked, asked) && !self.damaged.is_empty() {
+                self.damaged.clear();
+                self.damage = None;
+                core.show_damaged(&self.damaged);
+            }
+            self.job = core.pick_compaction(&self.damaged);
             if self.job.is_none() {
+                self.asked = false;
+                core.compaction_error.lock().clone_from(&self.damage);
                 core.compact_all.store(false, Ordering::Release);
                 return Ok(Progress::Idle(None));
             }
@@ -251,7 +288,7 @@ impl CompactWorker {
                 moved: output.moved,
                 ..Change::default()
             })?;
-            *core.compaction_error.lock() = None;
+            core.compaction_error.lock().clone_from(&self.damage);
             Counters::add(&core.counters.compactions, 1);
             Counters::add(&core.counters.compacted_bytes, bytes);
         }

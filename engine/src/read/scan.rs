@@ -3,7 +3,7 @@
 use super::source::{Bounds, Cursor, Source};
 use super::{Snapshot, View};
 use crate::entry::{Direction, Entry, TableId};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sync::Arc;
 
 /// Entries of one timeline in order; see [`Snapshot::scan`].
@@ -15,10 +15,19 @@ pub struct Scan {
     direction: Direction,
     /// Backward: the sources not yet opened, newest first.
     rest: Box<dyn Iterator<Item = Result<Source>> + Send>,
-    current: Option<(Cursor, u64)>,
-    /// The seq given last: order is asserted across sources.
+    current: Option<Current>,
+    /// The seq given last: order is checked across sources.
     last_seq: Option<u64>,
     ended: bool,
+}
+
+/// The source that the scan stands in.
+struct Current {
+    cursor: Cursor,
+    /// Entries inside the bounds that are still to come.
+    left: u64,
+    /// Where the source lies in the file.
+    place: u64,
 }
 
 impl Scan {
@@ -51,14 +60,12 @@ impl Scan {
 
     fn advance(&mut self) -> Result<Option<Entry>> {
         loop {
-            if let Some((cursor, left)) = &mut self.current {
-                if *left > 0 {
-                    *left -= 1;
-                    if let Some(entry) = cursor.next()? {
-                        return Ok(Some(entry));
-                    }
-                }
-                self.current = None;
+            if let Some(current) = self.current.as_mut().filter(|current| current.left > 0) {
+                current.left -= 1;
+                let (entry, place) = (current.cursor.next()?, current.place);
+                let entry = entry.ok_or_else(|| shorter_than_promised(place))?;
+                self.check_order(&entry, place)?;
+                return Ok(Some(entry));
             }
             let Some(source) = self.rest.next().transpose()? else {
                 return Ok(None);
@@ -69,12 +76,29 @@ impl Scan {
                     Direction::Forward => indexes.start,
                     Direction::Backward => indexes.end - 1,
                 };
-                let count = indexes.end - indexes.start;
-                self.current = Some((source.cursor(start, self.direction)?, count));
+                self.current = Some(Current {
+                    cursor: source.cursor(start, self.direction)?,
+                    left: indexes.end - indexes.start,
+                    place: source.place(),
+                });
             } else if self.direction == Direction::Backward && self.is_before_all(&source) {
                 return Ok(None);
             }
         }
+    }
+
+    /// Refuses what a file made by somebody else may hold: two sources that share seqs.
+    fn check_order(&mut self, entry: &Entry, place: u64) -> Result<()> {
+        let last = self.last_seq.replace(entry.seq);
+        let ordered = last.is_none_or(|last| match self.direction {
+            Direction::Forward => entry.seq > last,
+            Direction::Backward => entry.seq < last,
+        });
+        if ordered {
+            return Ok(());
+        }
+        let detail = format!("sources of a timeline overlap: {} comes after {last:?}", entry.seq);
+        Err(Error::corruption("timeline", place, detail))
     }
 
     /// Backward: whether this source, and so every older one, lies below the bounds.
@@ -93,18 +117,7 @@ impl Iterator for Scan {
         let next = self.advance();
         self.ended = !matches!(next, Ok(Some(_)));
         match next {
-            Ok(Some(entry)) => {
-                if let Some(last) = self.last_seq {
-                    let ordered = match self.direction {
-                        Direction::Forward => entry.seq > last,
-                        Direction::Backward => entry.seq < last,
-                    };
-                    assert!(ordered, "sources of a timeline overlap: {} after {last}", entry.seq);
-                }
-                self.last_seq = Some(entry.seq);
-                Some(Ok(entry))
-            }
-            Ok(None) => None,
+            Ok(entry) => entry.map(Ok),
             Err(error) => Some(Err(self.snapshot.explain(error))),
         }
     }
@@ -145,13 +158,13 @@ pub(super) fn count(view: &Arc<View>, table: TableId, key: &[u8], bounds: &Bound
     Ok(total)
 }
 
-/// The highest seq at a commit, expired entries included; 0 if there is none.
-pub(crate) fn latest_seq_at(
+/// The newest entry at a commit, expired entries included.
+pub(super) fn newest_at(
     view: &Arc<View>,
     table: TableId,
     key: &[u8],
     commit: u64,
-) -> Result<u64> {
+) -> Result<Option<Entry>> {
     let key: Arc<[u8]> = key.into();
     let bounds = Bounds { from: 0, to: u64::MAX, commit, alive_from_ms: 0 };
     for source in Source::all(view, table, &key) {
@@ -159,8 +172,25 @@ pub(crate) fn latest_seq_at(
         let indexes = source.indexes(&bounds)?;
         if !indexes.is_empty() {
             let entry = source.cursor(indexes.end - 1, Direction::Backward)?.next()?;
-            return Ok(entry.map_or(0, |entry| entry.seq));
+            return match entry {
+                Some(entry) => Ok(Some(entry)),
+                None => Err(shorter_than_promised(source.place())),
+            };
         }
     }
-    Ok(0)
+    Ok(None)
+}
+
+/// The highest seq at a commit, expired entries included; 0 if there is none.
+pub(crate) fn latest_seq_at(
+    view: &Arc<View>,
+    table: TableId,
+    key: &[u8],
+    commit: u64,
+) -> Result<u64> {
+    Ok(newest_at(view, table, key, commit)?.map_or(0, |entry| entry.seq))
+}
+
+fn shorter_than_promised(place: u64) -> Error {
+    Error::corruption("timeline", place, "a run ends before its last entry")
 }

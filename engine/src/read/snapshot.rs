@@ -144,8 +144,9 @@ impl Snapshot {
             .map_err(|error| self.explain(error))
     }
 
-    /// Timelines whose encoded id begins with `prefix`, in the order of their ids, behind `after`.
-    /// A timeline is listed for ever, also when all its entries have expired.
+    /// Timelines whose encoded id begins with `prefix`, in the order of their ids, behind `after`,
+    /// as they were at this snapshot: one that was first written later is not listed. A timeline is
+    /// listed for ever, also when all its entries have expired.
     ///
     /// # Errors
     /// As [`Snapshot::get`], here and from the iterator.

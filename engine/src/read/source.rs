@@ -71,6 +71,14 @@ impl Source {
         }
     }
 
+    /// Where it lies in the file; 0 where it is in memory.
+    pub(super) fn place(&self) -> u64 {
+        match self {
+            Source::Memory { .. } => 0,
+            Source::Disk { sstable, .. } => sstable.meta().extent.offset,
+        }
+    }
+
     /// The entries inside the bounds, as a range of indexes of this source.
     pub(super) fn indexes(&self, bounds: &Bounds) -> Result<std::ops::Range<u64>> {
         match self {

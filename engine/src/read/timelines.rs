@@ -1,21 +1,22 @@
 //! The list of a table's timelines: the state table's records and the memtables' runs, merged.
 
-use super::{Snapshot, View};
+use super::{Snapshot, View, scan};
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::memtable::Run;
 use crate::sstable::KeyedCursor;
 use crate::state::{StateRecord, state_key};
+use crate::sync::Arc;
 use crate::version::STATE_TABLE;
 use std::iter::Peekable;
 use std::ops::Bound;
 
-/// One timeline of a table.
+/// One timeline of a table, as it was at the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimelineInfo {
     /// Its encoded id.
     pub key: Box<[u8]>,
-    /// The sequence id that its next entry gets, if no power is lost before.
+    /// The sequence id that the entry after its newest one gets, if no power is lost before.
     pub next_seq: u64,
     /// Commit number of its newest entry.
     pub last_commit: u64,
@@ -26,6 +27,7 @@ pub struct TimelineInfo {
 /// Timelines in the order of their ids; see [`Snapshot::timelines`].
 pub struct Timelines {
     snapshot: Snapshot,
+    view: Arc<View>,
     table: TableId,
     prefix: Box<[u8]>,
     runs: Vec<Peekable<std::vec::IntoIter<Run>>>,
@@ -36,7 +38,7 @@ pub struct Timelines {
 impl Timelines {
     pub(super) fn new(
         snapshot: &Snapshot,
-        view: &View,
+        view: &Arc<View>,
         table: TableId,
         prefix: &[u8],
         after: Option<&[u8]>,
@@ -61,6 +63,7 @@ impl Timelines {
         }
         Ok(Timelines {
             snapshot: snapshot.clone(),
+            view: Arc::clone(view),
             table,
             prefix: prefix.into(),
             runs,
@@ -80,8 +83,30 @@ impl Timelines {
         key.starts_with(&self.prefix).then(|| key.into())
     }
 
-    /// Takes everything known of `key` off the heads; the newest wins.
+    /// Takes everything known of `key` off the heads, and says what the snapshot shows of it.
+    ///
+    /// A record tells of the newest entry there is. Where that is newer than the snapshot, and no
+    /// memtable has a visible entry, the snapshot's newest lies between two records: it is read.
     fn take(&mut self, key: &[u8]) -> Result<StateRecord> {
+        let recorded = self.take_records(key)?;
+        let in_memory = self.take_runs(key);
+        let commit = self.snapshot.commit();
+        if in_memory.last_commit > 0 {
+            return Ok(in_memory);
+        }
+        if recorded.last_commit <= commit {
+            return Ok(recorded);
+        }
+        let newest = scan::newest_at(&self.view, self.table, key, commit)?;
+        Ok(newest.map_or(StateRecord::NEW, |entry| StateRecord {
+            next_seq: entry.seq.saturating_add(1),
+            last_commit: entry.commit,
+            last_time_ms: entry.time_ms,
+        }))
+    }
+
+    /// The newest of the records.
+    fn take_records(&mut self, key: &[u8]) -> Result<StateRecord> {
         let mut newest = StateRecord::NEW;
         let full_key = state_key(self.table, key);
         for (cursor, head) in &mut self.records {
@@ -95,9 +120,16 @@ impl Timelines {
                 }
             }
         }
+        Ok(newest)
+    }
+
+    /// The newest entry in memory that the snapshot shows; it is newer than any on disk.
+    fn take_runs(&mut self, key: &[u8]) -> StateRecord {
+        let mut newest = StateRecord::NEW;
+        let commit = self.snapshot.commit();
         for runs in &mut self.runs {
             while let Some(run) = runs.next_if(|run| run.key() == key) {
-                let count = run.count_at(u64::MAX);
+                let count = run.count_at(commit);
                 if count > 0 && run.commit(count - 1) > newest.last_commit {
                     newest = StateRecord {
                         next_seq: run.seq(count - 1) + 1,
@@ -107,7 +139,7 @@ impl Timelines {
                 }
             }
         }
-        Ok(newest)
+        newest
     }
 
     fn advance(&mut self) -> Result<Option<TimelineInfo>> {

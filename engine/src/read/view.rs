@@ -7,7 +7,7 @@ use crate::sstable::Sstable;
 use crate::sync::{Arc, RwLock};
 use crate::version::{TableRecord, Version};
 use crate::wal::WalPosition;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The tables of a store by id.
 pub(crate) type TableRecords = BTreeMap<TableId, TableRecord>;
@@ -22,6 +22,8 @@ pub(crate) struct View {
     pub(crate) tables: Arc<TableRecords>,
     /// See [`View::measure_level0`].
     pub(crate) level0_depth: usize,
+    /// Tables with SSTables that cannot be compacted, since they are damaged.
+    pub(crate) damaged: BTreeSet<TableId>,
     /// Commits at which an epoch began, see `Durability`.
     pub(crate) epochs: Arc<[u64]>,
 }
@@ -64,7 +66,8 @@ impl View {
     }
 
     /// How deep level 0 lies at its deepest: the flushes that a key may be in, of the table with
-    /// most of them. One flush may have written many SSTables side by side.
+    /// most of them. One flush may have written many SSTables side by side. Damaged tables do not
+    /// count: writers who waited for their compaction would wait for ever.
     pub(crate) fn measure_level0(&self) -> usize {
         let depth = |table: &TableId| {
             // Newest first: inside one flush the keys fall, a new flush begins where they do not.
@@ -72,7 +75,8 @@ impl View {
             let begins = |pair: &&[Arc<Sstable>]| pair[1].meta().last.0 > pair[0].meta().first.0;
             usize::from(!level.is_empty()) + level.windows(2).filter(begins).count()
         };
-        self.tables.keys().map(depth).max().unwrap_or(0)
+        let healthy = self.tables.keys().filter(|table| !self.damaged.contains(table));
+        healthy.map(depth).max().unwrap_or(0)
     }
 }
 

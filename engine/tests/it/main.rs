@@ -8,6 +8,7 @@
 //!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `damage`: flipped, truncated, empty and foreign files
+//! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -20,4 +21,5 @@ mod faults;
 mod model;
 mod real;
 mod reference;
+mod regression_reads;
 mod world;

@@ -202,21 +202,12 @@ impl BackendSnapshot for EmbeddedSnapshot {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<TimelineDescription>> {
-        let mut found = Vec::new();
-        for timeline in self.0.timelines(table, prefix, after)? {
-            let timeline = timeline?;
-            let next_seq = match timeline.last_commit <= self.0.commit() {
-                true => timeline.next_seq,
-                // The listing may know more than this moment does: ask for the moment.
-                false => self.0.latest_seq(table, &timeline.key)? + 1,
-            };
-            if next_seq > 1 {
-                found.push(TimelineDescription { key: timeline.key, next_seq });
-            }
-            if found.len() == limit {
-                break;
-            }
-        }
-        Ok(found)
+        let timelines = self.0.timelines(table, prefix, after)?.take(limit);
+        timelines
+            .map(|timeline| {
+                let timeline = timeline?;
+                Ok(TimelineDescription { key: timeline.key, next_seq: timeline.next_seq })
+            })
+            .collect()
     }
 }

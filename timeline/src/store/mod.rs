@@ -55,6 +55,7 @@ impl Store {
     /// let room = store.table::<String>("message").create()?.timeline("room")?;
     /// room.store(&"hello".to_string())?;
     /// store.close()?;
+    /// drop((store, room)); // the last handle gives the file's lock back
     /// let store = tidelog::Store::open(&path)?;
     /// let room = store.table::<String>("message").open()?.timeline("room")?;
     /// assert_eq!(room.latest_seq()?, 1);

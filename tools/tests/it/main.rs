@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `append` | acknowledged lines, kills, a second writer |
 //! | `import` | both formats, fan-out, bad lines, real chats where they are at hand |
+//! | `irc` | the whole real log, entry by entry |
 //! | `read` | scan, timelines, info; beside a live writer; nothing is written |
 //! | `damage` | verify and dump find flipped bytes |
 //! | `demo` | the demonstration checks itself and leaves a sound store |
@@ -14,6 +15,7 @@ mod append;
 mod damage;
 mod demo;
 mod import;
+mod irc;
 mod read;
 
 use serde_json::Value;

@@ -36,7 +36,7 @@ pub(super) fn create(parts: &Parts, options: &Options) -> Result<()> {
         Manifest::create(Arc::clone(disk), file, Arc::clone(&allocator), &Catalog::new())?
             .reference();
     sync(&**disk, "creating the store")?;
-    let now = parts.clock.wall_ms();
+    let now = parts.clock.wall_ms().min(limits::COUNTER_MAX);
     let superblock = Superblock {
         sequence: 1,
         file,

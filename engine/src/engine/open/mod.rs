@@ -62,6 +62,7 @@ impl Parts {
 /// Opens a store.
 pub(super) fn open(parts: Parts, options: Options) -> Result<Arc<Core>> {
     options.validate()?;
+    let options = options.within_budget();
     let ungated = parts.disk;
     let parts = Parts { disk: Arc::new(GatedDisk::new(Arc::clone(&ungated))), ..parts };
     if !options.read_only && !locked(&parts)? {

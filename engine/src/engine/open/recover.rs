@@ -14,7 +14,7 @@ use crate::health::Health;
 use crate::limits;
 use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
-use crate::options::Options;
+use crate::options::{Options, ReadMode};
 use crate::read::{Snapshots, View, Views};
 use crate::runtime::StoreClock;
 use crate::sstable::{Source, Sstable};
@@ -22,7 +22,16 @@ use crate::state::StateCache;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex};
 use crate::version::{Catalog, Edit, SstableMeta, Version};
 use crate::wal::{self, FRAME_BATCH, Group, WalPosition, WalState, Writer};
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
+use std::time::Duration;
+
+/// How often a reader beside a writer begins anew before it gives up.
+const OPEN_ATTEMPTS_MAX: usize = 32;
+/// How often in a row the same damage must be found, beside a writer, to be believed.
+const DAMAGE_SIGHTINGS: usize = 3;
+/// Rest between two attempts: the writer ends what it was doing.
+const OPEN_PAUSE: Duration = Duration::from_millis(1);
 
 /// Opens for writing: recovers, and begins an empty log.
 pub(super) fn open_for_writing(
@@ -48,32 +57,41 @@ pub(super) fn open_for_writing(
 }
 
 /// Opens for reading, possibly beside a live writer: nothing is written, the log goes to memory.
+///
+/// What looks like damage may be the writer at work: the root was superseded and its extents reused,
+/// or the log grew between the look at its end and the look behind it. True damage stays: the same
+/// finding at the same place under the same root, however often one looks.
 pub(super) fn open_beside_writer(parts: &Parts, options: &Options) -> Result<Arc<Core>> {
-    let mut attempts = 0;
-    loop {
+    let mut sightings = 0;
+    let mut last_place = None;
+    let mut last_finding = ("WAL", limits::RING_OFFSET);
+    for _ in 0..OPEN_ATTEMPTS_MAX {
         let superblock = superblock::read(&*parts.disk)?;
-        let opened = open_read_only(parts, options, &superblock);
-        match opened {
-            // The writer may have moved on under our reading: then what looks like damage is none.
-            Err(Error::Corruption(corruption)) => {
-                let moved_on = superblock::read(&*parts.disk)?.sequence != superblock.sequence;
-                if !moved_on {
-                    return Err(Error::Corruption(corruption));
-                }
-                attempts += 1;
-                if attempts == 20 {
-                    let Error::Corruption(what) = Error::Corruption(corruption) else {
-                        continue;
-                    };
-                    return Err(Error::SnapshotTooOld { what: what.what, offset: what.offset });
-                }
-            }
-            other => return other,
+        let corruption = match open_read_only(parts, options, &superblock) {
+            Ok(Some(core)) => return Ok(core),
+            Ok(None) => continue,
+            Err(Error::Corruption(corruption)) => corruption,
+            Err(other) => return Err(other),
+        };
+        last_finding = (corruption.what, corruption.offset);
+        let place = Some((superblock.sequence, corruption.what, corruption.offset));
+        sightings = if place == last_place { sightings + 1 } else { 1 };
+        if sightings == DAMAGE_SIGHTINGS {
+            return Err(Error::Corruption(corruption));
         }
+        last_place = place;
+        parts.scheduler.pause(OPEN_PAUSE);
     }
+    let (what, offset) = last_finding;
+    Err(Error::SnapshotTooOld { what, offset })
 }
 
-fn open_read_only(parts: &Parts, options: &Options, superblock: &Superblock) -> Result<Arc<Core>> {
+/// `None` where the writer has overtaken the reading.
+fn open_read_only(
+    parts: &Parts,
+    options: &Options,
+    superblock: &Superblock,
+) -> Result<Option<Arc<Core>>> {
     let mut options = options.clone();
     options.ring_bytes = superblock.ring.length;
     let catalog = manifest::replay(&*parts.disk, superblock.file, &superblock.manifest)?;
@@ -82,10 +100,15 @@ fn open_read_only(parts: &Parts, options: &Options, superblock: &Superblock) -> 
         core.freeze(position, commit + 1);
         Ok(())
     })?;
+    // The writer reuses the ring before the head of its newest root: a log that ends before that
+    // head only seems to end there, and commits that were acknowledged are missing.
+    if superblock::read(&*parts.disk)?.wal.lsn > end.position.lsn {
+        return Ok(None);
+    }
     // What was read may not be on the disk yet; once it is shown to anyone it must never be lost.
     sync(&*parts.disk, "syncing what was read")?;
     core.published.store(end.commit, crate::sync::Ordering::Release);
-    Ok(Arc::new(core))
+    Ok(Some(Arc::new(core)))
 }
 
 /// A core over the root alone; the log is not replayed yet.
@@ -99,8 +122,9 @@ fn assemble(
     let health = Health::default();
     let allocator = open_allocator(&disk, superblock, &catalog, &health)?;
     let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
-    let source =
-        Source { disk: Arc::clone(&disk), file: superblock.file, mode: options.read_mode, cache };
+    // Beside a writer an extent may be reused under a map, after its blocks were verified in it.
+    let mode = if options.read_only { ReadMode::Read } else { options.read_mode };
+    let source = Source { disk: Arc::clone(&disk), file: superblock.file, mode, cache };
     let version = open_sstables(&catalog, &source, &allocator);
     let clock = StoreClock::new(Arc::clone(&parts.clock), clock_mark(parts, superblock));
     let pacer = Arc::new(Pacer::new(
@@ -194,6 +218,7 @@ fn first_view(
 ) -> View {
     let mut view = View {
         level0_depth: 0,
+        damaged: BTreeSet::new(),
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
         frozen: Vec::new(),
         version: Arc::new(version),
@@ -258,11 +283,15 @@ fn replay(
     let mut time_ms = 0;
     let mut each = |group: Group<'_>| {
         let place = superblock.ring.offset + group.lsn % superblock.ring.length;
+        let last = group.first_commit + u64::from(group.frame_count) - 1;
+        if last > limits::COUNTER_MAX || group.time_ms > limits::COUNTER_MAX {
+            let detail = format!("commit {last} at {} ms cannot be", group.time_ms);
+            return Err(Error::corruption("WAL", place, detail));
+        }
         if group.first_commit <= commit {
             let detail = format!("commit {} behind commit {commit}", group.first_commit);
             return Err(Error::corruption("WAL", place, detail));
         }
-        let last = group.first_commit + u64::from(group.frame_count) - 1;
         let bytes = usize::try_from(group.end - group.lsn).unwrap_or(usize::MAX);
         let active = Arc::clone(&core.views.current().active);
         let room = active.bytes() < core.options.memtable_bytes

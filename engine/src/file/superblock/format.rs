@@ -41,7 +41,8 @@
 //! known, otherwise it is *unsupported*, whatever follows; (5) reserved bytes and unknown flags are
 //! zero; (6) the sequence is 1 or more; ring, manifest and file length are multiples of 4,096, the
 //! ring is within its limits and lies behind the superblock zone, the manifest lies behind the
-//! ring, both inside the file length, and the manifest length is not zero and fits its extent.
+//! ring, both inside the file length, and the manifest length is not zero and fits its extent;
+//! (7) sequence, incarnation, WAL lsn, synced lsn, commit and clock high water are at most 2^63 - 1.
 //!
 //! A feature that gives reserved bytes a meaning is an incompatible one.
 
@@ -49,7 +50,9 @@ use super::{ManifestRef, Superblock, WalHead};
 use crate::codec::{DecodeError, Decoder, Encode, checksum};
 use crate::error::{Error, Result};
 use crate::file::{AlignedBuffer, Extent, FileId, Identity};
-use crate::limits::{BLOCK_SIZE, RING_BYTES_MAX, RING_BYTES_MIN, RING_OFFSET, SUPERBLOCK_SIZE};
+use crate::limits::{
+    BLOCK_SIZE, COUNTER_MAX, RING_BYTES_MAX, RING_BYTES_MIN, RING_OFFSET, SUPERBLOCK_SIZE,
+};
 
 /// First bytes of every copy.
 pub(super) const MAGIC: [u8; 8] = *b"Tidelog\0";
@@ -280,4 +283,21 @@ fn check_fields(superblock: &Superblock) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Rule (7): every count leaves room to go on counting. Asked at an opening, not of what is about to
+/// be written: a counter that was believed may be counted on.
+pub(super) fn check_counters(superblock: &Superblock) -> Result<(), String> {
+    let counters = [
+        ("sequence", superblock.sequence),
+        ("incarnation", superblock.incarnation),
+        ("WAL lsn", superblock.wal.lsn),
+        ("synced lsn", superblock.synced_lsn),
+        ("commit", superblock.commit),
+        ("clock high water", superblock.clock_high_water_ms),
+    ];
+    match counters.into_iter().find(|(_, value)| *value > COUNTER_MAX) {
+        Some((name, value)) => Err(format!("the {name} is {value}, at most {COUNTER_MAX} can be")),
+        None => Ok(()),
+    }
 }

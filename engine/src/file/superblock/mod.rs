@@ -143,8 +143,8 @@ fn copy_offset(copy: usize) -> u64 {
 /// Reads the state that the file is in.
 ///
 /// # Errors
-/// Corruption where no two copies agree, or the file is shorter than it should be; `Unsupported`
-/// for a newer format; an I/O error where copies that cannot be read may decide.
+/// Corruption where no two copies agree, a counter leaves no room to go on counting, or the file is
+/// shorter than it should be; `Unsupported` for a newer format; an I/O error where copies that cannot be read may decide.
 pub(crate) fn read(disk: &dyn Disk) -> Result<Superblock> {
     let mut attempt = 1;
     let superblock = loop {
@@ -155,6 +155,9 @@ pub(crate) fn read(disk: &dyn Disk) -> Result<Superblock> {
             Err(_) => attempt += 1,
         }
     };
+    if let Err(detail) = format::check_counters(&superblock) {
+        return Err(Error::corruption("superblock", 0, detail));
+    }
     let length = disk.length().map_err(|error| Error::io("read the file's length", 0, error))?;
     if length < superblock.file_length {
         let detail = format!(

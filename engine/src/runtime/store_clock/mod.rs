@@ -33,6 +33,7 @@
 mod tests;
 
 use super::Clock;
+use crate::limits::COUNTER_MAX;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -85,7 +86,7 @@ impl StoreClock {
 
     /// Commit times never fall below this: the newest commit time that recovery found.
     pub(crate) fn commits_seen(&self, newest_commit_ms: u64) {
-        self.commit.latest.fetch_max(newest_commit_ms, Ordering::Relaxed);
+        self.commit.latest.fetch_max(newest_commit_ms.min(COUNTER_MAX), Ordering::Relaxed);
     }
 
     fn elapsed(&self) -> u64 {
@@ -123,6 +124,7 @@ struct Ratchet {
 
 impl Ratchet {
     fn new(origin: u64, tolerance: u64) -> Ratchet {
+        let origin = origin.min(COUNTER_MAX);
         Ratchet {
             origin,
             tolerance,
@@ -144,7 +146,8 @@ impl Ratchet {
             self.judge_alone(elapsed, shown);
         }
         let believed = running.saturating_add(self.lead.load(Ordering::Relaxed));
-        self.never_lower(believed)
+        // Whatever the wall clock says: what is persisted must be believed by the next opening.
+        self.never_lower(believed.min(COUNTER_MAX))
     }
 
     /// Most calls fall into the same millisecond as the one before: they only load.
