@@ -5,6 +5,7 @@
 //! - `model`: random operations against a model, with flushes, compactions, snapshots and reopenings
 //! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
+//! - `regression`: defects that were mended, each with its story
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
@@ -12,7 +13,9 @@ mod basic;
 mod crash_sweep;
 mod damage;
 mod faults;
+mod hooked_disk;
 mod model;
 mod real;
 mod reference;
+mod regression;
 mod world;
