@@ -2,8 +2,7 @@
 //! Run with
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test -p tidelog-engine --release --lib \
-//!     --target-dir target/loom loom
+//! RUSTFLAGS="--cfg loom" cargo test -p tidelog-engine --lib --target-dir target/loom loom
 //! ```
 
 use super::arena::WordArena;

@@ -1,5 +1,5 @@
-//! What the documents show is there: the program of the README is the example that is built and run,
-//! and a link to another document leads to one.
+//! What the documents show is there: the program of the README is the example that is built and
+//! run, and a link to another document leads to one.
 
 use super::Fault;
 use super::source::{File, Repository};

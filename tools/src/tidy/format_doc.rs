@@ -80,7 +80,7 @@ impl Constants {
 
     fn gather_file(&mut self, file: &File) {
         let module = module_of(&file.path);
-        for statement in file.text.split_inclusive(';') {
+        for statement in statements(&file.text) {
             let Some((before, rest)) = statement.rsplit_once("const ") else {
                 continue;
             };
@@ -148,6 +148,19 @@ impl Constants {
             }
         })
     }
+}
+
+/// The text cut behind each semicolon, those of array types such as `[u8; 4]` aside.
+fn statements(text: &str) -> impl Iterator<Item = &str> {
+    let mut brackets = 0_usize;
+    text.split_inclusive(move |character| {
+        match character {
+            '[' => brackets += 1,
+            ']' => brackets = brackets.saturating_sub(1),
+            _ => {}
+        }
+        character == ';' && brackets == 0
+    })
 }
 
 /// Evaluates a literal or simple arithmetic over integers: `+ - * / << |`, parentheses, casts with
@@ -292,11 +305,12 @@ mod tests {
 
     #[test]
     fn rows_are_compared_with_the_code() {
-        let code =
-            "/// A magic.\npub(crate) const MAGIC: u32 = 0x10;\nconst SIZE: usize = 2 * BLOCK;\n";
+        let code = "/// A magic.\npub(crate) const MAGIC: u32 = 0x10;\n\
+            const SIZE: usize = 2 * BLOCK;\nconst NAME: [u8; 4] = *b\"TIDE\";\n";
         let table = |row: &str| format!("# F\n\n| name | value |\n|---|---|\n| {row} |\n");
         assert_eq!(faults(code, &table("`MAGIC` | 16")), Vec::<String>::new());
         assert_eq!(faults(code, &table("`wal::SIZE` | 8,192")), Vec::<String>::new());
+        assert_eq!(faults(code, &table("`NAME` | `b\"TIDE\"`")), Vec::<String>::new());
         assert!(faults(code, &table("`SIZE` | 8,193"))[0].starts_with("docs/FORMAT.md:5: SIZE is"));
         assert!(faults(code, &table("`GONE` | 1"))[0].contains("no constant GONE"));
     }

@@ -58,9 +58,9 @@ pub(super) fn open_for_writing(
 
 /// Opens for reading, possibly beside a live writer: nothing is written, the log goes to memory.
 ///
-/// What looks like damage may be the writer at work: the root was superseded and its extents reused,
-/// or the log grew between the look at its end and the look behind it. True damage stays: the same
-/// finding at the same place under the same root, however often one looks.
+/// What looks like damage may be the writer at work: the root was superseded and its extents
+/// reused, or the log grew between the look at its end and the look behind it. True damage stays:
+/// the same finding at the same place under the same root, however often one looks.
 pub(super) fn open_beside_writer(parts: &Parts, options: &Options) -> Result<Arc<Core>> {
     let mut sightings = 0;
     let mut last_place = None;

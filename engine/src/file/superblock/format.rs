@@ -42,7 +42,8 @@
 //! zero; (6) the sequence is 1 or more; ring, manifest and file length are multiples of 4,096, the
 //! ring is within its limits and lies behind the superblock zone, the manifest lies behind the
 //! ring, both inside the file length, and the manifest length is not zero and fits its extent;
-//! (7) sequence, incarnation, WAL lsn, synced lsn, commit and clock high water are at most 2^63 - 1.
+//! (7) sequence, incarnation, WAL lsn, synced lsn, commit and clock high water are
+//! at most 2^63 - 1.
 //!
 //! A feature that gives reserved bytes a meaning is an incompatible one.
 
@@ -285,8 +286,8 @@ fn check_fields(superblock: &Superblock) -> Result<(), String> {
     Ok(())
 }
 
-/// Rule (7): every count leaves room to go on counting. Asked at an opening, not of what is about to
-/// be written: a counter that was believed may be counted on.
+/// Rule (7): every count leaves room to go on counting. Asked at an opening, not of what is about
+/// to be written: a counter that was believed may be counted on.
 pub(super) fn check_counters(superblock: &Superblock) -> Result<(), String> {
     let counters = [
         ("sequence", superblock.sequence),

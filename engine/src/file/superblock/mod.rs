@@ -144,7 +144,8 @@ fn copy_offset(copy: usize) -> u64 {
 ///
 /// # Errors
 /// Corruption where no two copies agree, a counter leaves no room to go on counting, or the file is
-/// shorter than it should be; `Unsupported` for a newer format; an I/O error where copies that cannot be read may decide.
+/// shorter than it should be; `Unsupported` for a newer format; an I/O error where copies that
+/// cannot be read may decide.
 pub(crate) fn read(disk: &dyn Disk) -> Result<Superblock> {
     let mut attempt = 1;
     let superblock = loop {
