@@ -14,7 +14,7 @@ use crate::commit::{
 };
 use crate::entry::{Payload, TableId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::file::superblock;
+use crate::file::superblock::{self, Superblock};
 use crate::file::{Allocator, Disk, FileId, Pacer};
 use crate::health::Health;
 use crate::limits;
@@ -76,6 +76,8 @@ pub(crate) struct Core {
     pub(crate) compact_all: AtomicBool,
     /// The superblock says that unsynced entries may have been published.
     pub(crate) unsynced_declared: AtomicBool,
+    /// The superblock says nothing of this boot any more, see `poison_log`.
+    pub(crate) boot_forgotten: AtomicBool,
     /// New commits are refused.
     pub(crate) closing: AtomicBool,
     /// Workers end, reads are refused.
@@ -153,14 +155,22 @@ impl Core {
 
     /// Leads waiting slots, unless somebody else does.
     pub(crate) fn lead(&self) -> bool {
-        let Some(leadership) = self.queue.try_lead() else { return false };
+        // Made first, so that a panic drops it last: when leadership is free again.
         let guard = PoisonOnPanic(self);
+        let Some(leadership) = self.queue.try_lead() else {
+            std::mem::forget(guard);
+            return false;
+        };
         let wakers = match self.leader.lock().as_mut() {
             Some(leader) => {
                 leader.lead(self, &leadership);
                 leader.take_wakers()
             }
-            None => refuse_closed(&leadership),
+            None => {
+                let wakers = refuse_closed(&leadership);
+                self.queue.wake_all();
+                wakers
+            }
         };
         std::mem::forget(guard);
         self.give_away(leadership);
@@ -315,6 +325,15 @@ impl Core {
         }
     }
 
+    /// After a failure of background work: if a failed sync has poisoned the store, see
+    /// [`Core::poison_log`].
+    pub(crate) fn after_failure(&self) {
+        if self.health.check().is_err() {
+            let root = self.root.lock();
+            self.forget_boot(&root.superblock);
+        }
+    }
+
     /// On a full disk: what older roots alone needed is free once another root is durable.
     pub(crate) fn free_released(&self, error: &Error) {
         if matches!(error, Error::NoSpace { .. }) && self.allocator.released() > 0 {
@@ -355,13 +374,21 @@ impl Core {
         let error = self.health.poison("writing or syncing the log failed", error);
         if self.unsynced_declared.load(Ordering::Acquire) {
             let root = self.root.lock();
-            let mut next = root.superblock.clone();
+            self.forget_boot(&root.superblock);
+        }
+        error
+    }
+
+    /// See [`Core::poison_log`].
+    pub(crate) fn forget_boot(&self, last: &Superblock) {
+        let doubted = self.unsynced_declared.load(Ordering::Acquire);
+        if doubted && !self.boot_forgotten.swap(true, Ordering::AcqRel) {
+            let mut next = last.clone();
             // A root that failed half way may have taken the next number.
             next.sequence += 2;
             next.identity.boot = [0; 16];
             let _ = superblock::write(&*self.ungated_disk, &next);
         }
-        error
     }
 
     /// Wakes a worker, once there are workers.
@@ -447,7 +474,9 @@ impl Drop for PoisonOnPanic<'_> {
     fn drop(&mut self) {
         let error = Error::Closed { what: "the leader panicked" };
         let _ = self.0.health.poison("committing a group failed", &error);
-        // Its group was completed while unwinding: tell the sleepers.
+        // Its group was completed while unwinding: tell the sleepers, and call the worker for what
+        // waits behind it.
         self.0.queue.wake_all();
+        self.0.wake(|wakes| &wakes.commit);
     }
 }

@@ -66,14 +66,21 @@ impl Core {
                 // No superblock was tried for it: nothing on the disk names what was added.
                 let added = change.added.into_iter().map(|(_, sstable)| sstable);
                 self.output.discard(added.collect());
+                if self.health.check().is_err() {
+                    self.forget_boot(&root.superblock);
+                }
                 return Err(error);
             }
         };
         // From here on a failure leaves open which root is on the disk, so what was added is
         // neither used nor given back until the store is opened again.
-        self.write_root(&mut next).map_err(|error| {
-            self.health.poison("writing the manifest or the superblock failed", &error)
-        })?;
+        if let Err(error) = self.write_root(&mut next) {
+            let cause = "writing the manifest or the superblock failed";
+            let error = self.health.poison(cause, &error);
+            // Its sync spoke for the log too.
+            self.forget_boot(&root.superblock);
+            return Err(error);
+        }
         root.superblock = next;
         root.catalog = catalog;
         self.durable_clock_ms.store(root.superblock.clock_high_water_ms, Ordering::Release);

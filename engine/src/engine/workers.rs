@@ -127,6 +127,7 @@ impl Task for FlushWorker {
             Err(error) => {
                 self.job = None;
                 core.free_released(&error);
+                core.after_failure();
                 *core.flush_error.lock() = Some(error);
                 Progress::Idle(Some(RETRY))
             }
@@ -216,6 +217,7 @@ impl Task for CompactWorker {
                 let inputs: Vec<u64> = self.job.iter().flat_map(CompactionJob::numbers).collect();
                 self.job = None;
                 core.free_released(&error);
+                core.after_failure();
                 *core.compaction_error.lock() = Some(error.clone());
                 if !damage || inputs.is_empty() {
                     return Progress::Idle(Some(RETRY * 10));

@@ -7,6 +7,7 @@
 //! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in
 //!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
+//! - `regression`: defects that were mended, each with its story
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
@@ -18,8 +19,10 @@ mod basic;
 mod crash_sweep;
 mod damage;
 mod faults;
+mod hooked_disk;
 mod model;
 mod real;
 mod reference;
+mod regression;
 mod regression_reads;
 mod world;

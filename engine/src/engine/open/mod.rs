@@ -102,6 +102,8 @@ impl Core {
         self.retire_leader();
         self.closed.store(true, Ordering::Release);
         self.stop_workers();
+        // What a caller pushed just before it could see that the store is closed.
+        self.lead();
         flushed?;
         let clean = Change { clean: true, unsynced: Some(false), ..Change::default() };
         self.commit_root(clean)

@@ -174,6 +174,7 @@ fn assemble(
         sync_due_ms: AtomicU64::new(u64::MAX),
         compact_all: AtomicBool::new(false),
         unsynced_declared: AtomicBool::new(false),
+        boot_forgotten: AtomicBool::new(false),
         closing: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         opened_sequence: superblock.sequence,
