@@ -923,8 +923,9 @@ fn buffered_commits_of_given_ids_are_durable() {
 
 #[test]
 fn an_uncontended_compare_and_set_never_conflicts() {
-    // Story: the value was looked for at an older commit, which no snapshot held. A flush in between
-    // folded that version away, nothing was found, and the only writer of the key met a conflict.
+    // Story: the value was looked for at an older commit, which no snapshot held. A flush in
+    // between folded that version away, nothing was found, and the only writer of the key met a
+    // conflict.
     watched(|| {
         let disk = SimDisk::new(SimOptions::default());
         let engine = threaded(&disk, &tiny(), no_hook()).unwrap();
@@ -965,8 +966,8 @@ fn an_uncontended_compare_and_set_never_conflicts() {
 
 #[test]
 fn tables_are_created_by_many_threads_at_once() {
-    // Story: the next table's id was read under the lock, and used after it had been given back. Two
-    // threads took the same one, and the slower was told of an impossible edit.
+    // Story: the next table's id was read under the lock, and used after it had been given back.
+    // Two threads took the same one, and the slower was told of an impossible edit.
     watched(|| {
         let disk = SimDisk::new(SimOptions::default());
         let engine = threaded(&disk, &tiny(), no_hook()).unwrap();
@@ -1013,8 +1014,8 @@ fn the_table_behind_the_last_is_too_large() {
 
 #[test]
 fn a_closed_store_is_opened_at_once() {
-    // Story: a worker counted itself out before it let go of the store, so the file was still locked
-    // for a moment after `close` and `drop`.
+    // Story: a worker counted itself out before it let go of the store, so the file was still
+    // locked for a moment after `close` and `drop`.
     watched(|| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("again.tide");
