@@ -31,14 +31,13 @@ fn field(random: &mut Random) -> Field {
     let shift = random.below(64);
     let number = random.next_u64() >> shift;
     let low = number.to_le_bytes();
-    match random.below(8) {
+    match random.below(7) {
         0 => Field::U8(low[0]),
         1 => Field::U16(u16::from_le_bytes([low[0], low[1]])),
         2 => Field::U32(u32::from_le_bytes([low[0], low[1], low[2], low[3]])),
         3 => Field::U64(number),
         4 => Field::I64(i64::from_le_bytes(low)),
-        5 => Field::Varint(number),
-        6 => Field::Bytes(noise(random, 40)),
+        5 => Field::Bytes(noise(random, 40)),
         _ => Field::Zeros(length(random, 12)),
     }
 }
@@ -63,9 +62,8 @@ fn reference_field(rest: &mut &[u8], kind: &Field) -> Option<Field> {
         Field::U32(_) => Field::U32(u32::from_le_bytes(fixed(rest)?)),
         Field::U64(_) => Field::U64(u64::from_le_bytes(fixed(rest)?)),
         Field::I64(_) => Field::I64(i64::from_le_bytes(fixed(rest)?)),
-        Field::Varint(_) => Field::Varint(varint(rest)?),
         Field::Bytes(_) => {
-            let count = usize::try_from(varint(rest)?).ok()?;
+            let count = usize::try_from(u32::from_le_bytes(fixed(rest)?)).ok()?;
             let (bytes, behind) = rest.split_at_checked(count)?;
             *rest = behind;
             Field::Bytes(bytes.to_vec())
@@ -82,13 +80,4 @@ fn fixed<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (bytes, behind) = rest.split_first_chunk()?;
     *rest = behind;
     Some(*bytes)
-}
-
-/// At most ten bytes of seven bits each, whose sum is below 2^64.
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let count = rest.iter().take(10).position(|byte| byte & 0x80 == 0)? + 1;
-    let (bytes, behind) = rest.split_at(count);
-    *rest = behind;
-    let value = bytes.iter().rev().fold(0u128, |value, byte| value * 128 + u128::from(byte & 0x7f));
-    u64::try_from(value).ok()
 }

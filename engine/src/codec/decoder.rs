@@ -87,32 +87,4 @@ impl<'a> Decoder<'a> {
         }
         Ok(())
     }
-
-    /// A LEB128 integer of at most ten bytes, in its shortest form or not.
-    pub(crate) fn varint(&mut self, what: &'static str) -> Result<u64> {
-        let error = self.error(what);
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8(what)?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return Err(error);
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(error)
-    }
-
-    /// A varint that counts bytes or items still to come: never more than the remaining bytes.
-    pub(crate) fn length(&mut self, what: &'static str) -> Result<usize> {
-        let error = self.error(what);
-        let value = self.varint(what)?;
-        match usize::try_from(value) {
-            Ok(length) if length <= self.remaining() => Ok(length),
-            _ => Err(error),
-        }
-    }
 }

@@ -19,19 +19,6 @@ pub(crate) trait Encode {
     fn put_i64(&mut self, value: i64) {
         self.put(&value.to_le_bytes());
     }
-    /// LEB128, the shortest form.
-    fn put_varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.put_u8((value & 0x7f) as u8 | 0x80);
-            value >>= 7;
-        }
-        self.put_u8((value & 0x7f) as u8);
-    }
-    /// A varint length and the bytes.
-    fn put_length_prefixed(&mut self, bytes: &[u8]) {
-        self.put_varint(bytes.len() as u64);
-        self.put(bytes);
-    }
 }
 
 impl Encode for Vec<u8> {

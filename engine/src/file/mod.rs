@@ -28,7 +28,7 @@ pub(crate) use gate::GatedDisk;
 pub use os::{OpenMode, OsDisk};
 pub(crate) use pacer::Pacer;
 pub use region::Region;
-pub(crate) use superblock::{ManifestRef, Superblock, WalHead};
+pub(crate) use superblock::ManifestRef;
 
 /// The random identity of one store file; part of the seed of every checksum in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -109,6 +109,7 @@ impl Run {
     }
 
     /// Entry `index`, whole; the payload is not copied.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn entry(&self, index: usize) -> Entry {
         self.build(self.words(index))
     }

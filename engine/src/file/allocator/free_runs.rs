@@ -68,6 +68,7 @@ impl FreeRuns {
         self.bytes
     }
 
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn iter(&self) -> impl Iterator<Item = Extent> {
         self.runs.iter().map(|(offset, length)| Extent { offset: *offset, length: *length })
     }

@@ -169,6 +169,7 @@ impl Allocator {
     }
 
     /// The free runs, by offset.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn free_runs(&self) -> Vec<Extent> {
         self.state.lock().free.iter().collect()
     }

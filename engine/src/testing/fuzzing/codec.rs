@@ -15,9 +15,7 @@ pub enum Field {
     U64(u64),
     /// Eight bytes, signed.
     I64(i64),
-    /// LEB128.
-    Varint(u64),
-    /// A varint length and so many bytes.
+    /// A length of four bytes and so many bytes.
     Bytes(Vec<u8>),
     /// So many reserved bytes.
     Zeros(usize),
@@ -33,8 +31,10 @@ pub fn encode(fields: &[Field]) -> Vec<u8> {
             Field::U32(value) => bytes.put_u32(*value),
             Field::U64(value) => bytes.put_u64(*value),
             Field::I64(value) => bytes.put_i64(*value),
-            Field::Varint(value) => bytes.put_varint(*value),
-            Field::Bytes(value) => bytes.put_length_prefixed(value),
+            Field::Bytes(value) => {
+                bytes.put_u32(u32::try_from(value.len()).expect("fuzzed strings are short"));
+                bytes.put(value);
+            }
             Field::Zeros(count) => bytes.extend(std::iter::repeat_n(0, *count)),
         }
     }
@@ -64,9 +64,8 @@ fn decode_one(decoder: &mut Decoder<'_>, kind: &Field) -> Result<Field, DecodeEr
         Field::U32(_) => Field::U32(decoder.u32("u32")?),
         Field::U64(_) => Field::U64(decoder.u64("u64")?),
         Field::I64(_) => Field::I64(decoder.i64("i64")?),
-        Field::Varint(_) => Field::Varint(decoder.varint("varint")?),
         Field::Bytes(_) => {
-            let length = decoder.length("length")?;
+            let length = decoder.u32("length")? as usize;
             Field::Bytes(decoder.take(length, "bytes")?.to_vec())
         }
         Field::Zeros(count) => {

@@ -3,13 +3,13 @@
 use super::put_checksum;
 use crate::codec::checksum;
 use crate::error::Result;
-use crate::file::superblock::{self, FORMAT_VERSION};
-use crate::file::{Extent, FileId, Identity, ManifestRef, Superblock, WalHead};
+use crate::file::superblock::{self, FORMAT_VERSION, Superblock, WalHead};
+use crate::file::{Extent, FileId, Identity, ManifestRef};
 use crate::limits::{RING_BYTES_MIN, RING_OFFSET, SUPERBLOCK_SIZE, SUPERBLOCK_STRIDE};
 use crate::runtime::Random;
 use crate::testing::SimDisk;
 
-/// Length of a file whose superblocks are made by [`write`].
+/// Length of a file whose superblocks are made by [`write()`].
 pub const FILE_LENGTH: u64 = RING_OFFSET + RING_BYTES_MIN + 256 * 1024;
 
 /// A superblock whose every field follows from its sequence and a seed.
@@ -57,9 +57,9 @@ pub fn write(disk: &SimDisk, sequence: u64, seed: u64) -> Result<()> {
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// The superblock that [`write`] makes of this sequence and the seed given.
+    /// The superblock that [`write()`] makes of this sequence and the seed given.
     Made(u64),
-    /// A superblock that makes sense and that [`write`] did not make.
+    /// A superblock that makes sense and that [`write()`] did not make.
     Other,
 }
 
