@@ -18,6 +18,8 @@ use crate::error::Result;
 use crate::options::{Durability, Options, TableOptions};
 use crate::read::Snapshot;
 use crate::sync::Arc;
+#[cfg(any(test, feature = "testing"))]
+use crate::sync::Ordering;
 use std::path::Path;
 
 /// An open store. Cloning shares it; the last clone to go closes it.
@@ -165,6 +167,12 @@ impl Engine {
     /// As [`Engine::flush`]; the log keeps what could not be flushed.
     pub fn close(&self) -> Result<()> {
         self.handle.core.close()
+    }
+
+    /// Lets go of the store as a killed process does: nothing is flushed, nothing is written.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn abandon(self) {
+        self.handle.core.closing.store(true, Ordering::Release);
     }
 
     /// Counters and sizes at this moment.

@@ -59,7 +59,7 @@ impl Process {
     /// The process is killed: nothing is closed.
     pub(crate) fn kill(self) {
         self.scheduler.kill();
-        std::mem::forget(self.engine);
+        self.engine.abandon();
     }
 }
 
