@@ -59,7 +59,8 @@ impl Bench {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidelog"));
         command.args(arguments.split_whitespace()).current_dir(self.folder.path());
         // A small ring is made faster, and wraps sooner.
-        if ["append", "import", "demo"].iter().any(|writes| arguments.starts_with(writes)) {
+        let writes = ["append", "import", "demo"].iter().any(|name| arguments.starts_with(name));
+        if writes && !arguments.contains("--ring-bytes") {
             command.args(["--ring-bytes", RING_BYTES]);
         }
         command
