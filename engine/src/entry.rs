@@ -44,8 +44,21 @@ pub struct Entry {
     pub event_ms: Option<i64>,
     /// The entry it was fanned out from.
     pub origin: Option<Origin>,
-    /// The caller's bytes.
+    /// The caller's bytes: those of the newest amendment, where there is one.
     pub payload: Payload,
+    /// The newest amendment that the snapshot shows, of this entry or of its origin.
+    pub revision: Option<Revision>,
+}
+
+/// An amendment of an entry: what its payload was replaced by, or that it was retracted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Revision {
+    /// Number of the batch that amended the entry.
+    pub commit: u64,
+    /// When the engine committed it, in milliseconds since 1970 (UTC).
+    pub time_ms: u64,
+    /// Whether the entry was retracted: it stays in its place, with an empty payload.
+    pub retracted: bool,
 }
 
 /// One version of a key of a keyed table: what one write did to it.
@@ -98,6 +111,13 @@ impl Payload {
     pub(crate) fn in_region(region: Region, range: Range<usize>) -> Payload {
         assert!(range.start <= range.end && range.end <= region.len());
         Payload { owner: PayloadOwner::Region(region), range }
+    }
+
+    /// The same bytes without the first `count`, which must be there.
+    pub(crate) fn without_first(mut self, count: usize) -> Payload {
+        assert!(count <= self.range.len());
+        self.range.start += count;
+        self
     }
 
     /// A payload of its own.

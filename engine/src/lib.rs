@@ -1,5 +1,6 @@
 //! The storage engine of Tidelog: timelines in one file.
 
+mod amendment;
 pub mod batch;
 mod cache;
 mod codec;
@@ -28,7 +29,7 @@ mod wal;
 pub use batch::{KeyedOperation, Precondition, WriteBatch};
 pub use commit::{CommitFuture, Committed};
 pub use engine::{Engine, Parts, Stats, TableInfo};
-pub use entry::{Direction, Entry, Origin, Payload, TableId};
+pub use entry::{Direction, Entry, Origin, Payload, Revision, TableId};
 pub use error::{Corruption, Error, ErrorKind, Result};
 pub use file::{Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk, Region};
 pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOptions};

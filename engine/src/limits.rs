@@ -86,8 +86,16 @@ const _: () = assert!(LEVEL0_COMPACT < LEVEL0_SLOW && LEVEL0_SLOW < LEVEL0_STOP)
 const _: () = assert!(FRAGMENT_UNCUT_BYTES < DATA_BLOCK_BYTES);
 const _: () = assert!(PAGE_SIZE as u64 == BLOCK_SIZE);
 
-/// Longest key of an engine-owned table: a timeline id behind the id of its table.
+/// Longest key of the state table: a timeline id behind the id of its table.
 pub const STATE_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 4;
+/// Longest key of the amendment table: table, timeline id, sequence id.
+pub const AMENDMENT_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 12;
+/// Longest key of the mark table: table, length of the timeline id, timeline id, kind, sequence id.
+pub const MARK_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 15;
+/// Amendments of one entry that compaction keeps, the newest of them, beside what snapshots see.
+pub const REVISIONS_KEPT_MAX: usize = 1000;
+/// The same in bytes of payload.
+pub const REVISION_BYTES_KEPT_MAX: usize = 64 * 1024 * 1024;
 /// Most batches that one commit group takes.
 pub const GROUP_BATCHES_MAX: usize = 4096;
 /// Commit groups that one leader serves before it gives leadership away.

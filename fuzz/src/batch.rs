@@ -43,6 +43,9 @@ pub(crate) fn run(seed: u64, events: u64) -> Result<(), String> {
 /// Adds something to the batch, and tells what should be read back.
 fn add(random: &mut Random, batch: &mut WriteBatch) -> Result<Record, String> {
     let text = |error: tidelog_engine::Error| error.to_string();
+    if random.chance(1, 4) {
+        return amend(random, batch);
+    }
     if random.chance(1, 2) {
         let (table, key) = (TableId(17), key(random));
         let value = payload(random);
@@ -84,6 +87,18 @@ fn add(random: &mut Random, batch: &mut WriteBatch) -> Result<Record, String> {
     Ok(Record::Message { event_ms, payload, targets, origins })
 }
 
+/// Adds an amendment, or a retraction.
+fn amend(random: &mut Random, batch: &mut WriteBatch) -> Result<Record, String> {
+    let (table, key, seq) = (TableId(18), key(random), 1 + random.below(1 << 40));
+    let payload = random.chance(2, 3).then(|| payload(random));
+    match &payload {
+        Some(payload) => batch.amend(table, &key, seq, payload),
+        None => batch.retract(table, &key, seq),
+    }
+    .map_err(|error| error.to_string())?;
+    Ok(Record::Amend { target: (table, key, seq), payload })
+}
+
 /// What the leader's assignment changes.
 fn assign_expected(records: &mut [Record], first: u64) {
     let mut next = first;
@@ -118,6 +133,9 @@ fn payload(random: &mut Random) -> Vec<u8> {
 fn content_bytes(record: &Record) -> usize {
     match record {
         Record::Keyed { key, value, .. } => key.len() + value.len(),
+        Record::Amend { target, payload } => {
+            target.1.len() + 12 + payload.as_ref().map_or(0, Vec::len)
+        }
         Record::Message { payload, targets, .. } => {
             payload.len() + targets.iter().map(|(_, key, _)| key.len() + 14).sum::<usize>()
         }

@@ -2,8 +2,10 @@
 //! come from the file, so nothing is believed before it is checked.
 
 use super::{
-    FLAG_EVENT, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, KIND_KEYED, KIND_MESSAGE, KeyedOperation,
+    FLAG_EVENT, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, KIND_AMEND, KIND_KEYED, KIND_MESSAGE,
+    KeyedOperation,
 };
+use crate::amendment;
 use crate::codec::{DecodeError, Decoder};
 use crate::entry::{Origin, TableId};
 use crate::limits;
@@ -28,6 +30,14 @@ pub(crate) enum Op<'a> {
         /// Range of the key in the body.
         key: Range<usize>,
         /// Range of the value in the body.
+        value: Range<usize>,
+    },
+    Amend {
+        /// Index of the record in its batch: later records win.
+        index: u32,
+        /// The entry that is amended.
+        target: Target<'a>,
+        /// Range of the value in the body, see `amendment.rs`.
         value: Range<usize>,
     },
 }
@@ -131,6 +141,10 @@ fn next<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
             *decoder = ahead;
             keyed(decoder, index)
         }
+        KIND_AMEND => {
+            *decoder = ahead;
+            amend(decoder, index)
+        }
         _ => Err(decoder.error("record kind")),
     }
 }
@@ -191,6 +205,20 @@ fn keyed<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
     let start = decoder.position();
     decoder.take(value_length, "value")?;
     Ok(Op::Keyed { index, operation, table, key, value: start..decoder.position() })
+}
+
+fn amend<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
+    let invalid = decoder.error("amended entry");
+    let target = target(decoder)?;
+    if target.seq == 0 || target.seq > limits::SEQ_MAX {
+        return Err(invalid);
+    }
+    let length = decoder.u32("amendment length")? as usize;
+    let start = decoder.position();
+    let invalid = decoder.error("amendment");
+    let value = decoder.take(length, "amendment")?;
+    amendment::decode_value(value).ok_or(invalid)?;
+    Ok(Op::Amend { index, target, value: start..decoder.position() })
 }
 
 fn key<'a>(decoder: &mut Decoder<'a>) -> Result<&'a [u8]> {

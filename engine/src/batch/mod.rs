@@ -12,14 +12,17 @@
 //! target:  u32 table | u16 key length | u64 seq | key      seq is 0 until the leader assigns it
 //! keyed:   u8 kind = 2 | u8 operation | u32 table | u16 key length | key | u32 value length
 //!          | value
+//! amend:   u8 kind = 3 | u32 table | u16 key length | u64 seq | key | u32 value length | value
+//! value:   u8 1 replaced, 2 retracted | payload
 //! flags:   1 event time   2 origin   4 target 0 is the origin of all other targets
-//! kinds:   3 amend, 4 trim, 5 blob, 6 feed slot: reserved
+//! kinds:   4 mark, 5 blob, 6 feed slot: reserved
 //! ```
 
 mod decode;
 #[cfg(test)]
 mod tests;
 
+use crate::amendment::{TAG_REPLACED, TAG_RETRACTED};
 use crate::codec::Encode;
 use crate::entry::{Origin, TableId};
 use crate::error::{Error, Result};
@@ -30,6 +33,8 @@ pub(crate) use decode::{Message, Op, Target, decode, message_at};
 pub(crate) const KIND_MESSAGE: u8 = 1;
 /// First byte of a keyed record.
 pub(crate) const KIND_KEYED: u8 = 2;
+/// First byte of an amendment record.
+pub(crate) const KIND_AMEND: u8 = 3;
 /// The message carries an event time.
 pub(crate) const FLAG_EVENT: u8 = 1;
 /// The message carries an origin.
@@ -104,6 +109,7 @@ pub struct WriteBatch {
     /// Offset in `body` of each target record, in the order of the calls.
     targets: Vec<u32>,
     keyed: u32,
+    amendments: u32,
     preconditions: Vec<Precondition>,
 }
 
@@ -141,13 +147,7 @@ impl WriteBatch {
         payload: &[u8],
         event_ms: Option<i64>,
     ) -> Result<()> {
-        if seq == 0 || seq > limits::SEQ_MAX {
-            return Err(Error::TooLarge {
-                what: "sequence id",
-                value: seq,
-                limit: limits::SEQ_MAX,
-            });
-        }
+        check_seq(seq)?;
         self.message(&[(table, key, seq)], payload, event_ms, None, false)
     }
 
@@ -200,6 +200,31 @@ impl WriteBatch {
         self.keyed(KeyedOperation::Max, table, key, &value.to_le_bytes())
     }
 
+    /// Replaces the payload of an entry, wherever it is read: in its own timeline, and through every
+    /// entry that was fanned out from it before. It is one write, however many these are. The
+    /// earlier payloads stay readable, see [`Snapshot::versions`](crate::Snapshot::versions).
+    ///
+    /// The entry must have been written: the commit fails with [`Error::NotFound`] where the
+    /// timeline's next sequence id is not above `seq`. That it is still kept is not asked: entries
+    /// that came from it may outlive it, and show the amendment. What is fanned out from it by a
+    /// later commit shows the payload given then. Sequence ids, event times and origins stay.
+    ///
+    /// # Errors
+    /// As [`WriteBatch::append_at`].
+    pub fn amend(&mut self, table: TableId, key: &[u8], seq: u64, payload: &[u8]) -> Result<()> {
+        self.amendment(table, key, seq, TAG_REPLACED, payload)
+    }
+
+    /// Takes an entry back, as [`WriteBatch::amend`] with nothing: it stays in its place, so that
+    /// there is no gap, is marked as retracted and has an empty payload. A later amendment gives it
+    /// a payload again. Earlier payloads stay readable as versions, and in the file.
+    ///
+    /// # Errors
+    /// As [`WriteBatch::amend`].
+    pub fn retract(&mut self, table: TableId, key: &[u8], seq: u64) -> Result<()> {
+        self.amendment(table, key, seq, TAG_RETRACTED, &[])
+    }
+
     /// Adds a precondition. All are checked before anything of the batch takes effect.
     pub fn require(&mut self, precondition: Precondition) {
         self.preconditions.push(precondition);
@@ -226,6 +251,10 @@ impl WriteBatch {
 
     pub(crate) fn has_keyed_writes(&self) -> bool {
         self.keyed > 0
+    }
+
+    pub(crate) fn has_amendments(&self) -> bool {
+        self.amendments > 0
     }
 
     pub(crate) fn body(&self) -> &[u8] {
@@ -332,6 +361,31 @@ impl WriteBatch {
         Ok(())
     }
 
+    fn amendment(
+        &mut self,
+        table: TableId,
+        key: &[u8],
+        seq: u64,
+        tag: u8,
+        payload: &[u8],
+    ) -> Result<()> {
+        check_key(key)?;
+        check_seq(seq)?;
+        check_payload(payload)?;
+        self.check_room(key.len() + payload.len() + 20)?;
+        self.amendments += 1;
+        let body = &mut self.body;
+        body.put_u8(KIND_AMEND);
+        body.put_u32(table.0);
+        put_u16_length(body, key);
+        body.put_u64(seq);
+        body.put(key);
+        put_u32_length(body, payload.len() + 1);
+        body.put_u8(tag);
+        body.put(payload);
+        Ok(())
+    }
+
     /// Keeps every offset inside 32 bits; the exact limit of the store is checked at commit.
     fn check_room(&self, more: usize) -> Result<()> {
         let value = (self.body.len() + more) as u64;
@@ -353,6 +407,14 @@ pub(crate) fn check_key(key: &[u8]) -> Result<()> {
             value: key.len() as u64,
             limit: limits::KEY_LENGTH_MAX as u64,
         });
+    }
+    Ok(())
+}
+
+fn check_seq(seq: u64) -> Result<()> {
+    if seq == 0 || seq > limits::SEQ_MAX {
+        let limit = limits::SEQ_MAX;
+        return Err(Error::TooLarge { what: "sequence id", value: seq, limit });
     }
     Ok(())
 }

@@ -55,6 +55,58 @@ fn golden_bytes_of_a_keyed_write() {
 }
 
 #[test]
+fn golden_bytes_of_amendments() {
+    let mut batch = WriteBatch::new();
+    batch.amend(TableId(17), b"k", 9, b"vv").unwrap();
+    batch.retract(TableId(18), b"kk", 8).unwrap();
+    let expected = [
+        &[3u8][..],
+        &17u32.to_le_bytes(),
+        &1u16.to_le_bytes(),
+        &9u64.to_le_bytes(),
+        b"k",
+        &3u32.to_le_bytes(),
+        b"\x01vv",
+        &[3u8],
+        &18u32.to_le_bytes(),
+        &2u16.to_le_bytes(),
+        &8u64.to_le_bytes(),
+        b"kk",
+        &1u32.to_le_bytes(),
+        b"\x02",
+    ]
+    .concat();
+    assert_eq!(batch.body(), expected);
+    assert!(batch.has_amendments() && !batch.has_keyed_writes());
+    assert_eq!(batch.append_count(), 0);
+    let found: Vec<_> = decode(batch.body())
+        .map(|op| match op {
+            Ok(Op::Amend { index, target, value }) => (index, target, &batch.body()[value]),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let target = |table, key, seq| Target { table: TableId(table), key, seq };
+    assert_eq!(found[0], (0, target(17, b"k", 9), &b"\x01vv"[..]));
+    assert_eq!(found[1], (1, target(18, b"kk", 8), &b"\x02"[..]));
+}
+
+#[test]
+fn records_that_nobody_could_have_written_are_refused() {
+    let mut batch = WriteBatch::new();
+    batch.amend(TableId(17), b"k", 9, b"vv").unwrap();
+    let refused = |place: usize, byte: u8| {
+        let mut body = batch.body().to_vec();
+        body[place] = byte;
+        decode(&body).next().unwrap().is_err()
+    };
+    assert!(refused(7, 0), "seq 0");
+    assert!(refused(20, 3), "neither replaced nor retracted");
+    assert!(refused(20, 2), "retracted, with a payload");
+    assert!(refused(16, 0), "no value");
+    assert!(!refused(21, 0));
+}
+
+#[test]
 fn a_fan_out_names_its_first_target_as_origin() {
     let mut batch = WriteBatch::new();
     let targets = [(TableId(16), &b"room"[..]), (TableId(17), b"ann"), (TableId(17), b"bob")];
@@ -73,6 +125,9 @@ fn limits_are_named() {
     let long = vec![0; limits::KEY_LENGTH_MAX + 1];
     let error = batch.append(TableId(16), &long, b"", None).unwrap_err();
     assert_eq!(error.to_string(), "too large: key length is 1025, the limit is 1024");
+    let error = batch.retract(TableId(16), b"k", 0).unwrap_err();
+    assert!(error.to_string().starts_with("too large: sequence id is 0"), "{error}");
+    assert!(batch.amend(TableId(16), b"", 1, b"").is_err());
     assert!(batch.is_empty());
 }
 

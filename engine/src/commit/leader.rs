@@ -261,6 +261,7 @@ fn assign(request: &mut Request) -> Result<()> {
             });
         }
     }
+    check_amended(request)?;
     let mut done: Vec<(&StateCell, u64)> = Vec::with_capacity(request.cells.len());
     let mut failure = None;
     for (index, cell) in request.cells.iter().enumerate() {
@@ -283,6 +284,20 @@ fn assign(request: &mut Request) -> Result<()> {
             done.iter().rev().for_each(|(cell, next)| cell.set_next_seq(*next));
             Err(error)
         }
+    }
+}
+
+/// An entry that has not been written cannot be amended: whoever gets its seq later would find
+/// itself amended from the beginning. Entries of the same batch have not been written yet.
+fn check_amended(request: &Request) -> Result<()> {
+    match request.amended.iter().find(|(cell, seq)| *seq >= cell.next_seq()) {
+        None => Ok(()),
+        Some((cell, seq)) => Err(Error::NotFound {
+            what: format!(
+                "the amended entry: its sequence id is {seq}, the next one of its timeline is {}",
+                cell.next_seq()
+            ),
+        }),
     }
 }
 

@@ -43,7 +43,8 @@ pub(crate) fn resolve(
     // The engine cannot jump over ids that a caller gives: what readers have seen of such a table
     // must never be lost, so that no lower id can come later.
     let durability = if given { Durability::Sync } else { durability };
-    Ok(Request { batch, cells, expected, durability, resolved_at })
+    let amended = pin_amended(core, &view, &batch)?;
+    Ok(Request { batch, cells, expected, amended, durability, resolved_at })
 }
 
 fn pin_targets(
@@ -77,6 +78,21 @@ fn pin_targets(
         }
     }
     Ok((cells, given))
+}
+
+/// Pins the timelines of amended entries: the leader checks that these have been written.
+fn pin_amended(core: &Core, view: &View, batch: &WriteBatch) -> Result<Vec<(Arc<StateCell>, u64)>> {
+    let mut amended = Vec::new();
+    if !batch.has_amendments() {
+        return Ok(amended);
+    }
+    for op in decode(batch.body()) {
+        if let Op::Amend { target, .. } = op.expect("the batch wrote its own body") {
+            table_of(view, target.table, TableKind::Timeline)?;
+            amended.push((core.pin(target.table, target.key)?, target.seq));
+        }
+    }
+    Ok(amended)
 }
 
 fn check_keyed_tables(view: &View, batch: &WriteBatch) -> Result<()> {

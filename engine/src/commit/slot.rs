@@ -40,6 +40,8 @@ pub(crate) struct Request {
     pub(crate) cells: Vec<Arc<StateCell>>,
     /// The pinned state of each sequence precondition, in the batch's order.
     pub(crate) expected: Vec<(Arc<StateCell>, u64)>,
+    /// The pinned state of each amended timeline, and the amended seq.
+    pub(crate) amended: Vec<(Arc<StateCell>, u64)>,
     pub(crate) durability: Durability,
     /// The commit at which value preconditions were seen to hold.
     pub(crate) resolved_at: u64,

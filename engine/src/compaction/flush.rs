@@ -17,8 +17,9 @@
 //! # Invariants
 //! 1. The SSTables hold each timeline entry of the memtable once: counted and checked.
 //! 2. The memtable is frozen: nobody writes to it any more.
-//! 3. Nothing is dropped for lying at the bottom: a flush does not look below.
-//! 4. A step writes about [`STEP_BYTES`], or one entry if that is more.
+//! 3. Amendments are all kept: what nobody can meet goes in compaction.
+//! 4. Nothing is dropped for lying at the bottom: a flush does not look below.
+//! 5. A step writes about [`STEP_BYTES`], or one entry if that is more.
 //!
 //! # Concurrency
 //! One owner. Flushes of one store follow each other in the order of their memtables, since the
@@ -33,7 +34,7 @@ use crate::memtable::{KeyedRange, Memtable, Run, RunCursor};
 use crate::options::Compression;
 use crate::sstable::{EntryRef, OriginRef, Sstable};
 use crate::state::{StateRecord, state_key};
-use crate::version::{STATE_TABLE, TableKind};
+use crate::version::{AMENDMENT_TABLE, STATE_TABLE, TableKind};
 use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -150,7 +151,7 @@ impl FlushJob {
         let record = self.tables.iter().find(|(id, ..)| *id == table);
         let compression = match record {
             Some((_, known, compression)) if *known == kind => *compression,
-            None if table == STATE_TABLE => Compression::None,
+            None if table.is_engine_owned() => Compression::None,
             _ => {
                 let detail = format!("the log has {kind:?} writes to {table:?}, the catalog not");
                 return Err(Error::corruption("memtable", 0, detail));
@@ -216,6 +217,7 @@ fn borrowed(entry: &Entry) -> EntryRef<'_> {
 
 /// Writes the versions of one keyed table that survive.
 struct KeyedStage {
+    table: TableId,
     versions: Peekable<KeyedRange>,
     sink: SstableSink,
 }
@@ -229,7 +231,7 @@ impl std::fmt::Debug for KeyedStage {
 impl KeyedStage {
     fn new(memtable: &Arc<Memtable>, table: TableId, sink: SstableSink) -> KeyedStage {
         let versions = memtable.keyed_range(table, Bound::Unbounded).peekable();
-        KeyedStage { versions, sink }
+        KeyedStage { table, versions, sink }
     }
 
     /// Whether it was the last step. One key is one piece: its versions are folded as they come.
@@ -240,13 +242,18 @@ impl KeyedStage {
                 return Ok(true);
             };
             let key = first.key.clone();
-            let mut keeper = Keeper::new(snapshots, None);
-            keeper.push(first);
-            while let Some(version) = self.versions.next_if(|version| version.key == key) {
+            let versions = std::iter::once(first).chain(std::iter::from_fn(|| {
+                let version = self.versions.next_if(|version| version.key == key)?;
                 bytes += ENTRY_OVERHEAD;
-                keeper.push(version);
-            }
-            let survivors = keeper.finish(false);
+                Some(version)
+            }));
+            let survivors = if self.table == AMENDMENT_TABLE {
+                versions.collect()
+            } else {
+                let mut keeper = Keeper::new(snapshots, None);
+                versions.for_each(|version| keeper.push(version));
+                keeper.finish(false)
+            };
             bytes += survivors.iter().map(|version| version.value.len()).sum::<usize>();
             bytes += key.len() + ENTRY_OVERHEAD;
             self.sink.add_versions(&survivors)?;

@@ -12,7 +12,8 @@
 //!    each SSTable of level 0 is one.
 //! 3. A timeline table: fragments by key, those of one timeline in the order of the sources.
 //!    Nothing is compared inside a timeline: older data come first by invariant 3 of the picker.
-//! 4. A keyed table: versions by key, newest first, through `keep.rs`.
+//! 4. A keyed table: versions by key, newest first, through `keep.rs`; amendments through
+//!    `keep_amendments.rs`.
 //!
 //! # Invariants
 //! 1. What a source gives is in order, and inside a timeline each fragment begins behind the end of
@@ -28,6 +29,7 @@
 
 use super::flush::{ENTRY_OVERHEAD, STEP_BYTES};
 use super::keep::Keeper;
+use super::keep_amendments::{AmendmentFences, AmendmentKeeper};
 use super::key_ranges::KeyRanges;
 use super::output::{OutputContext, PendingOutputs, SstableSink};
 use super::picker::{Job, JobKind};
@@ -51,12 +53,22 @@ pub(crate) struct JobOutput {
     pub(crate) moved: Vec<(u64, u8)>,
 }
 
+/// What decides which versions of a keyed table stay.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kept {
+    /// The commits that live snapshots read at, ascending; readers that are not in it read at
+    /// commits above all of the inputs.
+    pub(crate) snapshots: Vec<u64>,
+    /// In a compaction of the table of amendments.
+    pub(crate) amendments: Option<AmendmentFences>,
+}
+
 /// One compaction, stepped by a worker. Dropped before its end it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct CompactionJob {
     context: OutputContext,
     job: Job<Arc<Sstable>>,
-    snapshots: Vec<u64>,
+    kept: Kept,
     stage: Stage,
 }
 
@@ -69,13 +81,12 @@ enum Stage {
 }
 
 impl CompactionJob {
-    /// `compression`: of the table. `snapshots`: the commits that live snapshots read at,
-    /// ascending; readers that are not in it read at commits above all of the inputs.
+    /// `compression`: of the table.
     pub(crate) fn new(
         context: OutputContext,
         job: Job<Arc<Sstable>>,
         compression: Compression,
-        snapshots: Vec<u64>,
+        kept: Kept,
     ) -> CompactionJob {
         let kind = job.inputs.first().map_or(TableKind::Keyed, |(_, input)| input.meta().kind);
         let sink = SstableSink::new(&context, job.table, kind, compression);
@@ -89,7 +100,7 @@ impl CompactionJob {
                 Stage::Keyed(KeyedMerge { sources: sources(&job.inputs), below, sink })
             }
         };
-        CompactionJob { context, job, snapshots, stage }
+        CompactionJob { context, job, kept, stage }
     }
 
     /// The numbers of the inputs: busy while the job runs.
@@ -111,7 +122,7 @@ impl CompactionJob {
         let finished = match &mut self.stage {
             Stage::Move => true,
             Stage::Timelines(merge) => merge.step()?,
-            Stage::Keyed(merge) => merge.step(&self.snapshots)?,
+            Stage::Keyed(merge) => merge.step(&self.kept)?,
             Stage::Over => return Err(Error::invalid("a step of a compaction that is over")),
         };
         if !finished {
@@ -203,6 +214,36 @@ impl TimelineMerge {
     }
 }
 
+/// What thins out the versions of one key.
+enum AnyKeeper<'a> {
+    Values(Keeper<'a>),
+    Amendments(AmendmentKeeper<'a>),
+}
+
+impl<'a> AnyKeeper<'a> {
+    fn new(kept: &'a Kept) -> AnyKeeper<'a> {
+        match &kept.amendments {
+            None => AnyKeeper::Values(Keeper::new(&kept.snapshots, None)),
+            Some(fences) => AnyKeeper::Amendments(AmendmentKeeper::new(&kept.snapshots, fences)),
+        }
+    }
+
+    fn push(&mut self, version: KeyedVersion) {
+        match self {
+            AnyKeeper::Values(keeper) => keeper.push(version),
+            AnyKeeper::Amendments(keeper) => keeper.push(version),
+        }
+    }
+
+    /// `bottom`: nothing older of the key lies below.
+    fn finish(self, bottom: bool) -> Vec<KeyedVersion> {
+        match self {
+            AnyKeeper::Values(keeper) => keeper.finish(bottom),
+            AnyKeeper::Amendments(keeper) => keeper.finish(),
+        }
+    }
+}
+
 /// Merges versions, and keeps those that somebody can see.
 #[derive(Debug)]
 struct KeyedMerge {
@@ -214,7 +255,7 @@ struct KeyedMerge {
 
 impl KeyedMerge {
     /// Whether it was the last step. One key is one piece: its versions are folded as they come.
-    fn step(&mut self, snapshots: &[u64]) -> Result<bool> {
+    fn step(&mut self, kept: &Kept) -> Result<bool> {
         let mut bytes = 0;
         while bytes < STEP_BYTES {
             let Some(index) = self.next_source()? else {
@@ -224,7 +265,7 @@ impl KeyedMerge {
             let key = newest.key.clone();
             bytes += key.len() + newest.value.len() + ENTRY_OVERHEAD;
             let mut last = (newest.commit, newest.index);
-            let mut keeper = Keeper::new(snapshots, None);
+            let mut keeper = AnyKeeper::new(kept);
             keeper.push(newest);
             while let Some((version, place)) = self.next_of(&key)? {
                 let order = (version.commit, version.index);

@@ -20,7 +20,8 @@
 //! # Invariants
 //! 1. No data are lost or doubled: entries are counted in and out (`flush.rs`, `job.rs`).
 //! 2. For one timeline, what is in a deeper level is older (`picker.rs`).
-//! 3. Every live snapshot, and now, see the same before and after (`keep.rs`).
+//! 3. Every live snapshot, and now, see the same before and after (`keep.rs`,
+//!    `keep_amendments.rs`).
 //! 4. A job that fails or is dropped changes nothing and gives all space back (`output.rs`).
 //! 5. Flushes follow each other in the order of their memtables; a job's inputs are busy until its
 //!    outcome is live, and no other job has them.
@@ -31,6 +32,7 @@
 mod flush;
 mod job;
 mod keep;
+mod keep_amendments;
 mod key_ranges;
 mod output;
 mod picker;
@@ -39,7 +41,10 @@ mod source;
 mod tests;
 
 pub(crate) use flush::FlushJob;
-pub(crate) use job::CompactionJob;
+pub(crate) use job::{CompactionJob, Kept};
 pub(crate) use keep::fold;
+pub(crate) use keep_amendments::AmendmentFences;
+#[cfg(test)]
+pub(crate) use keep_amendments::AmendmentKeeper;
 pub(crate) use output::OutputContext;
 pub(crate) use picker::{PickerOptions, pick};

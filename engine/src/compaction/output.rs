@@ -260,6 +260,7 @@ impl SstableSink {
             last: built.last,
             commits: built.commits,
             times_ms: built.times_ms,
+            oldest_origin: built.oldest_origin,
         };
         let guard = ExtentGuard::new(extent, Arc::clone(&self.context.allocator));
         let sstable = Sstable::new(meta, self.context.source.clone(), Some(Arc::new(guard)));

@@ -21,7 +21,7 @@ use crate::file::superblock::{self, Superblock};
 use crate::limits;
 use crate::manifest::Manifest;
 use crate::options::{Durability, TableOptions};
-use crate::read::Frozen;
+use crate::read::{AmendmentSstables, Frozen};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, Ordering};
 use crate::version::{Catalog, Edit, HasMeta, SstableMeta, TableRecord, Version};
@@ -152,8 +152,10 @@ impl Core {
         let epochs: Arc<[u64]> = root.catalog.epochs.clone().into();
         let old = self.views.current();
         let version = Arc::new(next_version(&old.version, &change));
+        let amendments = Arc::new(AmendmentSstables::of(&version));
         self.views.replace(|view| {
             view.version = version;
+            view.amendments = amendments;
             view.tables = tables;
             view.epochs = epochs;
             view.level0_depth = view.measure_level0();

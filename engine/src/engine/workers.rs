@@ -5,14 +5,15 @@
 
 use super::root::Change;
 use super::{Core, Counters};
-use crate::compaction::{CompactionJob, FlushJob, PickerOptions, pick};
+use crate::compaction::{AmendmentFences, CompactionJob, FlushJob, Kept, PickerOptions, pick};
 use crate::entry::TableId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::read::Frozen;
+use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::version::{AMENDMENT_TABLE, TableRecord};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -166,7 +167,7 @@ impl FlushWorker {
 
 impl Core {
     /// The job that flushes `frozen`.
-    pub(crate) fn flush_job(&self, view: &crate::read::View, frozen: &Frozen) -> FlushJob {
+    pub(crate) fn flush_job(&self, view: &View, frozen: &Frozen) -> FlushJob {
         let tables = view
             .tables
             .values()
@@ -244,6 +245,31 @@ impl Core {
         });
     }
 
+    /// What amendments may still be laid over.
+    fn amendment_fences(&self, view: &View) -> AmendmentFences {
+        let now_ms = self.expiry_now();
+        let alive_from = |record: &TableRecord| match record.options.ttl_ms {
+            None => 0,
+            Some(ttl_ms) => (now_ms + 1).saturating_sub(ttl_ms),
+        };
+        let origins = view.version.iter().map(|(_, _, sstable)| sstable.meta().oldest_origin);
+        AmendmentFences {
+            alive_from_ms: view.tables.values().map(|r| (r.id, alive_from(r))).collect(),
+            oldest_origin: origins.filter(|commit| *commit > 0).min().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// SSTables of amendments that nobody can meet any more.
+    fn dead_amendments(&self) -> Vec<u64> {
+        let view = self.views.current();
+        let Some(levels) = view.version.levels(AMENDMENT_TABLE) else {
+            return Vec::new();
+        };
+        let fences = self.amendment_fences(&view);
+        let metas = levels.iter().map(|(_, sstable)| sstable.meta());
+        metas.filter(|meta| !fences.needs_any_of(meta)).map(|meta| meta.number).collect()
+    }
+
     /// The most urgent compaction that needs nothing `busy`, if any is due.
     fn pick_compaction(&self, busy: &BTreeSet<u64>) -> Option<CompactionJob> {
         let asked = self.compact_all.load(Ordering::Acquire);
@@ -257,8 +283,9 @@ impl Core {
         let job = pick(&view.version, &options, busy)?;
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;
-        let snapshots = self.snapshots.commits();
-        Some(CompactionJob::new(self.output.clone(), job, compression, snapshots))
+        let amendments = (job.table == AMENDMENT_TABLE).then(|| self.amendment_fences(&view));
+        let kept = Kept { snapshots: self.snapshots.commits(), amendments };
+        Some(CompactionJob::new(self.output.clone(), job, compression, kept))
     }
 }
 
@@ -271,6 +298,11 @@ impl CompactWorker {
                 self.damaged.clear();
                 self.damage = None;
                 core.show_damaged(&self.damaged);
+            }
+            let removed = core.dead_amendments();
+            if !removed.is_empty() {
+                core.commit_root(Change { removed, ..Change::default() })?;
+                return Ok(Progress::Busy);
             }
             self.job = core.pick_compaction(&self.damaged);
             if self.job.is_none() {

@@ -60,6 +60,7 @@ pub(super) struct LogContents {
     pub(super) commits: u64,
     pub(super) entries: u64,
     pub(super) keyed: u64,
+    pub(super) amendments: u64,
 }
 
 impl Inspector {
@@ -127,6 +128,7 @@ impl Inspector {
                     match operation {
                         Op::Message(message) => contents.entries += message.target_count as u64,
                         Op::Keyed { .. } => contents.keyed += 1,
+                        Op::Amend { .. } => contents.amendments += 1,
                     }
                 }
             }

@@ -8,17 +8,20 @@
 //!    counts against the manifest.
 //! 6. Each timeline over all SSTables of its table: disjoint runs of sequence ids, newer SSTables
 //!    with higher ones.
+//! 7. Each amendment: that it is one.
 //!
 //! Goes on after each fault, so one call names them all.
 
 use super::log::LogEnding;
 use super::{CopyVerdict, Inspector, space};
+use crate::amendment::{decode_key, decode_value};
+use crate::batch::KeyedOperation;
 use crate::entry::TableId;
 use crate::error::{Corruption, Error, Result};
 use crate::file::superblock::Superblock;
 use crate::sstable::{RunLocation, Sstable, TimelineCursor};
 use crate::sync::Arc;
-use crate::version::{Catalog, TableKind};
+use crate::version::{AMENDMENT_TABLE, Catalog, TableKind};
 use std::ops::Bound;
 
 /// What [`Inspector::verify`] found.
@@ -50,7 +53,7 @@ pub struct Counts {
     pub groups: u64,
     /// Commits in the log.
     pub commits: u64,
-    /// Entries in the log.
+    /// Entries, keyed writes and amendments in the log.
     pub log_entries: u64,
     /// Tables, the engine's own left out.
     pub tables: u64,
@@ -145,7 +148,7 @@ impl Inspector {
             Ok(contents) => {
                 report.counts.groups = contents.groups;
                 report.counts.commits = contents.commits;
-                report.counts.log_entries = contents.entries + contents.keyed;
+                report.counts.log_entries = contents.entries + contents.keyed + contents.amendments;
             }
             Err(error) => return report.absorb(error),
         }
@@ -180,10 +183,29 @@ impl Inspector {
             }
             if table.options.kind == TableKind::Timeline {
                 verify_timelines(table.id, &sound, report)?;
+            } else if table.id == AMENDMENT_TABLE {
+                sound.iter().try_for_each(|(_, sstable)| verify_amendments(sstable, report))?;
             }
         }
         Ok(())
     }
+}
+
+/// Every key names an entry, and every value is an amendment.
+fn verify_amendments(sstable: &Arc<Sstable>, report: &mut Report) -> Result<()> {
+    let mut versions = sstable.keyed_scan(Bound::Unbounded)?;
+    while let Some(version) = versions.next()? {
+        let sound = decode_key(&version.key).is_some()
+            && version.operation == KeyedOperation::Put
+            && decode_value(&version.value).is_some();
+        if !sound {
+            let meta = sstable.meta();
+            let detail =
+                format!("SSTable {}: commit {} is no amendment", meta.number, version.commit);
+            report.fault("amendment", meta.extent.offset, detail);
+        }
+    }
+    Ok(())
 }
 
 /// A cursor over the timelines of one SSTable, with its next one at hand.

@@ -29,7 +29,8 @@
 //!                   | name length u16 | name (UTF-8)
 //! 2 SSTable added   level u8 | number u64 | table u32 | kind u8 | extent offset u64, length u64
 //!                   | bytes u64 | footer checksum u32 | entries u64 | keys u64 | payload bytes u64
-//!                   | commits u64, u64 | times ms u64, u64 | first seq u64 | last seq u64
+//!                   | commits u64, u64 | times ms u64, u64 | oldest origin u64
+//!                   | first seq u64 | last seq u64
 //!                   | first key length u16 | last key length u16 | first key | last key
 //! 3 SSTable removed number u64
 //! 4 SSTable moved   number u64 | level u8
@@ -297,6 +298,7 @@ fn encode_meta(bytes: &mut Vec<u8>, meta: &SstableMeta) {
     bytes.put_u64(commits.1);
     bytes.put_u64(times_ms.0);
     bytes.put_u64(times_ms.1);
+    bytes.put_u64(meta.oldest_origin);
     bytes.put_u64(first.1);
     bytes.put_u64(last.1);
     put_u16_length(bytes, &first.0);
@@ -317,6 +319,7 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
     let payload_bytes = decoder.u64("payload bytes")?;
     let commits = (decoder.u64("commits")?, decoder.u64("commits")?);
     let times_ms = (decoder.u64("times")?, decoder.u64("times")?);
+    let oldest_origin = decoder.u64("oldest origin")?;
     let (first_seq, last_seq) = (decoder.u64("first seq")?, decoder.u64("last seq")?);
     let first_length = usize::from(decoder.u16("first key length")?);
     let last_length = usize::from(decoder.u16("last key length")?);
@@ -336,6 +339,7 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
         last,
         commits,
         times_ms,
+        oldest_origin,
     })
 }
 

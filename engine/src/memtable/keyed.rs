@@ -191,6 +191,16 @@ impl Memtable {
         found
     }
 
+    /// All versions of `key` that a snapshot of `commit_max` sees, newest first.
+    pub(crate) fn all_versions(
+        &self,
+        table: TableId,
+        key: &[u8],
+        commit_max: u64,
+    ) -> Vec<KeyedVersion> {
+        self.keyed.of_key(table, key, commit_max).map(|node| self.version(&node)).collect()
+    }
+
     /// Whether `key` was written by a commit above `commit`.
     pub(crate) fn has_write_after(&self, table: TableId, key: &[u8], commit: u64) -> bool {
         let newest = self.keyed.of_key(table, key, u64::MAX).next();

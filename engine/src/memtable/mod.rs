@@ -34,6 +34,7 @@
 //! every structure publishes with a release store what they load with acquire (`layout.rs`,
 //! `index.rs`, `frames.rs`).
 
+mod amended;
 mod arena;
 mod cursor;
 mod frames;
@@ -53,6 +54,7 @@ use crate::codec::DecodeError;
 use crate::entry::TableId;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::version::TableKind;
+pub(crate) use amended::Amended;
 use arena::{WordArena, pack, unpack};
 pub(crate) use cursor::RunCursor;
 use foldhash::fast::FixedState;
@@ -82,6 +84,7 @@ pub(crate) struct Memtable {
     index: RunIndex,
     frames: Frames,
     keyed: KeyedVersions,
+    amended: Amended,
     /// The newest table record in the arena, 0 for none.
     newest_table: AtomicU64,
     /// Bodies applied whole.
@@ -107,6 +110,7 @@ impl Memtable {
             index: RunIndex::new(),
             frames: Frames::new(),
             keyed: KeyedVersions::new(),
+            amended: Amended::new(),
             newest_table: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             entries: AtomicU64::new(0),
@@ -153,6 +157,11 @@ impl Memtable {
         self.writer.lock().apply(self, body, commit, time_ms)
     }
 
+    /// What has been amended here, as far as a filter can tell.
+    pub(crate) fn amended(&self) -> &Amended {
+        &self.amended
+    }
+
     /// Estimate of the memory held: frames by their capacity, arenas, index, keyed versions.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Memtable>()
@@ -160,6 +169,7 @@ impl Memtable {
             + self.arena.bytes()
             + self.index.bytes()
             + self.keyed.bytes()
+            + self.amended.bytes()
     }
 
     /// Timeline entries and keyed versions.

@@ -165,6 +165,7 @@ impl Run {
             event_ms: message.event_ms,
             origin: message.origin(self.table(), self.key()),
             payload: Payload::in_frame(Arc::clone(frame), message.payload),
+            revision: None,
         }
     }
 

@@ -259,7 +259,7 @@ fn write() -> impl Strategy<Value = Write> {
         KeyedOperation::Add,
         KeyedOperation::Max,
     ]);
-    let keyed = (operation, 5u32..7, 0u8..6, any::<i64>())
+    let keyed = (operation, 25u32..27, 0u8..6, any::<i64>())
         .prop_map(|(operation, table, key, value)| Write::Keyed { operation, table, key, value });
     prop_oneof![3 => message, 2 => keyed]
 }
@@ -291,6 +291,7 @@ impl Model {
                             event_ms: *event_ms,
                             origin: None,
                             payload: crate::entry::Payload::from_vec(payload.clone()),
+                            revision: None,
                         });
                     }
                 }

@@ -7,13 +7,15 @@ use super::layout::{
     EntryWords, TABLE_NAME, TABLE_NEWEST_RUN, TABLE_PREVIOUS, TABLE_WORDS, append, create_run,
     last_seq,
 };
-use crate::batch::{Message, Op, Target, decode};
+use crate::amendment::amendment_key;
+use crate::batch::{KeyedOperation, Message, Op, Target, decode};
 use crate::codec::DecodeError;
 use crate::entry::TableId;
 use crate::limits;
 use crate::sync::Ordering;
-use crate::version::TableKind;
+use crate::version::{AMENDMENT_TABLE, TableKind};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -59,6 +61,10 @@ impl Writer {
             match op? {
                 Op::Message(message) => self.message(memtable, &message, applying)?,
                 Op::Keyed { index, operation, table, key, value } => {
+                    if table.is_engine_owned() {
+                        // Refused at every commit: these have records of their own.
+                        return Err(DecodeError { what: "keyed table", offset: key.start });
+                    }
                     self.table(memtable, table, TableKind::Keyed).ok_or(full(key.start))?;
                     let value = offset32(value.start)?..offset32(value.end)?;
                     let key = &body[key];
@@ -66,6 +72,9 @@ impl Writer {
                     let write =
                         KeyedWrite { table, key, commit, index, time_ms, operation, frame, value };
                     memtable.keyed.insert(&write);
+                }
+                Op::Amend { index, target, value } => {
+                    self.amend(memtable, index, &target, value, applying)?;
                 }
             }
         }
@@ -105,6 +114,32 @@ impl Writer {
         }
         let count = message.target_count as u64;
         memtable.entries.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// An amendment is a version of a key of the engine's own table.
+    fn amend(
+        &mut self,
+        memtable: &Memtable,
+        index: u32,
+        target: &Target<'_>,
+        value: Range<usize>,
+        applying: Applying,
+    ) -> Result<()> {
+        self.table(memtable, AMENDMENT_TABLE, TableKind::Keyed).ok_or(full(value.start))?;
+        let key = amendment_key(target.table, target.key, target.seq);
+        let Applying { commit, time_ms, frame, .. } = applying;
+        memtable.keyed.insert(&KeyedWrite {
+            table: AMENDMENT_TABLE,
+            key: &key,
+            commit,
+            index,
+            time_ms,
+            operation: KeyedOperation::Put,
+            frame,
+            value: offset32(value.start)?..offset32(value.end)?,
+        });
+        memtable.amended.insert(target.table, &key);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //!                                      level 0 newest first, level 1, 2, …
 //! rank      the range, the snapshot and the TTL fence become index bounds of each source
 //! cursors   entries of the sources in order, until the range or the caller's limit ends
+//! overlay   each entry gets its newest amendment, or that of its origin
 //! ```
 //! Inside one timeline the sources hold disjoint ranges of seqs, and neither commit numbers nor
 //! commit times ever fall; so a snapshot is a prefix of each source, and what has expired is one
@@ -22,6 +23,7 @@
 //! Readers take no lock that the commit leader holds for longer than a pointer swap.
 
 mod keyed;
+mod overlay;
 mod scan;
 mod snapshot;
 mod source;
@@ -30,6 +32,7 @@ mod view;
 
 pub use keyed::Values;
 pub(crate) use keyed::{newest_state, value_in};
+pub(crate) use overlay::AmendmentSstables;
 pub use scan::Scan;
 pub(crate) use scan::latest_seq_at;
 pub use snapshot::Snapshot;

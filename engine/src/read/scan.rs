@@ -1,5 +1,6 @@
 //! Scans of one timeline, both ways, and what is built from the same sources: get, latest, len.
 
+use super::overlay::Overlay;
 use super::source::{Bounds, Cursor, Source};
 use super::{Snapshot, View};
 use crate::entry::{Direction, Entry, TableId};
@@ -11,11 +12,15 @@ use crate::sync::Arc;
 /// Lazy: a source is opened when the scan reaches it. After an error it ends.
 pub struct Scan {
     snapshot: Snapshot,
+    table: TableId,
+    key: Arc<[u8]>,
     bounds: Bounds,
     direction: Direction,
     /// Backward: the sources not yet opened, newest first.
     rest: Box<dyn Iterator<Item = Result<Source>> + Send>,
     current: Option<Current>,
+    /// `None` where nothing has been amended.
+    overlay: Option<Overlay>,
     /// The seq given last: order is checked across sources.
     last_seq: Option<u64>,
     ended: bool,
@@ -49,10 +54,13 @@ impl Scan {
         };
         Ok(Scan {
             snapshot: snapshot.clone(),
+            table,
+            key,
             bounds,
             direction,
             rest,
             current: None,
+            overlay: Overlay::new(view, snapshot.commit()),
             last_seq: None,
             ended: false,
         })
@@ -63,8 +71,11 @@ impl Scan {
             if let Some(current) = self.current.as_mut().filter(|current| current.left > 0) {
                 current.left -= 1;
                 let (entry, place) = (current.cursor.next()?, current.place);
-                let entry = entry.ok_or_else(|| shorter_than_promised(place))?;
+                let mut entry = entry.ok_or_else(|| shorter_than_promised(place))?;
                 self.check_order(&entry, place)?;
+                if let Some(overlay) = &mut self.overlay {
+                    overlay.apply(self.table, &self.key, &mut entry)?;
+                }
                 return Ok(Some(entry));
             }
             let Some(source) = self.rest.next().transpose()? else {
@@ -84,6 +95,18 @@ impl Scan {
             } else if self.direction == Direction::Backward && self.is_before_all(&source) {
                 return Ok(None);
             }
+        }
+    }
+
+    /// The next entry as it was written, and as each amendment made it, oldest first.
+    pub(super) fn next_versions(&mut self) -> Result<Vec<Entry>> {
+        let overlay = self.overlay.take();
+        let Some(original) = self.advance()? else {
+            return Ok(Vec::new());
+        };
+        match overlay {
+            Some(mut overlay) => overlay.versions(self.table, &self.key, original),
+            None => Ok(vec![original]),
         }
     }
 

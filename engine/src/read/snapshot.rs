@@ -85,6 +85,20 @@ impl Snapshot {
         self.scan(table, key, 0, u64::MAX, Direction::Backward)?.next().transpose()
     }
 
+    /// The entry at `seq` as it was written, then as each amendment made it, oldest first: those of
+    /// the entry itself and those of its origin, as of this snapshot. Nothing, if the entry is not
+    /// there or has expired.
+    ///
+    /// Of very many amendments of one entry only the newest are kept, see
+    /// [`REVISIONS_KEPT_MAX`](crate::limits::REVISIONS_KEPT_MAX).
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub fn versions(&self, table: TableId, key: &[u8], seq: u64) -> Result<Vec<Entry>> {
+        let mut scan = self.scan(table, key, seq, seq, Direction::Backward)?;
+        scan.next_versions().map_err(|error| self.explain(error))
+    }
+
     /// The highest sequence id that the timeline had at this snapshot; 0 if it was never written.
     /// It never goes back, whatever expires.
     ///

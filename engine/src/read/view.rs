@@ -1,5 +1,6 @@
 //! The view: everything a read looks at, behind one pointer.
 
+use super::AmendmentSstables;
 use crate::entry::TableId;
 use crate::limits::LEVEL_COUNT;
 use crate::memtable::Memtable;
@@ -20,6 +21,8 @@ pub(crate) struct View {
     pub(crate) frozen: Vec<Arc<Frozen>>,
     pub(crate) version: Arc<Version<Arc<Sstable>>>,
     pub(crate) tables: Arc<TableRecords>,
+    /// The SSTables of amendments in `version`.
+    pub(crate) amendments: Arc<AmendmentSstables>,
     /// See [`View::measure_level0`].
     pub(crate) level0_depth: usize,
     /// Tables with SSTables that cannot be compacted, since they are damaged.

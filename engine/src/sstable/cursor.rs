@@ -163,5 +163,6 @@ fn entry(current: &Current, index: u64) -> Result<Entry, DecodeError> {
         event_ms: entry.event_ms,
         origin: entry.origin.map(|origin| origin.to_origin()),
         payload,
+        revision: None,
     })
 }

@@ -32,7 +32,7 @@
 //! and the last is the data length; (5) each entry decodes, and the payloads add up to the payload
 //! length. Parsing checks (1) and (2), reading entry k what concerns k; `verify` checks all.
 
-use super::entry::{self, EntryBytes, EntryRef};
+use super::entry::{self, EntryBytes, EntryRef, FLAG_ORIGIN};
 use super::format::STORED_KEY_LENGTH_MAX;
 use crate::codec::{DecodeError, Decoder};
 use std::ops::Range;
@@ -244,6 +244,12 @@ impl<'a> FragmentView<'a> {
 
     pub(super) fn flags(&self, k: usize) -> u8 {
         self.layout.flags.get(self.bytes, k).to_le_bytes()[0]
+    }
+
+    /// The commit of the first entry that has an origin.
+    pub(super) fn oldest_origin(&self) -> Result<Option<u64>> {
+        let first = (0..self.count()).find(|k| self.flags(*k) & FLAG_ORIGIN != 0);
+        first.map(|k| self.commit(k)).transpose()
     }
 
     /// Where the bytes of entry `k` lie in the fragment.

@@ -15,7 +15,8 @@
 //!     72     2  first key length
 //!     74     2  last key length
 //!     76     4  reserved          zero, checked
-//!     80     …  first key, last key, zeros
+//!     80     8  oldest origin     smallest commit of an entry with an origin; 0 where there is none
+//!     88     …  first key, last key, zeros
 //! ```
 
 use super::format::STORED_KEY_LENGTH_MAX;
@@ -30,6 +31,8 @@ pub(super) struct Properties {
     pub(super) payload_bytes: u64,
     pub(super) commits: (u64, u64),
     pub(super) times_ms: (u64, u64),
+    /// Smallest commit of an entry with an origin; 0 where there is none.
+    pub(super) oldest_origin: u64,
     pub(super) first: (Box<[u8]>, u64),
     pub(super) last: (Box<[u8]>, u64),
 }
@@ -43,6 +46,7 @@ impl Properties {
             payload_bytes: meta.payload_bytes,
             commits: meta.commits,
             times_ms: meta.times_ms,
+            oldest_origin: meta.oldest_origin,
             first: meta.first.clone(),
             last: meta.last.clone(),
         }
@@ -66,6 +70,14 @@ impl Properties {
         self.times_ms = (self.times_ms.0.min(times_ms.0), self.times_ms.1.max(times_ms.1));
     }
 
+    /// Notes the commit of an entry that has an origin.
+    pub(super) fn include_origin(&mut self, commit: u64) {
+        self.oldest_origin = match self.oldest_origin {
+            0 => commit,
+            oldest => oldest.min(commit),
+        };
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u64(self.entries);
         out.put_u64(self.keys);
@@ -80,6 +92,7 @@ impl Properties {
             out.put_u16(u16::try_from(key.len()).expect("the builder checks key lengths"));
         }
         out.put_u32(0);
+        out.put_u64(self.oldest_origin);
         out.put(&self.first.0);
         out.put(&self.last.0);
     }
@@ -95,6 +108,7 @@ impl Properties {
         let first_length = usize::from(decoder.u16("first key length")?);
         let last_length = usize::from(decoder.u16("last key length")?);
         decoder.zeros(4, "reserved bytes of the properties")?;
+        let oldest_origin = decoder.u64("oldest origin")?;
         if first_length > STORED_KEY_LENGTH_MAX || last_length > STORED_KEY_LENGTH_MAX {
             return Err(decoder.error("key lengths of the properties"));
         }
@@ -102,6 +116,15 @@ impl Properties {
         let last = (decoder.take(last_length, "last key")?.into(), last_seq);
         let rest = decoder.remaining();
         decoder.zeros(rest, "rest of the properties")?;
-        Ok(Properties { entries, keys, payload_bytes, commits, times_ms, first, last })
+        Ok(Properties {
+            entries,
+            keys,
+            payload_bytes,
+            commits,
+            times_ms,
+            oldest_origin,
+            first,
+            last,
+        })
     }
 }

@@ -220,6 +220,24 @@ impl Sstable {
         Ok(versions)
     }
 
+    /// All versions of `key` up to a commit, newest first.
+    pub(crate) fn all_versions(
+        self: &Arc<Self>,
+        key: &[u8],
+        commit_max: u64,
+    ) -> Result<Vec<KeyedVersion>> {
+        self.expect_kind(TableKind::Keyed)?;
+        let mut versions = Vec::new();
+        let Some(block) = self.find_key(key)? else {
+            return Ok(versions);
+        };
+        let mut cursor = KeyedCursor::at_version(Arc::clone(self), block, key, commit_max)?;
+        while let Some(version) = cursor.next_of(key)? {
+            versions.push(version);
+        }
+        Ok(versions)
+    }
+
     /// All versions in order, from a key on. Blocks go through the cache.
     pub(crate) fn keyed_cursor(self: &Arc<Self>, from: Bound<&[u8]>) -> Result<KeyedCursor> {
         self.expect_kind(TableKind::Keyed)?;
@@ -254,7 +272,8 @@ impl Sstable {
         if fetcher.reads() { self.filter_contains(key) } else { Ok(true) }
     }
 
-    pub(super) fn filter_contains(&self, key: &[u8]) -> Result<bool> {
+    /// Whether the filter lets the key pass.
+    pub(crate) fn filter_contains(&self, key: &[u8]) -> Result<bool> {
         let fetcher = self.fetcher()?;
         let section = &fetcher.footer.filter;
         let hash = key_hash(fetcher.file(), key);

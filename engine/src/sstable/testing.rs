@@ -39,6 +39,7 @@ pub(crate) fn meta(options: &BuilderOptions, built: &Built) -> SstableMeta {
         last: built.last.clone(),
         commits: built.commits,
         times_ms: built.times_ms,
+        oldest_origin: built.oldest_origin,
     }
 }
 

@@ -262,6 +262,9 @@ impl Verifier<'_> {
         run.times_ms.1 = times.1;
         run.last_commit = commits.1;
         self.totals.include(count, fragment.payload_length(), commits, times);
+        if let Some(commit) = fragment.oldest_origin()? {
+            self.totals.include_origin(commit);
+        }
         if !in_order {
             let detail = "a fragment does not continue its run".into();
             self.note(BlockKind::TimelineData, offset, detail);

@@ -2,27 +2,26 @@
 //! its edits to a new catalog.
 //!
 //! # Invariants
-//! 1. Table 1 is the engine's own; users' tables begin at 16; ids and names are unique, and ids
-//!    grow.
+//! 1. Tables 1 to 3 are the engine's own; users' tables begin at 16; ids and names are unique, and
+//!    ids grow.
 //! 2. Every SSTable belongs to a table of its kind, and lies in the version's order.
 //! 3. `next_sstable` and `next_table` are above everything that was ever there.
 //! 4. Epochs never fall.
 //! 5. `places` has exactly the live SSTables, so that replay does not search for each number.
 //! 6. A refused edit changes nothing.
 
-use super::edit::{FIRST_USER_TABLE, STATE_TABLE};
+use super::edit::{ENGINE_TABLES, FIRST_USER_TABLE};
 use super::{Edit, SstableMeta, TableKind, TableRecord, Version};
 use crate::entry::TableId;
 use crate::limits::{
-    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, STATE_KEY_LENGTH_MAX, TABLE_COUNT_MAX,
-    TABLE_NAME_LENGTH_MAX,
+    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, TABLE_COUNT_MAX, TABLE_NAME_LENGTH_MAX,
 };
 use std::collections::{BTreeMap, HashMap};
 
 /// Tables, live SSTables, epochs and counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Catalog {
-    /// By id, the engine's own table included.
+    /// By id, the engine's own tables included.
     pub(crate) tables: BTreeMap<TableId, TableRecord>,
     /// The live SSTables.
     pub(crate) version: Version<SstableMeta>,
@@ -43,10 +42,11 @@ impl Default for Catalog {
 }
 
 impl Catalog {
-    /// The catalog of a new store: nothing but the table of timeline state.
+    /// The catalog of a new store: nothing but the engine's own tables.
     pub(crate) fn new() -> Catalog {
+        let own = ENGINE_TABLES.map(|(id, name, _)| (id, TableRecord::engine_owned(id, name)));
         Catalog {
-            tables: BTreeMap::from([(STATE_TABLE, TableRecord::state())]),
+            tables: BTreeMap::from(own),
             version: Version::default(),
             places: HashMap::new(),
             epochs: Vec::new(),
@@ -196,7 +196,8 @@ fn check_meta(meta: &SstableMeta) -> Result<(), String> {
     if meta.bytes == 0 || meta.bytes > extent.length {
         return Err(format!("{} bytes in an extent of {}", meta.bytes, extent.length));
     }
-    let longest = if meta.table == STATE_TABLE { STATE_KEY_LENGTH_MAX } else { KEY_LENGTH_MAX };
+    let own = ENGINE_TABLES.iter().find(|(id, ..)| *id == meta.table);
+    let longest = own.map_or(KEY_LENGTH_MAX, |(.., longest)| *longest);
     for (key, _) in [&meta.first, &meta.last] {
         if !(KEY_LENGTH_MIN..=longest).contains(&key.len()) {
             return Err(format!("a key of {} bytes", key.len()));
@@ -210,6 +211,11 @@ fn check_meta(meta: &SstableMeta) -> Result<(), String> {
         && meta.times_ms.0 <= meta.times_ms.1;
     if !ordered {
         return Err("keys, commits or times are upside down".to_owned());
+    }
+    let origin = meta.oldest_origin;
+    let possible = origin == 0 || (meta.commits.0..=meta.commits.1).contains(&origin);
+    if !possible || (origin != 0 && meta.kind == TableKind::Keyed) {
+        return Err(format!("an entry with an origin at commit {origin}"));
     }
     Ok(())
 }

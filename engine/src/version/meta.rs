@@ -41,6 +41,8 @@ pub struct SstableMeta {
     pub commits: (u64, u64),
     /// Smallest and largest commit time, in milliseconds since 1970.
     pub times_ms: (u64, u64),
+    /// Smallest commit number of an entry that has an origin; 0 where there is none.
+    pub oldest_origin: u64,
 }
 
 impl SstableMeta {

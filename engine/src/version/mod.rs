@@ -23,7 +23,7 @@ pub(crate) mod tests;
 
 use crate::entry::TableId;
 pub(crate) use catalog::Catalog;
-pub(crate) use edit::{Edit, STATE_TABLE, TableRecord};
+pub(crate) use edit::{AMENDMENT_TABLE, Edit, STATE_TABLE, TableRecord};
 pub(crate) use levels::Levels;
 pub use meta::{SstableMeta, TableKind};
 use std::collections::{BTreeMap, HashSet};

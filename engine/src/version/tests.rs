@@ -1,4 +1,4 @@
-use super::edit::{FIRST_USER_TABLE, STATE_TABLE_NAME};
+use super::edit::{ENGINE_TABLES, FIRST_USER_TABLE};
 use super::*;
 use crate::file::Extent;
 use crate::limits::LEVEL_COUNT;
@@ -19,6 +19,7 @@ pub(crate) fn timeline_meta(number: u64, first: (&str, u64), last: (&str, u64)) 
         entries: 3,
         keys: 2,
         payload_bytes: 30,
+        oldest_origin: 0,
         first: (first.0.as_bytes().into(), first.1),
         last: (last.0.as_bytes().into(), last.1),
         commits: (number, number.saturating_add(10)),
@@ -124,7 +125,7 @@ fn impossible_edits_change_nothing() {
         Edit::TableCreated(timeline_table(16, "other")),
         Edit::TableCreated(timeline_table(17, "inbox")),
         Edit::TableCreated(timeline_table(17, "")),
-        Edit::TableCreated(timeline_table(17, STATE_TABLE_NAME)),
+        Edit::TableCreated(timeline_table(17, ENGINE_TABLES[0].1)),
         Edit::TableCreated(timeline_table(2, "other")),
         Edit::TableCreated(timeline_table(u32::MAX, "other")),
         added(1, sample(3)),

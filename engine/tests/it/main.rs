@@ -1,6 +1,7 @@
 //! The engine, seen from outside, over the simulated world and over the real one.
 //!
 //! One binary, so that the engine is linked once. Topics:
+//! - `amendments`: edit and recall, through every copy, at every stage
 //! - `basic`: what each call promises, on the simulated disk
 //! - `model`: random operations against a model, with flushes, compactions, snapshots and
 //!   reopenings
@@ -15,6 +16,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::disallowed_methods, reason = "real.rs looks at what lies beside the file")]
 
+mod amendments;
 mod basic;
 mod crash_sweep;
 mod damage;

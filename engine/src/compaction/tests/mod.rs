@@ -2,5 +2,6 @@
 
 mod jobs;
 mod keep;
+mod keep_amendments;
 mod picker;
 mod store;

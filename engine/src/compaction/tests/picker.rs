@@ -28,6 +28,7 @@ fn meta(
         entries: 1,
         keys: 1,
         payload_bytes: 0,
+        oldest_origin: 0,
         first: range.0,
         last: range.1,
         commits: (1, 1),

@@ -4,7 +4,7 @@
 use crate::batch::{KeyedOperation, WriteBatch};
 use crate::cache::BlockCache;
 use crate::compaction::job::JobOutput;
-use crate::compaction::{CompactionJob, FlushJob, OutputContext, PickerOptions, fold, pick};
+use crate::compaction::{CompactionJob, FlushJob, Kept, OutputContext, PickerOptions, fold, pick};
 use crate::entry::{Direction, Entry, KeyedVersion, Origin, Payload, TableId};
 use crate::error::Result;
 use crate::file::{Allocator, Disk, FileId, Pacer};
@@ -268,7 +268,8 @@ impl Store {
         let tables = Store::tables();
         let record = tables.iter().find(|(table, ..)| *table == job.table);
         let compression = record.map_or(Compression::None, |record| record.2);
-        Some(CompactionJob::new(self.context.clone(), job, compression, self.snapshots.clone()))
+        let kept = Kept { snapshots: self.snapshots.clone(), ..Kept::default() };
+        Some(CompactionJob::new(self.context.clone(), job, compression, kept))
     }
 
     /// Makes an outcome live, as the worker does after its sync.
@@ -395,6 +396,7 @@ impl Store {
 }
 
 fn expected_of(entry: Entry) -> Expected {
-    let Entry { seq, commit, time_ms, event_ms, origin, payload } = entry;
+    let Entry { seq, commit, time_ms, event_ms, origin, payload, revision } = entry;
+    assert_eq!(revision, None, "amendments are laid over entries by readers alone");
     (seq, commit, time_ms, event_ms, origin, payload.to_vec())
 }

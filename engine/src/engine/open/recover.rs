@@ -15,7 +15,7 @@ use crate::limits;
 use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
 use crate::options::{Options, ReadMode};
-use crate::read::{Snapshots, View, Views};
+use crate::read::{AmendmentSstables, Snapshots, View, Views};
 use crate::runtime::StoreClock;
 use crate::sstable::{Source, Sstable};
 use crate::state::StateCache;
@@ -222,6 +222,7 @@ fn first_view(
         damaged: BTreeSet::new(),
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
         frozen: Vec::new(),
+        amendments: Arc::new(AmendmentSstables::of(&version)),
         version: Arc::new(version),
         tables: Arc::new(catalog.tables.clone()),
         epochs: catalog.epochs.clone().into(),

@@ -76,6 +76,8 @@ pub(crate) struct Built {
     pub(crate) commits: (u64, u64),
     /// Smallest and largest commit time.
     pub(crate) times_ms: (u64, u64),
+    /// Smallest commit of an entry with an origin; 0 where there is none.
+    pub(crate) oldest_origin: u64,
 }
 
 /// The block being filled: items, and where each begins.
@@ -193,8 +195,16 @@ impl<O: Output> Builder<O> {
         footer.encode(&mut content);
         let footer_checksum = writer.write_page(BlockKind::Footer, 0, 1, &mut content)?;
         debug_assert_eq!(writer.offset(), bytes);
-        let Properties { entries, keys, payload_bytes, commits, times_ms, first, last } =
-            self.properties;
+        let Properties {
+            entries,
+            keys,
+            payload_bytes,
+            commits,
+            times_ms,
+            oldest_origin,
+            first,
+            last,
+        } = self.properties;
         let built = Built {
             bytes,
             footer_checksum,
@@ -205,6 +215,7 @@ impl<O: Output> Builder<O> {
             last,
             commits,
             times_ms,
+            oldest_origin,
         };
         Ok((self.writer.into_output(), built))
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::limits::SEQ_MAX;
 use crate::sstable::block_writer::FirstEntry;
 use crate::sstable::directory::RunLocation;
-use crate::sstable::entry::{self, EntryRef};
+use crate::sstable::entry::{self, EntryRef, FLAG_ORIGIN};
 use crate::sstable::fragment::{BASE_INDEX_OFFSET, FRAGMENT_HEADER, FragmentView};
 use crate::sstable::fragment_writer::{ROW_SIZE_MAX, Row};
 use crate::sstable::timeline_block::START_SIZE;
@@ -73,6 +73,9 @@ impl<O: Output> Builder<O> {
         self.fragment.push(row);
         let (commits, times) = ((row.commit, row.commit), (row.time_ms, row.time_ms));
         self.count(1, row.payload_length as u64, row.seq, commits, times);
+        if row.flags & FLAG_ORIGIN != 0 {
+            self.properties.include_origin(row.commit);
+        }
         Ok(())
     }
 
@@ -106,6 +109,9 @@ impl<O: Output> Builder<O> {
         let field = start + BASE_INDEX_OFFSET..start + BASE_INDEX_OFFSET + 8;
         self.block.content[field].copy_from_slice(&base_index.to_le_bytes());
         self.count(count, fragment.payload_length(), last_seq, commits, times);
+        if let Some(commit) = fragment.oldest_origin().map_err(damaged)? {
+            self.properties.include_origin(commit);
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Frame bodies: what a batch writes and what everybody reads.
 
+use crate::amendment::decode_value;
 use crate::batch::{KeyedOperation, Op, WriteBatch, decode, message_at};
 use crate::entry::Origin;
 use crate::entry::TableId;
@@ -32,6 +33,13 @@ pub enum Record {
         /// The operand.
         value: Vec<u8>,
     },
+    /// An amendment.
+    Amend {
+        /// The entry.
+        target: Target,
+        /// What replaces its payload; nothing where it is retracted.
+        payload: Option<Vec<u8>>,
+    },
 }
 
 /// The body of a batch.
@@ -58,6 +66,13 @@ pub fn records(body: &[u8]) -> (Vec<Record>, Option<String>) {
                 assert_eq!(index, place, "records are counted");
                 let (key, value) = (body[key].to_vec(), body[value].to_vec());
                 records.push(Record::Keyed { operation, table, key, value });
+            }
+            Ok(Op::Amend { index, target, value }) => {
+                assert_eq!(index, place, "records are counted");
+                let retracted = decode_value(&body[value.clone()]).expect("it was decoded");
+                let payload = (!retracted).then(|| body[value][1..].to_vec());
+                let target = (target.table, target.key.to_vec(), target.seq);
+                records.push(Record::Amend { target, payload });
             }
             Ok(Op::Message(message)) => {
                 let shared = message_at(body, message.offset).expect("the record was decoded");

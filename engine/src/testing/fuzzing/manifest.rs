@@ -197,6 +197,7 @@ fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
         entries: random.next_u64(),
         keys: random.next_u64(),
         payload_bytes: random.next_u64(),
+        oldest_origin: if timeline == 1 { commit * random.below(2) } else { 0 },
         first,
         last,
         commits: (commit, commit + random.below(100)),

@@ -154,6 +154,7 @@ fn add_message(state: &mut State, message: BatchMessage, seqs: &mut impl Iterato
             event_ms: message.event_ms,
             origin,
             payload: payload.clone(),
+            revision: None,
         };
         let table = state.table(target.table, TableKind::Timeline).expect("checked by assign");
         let fence = state.expired_before(table, state.time_ms);
