@@ -72,5 +72,5 @@ pub use tidelog_engine::{
     Compression, Durability, Options, Payload, Sequence, TableId, TableOptions,
 };
 pub use timeline::{
-    Append, Entries, EntryStream, Origin, Scan, Timeline, TimelineEntry, TimelineView,
+    Append, Entries, EntryStream, Origin, Revision, Scan, Timeline, TimelineEntry, TimelineView,
 };

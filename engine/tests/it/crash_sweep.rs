@@ -23,9 +23,17 @@ struct Reached {
 /// A workload that wraps the ring, flushes and compacts: about 100 batches.
 fn workload(seed: u64, batches: usize, sync_share: u64) -> Vec<(Vec<Step>, Durability)> {
     let mut random = Random::new(seed);
+    let mut contents = Contents::default();
     (0..batches)
         .map(|number| {
-            let steps = (0..1 + random.below(3)).map(|_| step(&mut random, number)).collect();
+            let mut steps = Vec::new();
+            if random.chance(1, 3) {
+                let payload = random.chance(2, 3).then(|| format!("edit {number}").into_bytes());
+                let timeline = u8::try_from(random.below(12)).unwrap();
+                steps.extend(contents.amendment(timeline, random.below(20), payload));
+            }
+            steps.extend((0..1 + random.below(3)).map(|_| step(&mut random, number)));
+            contents.apply(&steps);
             let durability = match random.below(100) < sync_share {
                 true => Durability::Sync,
                 false => Durability::Buffered,

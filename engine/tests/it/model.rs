@@ -1,7 +1,7 @@
 //! Random operations against the reference: commits of every kind, snapshots held, flushes,
 //! compactions, crashes and reopenings. proptest prints the case that failed and shrinks it.
 
-use super::reference::{Contents, Step, Tables, commit, contents};
+use super::reference::{Contents, Step, Tables, commit, contents, shown};
 use super::world::{Process, World, tiny, tiny_read};
 use proptest::prelude::*;
 use tidelog_engine::testing::CrashPolicy;
@@ -10,6 +10,8 @@ use tidelog_engine::{Compression, Durability, Options, TableOptions};
 #[derive(Debug, Clone)]
 enum Operation {
     Commit(Vec<Step>, Durability),
+    /// The newest entries but some of a timeline, and what they become, with a commit of steps.
+    Amend(Vec<(u8, u64, Option<Vec<u8>>)>, Vec<Step>),
     Background(usize),
     Flush,
     Compact,
@@ -44,6 +46,14 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         20 => (prop::collection::vec(step(), 1..5), durability)
             .prop_map(|(steps, durability)| Operation::Commit(steps, durability)),
+        6 => (
+            prop::collection::vec(
+                (0u8..10, 0u64..30, prop::option::of(prop::collection::vec(any::<u8>(), 0..200))),
+                1..4,
+            ),
+            prop::collection::vec(step(), 0..2),
+        )
+            .prop_map(|(amendments, steps)| Operation::Amend(amendments, steps)),
         4 => (0usize..40).prop_map(Operation::Background),
         2 => Just(Operation::Flush),
         1 => Just(Operation::Compact),
@@ -84,10 +94,19 @@ impl Run {
     fn apply(&mut self, operation: &Operation) {
         match operation {
             Operation::Commit(steps, durability) => {
-                commit(&self.process().engine, self.tables, steps, *durability).unwrap();
-                self.expected.apply(steps);
-                if steps.len() == 4 {
-                    self.held.push((self.process().engine.snapshot(), self.expected.clone()));
+                self.commit(steps, *durability, steps.len() == 4);
+            }
+            Operation::Amend(amendments, steps) => {
+                let amendments = amendments.iter().cloned();
+                // Of what the batch itself appends nothing can be amended.
+                let mut batch: Vec<Step> = amendments
+                    .filter_map(|(timeline, back, payload)| {
+                        self.expected.amendment(timeline, back, payload)
+                    })
+                    .collect();
+                batch.extend_from_slice(steps);
+                if !batch.is_empty() {
+                    self.commit(&batch, Durability::Sync, batch.len() == 4);
                 }
             }
             Operation::Background(steps) => {
@@ -101,6 +120,14 @@ impl Run {
         }
     }
 
+    fn commit(&mut self, steps: &[Step], durability: Durability, hold: bool) {
+        commit(&self.process().engine, self.tables, steps, durability).unwrap();
+        self.expected.apply(steps);
+        if hold {
+            self.held.push((self.process().engine.snapshot(), self.expected.clone()));
+        }
+    }
+
     fn check(&self) {
         let found = contents(&self.process().engine, self.tables).unwrap();
         assert_eq!(found, self.expected);
@@ -110,6 +137,13 @@ impl Run {
                 assert_eq!(snapshot.len(self.tables.messages, key).unwrap(), then as u64);
                 let seq = then.checked_sub(1).map_or(0, |last| entries[last].0);
                 assert_eq!(snapshot.latest_seq(self.tables.messages, key).unwrap(), seq);
+                let (to, back) = (u64::MAX, tidelog_engine::Direction::Backward);
+                let newest = snapshot.scan(self.tables.messages, key, 0, to, back).unwrap();
+                let found: Vec<_> = newest
+                    .map(|entry| entry.map(|entry| (entry.seq, shown(&entry))).unwrap())
+                    .collect();
+                let then = expected.timelines.get(key).into_iter().flatten().rev().cloned();
+                assert_eq!(found, then.collect::<Vec<_>>(), "amendments as of the snapshot");
             }
             let (from, to) = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
             let values = snapshot.values(self.tables.values, from, to).unwrap();

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use tidelog_engine::{Committed, Direction, Durability, Engine, Result, TableId, WriteBatch};
+use tidelog_engine::{
+    Committed, Direction, Durability, Engine, Entry, Result, TableId, WriteBatch,
+};
 
 /// One write of a batch.
 #[derive(Debug, Clone)]
@@ -11,6 +13,12 @@ pub(crate) enum Step {
     Send {
         timelines: Vec<u8>,
         payload: Vec<u8>,
+    },
+    /// The payload of an entry that is there becomes another one, or nothing where it is retracted.
+    Amend {
+        timeline: u8,
+        seq: u64,
+        payload: Option<Vec<u8>>,
     },
     Put {
         key: u8,
@@ -33,8 +41,16 @@ pub(crate) enum Step {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
     pub(crate) timelines: BTreeMap<Vec<u8>, Vec<(u64, Vec<u8>)>>,
+    /// The origins of those entries that have one.
+    pub(crate) origins: BTreeMap<Place, Place>,
     pub(crate) values: BTreeMap<Vec<u8>, Vec<u8>>,
 }
+
+/// Key of a timeline, and a seq.
+pub(crate) type Place = (Vec<u8>, u64);
+
+/// What is shown of a retracted entry, so that it is not taken for an empty one.
+pub(crate) const RETRACTED: &[u8] = b"\0retracted";
 
 /// The tables that the reference writes to.
 #[derive(Debug, Clone, Copy)]
@@ -53,10 +69,29 @@ impl Contents {
         for step in steps {
             match step {
                 Step::Send { timelines, payload } => {
+                    let mut first = None;
                     for timeline in timelines {
-                        let entries = self.timelines.entry(timeline_key(*timeline)).or_default();
+                        let key = timeline_key(*timeline);
+                        let entries = self.timelines.entry(key.clone()).or_default();
                         let seq = entries.last().map_or(1, |(seq, _)| seq + 1);
                         entries.push((seq, payload.clone()));
+                        match &first {
+                            None => first = Some((key, seq)),
+                            Some(first) => {
+                                self.origins.insert((key, seq), first.clone());
+                            }
+                        }
+                    }
+                }
+                Step::Amend { timeline, seq, payload } => {
+                    let place = (timeline_key(*timeline), *seq);
+                    let payload = payload.as_deref().unwrap_or(RETRACTED);
+                    let copies = self.origins.iter().filter(|(_, origin)| **origin == place);
+                    let copies: Vec<Place> = copies.map(|(copy, _)| copy.clone()).collect();
+                    for (key, seq) in copies.iter().chain([&place]) {
+                        let entries = self.timelines.get_mut(key).into_iter().flatten();
+                        let mut found = entries.filter(|entry| entry.0 == *seq);
+                        found.next().expect("what is amended is there").1 = payload.to_vec();
                     }
                 }
                 Step::Put { key, value } => {
@@ -77,6 +112,24 @@ impl Contents {
         }
     }
 
+    /// An amendment of some entry that is there, if there is any: the timeline is that or a later
+    /// one, the seq is counted from the newest.
+    pub(crate) fn amendment(
+        &self,
+        timeline: u8,
+        back: u64,
+        payload: Option<Vec<u8>>,
+    ) -> Option<Step> {
+        let timelines = (0..=u8::MAX).map(|more| timeline.wrapping_add(more));
+        let mut written = timelines.filter_map(|timeline| {
+            Some((timeline, self.timelines.get(&timeline_key(timeline))?))
+        });
+        let (timeline, entries) = written.next()?;
+        let back = usize::try_from(back).unwrap() % entries.len();
+        let seq = entries[entries.len() - 1 - back].0;
+        Some(Step::Amend { timeline, seq, payload })
+    }
+
     /// A value that is not 8 bytes long is no counter.
     fn counter(&self, key: u8) -> Option<i64> {
         let bytes = self.values.get(&vec![key])?;
@@ -94,6 +147,13 @@ pub(crate) fn batch(tables: Tables, steps: &[Step]) -> WriteBatch {
                     timelines.iter().map(|timeline| timeline_key(*timeline)).collect();
                 let targets = keys.iter().map(|key| (tables.messages, &key[..]));
                 batch.fan_out(targets, payload, None, None, keys.len() > 1).unwrap();
+            }
+            Step::Amend { timeline, seq, payload } => {
+                let (table, key) = (tables.messages, timeline_key(*timeline));
+                match payload {
+                    Some(payload) => batch.amend(table, &key, *seq, payload).unwrap(),
+                    None => batch.retract(table, &key, *seq).unwrap(),
+                }
             }
             Step::Put { key, value } => batch.put(tables.values, &[*key], value).unwrap(),
             Step::Delete { key } => batch.delete(tables.values, &[*key]).unwrap(),
@@ -123,11 +183,11 @@ pub(crate) fn contents(engine: &Engine, tables: Tables) -> Result<Contents> {
         let key = &timeline.key[..];
         let forward = snapshot
             .scan(tables.messages, key, 0, u64::MAX, Direction::Forward)?
-            .map(|entry| entry.map(|entry| (entry.seq, entry.payload.to_vec())))
+            .map(|entry| entry.map(|entry| (entry.seq, shown(&entry))))
             .collect::<Result<Vec<_>>>()?;
         let mut backward = snapshot
             .scan(tables.messages, key, 0, u64::MAX, Direction::Backward)?
-            .map(|entry| entry.map(|entry| (entry.seq, entry.payload.to_vec())))
+            .map(|entry| entry.map(|entry| (entry.seq, shown(&entry))))
             .collect::<Result<Vec<_>>>()?;
         backward.reverse();
         assert_eq!(forward, backward, "both directions agree");
@@ -138,7 +198,16 @@ pub(crate) fn contents(engine: &Engine, tables: Tables) -> Result<Contents> {
         assert_eq!(latest.unwrap_or(0), last);
         for (seq, payload) in forward.iter().step_by(7) {
             let entry = snapshot.get(tables.messages, key, *seq)?.expect("it was scanned");
-            assert_eq!(&entry.payload[..], &payload[..]);
+            assert_eq!(shown(&entry), *payload);
+            let versions = snapshot.versions(tables.messages, key, *seq)?;
+            assert_eq!(versions.last(), Some(&entry), "the last version is what is shown");
+        }
+        for entry in snapshot.scan(tables.messages, key, 0, u64::MAX, Direction::Forward)? {
+            let entry = entry?;
+            if let Some(origin) = entry.origin {
+                let place = (key.to_vec(), entry.seq);
+                contents.origins.insert(place, (origin.key.to_vec(), origin.seq));
+            }
         }
         contents.timelines.insert(key.to_vec(), forward);
     }
@@ -149,4 +218,12 @@ pub(crate) fn contents(engine: &Engine, tables: Tables) -> Result<Contents> {
         contents.values.insert(key.to_vec(), value.to_vec());
     }
     Ok(contents)
+}
+
+/// The payload of an entry as the reference writes it down.
+pub(crate) fn shown(entry: &Entry) -> Vec<u8> {
+    match entry.revision.is_some_and(|revision| revision.retracted) {
+        true => RETRACTED.to_vec(),
+        false => entry.payload.to_vec(),
+    }
 }

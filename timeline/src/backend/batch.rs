@@ -41,6 +41,20 @@ pub struct KeyedWrite {
     pub value: Vec<u8>,
 }
 
+/// What becomes of an entry, wherever it is read: see
+/// [`Timeline::amend`](crate::Timeline::amend).
+#[derive(Debug, Clone)]
+pub struct Amendment {
+    /// A timeline table.
+    pub table: TableId,
+    /// The encoded timeline id.
+    pub key: Box<[u8]>,
+    /// The entry's sequence id.
+    pub seq: u64,
+    /// What replaces its payload; `None` retracts it.
+    pub payload: Option<Payload>,
+}
+
 /// Writes that are committed together or not at all. Messages take their sequence ids in order.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
@@ -48,6 +62,8 @@ pub struct Batch {
     pub messages: Vec<BatchMessage>,
     /// Writes to keyed tables; a later write of one key wins.
     pub keyed: Vec<KeyedWrite>,
+    /// Amendments of entries that were committed before; a later one of an entry wins.
+    pub amendments: Vec<Amendment>,
     /// What must hold before anything of the batch takes effect.
     pub preconditions: Vec<Precondition>,
 }
@@ -66,6 +82,11 @@ impl Batch {
         Batch { messages: vec![message], ..Batch::default() }
     }
 
+    /// A batch of one amendment.
+    pub fn amend(amendment: Amendment) -> Batch {
+        Batch { amendments: vec![amendment], ..Batch::default() }
+    }
+
     /// Entries that the batch appends: one a target.
     pub fn append_count(&self) -> usize {
         self.messages.iter().map(|message| message.targets.len()).sum()
@@ -82,7 +103,11 @@ impl Batch {
                 + message.targets.iter().map(target).sum::<usize>()
         };
         let keyed = |write: &KeyedWrite| 12 + write.key.len() + write.value.len();
+        let amendment = |amendment: &Amendment| {
+            20 + amendment.key.len() + amendment.payload.as_ref().map_or(0, |bytes| bytes.len())
+        };
         self.messages.iter().map(message).sum::<usize>()
+            + self.amendments.iter().map(amendment).sum::<usize>()
             + self.keyed.iter().map(keyed).sum::<usize>()
     }
 
@@ -90,6 +115,7 @@ impl Batch {
     pub fn join(&mut self, mut other: Batch) {
         self.messages.append(&mut other.messages);
         self.keyed.append(&mut other.keyed);
+        self.amendments.append(&mut other.amendments);
         self.preconditions.append(&mut other.preconditions);
     }
 

@@ -4,7 +4,7 @@
 //! promises.
 
 use super::{
-    Backend, BackendSnapshot, Batch, BatchMessage, CommitFuture, Committed, Direction, KeyValue,
+    Amendment, Backend, BackendSnapshot, Batch, BatchMessage, CommitFuture, Committed, Direction, KeyValue,
     Page, ScanRequest, TableDescription, TimelineDescription,
 };
 use crate::error::{Error, Result};
@@ -125,6 +125,13 @@ fn write_batch(batch: &Batch) -> Result<WriteBatch> {
             KeyedOperation::Max => writes.max(write.table, &write.key, counter()?)?,
         }
     }
+    for amendment in &batch.amendments {
+        let Amendment { table, key, seq, payload } = amendment;
+        match payload {
+            Some(payload) => writes.amend(*table, key, *seq, payload)?,
+            None => writes.retract(*table, key, *seq)?,
+        }
+    }
     for precondition in &batch.preconditions {
         writes.require(precondition.clone());
     }
@@ -157,6 +164,10 @@ impl BackendSnapshot for EmbeddedSnapshot {
 
     fn get(&self, table: TableId, key: &[u8], seq: u64) -> Result<Option<Entry>> {
         Ok(self.0.get(table, key, seq)?)
+    }
+
+    fn versions(&self, table: TableId, key: &[u8], seq: u64) -> Result<Vec<Entry>> {
+        Ok(self.0.versions(table, key, seq)?)
     }
 
     fn latest(&self, table: TableId, key: &[u8]) -> Result<Option<Entry>> {

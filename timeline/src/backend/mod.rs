@@ -14,6 +14,10 @@
 //!    live are shown by no one.
 //! 5. A commit is visible to each snapshot taken after the call (or its future) returned.
 //! 6. `latest_seq` never goes back, whatever expires.
+//! 7. An entry is read with the payload of the newest amendment, as of the snapshot, of itself or of
+//!    its origin, and says so by its revision; a retracted one stays in its place, with an empty
+//!    payload. Amendments count for entries of their own commit and of older ones, also when the
+//!    origin has expired. What was never written cannot be amended: that is `NotFound`.
 
 mod batch;
 mod embedded;
@@ -26,7 +30,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tidelog_engine::{Durability, Entry, Payload, TableId, TableOptions};
 
-pub use batch::{Batch, BatchMessage, KeyedWrite, Target};
+pub use batch::{Amendment, Batch, BatchMessage, KeyedWrite, Target};
 pub use embedded::EmbeddedBackend;
 pub use memory::MemoryBackend;
 
@@ -213,6 +217,13 @@ pub trait BackendSnapshot: Send + Sync + 'static {
     /// # Errors
     /// Those of the backend; an entry that is not there is none. So for all reads.
     fn get(&self, table: TableId, key: &[u8], seq: u64) -> Result<Option<Entry>>;
+
+    /// An entry as it was written, then as each amendment of it, or of its origin, made it, oldest
+    /// first; nothing where [`BackendSnapshot::get`] gives nothing.
+    ///
+    /// # Errors
+    /// As [`BackendSnapshot::get`].
+    fn versions(&self, table: TableId, key: &[u8], seq: u64) -> Result<Vec<Entry>>;
 
     /// The newest entry of a timeline.
     ///

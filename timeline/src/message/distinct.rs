@@ -91,8 +91,13 @@ impl<M: Message> Message for DistinctMessage<M> {
         Ok(DistinctMessage { id, message: M::decode(reader.rest())? })
     }
 
+    /// The wrapped type's, without an id.
+    fn retracted() -> Result<DistinctMessage<M>> {
+        Ok(DistinctMessage { id: String::new(), message: M::retracted()? })
+    }
+
     fn message_id(&self) -> Option<&str> {
-        Some(&self.id)
+        (!self.id.is_empty()).then_some(&self.id)
     }
 
     fn attributes(&self) -> Option<&Attributes> {

@@ -19,6 +19,11 @@ where
         })
     }
 
+    /// What `null` is to the type.
+    fn retracted() -> Result<Json<T>> {
+        Self::decode(b"null")
+    }
+
     fn decode(bytes: &[u8]) -> Result<Json<T>> {
         serde_json::from_slice(bytes).map(Json).map_err(|error| {
             Error::with_source(ErrorKind::Decode, format!("a message from JSON: {error}"), error)

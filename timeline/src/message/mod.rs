@@ -69,6 +69,15 @@ pub trait Message: Clone + Send + Sync + 'static {
         Self::decode(&payload)
     }
 
+    /// What readers get in the place of a message that was retracted: its bytes are gone. Here it
+    /// is the message of no bytes, or none if there is no such message.
+    ///
+    /// # Errors
+    /// [`Error::decode`] where there is none: a reader gets the error instead of the entry.
+    fn retracted() -> Result<Self> {
+        Self::decode(&[])
+    }
+
     /// The id by which a reader tells a message sent twice, unique within its conversation. The
     /// library does not drop duplicates by it.
     fn message_id(&self) -> Option<&str> {

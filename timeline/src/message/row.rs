@@ -170,6 +170,10 @@ impl Message for Row {
         Ok(())
     }
 
+    fn retracted() -> Result<Row> {
+        Ok(Row::default())
+    }
+
     fn decode(bytes: &[u8]) -> Result<Row> {
         let mut reader = Reader::new("row", bytes);
         reader.version()?;

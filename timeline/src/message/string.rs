@@ -109,6 +109,10 @@ impl Message for StringMessage {
         Ok(())
     }
 
+    fn retracted() -> Result<StringMessage> {
+        Ok(StringMessage::default())
+    }
+
     fn decode(bytes: &[u8]) -> Result<StringMessage> {
         let mut reader = Reader::new("string message", bytes);
         reader.version()?;

@@ -18,6 +18,19 @@ pub struct Origin {
     pub seq: u64,
 }
 
+/// What an amendment says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Revision {
+    /// The commit that amended the entry.
+    pub commit: u64,
+    /// When it was committed, in milliseconds since 1970 (UTC).
+    pub time: u64,
+    /// Whether the entry was retracted: it stays in its place, its message is
+    /// [`Message::retracted`].
+    pub retracted: bool,
+}
+
 /// A message with its place in its timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,6 +45,8 @@ pub struct TimelineEntry<M> {
     pub event_time: Option<i64>,
     /// The entry it was fanned out from.
     pub origin: Option<Origin>,
+    /// The newest amendment of the entry, or of its origin: the message is what that made it.
+    pub revision: Option<Revision>,
     /// The message.
     pub message: M,
 }
@@ -46,13 +61,23 @@ impl<M: Message> TimelineEntry<M> {
                 seq: origin.seq,
             }),
         };
+        let revision = entry.revision.map(|revision| Revision {
+            commit: revision.commit,
+            time: revision.time_ms,
+            retracted: revision.retracted,
+        });
+        let message = match revision.is_some_and(|revision| revision.retracted) {
+            true => M::retracted()?,
+            false => M::from_payload(entry.payload)?,
+        };
         Ok(TimelineEntry {
             seq: entry.seq,
             commit: entry.commit,
             time: entry.time_ms,
             event_time: entry.event_ms,
             origin,
-            message: M::from_payload(entry.payload)?,
+            revision,
+            message,
         })
     }
 
@@ -64,6 +89,7 @@ impl<M: Message> TimelineEntry<M> {
             time: committed.time_ms,
             event_time,
             origin: None,
+            revision: None,
             message,
         }
     }

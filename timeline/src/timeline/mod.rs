@@ -1,5 +1,6 @@
 //! [`Timeline`]: one append-only queue of messages, its writes and its reads.
 
+mod amend;
 mod append;
 mod entry;
 mod scan;
@@ -14,7 +15,7 @@ use crate::store::{Snapshot, Table};
 
 pub use append::Append;
 pub(crate) use entry::first_seq;
-pub use entry::{Origin, TimelineEntry};
+pub use entry::{Origin, Revision, TimelineEntry};
 pub use scan::{Entries, Scan};
 pub use stream::EntryStream;
 pub use view::TimelineView;

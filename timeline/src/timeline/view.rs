@@ -54,6 +54,16 @@ impl<M: Message> TimelineView<M> {
         entry.map(TimelineEntry::decode).transpose()
     }
 
+    /// As [`Timeline::versions`].
+    ///
+    /// # Errors
+    /// As [`Timeline::get`].
+    pub fn versions(&self, seq: u64) -> Result<Vec<TimelineEntry<M>>> {
+        let Place { snapshot, table, id, .. } = &self.place;
+        let versions = snapshot.inner.versions(*table, id.as_bytes(), seq)?;
+        versions.into_iter().map(TimelineEntry::decode).collect()
+    }
+
     /// As [`Timeline::latest`].
     ///
     /// # Errors

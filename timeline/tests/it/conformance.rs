@@ -3,20 +3,21 @@
 use std::ops::Bound;
 use std::sync::Arc;
 use tidelog::backend::{
-    Backend, BackendSnapshot, Batch, BatchMessage, Committed, KeyedWrite, ScanRequest, Target,
+    Amendment, Backend, BackendSnapshot, Batch, BatchMessage, Committed, KeyedWrite, ScanRequest, Target,
 };
 use tidelog::{Direction, Durability, ErrorKind, Payload, Result, TableId, TableOptions};
 use tidelog_engine::{KeyedOperation, Precondition, Sequence};
 
 /// Runs the whole suite over new, empty backends.
 fn suite(new: &dyn Fn() -> Arc<dyn Backend>) {
-    let tests: [fn(&dyn Backend); 14] = [
+    let tests: [fn(&dyn Backend); 15] = [
         tables,
         dense_ids,
         given_ids,
         atomic_batches,
         conditions,
         fan_out,
+        amendments,
         snapshots,
         scans,
         pages_end_by_bytes,
@@ -202,6 +203,92 @@ fn fan_out(backend: &dyn Backend) {
     let origin = copy.origin.unwrap();
     assert_eq!((origin.table, &*origin.key, origin.seq), (history, &b"g"[..], 1));
     assert_eq!((&*copy.payload, copy.event_ms), (&b"hello"[..], Some(-5)));
+}
+
+fn amend(table: TableId, key: &str, seq: u64, payload: Option<&[u8]>) -> Batch {
+    let payload = payload.map(|payload| Payload::from_vec(payload.to_vec()));
+    Batch::amend(Amendment { table, key: key.as_bytes().into(), seq, payload })
+}
+
+/// Payloads newest first, `None` for what was retracted, by every way of reading.
+fn shown(now: &dyn BackendSnapshot, table: TableId, key: &str) -> Vec<Option<Vec<u8>>> {
+    let direction = Direction::Backward;
+    let request = ScanRequest { from: u64::MAX, to: 0, direction, limit: 99, byte_limit: 1 << 20 };
+    let page = now.scan(table, key.as_bytes(), &request).unwrap();
+    for entry in &page.entries {
+        assert_eq!(now.get(table, key.as_bytes(), entry.seq).unwrap().as_ref(), Some(entry));
+        let versions = now.versions(table, key.as_bytes(), entry.seq).unwrap();
+        assert_eq!((versions[0].revision, versions.last()), (None, Some(entry)));
+    }
+    assert_eq!(now.latest(table, key.as_bytes()).unwrap().as_ref(), page.entries.first());
+    let payload = |entry: &tidelog_engine::Entry| {
+        let retracted = entry.revision.is_some_and(|revision| revision.retracted);
+        assert!(!retracted || entry.payload.is_empty());
+        (!retracted).then(|| entry.payload.to_vec())
+    };
+    page.entries.iter().map(payload).collect()
+}
+
+fn amendments(backend: &dyn Backend) {
+    let (history, inbox) =
+        (timelines(backend), backend.create_table("inbox", &TableOptions::timeline()).unwrap());
+    let send = |payload: &[u8]| {
+        let batch = Batch::of(BatchMessage {
+            payload: Payload::from_vec(payload.to_vec()),
+            event_ms: None,
+            origin: None,
+            first_is_origin: true,
+            targets: vec![target(history, "g"), target(inbox, "ann"), target(inbox, "bob")],
+        });
+        commit(backend, batch).unwrap();
+    };
+    send(b"one");
+    send(b"two");
+    let texts = |texts: &[&str]| -> Vec<Option<Vec<u8>>> {
+        texts.iter().map(|text| (*text != "-").then(|| text.as_bytes().to_vec())).collect()
+    };
+    let before = backend.snapshot().unwrap();
+    let committed = commit(backend, amend(history, "g", 1, Some(b"ONE"))).unwrap();
+    assert!(committed.seqs.is_empty() && committed.commit > before.commit());
+    commit(backend, amend(history, "g", 2, None)).unwrap();
+    let now = backend.snapshot().unwrap();
+    for (table, key) in [(history, "g"), (inbox, "ann"), (inbox, "bob")] {
+        assert_eq!(shown(&*now, table, key), texts(&["-", "ONE"]));
+        assert_eq!(shown(&*before, table, key), texts(&["two", "one"]));
+    }
+    let entry = now.get(inbox, b"ann", 1).unwrap().unwrap();
+    let revision = entry.revision.unwrap();
+    assert_eq!((revision.commit, revision.time_ms), (committed.commit, committed.time_ms));
+    // A later one of the inbox's own entry, two in one batch, and a new one of the origin.
+    commit(backend, amend(inbox, "ann", 2, Some(b"mine"))).unwrap();
+    let mut twice = amend(history, "g", 1, None);
+    twice.join(amend(history, "g", 1, Some(b"uno")));
+    commit(backend, twice).unwrap();
+    let now = backend.snapshot().unwrap();
+    assert_eq!(shown(&*now, inbox, "ann"), texts(&["mine", "uno"]));
+    assert_eq!(shown(&*now, inbox, "bob"), texts(&["-", "uno"]));
+    assert_eq!(now.versions(inbox, b"bob", 1).unwrap().len(), 4);
+    // What is fanned out later has the payload of then.
+    let origin = tidelog_engine::Origin { table: history, key: b"g"[..].into(), seq: 1 };
+    let late = BatchMessage {
+        payload: Payload::from_vec(b"late".to_vec()),
+        event_ms: None,
+        origin: Some(origin),
+        first_is_origin: false,
+        targets: vec![target(inbox, "cid")],
+    };
+    commit(backend, Batch::of(late)).unwrap();
+    assert_eq!(shown(&*backend.snapshot().unwrap(), inbox, "cid"), texts(&["late"]));
+    // What was never written cannot be amended.
+    assert_eq!(refused(backend, amend(history, "g", 3, None)), ErrorKind::NotFound);
+    assert_eq!(refused(backend, amend(history, "none", 1, None)), ErrorKind::NotFound);
+    assert_eq!(refused(backend, amend(TableId(9999), "g", 1, None)), ErrorKind::NotFound);
+    assert_eq!(refused(backend, amend(history, "g", 0, None)), ErrorKind::TooLarge);
+    assert_eq!(refused(backend, amend(history, "", 1, None)), ErrorKind::InvalidUse);
+    let mut early = append(history, "g", b"three");
+    early.join(amend(history, "g", 3, Some(b"too early")));
+    assert_eq!(refused(backend, early), ErrorKind::NotFound);
+    assert!(now.versions(history, b"g", 3).unwrap().is_empty());
 }
 
 fn snapshots(backend: &dyn Backend) {

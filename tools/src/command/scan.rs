@@ -5,7 +5,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::text;
 use crate::time;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use tidelog::TimelineId;
 use tidelog_engine::{Direction, Engine, Entry};
@@ -65,6 +65,14 @@ impl Scan {
                 None => time::format_commit_ms(entry.time_ms),
             };
             let payload = text::readable(&entry.payload);
+            let payload = match entry.revision {
+                None => payload,
+                Some(revision) => {
+                    let time = time::format_commit_ms(revision.time_ms);
+                    let what = if revision.retracted { "retracted" } else { "amended" };
+                    format!("{payload}  [{what} {time}]").trim_start().to_owned()
+                }
+            };
             return Ok(output.line(format_args!("{:>8}  {time}  {payload}", entry.seq))?);
         }
         let mut object = Map::new();
@@ -77,6 +85,14 @@ impl Scan {
         }
         if let Some(origin) = &entry.origin {
             object.insert("origin".to_owned(), origin_object(engine, origin));
+        }
+        if let Some(revision) = &entry.revision {
+            let revision = json!({
+                "commit": revision.commit,
+                "time_ms": revision.time_ms,
+                "retracted": revision.retracted,
+            });
+            object.insert("revision".to_owned(), revision);
         }
         text::put_payload(&mut object, &entry.payload);
         Ok(output.object(&Value::Object(object))?)

@@ -3,10 +3,11 @@
 //! 1. Limits, tables and kinds; sequence ids, assigned from a working copy of the ends of the
 //!    timelines concerned.
 //! 2. Preconditions, against the state before the batch.
-//! 3. Entries and values are added; what has expired for good is dropped.
+//! 3. Entries, values and amendments are added; what has expired for good is dropped.
 
+use super::amendments::Place;
 use super::state::{Key, Run, State, Version};
-use crate::backend::{Batch, BatchMessage, Committed, KeyedWrite, Target};
+use crate::backend::{Amendment, Batch, BatchMessage, Committed, KeyedWrite, Target};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use tidelog_engine::{
@@ -21,10 +22,12 @@ pub(super) fn commit(state: &mut State, batch: Batch, now: u64) -> Result<Commit
     }
     let seqs = assign(state, &batch)?;
     check_keyed(state, &batch)?;
+    check_amendments(state, &batch)?;
     for precondition in &batch.preconditions {
         check_precondition(state, precondition, now)?;
     }
-    if batch.messages.is_empty() && batch.keyed.is_empty() {
+    let Batch { messages, keyed, amendments, .. } = &batch;
+    if messages.is_empty() && keyed.is_empty() && amendments.is_empty() {
         return Ok(Committed::new(state.commit, state.time_ms, seqs));
     }
     state.commit += 1;
@@ -35,6 +38,9 @@ pub(super) fn commit(state: &mut State, batch: Batch, now: u64) -> Result<Commit
     }
     for write in batch.keyed {
         add_keyed(state, write);
+    }
+    for Amendment { table, key, seq, payload } in batch.amendments {
+        state.amendments.add(((table, key), seq), state.commit, now, payload);
     }
     Ok(Committed::new(state.commit, now, seqs))
 }
@@ -108,6 +114,25 @@ fn check_keyed(state: &State, batch: &Batch) -> Result<()> {
     Ok(())
 }
 
+/// What is amended was written before this batch.
+fn check_amendments(state: &State, batch: &Batch) -> Result<()> {
+    for Amendment { table, key, seq, payload } in &batch.amendments {
+        check_key(key)?;
+        let length = payload.as_ref().map_or(0, |payload| payload.len());
+        check_length("payload length", length, limits::PAYLOAD_LENGTH_MAX)?;
+        if *seq == 0 || *seq > limits::SEQ_MAX {
+            return Err(Error::new(crate::ErrorKind::TooLarge, "too large: sequence id"));
+        }
+        state.table(*table, TableKind::Timeline)?;
+        let last = state.timelines.get(&(*table, key.clone())).map_or(0, Run::last_seq);
+        if *seq > last {
+            let text = format!("not found: the amended entry {seq}, the last one is {last}");
+            return Err(Error::new(crate::ErrorKind::NotFound, text));
+        }
+    }
+    Ok(())
+}
+
 fn check_precondition(state: &State, precondition: &Precondition, now: u64) -> Result<()> {
     match precondition {
         Precondition::NextSeq { table, key, seq } => {
@@ -159,15 +184,29 @@ fn add_message(state: &mut State, message: BatchMessage, seqs: &mut impl Iterato
         let table = state.table(target.table, TableKind::Timeline).expect("checked by assign");
         let fence = state.expired_before(table, state.time_ms);
         let oldest = state.oldest_snapshot();
-        let run = state.timelines.entry((target.table, target.key)).or_default();
+        let key = (target.table, target.key);
+        state.amendments.entry_added(&entry);
+        let run = state.timelines.entry(key.clone()).or_default();
         if run.born == 0 {
             run.born = state.commit;
         }
         run.entries.push_back(entry);
-        let gone = |entry: &Entry| entry.time_ms < fence && entry.commit <= oldest;
-        while run.entries.front().is_some_and(gone) {
-            run.forgotten = run.entries.pop_front().map_or(run.forgotten, |entry| entry.seq);
-        }
+        drop_gone(state, &key, fence, oldest);
+    }
+}
+
+/// Drops the entries of a timeline that nobody can read any more.
+fn drop_gone(state: &mut State, key: &Key, fence: u64, oldest: u64) {
+    let gone = |entry: &Entry| entry.time_ms < fence && entry.commit <= oldest;
+    while let Some(run) = state.timelines.get_mut(key)
+        && run.entries.front().is_some_and(gone)
+        && let Some(entry) = run.entries.pop_front()
+    {
+        run.forgotten = entry.seq;
+        let timelines = &state.timelines;
+        let is_kept =
+            |(key, seq): &Place| timelines.get(key).is_some_and(|run| run.keeps(*seq));
+        state.amendments.entry_dropped(key, &entry, is_kept);
     }
 }
 

@@ -12,6 +12,7 @@
 //! # Concurrency
 //! One readers-writer lock over everything. Snapshots register in it, and deregister when dropped.
 
+mod amendments;
 mod commit;
 mod snapshot;
 mod state;

@@ -1,13 +1,14 @@
 //! Reading memory as of one commit.
 
 use super::Shared;
-use super::state::{Run, State, Version};
+use super::amendments::Amendments;
+use super::state::{Key, Run, State, Version};
 use crate::backend::{
     BackendSnapshot, Direction, KeyValue, Page, ScanRequest, TableDescription, TimelineDescription,
 };
 use crate::error::Result;
 use std::collections::VecDeque;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 use tidelog_engine::{Entry, Payload, TableId, TableKind};
 
@@ -30,18 +31,20 @@ impl MemorySnapshot {
         &self,
         table: TableId,
         key: &[u8],
-        read: impl FnOnce(Option<&Run>, std::ops::Range<usize>) -> T,
+        read: impl FnOnce(Option<Found<'_>>) -> T,
     ) -> Result<T> {
         let state = self.shared.state.read();
         state.check_open()?;
         let table = state.table(table, TableKind::Timeline)?;
         let fence = self.fence(&state, table);
-        let Some(run) = state.timelines.get(&(table.id, key.into())) else {
-            return Ok(read(None, 0..0));
+        let key = (table.id, key.into());
+        let Some(run) = state.timelines.get(&key) else {
+            return Ok(read(None));
         };
         let end = run.visible(self.commit);
         let start = run.entries.partition_point(|entry| entry.time_ms < fence).min(end);
-        Ok(read(Some(run), start..end))
+        let (amendments, snapshot) = (&state.amendments, self.commit);
+        Ok(read(Some(Found { key: &key, run, range: start..end, amendments, snapshot })))
     }
 
     fn fence(&self, state: &State, table: &TableDescription) -> u64 {
@@ -52,6 +55,27 @@ impl MemorySnapshot {
         let visible = versions.partition_point(|version| version.commit <= self.commit);
         let newest = versions.get(visible.checked_sub(1)?)?;
         newest.value.as_ref().filter(|_| newest.time_ms >= fence)
+    }
+}
+
+/// What can be read of a timeline.
+struct Found<'a> {
+    key: &'a Key,
+    run: &'a Run,
+    /// Of the entries.
+    range: Range<usize>,
+    amendments: &'a Amendments,
+    snapshot: u64,
+}
+
+impl Found<'_> {
+    fn entry(&self, seq: u64) -> Option<&Entry> {
+        let index = self.run.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
+        self.range.contains(&index).then(|| &self.run.entries[index])
+    }
+
+    fn amended(&self, entry: &Entry) -> Entry {
+        self.amendments.amended(self.key, entry, self.snapshot)
     }
 }
 
@@ -74,23 +98,35 @@ impl BackendSnapshot for MemorySnapshot {
     }
 
     fn get(&self, table: TableId, key: &[u8], seq: u64) -> Result<Option<Entry>> {
-        self.with_run(table, key, |run, range| {
-            let run = run?;
-            let index = run.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
-            range.contains(&index).then(|| run.entries[index].clone())
+        self.with_run(table, key, |found| {
+            let found = found?;
+            Some(found.amended(found.entry(seq)?))
         })
     }
 
+    fn versions(&self, table: TableId, key: &[u8], seq: u64) -> Result<Vec<Entry>> {
+        self.with_run(table, key, |found| {
+            let found = found?;
+            let entry = found.entry(seq)?;
+            Some(found.amendments.versions(found.key, entry, found.snapshot))
+        })
+        .map(Option::unwrap_or_default)
+    }
+
     fn latest(&self, table: TableId, key: &[u8]) -> Result<Option<Entry>> {
-        self.with_run(table, key, |run, range| run?.entries.range(range).next_back().cloned())
+        self.with_run(table, key, |found| {
+            let found = found?;
+            let entry = found.run.entries.range(found.range.clone()).next_back()?;
+            Some(found.amended(entry))
+        })
     }
 
     fn latest_seq(&self, table: TableId, key: &[u8]) -> Result<u64> {
-        self.with_run(table, key, |run, _| run.map_or(0, |run| run.last_seq_at(self.commit)))
+        self.with_run(table, key, |found| found.map_or(0, |f| f.run.last_seq_at(self.commit)))
     }
 
     fn len(&self, table: TableId, key: &[u8]) -> Result<u64> {
-        self.with_run(table, key, |_, range| range.len() as u64)
+        self.with_run(table, key, |found| found.map_or(0, |found| found.range.len() as u64))
     }
 
     fn scan(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<Page> {
@@ -98,16 +134,18 @@ impl BackendSnapshot for MemorySnapshot {
             Direction::Forward => (request.from, request.to),
             Direction::Backward => (request.to, request.from),
         };
-        self.with_run(table, key, |run, range| {
-            let Some(run) = run else {
+        self.with_run(table, key, |found| {
+            let Some(found) = found else {
                 return Ok(Page::default());
             };
+            let (run, range) = (found.run, found.range.clone());
             let end = run.entries.partition_point(|entry| entry.seq <= high).min(range.end);
             let start = run.entries.partition_point(|entry| entry.seq < low).max(range.start);
             let entries = run.entries.range(start.min(end)..end);
+            let amended = |entry: &Entry| Ok(found.amended(entry));
             match request.direction {
-                Direction::Forward => Page::fill(entries.cloned().map(Ok), request),
-                Direction::Backward => Page::fill(entries.rev().cloned().map(Ok), request),
+                Direction::Forward => Page::fill(entries.map(amended), request),
+                Direction::Backward => Page::fill(entries.rev().map(amended), request),
             }
         })?
     }

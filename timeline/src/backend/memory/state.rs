@@ -1,5 +1,6 @@
 //! What the memory backend holds.
 
+use super::amendments::Amendments;
 use crate::backend::TableDescription;
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +21,7 @@ pub(super) struct State {
     pub(super) tables: Vec<TableDescription>,
     pub(super) timelines: BTreeMap<Key, Run>,
     pub(super) keyed: BTreeMap<Key, VecDeque<Version>>,
+    pub(super) amendments: Amendments,
     /// Snapshots that are held: commit to how many.
     pub(super) snapshots: BTreeMap<u64, usize>,
 }
@@ -36,6 +38,11 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// Whether the entry is kept.
+    pub(super) fn keeps(&self, seq: u64) -> bool {
+        self.entries.binary_search_by_key(&seq, |entry| entry.seq).is_ok()
+    }
+
     /// The highest seq ever written.
     pub(super) fn last_seq(&self) -> u64 {
         self.entries.back().map_or(self.forgotten, |entry| entry.seq)
