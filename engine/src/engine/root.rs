@@ -188,14 +188,14 @@ impl Core {
         check_table_name(name)?;
         let mut id = TableId(0);
         self.commit_root_with(|root| {
-            let tables = &root.catalog.tables;
             if root.catalog.table_named(name).is_some() {
                 return Err(Error::AlreadyExists { what: format!("table {name}") });
             }
-            if tables.len() >= limits::TABLE_COUNT_MAX {
+            let count = root.catalog.user_table_count();
+            if count >= limits::TABLE_COUNT_MAX {
                 return Err(Error::TooLarge {
                     what: "number of tables",
-                    value: tables.len() as u64 + 1,
+                    value: count as u64 + 1,
                     limit: limits::TABLE_COUNT_MAX as u64,
                 });
             }

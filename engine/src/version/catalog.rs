@@ -60,6 +60,11 @@ impl Catalog {
         self.tables.values().find(|record| record.name == name)
     }
 
+    /// Tables that are not the engine's own.
+    pub(crate) fn user_table_count(&self) -> usize {
+        self.tables.len() - ENGINE_TABLES.len()
+    }
+
     /// Takes one step.
     ///
     /// # Errors
@@ -117,7 +122,7 @@ impl Catalog {
         if self.table_named(name).is_some() {
             return Err(format!("there are two tables with the name {name:?}"));
         }
-        if self.tables.len() >= TABLE_COUNT_MAX {
+        if self.user_table_count() >= TABLE_COUNT_MAX {
             return Err(format!("there are more than {TABLE_COUNT_MAX} tables"));
         }
         self.tables.insert(*id, record.clone());

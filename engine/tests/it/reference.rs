@@ -121,9 +121,8 @@ impl Contents {
         payload: Option<Vec<u8>>,
     ) -> Option<Step> {
         let timelines = (0..=u8::MAX).map(|more| timeline.wrapping_add(more));
-        let mut written = timelines.filter_map(|timeline| {
-            Some((timeline, self.timelines.get(&timeline_key(timeline))?))
-        });
+        let mut written = timelines
+            .filter_map(|timeline| Some((timeline, self.timelines.get(&timeline_key(timeline))?)));
         let (timeline, entries) = written.next()?;
         let back = usize::try_from(back).unwrap() % entries.len();
         let seq = entries[entries.len() - 1 - back].0;

@@ -4,8 +4,8 @@
 //! promises.
 
 use super::{
-    Amendment, Backend, BackendSnapshot, Batch, BatchMessage, CommitFuture, Committed, Direction, KeyValue,
-    Page, ScanRequest, TableDescription, TimelineDescription,
+    Amendment, Backend, BackendSnapshot, Batch, BatchMessage, CommitFuture, Committed, Direction,
+    KeyValue, Page, ScanRequest, TableDescription, TimelineDescription,
 };
 use crate::error::{Error, Result};
 use std::ops::Bound;

@@ -3,7 +3,8 @@
 use std::ops::Bound;
 use std::sync::Arc;
 use tidelog::backend::{
-    Amendment, Backend, BackendSnapshot, Batch, BatchMessage, Committed, KeyedWrite, ScanRequest, Target,
+    Amendment, Backend, BackendSnapshot, Batch, BatchMessage, Committed, KeyedWrite, ScanRequest,
+    Target,
 };
 use tidelog::{Direction, Durability, ErrorKind, Payload, Result, TableId, TableOptions};
 use tidelog_engine::{KeyedOperation, Precondition, Sequence};

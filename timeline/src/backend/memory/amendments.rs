@@ -28,7 +28,13 @@ struct Amended {
 }
 
 impl Amendments {
-    pub(super) fn add(&mut self, place: Place, commit: u64, time_ms: u64, payload: Option<Payload>) {
+    pub(super) fn add(
+        &mut self,
+        place: Place,
+        commit: u64,
+        time_ms: u64,
+        payload: Option<Payload>,
+    ) {
         self.versions.entry(place).or_default().push(Amended { commit, time_ms, payload });
     }
 

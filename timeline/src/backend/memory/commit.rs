@@ -204,8 +204,7 @@ fn drop_gone(state: &mut State, key: &Key, fence: u64, oldest: u64) {
     {
         run.forgotten = entry.seq;
         let timelines = &state.timelines;
-        let is_kept =
-            |(key, seq): &Place| timelines.get(key).is_some_and(|run| run.keeps(*seq));
+        let is_kept = |(key, seq): &Place| timelines.get(key).is_some_and(|run| run.keeps(*seq));
         state.amendments.entry_dropped(key, &entry, is_kept);
     }
 }
