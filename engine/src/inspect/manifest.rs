@@ -98,6 +98,10 @@ fn describe(edit: &Edit) -> String {
         Edit::TableCreated(record) => {
             format!("table {} {:?} created: {:?}", record.id.0, record.name, record.options)
         }
+        Edit::TableAltered(record) => format!(
+            "table {} {:?} altered: {:?}, expired before {}",
+            record.id.0, record.name, record.options, record.expired_before_ms
+        ),
         Edit::SstableAdded { level, meta } => format!(
             "SSTable {} added to table {} at level {level}: {} bytes at offset {}, {} entries of \
              {} keys, commits {} to {}",

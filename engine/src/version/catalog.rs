@@ -7,8 +7,10 @@
 //! 2. Every SSTable belongs to a table of its kind, and lies in the version's order.
 //! 3. `next_sstable` and `next_table` are above everything that was ever there.
 //! 4. Epochs never fall.
-//! 5. `places` has exactly the live SSTables, so that replay does not search for each number.
-//! 6. A refused edit changes nothing.
+//! 5. What has expired stays expired: `expired_before_ms` of a table never falls; nor do kind, name
+//!    and sequence of a table ever change.
+//! 6. `places` has exactly the live SSTables, so that replay does not search for each number.
+//! 7. A refused edit changes nothing.
 
 use super::edit::{FIRST_USER_TABLE, STATE_TABLE};
 use super::{Edit, SstableMeta, TableKind, TableRecord, Version};
@@ -67,6 +69,7 @@ impl Catalog {
     pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
         match edit {
             Edit::TableCreated(record) => self.create_table(record),
+            Edit::TableAltered(record) => self.alter_table(record),
             Edit::SstableAdded { level, meta } => self.add_sstable(*level, meta),
             Edit::SstableRemoved { number } => self.remove_sstable(*number),
             Edit::SstableMoved { number, level } => self.move_sstable(*number, *level),
@@ -122,6 +125,23 @@ impl Catalog {
         }
         self.tables.insert(*id, record.clone());
         self.next_table = next_table;
+        Ok(())
+    }
+
+    fn alter_table(&mut self, record: &TableRecord) -> Result<(), String> {
+        let TableRecord { id, name, options, expired_before_ms } = record;
+        let old = self.tables.get_mut(id).filter(|_| !id.is_engine_owned());
+        let old = old.ok_or_else(|| format!("table {} is altered but not there", id.0))?;
+        let same = old.name == *name
+            && old.options.kind == options.kind
+            && old.options.sequence == options.sequence;
+        if !same {
+            return Err(format!("table {} cannot become another one: {record:?}", id.0));
+        }
+        if *expired_before_ms < old.expired_before_ms {
+            return Err(format!("what has expired in table {} would come back", id.0));
+        }
+        *old = record.clone();
         Ok(())
     }
 

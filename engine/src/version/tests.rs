@@ -2,7 +2,7 @@ use super::edit::{FIRST_USER_TABLE, STATE_TABLE_NAME};
 use super::*;
 use crate::file::Extent;
 use crate::limits::LEVEL_COUNT;
-use crate::options::TableOptions;
+use crate::options::{Sequence, TableOptions};
 use proptest::prelude::*;
 
 const TABLE: TableId = TableId(FIRST_USER_TABLE);
@@ -27,7 +27,7 @@ pub(crate) fn timeline_meta(number: u64, first: (&str, u64), last: (&str, u64)) 
 }
 
 pub(crate) fn timeline_table(id: u32, name: &str) -> TableRecord {
-    TableRecord { id: TableId(id), name: name.to_owned(), options: TableOptions::timeline() }
+    TableRecord::new(TableId(id), name, TableOptions::timeline())
 }
 
 fn numbers<'a>(found: impl IntoIterator<Item = &'a SstableMeta>) -> Vec<u64> {
@@ -120,7 +120,21 @@ fn impossible_edits_change_nothing() {
     catalog.apply(&added(2, sample(2))).unwrap();
     catalog.apply(&Edit::EpochBegun { commit: 5 }).unwrap();
     let too_many = u8::try_from(LEVEL_COUNT).unwrap();
+    let altered = |change: fn(&mut TableRecord)| {
+        let mut record = timeline_table(16, "inbox");
+        record.expired_before_ms = 7;
+        change(&mut record);
+        Edit::TableAltered(record)
+    };
+    catalog.apply(&altered(|record| record.options.ttl_ms = Some(9))).unwrap();
+    assert_eq!(catalog.tables[&TABLE].options.ttl_ms, Some(9));
     let bad = [
+        altered(|record| record.id = TableId(17)),
+        altered(|record| record.id = STATE_TABLE),
+        altered(|record| record.name = "other".to_owned()),
+        altered(|record| record.options.kind = TableKind::Keyed),
+        altered(|record| record.options.sequence = Sequence::Given),
+        altered(|record| record.expired_before_ms = 6),
         Edit::TableCreated(timeline_table(16, "other")),
         Edit::TableCreated(timeline_table(17, "inbox")),
         Edit::TableCreated(timeline_table(17, "")),
@@ -158,6 +172,14 @@ pub(crate) fn any_edit() -> impl Strategy<Value = Edit> {
             record.options.ttl_ms = ttl_ms;
             Edit::TableCreated(record)
         }),
+        1 => (16u32..20, "t1[6-8]", any::<Option<u64>>(), 0u64..9).prop_map(
+            |(id, name, ttl_ms, expired_before_ms)| {
+                let mut record = timeline_table(id, &name);
+                record.options.ttl_ms = ttl_ms;
+                record.expired_before_ms = expired_before_ms;
+                Edit::TableAltered(record)
+            },
+        ),
         8 => (level(), number(), key(), key(), 1u64..5, 16u32..19).prop_map(
             |(level, number, one, other, seq, table)| {
                 let (first, last) = (one.min(other), one.max(other));
