@@ -9,7 +9,7 @@ use crate::manifest::{self, Manifest};
 use crate::options::{Compression, Sequence, TableOptions};
 use crate::runtime::Random;
 use crate::testing::SimDisk;
-use crate::version::{Catalog, Edit, SstableMeta, TableKind, TableRecord};
+use crate::version::{Catalog, Edit, Shard, SstableMeta, TableKind, TableRecord, Tier};
 use std::sync::Arc;
 
 const FILE: FileId = FileId([3; 16]);
@@ -201,6 +201,10 @@ fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
         number,
         table: table.id,
         kind,
+        shard: Shard {
+            tier: if random.chance(1, 6) { Tier::Cold } else { Tier::Hot },
+            window: random.below(3) * 1000,
+        },
         extent: Extent { offset: number << 16, length: 64 * 1024 },
         bytes: 1 + random.below(64 * 1024),
         footer_checksum: 5,
