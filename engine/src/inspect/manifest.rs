@@ -103,8 +103,8 @@ fn describe(edit: &Edit) -> String {
             record.id.0, record.name, record.options, record.expired_before_ms
         ),
         Edit::SstableAdded { level, meta } => format!(
-            "SSTable {} added to table {}, {:?} window {}, at level {level}: {} bytes at offset {}, \
-             {} entries of {} keys, commits {} to {}",
+            "SSTable {} added to table {}, {:?} window {}, at level {level}: {} bytes at offset \
+             {}, {} entries of {} keys, commits {} to {}",
             meta.number,
             meta.table.0,
             meta.shard.tier,

@@ -26,7 +26,8 @@
 //! ```text
 //! 1 table created   the record of the table, see `table.rs`
 //! 2 SSTable added   level u8 | number u64 | table u32 | kind u8 | tier u8 (1 hot, 2 cold)
-//!                   | window ms u64 | extent offset u64, length u64 | bytes u64 | footer checksum u32 | entries u64 | keys u64 | payload bytes u64
+//!                   | window ms u64 | extent offset u64, length u64 | bytes u64
+//!                   | footer checksum u32 | entries u64 | keys u64 | payload bytes u64
 //!                   | commits u64, u64 | times ms u64, u64 | first seq u64 | last seq u64
 //!                   | first key length u16 | last key length u16 | first key | last key
 //! 3 SSTable removed number u64

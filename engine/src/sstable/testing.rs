@@ -9,7 +9,7 @@ use crate::file::{Disk, Extent, FileId, Flush, Geometry, Identity, Region};
 use crate::limits::BLOCK_SIZE;
 use crate::options::{Compression, ReadMode};
 use crate::testing::{SimDisk, SimOptions};
-use crate::version::{Shard, SstableMeta, TableKind};
+use crate::version::{SstableMeta, TableKind};
 use std::io;
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(crate) fn meta(options: &BuilderOptions, built: &Built) -> SstableMeta {
         number: options.number,
         table: options.table,
         kind: options.kind,
-        shard: Shard::default(),
+        shard: Default::default(),
         extent: Extent { offset: EXTENT_OFFSET, length: built.bytes },
         bytes: built.bytes,
         footer_checksum: built.footer_checksum,

@@ -206,7 +206,8 @@ proptest! {
         store.flush().unwrap();
         store.settle().unwrap();
         store.check();
-        prop_assert!(store.version.level(FEED, Shard::default(), 0).len() < store.options.level0_compact);
+        let level0 = store.version.level(FEED, Shard::default(), 0);
+        prop_assert!(level0.len() < store.options.level0_compact);
     }
 
     #[test]
