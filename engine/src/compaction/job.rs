@@ -89,7 +89,7 @@ impl CompactionJob {
         kept: Kept,
     ) -> CompactionJob {
         let kind = job.inputs.first().map_or(TableKind::Keyed, |(_, input)| input.meta().kind);
-        let sink = SstableSink::new(&context, job.table, kind, compression);
+        let sink = SstableSink::new(&context, job.table, kind, job.shard, compression);
         let stage = match (job.kind, kind) {
             (JobKind::Move, _) => Stage::Move,
             (JobKind::Merge, TableKind::Timeline) => {

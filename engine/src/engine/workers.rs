@@ -13,7 +13,7 @@ use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
-use crate::version::{AMENDMENT_TABLE, TableRecord};
+use crate::version::AMENDMENT_TABLE;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -246,27 +246,26 @@ impl Core {
     }
 
     /// What amendments may still be laid over.
-    fn amendment_fences(&self, view: &View) -> AmendmentFences {
-        let now_ms = self.expiry_now();
-        let alive_from = |record: &TableRecord| match record.options.ttl_ms {
-            None => 0,
-            Some(ttl_ms) => (now_ms + 1).saturating_sub(ttl_ms),
-        };
+    /// `now_ms`: of the expiry clock, read before the view, as readers do.
+    fn amendment_fences(view: &View, now_ms: u64) -> AmendmentFences {
         let origins = view.version.iter().map(|(_, _, sstable)| sstable.meta().oldest_origin);
+        let tables = view.tables.values();
         AmendmentFences {
-            alive_from_ms: view.tables.values().map(|r| (r.id, alive_from(r))).collect(),
+            alive_from_ms: tables.map(|table| (table.id, table.alive_from_ms(now_ms))).collect(),
             oldest_origin: origins.filter(|commit| *commit > 0).min().unwrap_or(u64::MAX),
         }
     }
 
     /// SSTables of amendments that nobody can meet any more.
     fn dead_amendments(&self) -> Vec<u64> {
+        let now_ms = self.expiry_now();
         let view = self.views.current();
-        let Some(levels) = view.version.levels(AMENDMENT_TABLE) else {
+        let mut sstables = view.sstables_of(AMENDMENT_TABLE).peekable();
+        if sstables.peek().is_none() {
             return Vec::new();
-        };
-        let fences = self.amendment_fences(&view);
-        let metas = levels.iter().map(|(_, sstable)| sstable.meta());
+        }
+        let fences = Core::amendment_fences(&view, now_ms);
+        let metas = sstables.map(|sstable| sstable.meta());
         metas.filter(|meta| !fences.needs_any_of(meta)).map(|meta| meta.number).collect()
     }
 
@@ -279,11 +278,13 @@ impl Core {
             ratio: limits::LEVEL_RATIO,
             sstable_bytes: self.options.sstable_bytes,
         };
+        let now_ms = self.expiry_now();
         let view = self.views.current();
         let job = pick(&view.version, &options, busy)?;
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;
-        let amendments = (job.table == AMENDMENT_TABLE).then(|| self.amendment_fences(&view));
+        let amendments =
+            (job.table == AMENDMENT_TABLE).then(|| Core::amendment_fences(&view, now_ms));
         let kept = Kept { snapshots: self.snapshots.commits(), amendments };
         Some(CompactionJob::new(self.output.clone(), job, compression, kept))
     }

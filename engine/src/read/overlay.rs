@@ -46,28 +46,31 @@ struct AmendmentSstable {
 impl AmendmentSstables {
     /// Those of `version`.
     pub(crate) fn of(version: &Version<Arc<Sstable>>) -> AmendmentSstables {
-        let tables = (TableId(0), TableId(0));
+        let tables = (TableId(u32::MAX), TableId(0));
         let mut found = AmendmentSstables { levels: Vec::new(), tables, last_commit: 0 };
-        let mut last_level = 0;
-        for (level, sstable) in version.levels(AMENDMENT_TABLE).into_iter().flat_map(|l| l.iter()) {
-            let meta = sstable.meta();
-            // A key that is none is met by nobody, but may bound the others.
-            let least = decode_key(&meta.first.0).map_or(TableId(0), |(table, ..)| table);
-            let greatest = decode_key(&meta.last.0).map_or(TableId(u32::MAX), |(table, ..)| table);
-            let tables = (least, greatest);
-            found.tables = match found.levels.is_empty() {
-                true => tables,
-                false => (found.tables.0.min(least), found.tables.1.max(greatest)),
-            };
-            found.last_commit = found.last_commit.max(meta.commits.1);
-            if level == 0 || level != last_level {
-                found.levels.push(Vec::new());
+        for (_, levels) in version.shards(AMENDMENT_TABLE) {
+            let mut last_level = 0;
+            for (level, sstable) in levels.iter() {
+                if level == 0 || level != last_level {
+                    found.levels.push(Vec::new());
+                }
+                last_level = level;
+                found.add(sstable);
             }
-            last_level = level;
-            let place = found.levels.last_mut().expect("a level was begun");
-            place.push(AmendmentSstable { sstable: Arc::clone(sstable), tables });
         }
         found
+    }
+
+    /// Adds an SSTable to the last level.
+    fn add(&mut self, sstable: &Arc<Sstable>) {
+        let meta = sstable.meta();
+        // A key that is none is met by nobody, but may bound the others.
+        let least = decode_key(&meta.first.0).map_or(TableId(0), |(table, ..)| table);
+        let greatest = decode_key(&meta.last.0).map_or(TableId(u32::MAX), |(table, ..)| table);
+        self.tables = (self.tables.0.min(least), self.tables.1.max(greatest));
+        self.last_commit = self.last_commit.max(meta.commits.1);
+        let level = self.levels.last_mut().expect("a level was begun");
+        level.push(AmendmentSstable { sstable: Arc::clone(sstable), tables: (least, greatest) });
     }
 
     /// Whether an entry of `table` that was committed by `commit` may have been amended here.
