@@ -184,6 +184,7 @@ impl Core {
     pub(crate) fn create_table(&self, name: &str, options: TableOptions) -> Result<TableId> {
         self.check_writable()?;
         check_table_name(name)?;
+        options.compression.validate()?;
         let mut id = TableId(0);
         self.commit_root_with(|root| {
             let tables = &root.catalog.tables;

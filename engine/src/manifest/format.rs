@@ -25,8 +25,8 @@
 //!
 //! ```text
 //! 1 table created   table u32 | kind u8 (1 timeline, 2 keyed) | sequence u8 (1 assigned, 2 given)
-//!                   | compression u8 (1 none, 2 lz4) | ttl there u8 (0, 1) | ttl ms u64 (0 if not)
-//!                   | name length u16 | name (UTF-8)
+//!                   | compression u8 (1 none, 2 lz4, 64 + level: zstd) | ttl there u8 (0, 1)
+//!                   | ttl ms u64 (0 if not) | name length u16 | name (UTF-8)
 //! 2 SSTable added   level u8 | number u64 | table u32 | kind u8 | extent offset u64, length u64
 //!                   | bytes u64 | footer checksum u32 | entries u64 | keys u64 | payload bytes u64
 //!                   | commits u64, u64 | times ms u64, u64 | first seq u64 | last seq u64
@@ -40,7 +40,7 @@
 use crate::codec::{DecodeError, Decoder, Encode, checksum_seeded, round_up};
 use crate::entry::TableId;
 use crate::file::{AlignedBuffer, Extent, FileId};
-use crate::limits::BLOCK_SIZE;
+use crate::limits::{BLOCK_SIZE, ZSTD_LEVELS};
 use crate::options::{Compression, Sequence, TableOptions};
 use crate::version::{Edit, SstableMeta, TableKind, TableRecord};
 
@@ -234,6 +234,9 @@ fn decode_edit(decoder: &mut Decoder<'_>) -> Result<Edit, DecodeError> {
     }
 }
 
+/// What is added to a level of zstd to make it a byte of compression.
+const ZSTD_LEVEL_ZERO: u8 = 64;
+
 fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     let TableRecord { id, name, options } = record;
     let TableOptions { kind, sequence, ttl_ms, compression } = options;
@@ -246,6 +249,7 @@ fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     bytes.put_u8(match compression {
         Compression::None => 1,
         Compression::Lz4 => 2,
+        Compression::Zstd { level } => ZSTD_LEVEL_ZERO + level,
     });
     bytes.put_u8(u8::from(ttl_ms.is_some()));
     bytes.put_u64(ttl_ms.unwrap_or(0));
@@ -266,7 +270,10 @@ fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, DecodeError> {
     let compression = match decoder.u8("compression")? {
         1 => Compression::None,
         2 => Compression::Lz4,
-        _ => return Err(unknown),
+        byte => match byte.checked_sub(ZSTD_LEVEL_ZERO) {
+            Some(level) if ZSTD_LEVELS.contains(&level) => Compression::Zstd { level },
+            _ => return Err(unknown),
+        },
     };
     let unknown = decoder.error("time to live");
     let ttl_ms = match (decoder.u8("time to live")?, decoder.u64("time to live")?) {

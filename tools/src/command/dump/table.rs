@@ -63,13 +63,13 @@ fn print_sstable(sstable: &SstableReport, output: &mut Output) -> Outcome {
 }
 
 fn print_block(number: u64, block: &BlockReport, output: &mut Output) -> Outcome {
-    let BlockReport { offset, length, kind, compressed, raw_length, items, damage } = block;
+    let BlockReport { offset, length, kind, codec, raw_length, items, damage } = block;
     let object = json!({
         "sstable": number,
         "block": kind,
         "offset": offset,
         "length": length,
-        "compressed": compressed,
+        "codec": codec,
         "raw_length": raw_length,
         "items": items,
         "damage": damage,
