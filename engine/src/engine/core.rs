@@ -70,6 +70,10 @@ pub(crate) struct Core {
     pub(crate) flush_error: Mutex<Option<Error>>,
     /// Why the last compaction failed, until one succeeds.
     pub(crate) compaction_error: Mutex<Option<Error>>,
+    /// Why giving space back failed last, until it succeeds.
+    pub(crate) space_error: Mutex<Option<Error>>,
+    /// All free space is to be given back: asked for by a user.
+    pub(crate) space_asked: AtomicBool,
     /// When the log must be synced, on the monotonic clock; `u64::MAX` is never.
     pub(crate) sync_due_ms: AtomicU64,
     /// Compaction goes on until there is one level: asked for by a user.
@@ -435,23 +439,23 @@ impl Core {
             self.wake(|wakes| &wakes.compact);
             self.scheduler.pause(Duration::from_micros(500));
         }
-        match self.compaction_error.lock().clone() {
+        let error = self.compaction_error.lock().clone();
+        match error {
             Some(error) => Err(error),
-            None => Ok(()),
+            None => self.give_space_back(),
         }
     }
 
-    /// Beside a live writer, damage may be no damage: the writer may have reused the place.
+    /// Beside a live writer, damage may be no damage: the writer may have reused the place, given
+    /// it back as a hole, or cut it off.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        let Error::Corruption(corruption) = &error else {
+        let place = error.damaged_place().filter(|_| self.options.read_only);
+        let Some((what, offset)) = place else {
             return error;
         };
-        if !self.options.read_only {
-            return error;
-        }
         match superblock::read(&*self.disk) {
             Ok(now) if now.sequence == self.opened_sequence => error,
-            _ => Error::SnapshotTooOld { what: corruption.what, offset: corruption.offset },
+            _ => Error::SnapshotTooOld { what, offset },
         }
     }
 }
