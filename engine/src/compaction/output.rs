@@ -19,11 +19,11 @@
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::file::{Allocator, Disk, ExtentGuard, ExtentWriter, FileId, Pacer, Reservation};
-use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
+use crate::limits::{BLOCK_SIZE, DATA_BLOCK_BYTES, PAGE_SIZE};
 use crate::options::Compression;
 use crate::sstable::{Builder, BuilderOptions, EntryRef, FragmentView, Output, Source, Sstable};
 use crate::sync::{AtomicU64, Ordering};
-use crate::version::{SstableMeta, TableKind};
+use crate::version::{Shard, SstableMeta, TableKind};
 use std::sync::Arc;
 
 /// The smallest extent reserved for an SSTable: the pages that every SSTable has, and a few blocks.
@@ -115,11 +115,12 @@ struct Open {
     reservation: Reservation,
 }
 
-/// Takes the output of one job for one table, in order, and cuts it into SSTables.
+/// Takes the output of one job for one shard of a table, in order, and cuts it into SSTables.
 pub(crate) struct SstableSink {
     context: OutputContext,
     table: TableId,
     kind: TableKind,
+    shard: Shard,
     compression: Compression,
     open: Option<Open>,
     done: PendingOutputs,
@@ -139,10 +140,11 @@ impl SstableSink {
         context: &OutputContext,
         table: TableId,
         kind: TableKind,
+        shard: Shard,
         compression: Compression,
     ) -> SstableSink {
         let done = PendingOutputs::new(context);
-        SstableSink { context: context.clone(), table, kind, compression, open: None, done }
+        SstableSink { context: context.clone(), table, kind, shard, compression, open: None, done }
     }
 
     /// Appends an entry: keys rise, seqs rise inside a key.
@@ -230,6 +232,7 @@ impl SstableSink {
             table: self.table,
             kind: self.kind,
             compression: self.compression,
+            block_bytes: DATA_BLOCK_BYTES,
         };
         Ok(Open { number, builder: Builder::new(writer, options), reservation })
     }
@@ -250,6 +253,7 @@ impl SstableSink {
             number,
             table: self.table,
             kind: self.kind,
+            shard: self.shard,
             extent,
             bytes: built.bytes,
             footer_checksum: built.footer_checksum,

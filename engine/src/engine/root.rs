@@ -46,6 +46,8 @@ pub(crate) struct Change {
     pub(crate) flushed: Option<Arc<Frozen>>,
     /// Whether unsynced entries may be published from now on.
     pub(crate) unsynced: Option<bool>,
+    /// The manifest begins anew, in another extent.
+    pub(crate) manifest_anew: bool,
     /// The store is being closed in order.
     pub(crate) clean: bool,
 }
@@ -102,7 +104,9 @@ impl Core {
         }
         let manifest = root.manifest.as_mut().ok_or(Error::Closed { what: "the manifest" })?;
         let mut next = root.superblock.clone();
-        if !edits.is_empty() {
+        if change.manifest_anew {
+            next.manifest = manifest.begin_anew(&catalog)?;
+        } else if !edits.is_empty() {
             next.manifest = manifest.append(&edits, &catalog)?;
         }
         next.sequence += 1;

@@ -25,8 +25,9 @@
 //!
 //! ```text
 //! 1 table created   the record of the table, see `table.rs`
-//! 2 SSTable added   level u8 | number u64 | table u32 | kind u8 | extent offset u64, length u64
-//!                   | bytes u64 | footer checksum u32 | entries u64 | keys u64 | payload bytes u64
+//! 2 SSTable added   level u8 | number u64 | table u32 | kind u8 | tier u8 (1 hot, 2 cold)
+//!                   | window ms u64 | extent offset u64, length u64 | bytes u64
+//!                   | footer checksum u32 | entries u64 | keys u64 | payload bytes u64
 //!                   | commits u64, u64 | times ms u64, u64 | first seq u64 | last seq u64
 //!                   | first key length u16 | last key length u16 | first key | last key
 //! 3 SSTable removed number u64
@@ -41,7 +42,7 @@ use crate::codec::{DecodeError, Decoder, Encode, checksum_seeded, round_up};
 use crate::entry::TableId;
 use crate::file::{AlignedBuffer, Extent, FileId};
 use crate::limits::BLOCK_SIZE;
-use crate::version::{Edit, SstableMeta, TableKind};
+use crate::version::{Edit, Shard, SstableMeta, TableKind, Tier};
 
 /// Bytes of a record's header.
 pub(super) const HEADER_SIZE: usize = 32;
@@ -250,6 +251,11 @@ fn encode_meta(bytes: &mut Vec<u8>, meta: &SstableMeta) {
     bytes.put_u64(meta.number);
     bytes.put_u32(meta.table.0);
     bytes.put_u8(kind_byte(meta.kind));
+    bytes.put_u8(match meta.shard.tier {
+        Tier::Hot => 1,
+        Tier::Cold => 2,
+    });
+    bytes.put_u64(meta.shard.window);
     bytes.put_u64(extent.offset);
     bytes.put_u64(extent.length);
     bytes.put_u64(meta.bytes);
@@ -273,6 +279,7 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
     let number = decoder.u64("number")?;
     let table = TableId(decoder.u32("table id")?);
     let kind = decode_kind(decoder)?;
+    let shard = Shard { tier: decode_tier(decoder)?, window: decoder.u64("window")? };
     let extent = Extent { offset: decoder.u64("extent")?, length: decoder.u64("extent")? };
     let bytes = decoder.u64("bytes")?;
     let footer_checksum = decoder.u32("footer checksum")?;
@@ -290,6 +297,7 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
         number,
         table,
         kind,
+        shard,
         extent,
         bytes,
         footer_checksum,
@@ -315,6 +323,15 @@ pub(super) fn decode_kind(decoder: &mut Decoder<'_>) -> Result<TableKind, Decode
     match decoder.u8("table kind")? {
         1 => Ok(TableKind::Timeline),
         2 => Ok(TableKind::Keyed),
+        _ => Err(unknown),
+    }
+}
+
+fn decode_tier(decoder: &mut Decoder<'_>) -> Result<Tier, DecodeError> {
+    let unknown = decoder.error("tier");
+    match decoder.u8("tier")? {
+        1 => Ok(Tier::Hot),
+        2 => Ok(Tier::Cold),
         _ => Err(unknown),
     }
 }

@@ -9,7 +9,7 @@ use crate::testing::{
     CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes, SimDisk, SimOptions, WrittenPart,
 };
 use crate::version::tests::{any_edit, timeline_meta, timeline_table};
-use crate::version::{Catalog, Edit};
+use crate::version::{Catalog, Edit, Shard, SstableMeta, Tier};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -80,13 +80,15 @@ fn golden_bytes_of_edits() {
     );
     let numbers =
         |values: &[u64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let shard = Shard { tier: Tier::Cold, window: 258 };
+    let meta = SstableMeta { shard, ..timeline_meta(7, ("ab", 3), ("c", 4)) };
     golden(
-        &Edit::SstableAdded { level: 2, meta: timeline_meta(7, ("ab", 3), ("c", 4)) },
+        &Edit::SstableAdded { level: 2, meta },
         &[
             &[2, 2],
             &numbers(&[7]),
-            &[16, 0, 0, 0, 1],
-            &numbers(&[7 * 4096, 4096, 4000]),
+            &[16, 0, 0, 0, 1, 2],
+            &numbers(&[258, 7 * 4096, 4096, 4000]),
             &[17, 0, 0, 0],
             &numbers(&[3, 2, 30, 7, 17, 5, 6, 3, 4]),
             &[2, 0, 1, 0],

@@ -1,10 +1,9 @@
 //! The view: everything a read looks at, behind one pointer.
 
 use crate::entry::TableId;
-use crate::limits::LEVEL_COUNT;
 use crate::memtable::Memtable;
 use crate::sstable::Sstable;
-use crate::sync::{Arc, RwLock};
+use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
 use crate::version::{TableRecord, Version};
 use crate::wal::WalPosition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +18,8 @@ pub(crate) struct View {
     /// Newest first.
     pub(crate) frozen: Vec<Arc<Frozen>>,
     pub(crate) version: Arc<Version<Arc<Sstable>>>,
+    /// Counts the versions of this opening.
+    pub(crate) version_number: u64,
     pub(crate) tables: Arc<TableRecords>,
     /// See [`View::measure_level0`].
     pub(crate) level0_depth: usize,
@@ -49,49 +50,50 @@ impl View {
         table: TableId,
         key: &'a [u8],
     ) -> impl Iterator<Item = &'a Arc<Sstable>> {
-        let holds = move |sstable: &&Arc<Sstable>| {
-            let meta = sstable.meta();
-            *meta.first.0 <= *key && *key <= *meta.last.0
-        };
-        let level0 = self.version.level(table, 0).iter().filter(holds);
-        let deeper =
-            (1..LEVEL_COUNT).flat_map(move |level| self.version.candidates(table, level, key));
-        level0.chain(deeper)
+        self.version.candidates(table, key)
     }
 
     /// All SSTables of a table.
     pub(crate) fn sstables_of(&self, table: TableId) -> impl Iterator<Item = &Arc<Sstable>> {
-        let levels = self.version.levels(table).into_iter();
-        levels.flat_map(|levels| levels.iter().map(|(_, sstable)| sstable))
+        let shards = self.version.shards(table);
+        shards.flat_map(|(_, levels)| levels.iter().map(|(_, sstable)| sstable))
     }
 
-    /// How deep level 0 lies at its deepest: the flushes that a key may be in, of the table with
+    /// How deep level 0 lies at its deepest: the flushes that a key may be in, of the shard with
     /// most of them. One flush may have written many SSTables side by side. Damaged tables do not
     /// count: writers who waited for their compaction would wait for ever.
     pub(crate) fn measure_level0(&self) -> usize {
-        let depth = |table: &TableId| {
+        let depth = |level: &[Arc<Sstable>]| {
             // Newest first: inside one flush the keys fall, a new flush begins where they do not.
-            let level = self.version.level(*table, 0);
             let begins = |pair: &&[Arc<Sstable>]| pair[1].meta().last.0 > pair[0].meta().first.0;
             usize::from(!level.is_empty()) + level.windows(2).filter(begins).count()
         };
         let healthy = self.tables.keys().filter(|table| !self.damaged.contains(table));
-        healthy.map(depth).max().unwrap_or(0)
+        let shards = healthy.flat_map(|table| self.version.shards(*table));
+        shards.map(|(_, levels)| depth(levels.level(0))).max().unwrap_or(0)
     }
 }
 
 /// Where the current view lives.
 pub(crate) struct Views {
     current: RwLock<Arc<View>>,
+    /// That of the current view, for whoever only asks whether the version has changed.
+    version_number: AtomicU64,
 }
 
 impl Views {
     pub(crate) fn new(view: View) -> Views {
-        Views { current: RwLock::new(Arc::new(view)) }
+        let version_number = AtomicU64::new(view.version_number);
+        Views { current: RwLock::new(Arc::new(view)), version_number }
     }
 
     pub(crate) fn current(&self) -> Arc<View> {
         Arc::clone(&self.current.read())
+    }
+
+    /// The number of the current version.
+    pub(crate) fn version_number(&self) -> u64 {
+        self.version_number.load(Ordering::Relaxed)
     }
 
     /// Replaces the view by a changed copy. `change` runs under the lock: it must do nothing slow.
@@ -100,6 +102,10 @@ impl Views {
             let mut current = self.current.write();
             let mut view = View::clone(&current);
             change(&mut view);
+            if !Arc::ptr_eq(&view.version, &current.version) {
+                view.version_number += 1;
+                self.version_number.store(view.version_number, Ordering::Relaxed);
+            }
             std::mem::replace(&mut *current, Arc::new(view))
         };
         // Outside the lock: the last pointer to a memtable or SSTable may go here.

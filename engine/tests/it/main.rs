@@ -11,6 +11,8 @@
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
+//! - `tiers`: zstd and the cold tier
+//! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -27,4 +29,6 @@ mod real;
 mod reference;
 mod regression;
 mod regression_reads;
+mod space;
+mod tiers;
 mod world;

@@ -9,7 +9,7 @@ use crate::manifest::{self, Manifest};
 use crate::options::{Compression, Sequence, TableOptions};
 use crate::runtime::Random;
 use crate::testing::SimDisk;
-use crate::version::{Catalog, Edit, SstableMeta, TableKind, TableRecord};
+use crate::version::{Catalog, Edit, Shard, SstableMeta, TableKind, TableRecord, Tier};
 use std::sync::Arc;
 
 const FILE: FileId = FileId([3; 16]);
@@ -160,7 +160,11 @@ fn level(random: &mut Random) -> u8 {
 fn any_table(random: &mut Random, catalog: &Catalog) -> TableRecord {
     let id = TableId(catalog.next_table + u32::try_from(random.below(3)).expect("it is below 3"));
     let kind = if random.chance(1, 3) { TableKind::Keyed } else { TableKind::Timeline };
-    let compression = if random.chance(1, 2) { Compression::Lz4 } else { Compression::None };
+    let compression = match random.below(3) {
+        0 => Compression::None,
+        1 => Compression::Lz4,
+        _ => Compression::Zstd { level: u8::try_from(1 + random.below(19)).expect("it is small") },
+    };
     let options = TableOptions {
         kind,
         sequence: if random.chance(1, 4) { Sequence::Given } else { Sequence::Assigned },
@@ -201,6 +205,10 @@ fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
         number,
         table: table.id,
         kind,
+        shard: Shard {
+            tier: if random.chance(1, 6) { Tier::Cold } else { Tier::Hot },
+            window: random.below(3) * 1000,
+        },
         extent: Extent { offset: number << 16, length: 64 * 1024 },
         bytes: 1 + random.below(64 * 1024),
         footer_checksum: 5,
