@@ -46,6 +46,12 @@ fn add(random: &mut Random, batch: &mut WriteBatch) -> Result<Record, String> {
     if random.chance(1, 4) {
         return amend(random, batch);
     }
+    if random.chance(1, 6) {
+        let (table, key, seq) = (TableId(18), key(random), random.below(1 << 40));
+        batch.trim(table, &key, seq).map_err(text)?;
+        let value = [&[0][..], &seq.to_le_bytes(), &[0; 40]].concat();
+        return Ok(Record::Mark { table, key, value });
+    }
     if random.chance(1, 2) {
         let (table, key) = (TableId(17), key(random));
         let value = payload(random);
@@ -61,6 +67,7 @@ fn add(random: &mut Random, batch: &mut WriteBatch) -> Result<Record, String> {
             KeyedOperation::Delete => batch.delete(table, &key),
             KeyedOperation::Add => batch.add(table, &key, number),
             KeyedOperation::Max => batch.max(table, &key, number),
+            KeyedOperation::Mark => unreachable!("not for users' tables"),
         }
         .map_err(text)?;
         return Ok(Record::Keyed { operation, table, key, value });
@@ -132,7 +139,9 @@ fn payload(random: &mut Random) -> Vec<u8> {
 /// Bytes of a record that must each have come from a byte of the body.
 fn content_bytes(record: &Record) -> usize {
     match record {
-        Record::Keyed { key, value, .. } => key.len() + value.len(),
+        Record::Keyed { key, value, .. } | Record::Mark { key, value, .. } => {
+            key.len() + value.len()
+        }
         Record::Amend { target, payload } => {
             target.1.len() + 12 + payload.as_ref().map_or(0, Vec::len)
         }

@@ -29,6 +29,8 @@
 //! # Concurrency
 //! No threads, no locks here. A job belongs to its worker; what it reads is immutable.
 
+mod dead;
+mod dead_share;
 mod flush;
 mod job;
 mod keep;
@@ -40,8 +42,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use dead::{Dead, DeadEntries};
+pub(crate) use dead_share::pick_dead;
 pub(crate) use flush::FlushJob;
-pub(crate) use job::{CompactionJob, Kept};
+pub(crate) use job::{CompactionJob, JobOutput, Kept};
 pub(crate) use keep::fold;
 pub(crate) use keep_amendments::AmendmentFences;
 #[cfg(test)]

@@ -1,14 +1,21 @@
-//! The background workers: flush, compaction, log sync, commits of async callers.
+//! The background workers: flush, compaction, log sync, commits of async callers, and space
+//! (`space.rs`).
 //!
 //! Each is stepped by the scheduler and does a bounded piece of work a step. None holds a lock
 //! between steps. A worker that dies poisons the store: no silent stop.
 
+use super::burial::oldest_origin;
+use super::dead_shares::{DeadShares, Search};
 use super::root::Change;
+use super::space::SpaceWorker;
 use super::{Core, Counters};
-use crate::compaction::{AmendmentFences, CompactionJob, FlushJob, Kept, PickerOptions, pick};
+use crate::compaction::{
+    AmendmentFences, CompactionJob, FlushJob, JobOutput, Kept, PickerOptions, pick, pick_dead,
+};
 use crate::entry::TableId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use crate::memtable::Memtable;
 use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
@@ -24,6 +31,14 @@ pub(crate) struct Wakes {
     pub(crate) compact: Arc<dyn Wake>,
     pub(crate) sync: Arc<dyn Wake>,
     pub(crate) commit: Arc<dyn Wake>,
+    pub(crate) space: Arc<dyn Wake>,
+}
+
+impl Wakes {
+    /// All of them.
+    pub(crate) fn all(&self) -> [&Arc<dyn Wake>; 5] {
+        [&self.flush, &self.compact, &self.sync, &self.commit, &self.space]
+    }
 }
 
 /// After a failure, the time before the next try.
@@ -53,6 +68,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
             compact: start("tidelog-compact", Box::<CompactWorker>::default())?,
             sync: start("tidelog-sync", Box::new(SyncWorker))?,
             commit: start("tidelog-commit", Box::new(CommitWorker))?,
+            space: start("tidelog-space", Box::new(SpaceWorker::new()))?,
         })
     })();
     match wakes {
@@ -70,7 +86,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
 }
 
 /// What a worker does in a step.
-trait Task: Send + 'static {
+pub(super) trait Task: Send + 'static {
     fn step(&mut self, core: &Arc<Core>) -> Progress;
 }
 
@@ -179,6 +195,19 @@ impl Core {
             tables,
             self.snapshots.commits(),
         )
+        .without(self.dropped_of(view, &frozen.memtable))
+    }
+
+    /// Tables of a memtable that were dropped since: their ids were given out, and nobody has them
+    /// any more. An id that was never given out is for the job to complain of.
+    fn dropped_of(&self, view: &crate::read::View, memtable: &Memtable) -> Vec<TableId> {
+        let ids = memtable.tables().into_iter().map(|(id, _)| id);
+        let gone: Vec<TableId> = ids.filter(|id| !view.tables.contains_key(id)).collect();
+        if gone.is_empty() {
+            return gone;
+        }
+        let next_table = self.root.lock().catalog.next_table;
+        gone.into_iter().filter(|id| !id.is_engine_owned() && id.0 < next_table).collect()
     }
 
     /// Makes a flush durable and visible.
@@ -188,8 +217,13 @@ impl Core {
         sstables: Vec<Arc<Sstable>>,
     ) -> Result<()> {
         let bytes = sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
-        let added = sstables.into_iter().map(|sstable| (0, sstable)).collect();
-        self.commit_root(Change { added, flushed: Some(frozen), ..Change::default() })?;
+        self.commit_root_with(|root| {
+            let of_table = |sstable: &Arc<Sstable>| root.has_table(sstable.meta().table);
+            let (live, dropped): (Vec<_>, Vec<_>) = sstables.into_iter().partition(of_table);
+            self.output.discard(dropped);
+            let added = live.into_iter().map(|sstable| (0, sstable)).collect();
+            Ok(Change { added, flushed: Some(frozen), ..Change::default() })
+        })?;
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
         Ok(())
@@ -207,6 +241,8 @@ struct CompactWorker {
     damage: Option<Error>,
     /// The present wish of a user for a compaction has been seen.
     asked: bool,
+    /// What is dead in which SSTable.
+    shares: DeadShares,
 }
 
 impl Task for CompactWorker {
@@ -245,14 +281,12 @@ impl Core {
         });
     }
 
-    /// What amendments may still be laid over.
-    /// `now_ms`: of the expiry clock, read before the view, as readers do.
+    /// What amendments may still be laid over. `now_ms`: of the expiry clock, read before the view, as readers do.
     fn amendment_fences(view: &View, now_ms: u64) -> AmendmentFences {
-        let origins = view.version.iter().map(|(_, _, sstable)| sstable.meta().oldest_origin);
         let tables = view.tables.values();
         AmendmentFences {
             alive_from_ms: tables.map(|table| (table.id, table.alive_from_ms(now_ms))).collect(),
-            oldest_origin: origins.filter(|commit| *commit > 0).min().unwrap_or(u64::MAX),
+            oldest_origin: oldest_origin(view),
         }
     }
 
@@ -270,7 +304,11 @@ impl Core {
     }
 
     /// The most urgent compaction that needs nothing `busy`, if any is due.
-    fn pick_compaction(&self, busy: &BTreeSet<u64>) -> Option<CompactionJob> {
+    fn pick_compaction(
+        self: &Arc<Self>,
+        shares: &DeadShares,
+        busy: &BTreeSet<u64>,
+    ) -> Option<CompactionJob> {
         let asked = self.compact_all.load(Ordering::Acquire);
         let options = PickerOptions {
             level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
@@ -280,13 +318,36 @@ impl Core {
         };
         let now_ms = self.expiry_now();
         let view = self.views.current();
-        let job = pick(&view.version, &options, busy)?;
+        let due = pick(&view.version, &options, busy);
+        let job = due.or_else(|| pick_dead(&view.version, shares.found(), &options, busy))?;
+        let dead = self.burial(&view, job.table);
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;
         let amendments =
             (job.table == AMENDMENT_TABLE).then(|| Core::amendment_fences(&view, now_ms));
         let kept = Kept { snapshots: self.snapshots.commits(), amendments };
-        Some(CompactionJob::new(self.output.clone(), job, compression, kept))
+        let job = CompactionJob::new(self.output.clone(), job, compression, kept);
+        Some(match dead {
+            Some(dead) => job.burying(dead),
+            None => job,
+        })
+    }
+}
+
+impl Core {
+    /// Makes a compaction durable and visible, unless its table was dropped meanwhile.
+    fn finish_compaction(&self, table: TableId, output: JobOutput) -> Result<()> {
+        let JobOutput { removed, added, moved } = output;
+        let mut dropped = false;
+        let finished = self.commit_root_with(|root| {
+            if root.has_table(table) {
+                return Ok(Change { removed, added, moved, ..Change::default() });
+            }
+            dropped = true;
+            self.output.discard(added.into_iter().map(|(_, sstable)| sstable).collect());
+            Err(Error::NotFound { what: format!("table {}", table.0) })
+        });
+        if dropped { Ok(()) } else { finished }
     }
 }
 
@@ -305,24 +366,24 @@ impl CompactWorker {
                 core.commit_root(Change { removed, ..Change::default() })?;
                 return Ok(Progress::Busy);
             }
-            self.job = core.pick_compaction(&self.damaged);
+            self.job = core.pick_compaction(&self.shares, &self.damaged);
             if self.job.is_none() {
+                let again = match self.shares.step(core, asked)? {
+                    Search::Running => return Ok(Progress::Busy),
+                    Search::Rests(again) => again,
+                };
                 self.asked = false;
                 core.compaction_error.lock().clone_from(&self.damage);
                 core.compact_all.store(false, Ordering::Release);
-                return Ok(Progress::Idle(None));
+                return Ok(Progress::Idle(again.map(Duration::from_millis)));
             }
             return Ok(Progress::Busy);
         };
         if let Some(output) = job.step()? {
+            let table = job.table();
             self.job = None;
             let bytes = output.added.iter().map(|(_, s)| s.meta().extent.length).sum();
-            core.commit_root(Change {
-                removed: output.removed,
-                added: output.added,
-                moved: output.moved,
-                ..Change::default()
-            })?;
+            core.finish_compaction(table, output)?;
             core.compaction_error.lock().clone_from(&self.damage);
             Counters::add(&core.counters.compactions, 1);
             Counters::add(&core.counters.compacted_bytes, bytes);
@@ -361,10 +422,12 @@ impl Task for SyncWorker {
 /// How often the clock mark is looked at.
 const CLOCK_TICK: Duration = Duration::from_secs(5);
 
-/// Writes a root when a table has a TTL and the mark has grown old.
+/// Writes a root when something may expire and the clock mark has grown old.
 fn renew_clock(core: &Core) -> Option<Progress> {
     let view = core.views.current();
-    if view.tables.values().all(|record| record.options.ttl_ms.is_none()) {
+    let expires = view.tables.values().any(|record| record.options.ttl_ms.is_some());
+    // Timelines of a table with marks may have times to live of their own.
+    if !expires && view.marked.is_empty() {
         return None;
     }
     let mark = core.durable_clock_ms.load(Ordering::Acquire);

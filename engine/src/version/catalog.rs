@@ -62,7 +62,7 @@ impl Catalog {
         self.tables.values().find(|record| record.name == name)
     }
 
-    /// Tables that are not the engine's own.
+    /// Tables beside the engine's own.
     pub(crate) fn user_table_count(&self) -> usize {
         self.tables.len() - ENGINE_TABLES.len()
     }
@@ -74,6 +74,7 @@ impl Catalog {
     pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
         match edit {
             Edit::TableCreated(record) => self.create_table(record),
+            Edit::TableDropped { table } => self.drop_table(*table),
             Edit::TableAltered(record) => self.alter_table(record),
             Edit::SstableAdded { level, meta } => self.add_sstable(*level, meta),
             Edit::SstableRemoved { number } => self.remove_sstable(*number),
@@ -147,6 +148,17 @@ impl Catalog {
             return Err(format!("what has expired in table {} would come back", id.0));
         }
         *old = record.clone();
+        Ok(())
+    }
+
+    fn drop_table(&mut self, table: TableId) -> Result<(), String> {
+        if table.is_engine_owned() || !self.tables.contains_key(&table) {
+            return Err(format!("{table:?} is dropped and is no table of a user"));
+        }
+        if self.version.shards(table).next().is_some() {
+            return Err(format!("{table:?} is dropped with live SSTables"));
+        }
+        self.tables.remove(&table);
         Ok(())
     }
 

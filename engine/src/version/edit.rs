@@ -61,6 +61,7 @@ impl TableRecord {
             kind: TableKind::Keyed,
             sequence: Sequence::Assigned,
             ttl_ms: None,
+            keep_last: None,
             compression: Compression::None,
         };
         TableRecord::new(id, name, options)
@@ -74,6 +75,11 @@ pub(crate) enum Edit {
     TableCreated(TableRecord),
     /// A user's table gets another record: other options, a later fence.
     TableAltered(TableRecord),
+    /// A user's table ends. Its SSTables were removed before; its id is never used again.
+    TableDropped {
+        /// Its id.
+        table: TableId,
+    },
     /// An SSTable becomes live.
     SstableAdded {
         /// Its level.

@@ -2,15 +2,17 @@
 
 use super::Shared;
 use super::amendments::Amendments;
+use super::marks::Fences;
 use super::state::{Key, Run, State, Version};
 use crate::backend::{
-    BackendSnapshot, Direction, KeyValue, Page, ScanRequest, TableDescription, TimelineDescription,
+    BackendSnapshot, Direction, ItemPage, KeyValue, Page, ScanRequest, TableDescription,
+    TimelineDescription,
 };
 use crate::error::Result;
 use std::collections::VecDeque;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
-use tidelog_engine::{Entry, Payload, TableId, TableKind};
+use tidelog_engine::{Entry, Gap, GapReason, Item, Payload, Sequence, TableId, TableKind};
 
 pub(super) struct MemorySnapshot {
     shared: Arc<Shared>,
@@ -26,12 +28,12 @@ impl MemorySnapshot {
         MemorySnapshot { shared, commit }
     }
 
-    /// What can be read of a timeline: the run, and the range of its entries.
-    fn with_run<T>(
+    /// What can be read of a timeline: its entries, and what hides some of them.
+    fn with_run<T: Default>(
         &self,
         table: TableId,
         key: &[u8],
-        read: impl FnOnce(Option<Found<'_>>) -> T,
+        read: impl FnOnce(&Shown<'_>) -> T,
     ) -> Result<T> {
         let state = self.shared.state.read();
         state.check_open()?;
@@ -39,12 +41,17 @@ impl MemorySnapshot {
         let fence = self.fence(&state, table);
         let key = (table.id, key.into());
         let Some(run) = state.timelines.get(&key) else {
-            return Ok(read(None));
+            return Ok(T::default());
         };
         let end = run.visible(self.commit);
         let start = run.entries.partition_point(|entry| entry.time_ms < fence).min(end);
+        let latest = run.last_seq_at(self.commit);
+        let kept = (table.options.keep_last, latest);
+        let fences = Fences::new(&run.marks, self.commit, kept, self.shared.now(&state));
+        let dense = table.options.sequence == Sequence::Assigned;
         let (amendments, snapshot) = (&state.amendments, self.commit);
-        Ok(read(Some(Found { key: &key, run, range: start..end, amendments, snapshot })))
+        let (key, range) = (&key, start..end);
+        Ok(read(&Shown { key, run, range, fences, latest, dense, amendments, snapshot }))
     }
 
     fn fence(&self, state: &State, table: &TableDescription) -> u64 {
@@ -58,24 +65,67 @@ impl MemorySnapshot {
     }
 }
 
-/// What can be read of a timeline.
-struct Found<'a> {
+/// What a snapshot shows of a timeline.
+struct Shown<'a> {
     key: &'a Key,
     run: &'a Run,
-    /// Of the entries.
+    /// Entries that were there and have not outlived their table's time to live.
     range: Range<usize>,
+    fences: Fences,
+    latest: u64,
+    /// Whether the sequence ids are dense, so that gaps can be told.
+    dense: bool,
     amendments: &'a Amendments,
     snapshot: u64,
 }
 
-impl Found<'_> {
-    fn entry(&self, seq: u64) -> Option<&Entry> {
-        let index = self.run.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
-        self.range.contains(&index).then(|| &self.run.entries[index])
+impl Shown<'_> {
+    fn entries(&self, low: u64, high: u64) -> impl DoubleEndedIterator<Item = Entry> {
+        let amended = |entry| self.amendments.amended(self.key, entry, self.snapshot);
+        self.originals(low, high).map(amended)
     }
 
-    fn amended(&self, entry: &Entry) -> Entry {
-        self.amendments.amended(self.key, entry, self.snapshot)
+    /// As they were written.
+    fn originals(&self, low: u64, high: u64) -> impl DoubleEndedIterator<Item = &Entry> {
+        let entries = &self.run.entries;
+        let end = entries.partition_point(|entry| entry.seq <= high).min(self.range.end);
+        let start = entries.partition_point(|entry| entry.seq < low).max(self.range.start);
+        let shows = |entry: &&Entry| self.fences.shows(entry.seq, entry.time_ms);
+        entries.range(start.min(end)..end).filter(shows)
+    }
+
+    /// Entries and gaps, oldest first. Nothing is ever lost here.
+    fn items(&self, low: u64, high: u64) -> Vec<Item> {
+        let mut items: Vec<Item> = Vec::new();
+        let mut next = low.max(1);
+        let end = high.min(self.latest);
+        let mut missing = |items: &mut Vec<Item>, to: u64| {
+            for seq in next..=to {
+                let reason = self.fences.reason(seq).unwrap_or(GapReason::Expired);
+                match items.last_mut() {
+                    Some(Item::Gap(gap)) if gap.reason == reason => gap.to = seq,
+                    _ => items.push(Item::Gap(Gap { from: seq, to: seq, reason })),
+                }
+            }
+            next = to + 2;
+        };
+        for entry in self.entries(low, high) {
+            if self.dense {
+                missing(&mut items, entry.seq - 1);
+            }
+            items.push(Item::Entry(entry));
+        }
+        if self.dense {
+            missing(&mut items, end);
+        }
+        items
+    }
+}
+
+fn bounds(request: &ScanRequest) -> (u64, u64) {
+    match request.direction {
+        Direction::Forward => (request.from, request.to),
+        Direction::Backward => (request.to, request.from),
     }
 }
 
@@ -98,56 +148,51 @@ impl BackendSnapshot for MemorySnapshot {
     }
 
     fn get(&self, table: TableId, key: &[u8], seq: u64) -> Result<Option<Entry>> {
-        self.with_run(table, key, |found| {
-            let found = found?;
-            Some(found.amended(found.entry(seq)?))
-        })
+        self.with_run(table, key, |shown| shown.entries(seq, seq).next())
     }
 
     fn versions(&self, table: TableId, key: &[u8], seq: u64) -> Result<Vec<Entry>> {
-        self.with_run(table, key, |found| {
-            let found = found?;
-            let entry = found.entry(seq)?;
-            Some(found.amendments.versions(found.key, entry, found.snapshot))
+        self.with_run(table, key, |shown| {
+            let original = shown.originals(seq, seq).next();
+            let versions = |entry| shown.amendments.versions(shown.key, entry, shown.snapshot);
+            original.map(versions).unwrap_or_default()
         })
-        .map(Option::unwrap_or_default)
     }
 
     fn latest(&self, table: TableId, key: &[u8]) -> Result<Option<Entry>> {
-        self.with_run(table, key, |found| {
-            let found = found?;
-            let entry = found.run.entries.range(found.range.clone()).next_back()?;
-            Some(found.amended(entry))
-        })
+        self.with_run(table, key, |shown| shown.entries(0, u64::MAX).next_back())
     }
 
     fn latest_seq(&self, table: TableId, key: &[u8]) -> Result<u64> {
-        self.with_run(table, key, |found| found.map_or(0, |f| f.run.last_seq_at(self.commit)))
+        self.with_run(table, key, |shown| shown.latest)
     }
 
     fn len(&self, table: TableId, key: &[u8]) -> Result<u64> {
-        self.with_run(table, key, |found| found.map_or(0, |found| found.range.len() as u64))
+        self.with_run(table, key, |shown| shown.entries(0, u64::MAX).count() as u64)
     }
 
     fn scan(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<Page> {
-        let (low, high) = match request.direction {
-            Direction::Forward => (request.from, request.to),
-            Direction::Backward => (request.to, request.from),
-        };
-        self.with_run(table, key, |found| {
-            let Some(found) = found else {
-                return Ok(Page::default());
-            };
-            let (run, range) = (found.run, found.range.clone());
-            let end = run.entries.partition_point(|entry| entry.seq <= high).min(range.end);
-            let start = run.entries.partition_point(|entry| entry.seq < low).max(range.start);
-            let entries = run.entries.range(start.min(end)..end);
-            let amended = |entry: &Entry| Ok(found.amended(entry));
-            match request.direction {
-                Direction::Forward => Page::fill(entries.map(amended), request),
-                Direction::Backward => Page::fill(entries.rev().map(amended), request),
-            }
-        })?
+        let (low, high) = bounds(request);
+        let page = self.with_run(table, key, |shown| {
+            let entries = shown.entries(low, high);
+            Some(match request.direction {
+                Direction::Forward => Page::fill(entries.map(Ok), request),
+                Direction::Backward => Page::fill(entries.rev().map(Ok), request),
+            })
+        })?;
+        page.unwrap_or_else(|| Ok(Page::default()))
+    }
+
+    fn scan_items(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<ItemPage> {
+        let (low, high) = bounds(request);
+        let page = self.with_run(table, key, |shown| {
+            let items = shown.items(low, high).into_iter().map(Ok);
+            Some(match request.direction {
+                Direction::Forward => ItemPage::fill(items, request),
+                Direction::Backward => ItemPage::fill(items.rev(), request),
+            })
+        })?;
+        page.unwrap_or_else(|| Ok(ItemPage::default()))
     }
 
     fn value(&self, table: TableId, key: &[u8]) -> Result<Option<Payload>> {
@@ -205,7 +250,7 @@ impl BackendSnapshot for MemorySnapshot {
         };
         let runs = state.timelines.range((lower, Bound::Unbounded));
         let runs = runs.take_while(|((table, key), _)| *table == id && key.starts_with(prefix));
-        let born = runs.filter(|(_, run)| run.born <= self.commit);
+        let born = runs.filter(|(_, run)| (1..=self.commit).contains(&run.born));
         let found = born.map(|((_, key), run)| TimelineDescription {
             key: key.clone(),
             next_seq: run.last_seq_at(self.commit) + 1,
