@@ -96,6 +96,14 @@ pub const LEADER_GROUPS_MAX: usize = 4;
 pub const FROZEN_MEMTABLES_MAX: usize = 1;
 /// Fewest bytes that an entry's target takes in a frame.
 pub const TARGET_BYTES_MIN: usize = 15;
+/// Shortest and longest time between two looks for what has expired, in milliseconds.
+pub const EXPIRY_TICK_MS: u64 = 250;
+/// Longest time between two looks for what has expired, in milliseconds.
+pub const EXPIRY_TICK_MS_MAX: u64 = 5000;
+/// Windows in the time to live of a timeline table.
+pub const TTL_WINDOWS: u64 = 20;
+/// Most pieces in the grid of a table: times to live that its data were written under.
+pub const GRID_PIECES_MAX: usize = 64;
 /// How far the expiry clock may run ahead of its mark in the superblock, in milliseconds. While a
 /// table has a TTL, a superblock is written every half of it.
 pub const CLOCK_LEASE_MS: u64 = 60_000;

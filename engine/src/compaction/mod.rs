@@ -29,6 +29,7 @@
 //! No threads, no locks here. A job belongs to its worker; what it reads is immutable.
 
 mod flush;
+mod flush_state;
 mod job;
 mod keep;
 mod key_ranges;
@@ -38,8 +39,8 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use flush::FlushJob;
+pub(crate) use flush::{FlushJob, FlushTable};
 pub(crate) use job::CompactionJob;
 pub(crate) use keep::fold;
-pub(crate) use output::OutputContext;
+pub(crate) use output::{OutputContext, SstableSink};
 pub(crate) use picker::{PickerOptions, pick};

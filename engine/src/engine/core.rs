@@ -4,9 +4,9 @@
 //! Everything is shared; each field says who changes it. Locks are taken in the order `leader`,
 //! `root`, `views`; the leader takes `root` only when it has poisoned the store.
 
-use super::Counters;
 use super::root::{Change, Root};
 use super::workers::Wakes;
+use super::{Claims, Counters};
 use crate::batch::WriteBatch;
 use crate::commit::{
     CommitFuture, CommitQueue, Committed, Leader, Leadership, Outcome, Pressure, Slot, Stall,
@@ -20,7 +20,7 @@ use crate::health::Health;
 use crate::limits;
 use crate::memtable::Memtable;
 use crate::options::{Durability, Options, Sequence};
-use crate::read::{Frozen, Snapshots, View, Views, newest_state, value_in};
+use crate::read::{Frozen, Snapshots, View, Views, known_state, value_in};
 use crate::runtime::{Clock, Scheduler, StoreClock};
 use crate::state::{StateCache, StateCell, StateRecord};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -78,6 +78,8 @@ pub(crate) struct Core {
     pub(crate) unsynced_declared: AtomicBool,
     /// The superblock says nothing of this boot any more, see `poison_log`.
     pub(crate) boot_forgotten: AtomicBool,
+    /// What background jobs work on.
+    pub(crate) claims: Arc<Claims>,
     /// New commits are refused.
     pub(crate) closing: AtomicBool,
     /// Workers end, reads are refused.
@@ -198,22 +200,10 @@ impl Core {
         })
     }
 
-    /// What memtables and the state table know of a timeline.
+    /// What memtables, SSTables and the state table know of a timeline.
     pub(crate) fn load_state(&self, table: TableId, key: &[u8]) -> Result<StateRecord> {
         let view = self.views.current();
-        for memtable in view.memtables() {
-            let Some(run) = memtable.run(table, key) else {
-                continue;
-            };
-            if let Some(last) = run.count_at(u64::MAX).checked_sub(1) {
-                return Ok(StateRecord {
-                    next_seq: run.seq(last) + 1,
-                    last_commit: run.commit(last),
-                    last_time_ms: run.time_ms(last),
-                });
-            }
-        }
-        Ok(newest_state(&view, table, key)?.unwrap_or(StateRecord::NEW))
+        Ok(known_state(&view, table, key)?.unwrap_or(StateRecord::NEW))
     }
 
     /// The epoch rule: a jump of G for every power loss since the timeline's last commit in which
@@ -231,6 +221,7 @@ impl Core {
 
     /// The highest seq at a commit; 0 if there was none.
     pub(crate) fn latest_seq(&self, table: TableId, key: &[u8], commit: u64) -> Result<u64> {
+        let now_ms = self.expiry_now();
         let view = self.views.current();
         for memtable in view.memtables() {
             let Some(run) = memtable.run(table, key) else {
@@ -240,11 +231,16 @@ impl Core {
                 return Ok(run.seq(last));
             }
         }
-        let record = newest_state(&view, table, key)?.unwrap_or(StateRecord::NEW);
-        if record.last_commit <= commit {
-            return Ok(record.next_seq - 1);
+        let state = known_state(&view, table, key)?.unwrap_or(StateRecord::NEW);
+        if state.last_commit <= commit {
+            return Ok(state.next_seq - 1);
         }
-        crate::read::latest_seq_at(&view, table, key, commit)
+        // What a snapshot saw may have been dropped since.
+        let record = view.tables.get(&table);
+        let may_be_dropped = record.is_some_and(|record| {
+            record.options.sequence == Sequence::Assigned && record.alive_from_ms(now_ms) > 0
+        });
+        crate::read::latest_seq_at(&view, table, key, commit, may_be_dropped)
     }
 
     /// The newest value of a key, published or about to be: for preconditions. (At an older commit

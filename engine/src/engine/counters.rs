@@ -13,6 +13,8 @@ pub(crate) struct Counters {
     pub(crate) flushed_bytes: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) compacted_bytes: AtomicU64,
+    pub(crate) dropped_sstables: AtomicU64,
+    pub(crate) dropped_bytes: AtomicU64,
     pub(crate) stalled_nanos: AtomicU64,
 }
 
@@ -42,6 +44,10 @@ pub struct Stats {
     pub compactions: u64,
     /// Bytes written by compactions.
     pub compacted_bytes: u64,
+    /// SSTables dropped since then, since all in them had expired.
+    pub dropped_sstables: u64,
+    /// Bytes of dropped SSTables.
+    pub dropped_bytes: u64,
     /// Nanoseconds that writers were slowed down or stopped.
     pub stalled_nanos: u64,
     /// Bytes in memtables.
@@ -83,6 +89,8 @@ impl Core {
             flushed_bytes: read(&counters.flushed_bytes),
             compactions: read(&counters.compactions),
             compacted_bytes: read(&counters.compacted_bytes),
+            dropped_sstables: read(&counters.dropped_sstables),
+            dropped_bytes: read(&counters.dropped_bytes),
             stalled_nanos: read(&counters.stalled_nanos),
             memtable_bytes: view.memtables().map(|memtable| memtable.bytes() as u64).sum(),
             state_cells: self.states.len() as u64,

@@ -1,12 +1,15 @@
 //! The engine: opening, committing, reading. Wiring only; the algorithms live in the other modules.
 
 mod alter;
+mod claims;
 mod core;
 mod counters;
+mod expiry;
 mod open;
 mod root;
 mod workers;
 
+pub(crate) use self::claims::Claims;
 pub(crate) use self::core::Core;
 pub(crate) use counters::Counters;
 pub use counters::Stats;

@@ -1,11 +1,14 @@
-//! The background workers: flush, compaction, log sync, commits of async callers.
+//! The background workers: flush, compaction, log sync, commits of async callers, and expiry
+//! (`expiry.rs`).
 //!
 //! Each is stepped by the scheduler and does a bounded piece of work a step. None holds a lock
 //! between steps. A worker that dies poisons the store: no silent stop.
 
+use super::claims::Claim;
+use super::expiry::ExpiryWorker;
 use super::root::Change;
 use super::{Core, Counters};
-use crate::compaction::{CompactionJob, FlushJob, PickerOptions, pick};
+use crate::compaction::{CompactionJob, FlushJob, FlushTable, PickerOptions, pick};
 use crate::entry::TableId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
@@ -23,6 +26,14 @@ pub(crate) struct Wakes {
     pub(crate) compact: Arc<dyn Wake>,
     pub(crate) sync: Arc<dyn Wake>,
     pub(crate) commit: Arc<dyn Wake>,
+    pub(crate) expire: Arc<dyn Wake>,
+}
+
+impl Wakes {
+    /// All of them.
+    pub(crate) fn all(&self) -> [&Arc<dyn Wake>; 5] {
+        [&self.flush, &self.compact, &self.sync, &self.commit, &self.expire]
+    }
 }
 
 /// After a failure, the time before the next try.
@@ -52,6 +63,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
             compact: start("tidelog-compact", Box::<CompactWorker>::default())?,
             sync: start("tidelog-sync", Box::new(SyncWorker))?,
             commit: start("tidelog-commit", Box::new(CommitWorker))?,
+            expire: start("tidelog-expire", Box::<ExpiryWorker>::default())?,
         })
     })();
     match wakes {
@@ -69,7 +81,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
 }
 
 /// What a worker does in a step.
-trait Task: Send + 'static {
+pub(super) trait Task: Send + 'static {
     fn step(&mut self, core: &Arc<Core>) -> Progress;
 }
 
@@ -147,7 +159,7 @@ impl FlushWorker {
             // Writers fill the other memtable meanwhile: a flush is never slowed down for good
             // manners.
             core.pacer.set_urgent(true);
-            let job = core.flush_job(&view, frozen);
+            let job = core.flush_job(frozen);
             self.job = Some((Arc::clone(frozen), job));
         }
         let Some((frozen, job)) = &mut self.job else {
@@ -159,6 +171,7 @@ impl FlushWorker {
             core.finish_flush(frozen, output.sstables)?;
             *core.flush_error.lock() = None;
             core.wake(|wakes| &wakes.compact);
+            core.wake(|wakes| &wakes.expire);
         }
         Ok(Progress::Busy)
     }
@@ -166,12 +179,11 @@ impl FlushWorker {
 
 impl Core {
     /// The job that flushes `frozen`.
-    pub(crate) fn flush_job(&self, view: &crate::read::View, frozen: &Frozen) -> FlushJob {
-        let tables = view
-            .tables
-            .values()
-            .map(|record| (record.id, record.options.kind, record.options.compression))
-            .collect();
+    pub(crate) fn flush_job(&self, frozen: &Frozen) -> FlushJob {
+        // The clock first, then the records, as readers do.
+        let now_ms = self.expiry_now();
+        let view = self.views.current();
+        let tables = view.tables.values().map(|record| FlushTable::new(record, now_ms)).collect();
         FlushJob::new(
             self.output.clone(),
             Arc::clone(&frozen.memtable),
@@ -198,7 +210,7 @@ impl Core {
 /// Picks and runs compactions, one at a time.
 #[derive(Default)]
 struct CompactWorker {
-    job: Option<CompactionJob>,
+    job: Option<(Claim, CompactionJob)>,
     /// Inputs of jobs that met damage: left alone, so that all others go on being compacted. A user
     /// who asks for a compaction, and the next opening, have them tried again.
     damaged: BTreeSet<u64>,
@@ -214,7 +226,7 @@ impl Task for CompactWorker {
             Ok(progress) => progress,
             Err(error) => {
                 let damage = error.kind() == ErrorKind::Corruption;
-                let inputs: Vec<u64> = self.job.iter().flat_map(CompactionJob::numbers).collect();
+                let inputs: Vec<u64> = self.job.iter().flat_map(|(_, job)| job.numbers()).collect();
                 self.job = None;
                 core.free_released(&error);
                 core.after_failure();
@@ -244,8 +256,9 @@ impl Core {
         });
     }
 
-    /// The most urgent compaction that needs nothing `busy`, if any is due.
-    fn pick_compaction(&self, busy: &BTreeSet<u64>) -> Option<CompactionJob> {
+    /// The most urgent compaction that needs nothing `damaged` and nothing that others work on, if
+    /// any is due.
+    fn pick_compaction(&self, damaged: &BTreeSet<u64>) -> Option<(Claim, CompactionJob)> {
         let asked = self.compact_all.load(Ordering::Acquire);
         let options = PickerOptions {
             level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
@@ -253,19 +266,28 @@ impl Core {
             ratio: limits::LEVEL_RATIO,
             sstable_bytes: self.options.sstable_bytes,
         };
-        let view = self.views.current();
-        let job = pick(&view.version, &options, busy)?;
+        let (view, claim, job) = loop {
+            let busy = &self.claims.numbers() | damaged;
+            let view = self.views.current();
+            let job = pick(&view.version, &options, &busy)?;
+            let claim = self.claims.claim(job.numbers().collect());
+            // Somebody may have been quicker, and may have taken away what was claimed then.
+            let now = self.views.current();
+            if let Some(claim) = claim.filter(|_| Arc::ptr_eq(&now.version, &view.version)) {
+                break (view, claim, job);
+            }
+        };
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;
         let snapshots = self.snapshots.commits();
-        Some(CompactionJob::new(self.output.clone(), job, compression, snapshots))
+        Some((claim, CompactionJob::new(self.output.clone(), job, compression, snapshots)))
     }
 }
 
 impl CompactWorker {
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
-        let Some(job) = &mut self.job else {
+        let Some((claim, job)) = &mut self.job else {
             let asked = core.compact_all.load(Ordering::Acquire);
             if asked && !std::mem::replace(&mut self.asked, asked) && !self.damaged.is_empty() {
                 self.damaged.clear();
@@ -281,8 +303,13 @@ impl CompactWorker {
             }
             return Ok(Progress::Busy);
         };
-        if let Some(output) = job.step()? {
+        if claim.is_asked() {
+            // Its inputs are to be dropped: what it has written is given back.
             self.job = None;
+            return Ok(Progress::Busy);
+        }
+        if let Some(output) = job.step()? {
+            let (_claim, _) = self.job.take().expect("it was stepped a line ago");
             let bytes = output.added.iter().map(|(_, s)| s.meta().extent.length).sum();
             core.commit_root(Change {
                 removed: output.removed,

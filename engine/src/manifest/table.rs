@@ -3,7 +3,8 @@
 //! ```text
 //! table u32 | kind u8 (1 timeline, 2 keyed) | sequence u8 (1 assigned, 2 given)
 //! | compression u8 (1 none, 2 lz4) | option count u8 | options: tag u8, value u64, tags rising
-//! | expired before ms u64 | name length u16 | name (UTF-8)
+//! | expired before ms u64 | piece count u8 | pieces: from ms u64, width ms u64, rising
+//! | name length u16 | name (UTF-8)
 //! ```
 //! An option that a table does not have is left out. A tag that is not known is refused: what it
 //! asks for could not be kept.
@@ -12,10 +13,10 @@ use super::format::{decode_kind, kind_byte, option, put_u16_length};
 use crate::codec::{DecodeError, Decoder, Encode};
 use crate::entry::TableId;
 use crate::options::{Compression, Sequence, TableOptions};
-use crate::version::TableRecord;
+use crate::version::{Grid, Piece, TableRecord};
 
 pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
-    let TableRecord { id, name, options, expired_before_ms } = record;
+    let TableRecord { id, name, options, expired_before_ms, grid } = record;
     let TableOptions { kind, sequence, ttl_ms, compression } = options;
     bytes.put_u32(id.0);
     bytes.put_u8(kind_byte(*kind));
@@ -29,6 +30,11 @@ pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     });
     put_options(bytes, &[(option::TTL, *ttl_ms)]);
     bytes.put_u64(*expired_before_ms);
+    bytes.put_u8(u8::try_from(grid.pieces().len()).expect("a grid has few pieces"));
+    for Piece { from_ms, width_ms } in grid.pieces() {
+        bytes.put_u64(*from_ms);
+        bytes.put_u64(*width_ms);
+    }
     put_u16_length(bytes, name.as_bytes());
     bytes.put(name.as_bytes());
 }
@@ -61,11 +67,22 @@ pub(super) fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, Dec
     let mut options = TableOptions { kind, sequence, ttl_ms: None, compression };
     decode_options(decoder, &mut options)?;
     let expired_before_ms = decoder.u64("expired before")?;
+    let grid = decode_grid(decoder)?;
     let length = usize::from(decoder.u16("name length")?);
     let error = decoder.error("name");
     let name = decoder.take(length, "name")?;
     let name = std::str::from_utf8(name).map_err(|_| error)?.to_owned();
-    Ok(TableRecord { id, name, options, expired_before_ms })
+    Ok(TableRecord { id, name, options, expired_before_ms, grid })
+}
+
+fn decode_grid(decoder: &mut Decoder<'_>) -> Result<Grid, DecodeError> {
+    let error = decoder.error("grid");
+    let mut pieces = Vec::new();
+    for _ in 0..decoder.u8("piece count")? {
+        let (from_ms, width_ms) = (decoder.u64("piece")?, decoder.u64("piece")?);
+        pieces.push(Piece { from_ms, width_ms });
+    }
+    Grid::from_pieces(pieces).ok_or(error)
 }
 
 fn decode_options(

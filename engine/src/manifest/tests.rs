@@ -64,16 +64,20 @@ fn golden_bytes_of_edits() {
     let mut record = timeline_table(16, "in");
     golden(
         &Edit::TableCreated(record.clone()),
-        &[&[1, 16, 0, 0, 0, 1, 1, 1, 0], &[0; 8], &[2, 0], b"in"],
+        &[&[1, 16, 0, 0, 0, 1, 1, 1, 0], &[0; 8], &[1], &[0; 16], &[2, 0], b"in"],
     );
     record.options.ttl_ms = Some(258);
     record.expired_before_ms = 772;
+    record.grid = record.grid.altered(515, 12, |_, _| true);
     golden(
         &Edit::TableAltered(record),
         &[
             &[7, 16, 0, 0, 0, 1, 1, 1],
             &[1, 1, 2, 1, 0, 0, 0, 0, 0, 0],
             &[4, 3, 0, 0, 0, 0, 0, 0],
+            &[2],
+            &[0; 16],
+            &[3, 2, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0],
             &[2, 0],
             b"in",
         ],

@@ -41,6 +41,7 @@ mod keyed_block;
 mod keyed_cursor;
 mod properties;
 mod reader;
+mod runs;
 mod scan;
 mod timeline_block;
 mod timeline_cursor;

@@ -354,7 +354,7 @@ impl Sstable {
         Ok(u32::try_from(count).expect("the footer bounds the number of blocks"))
     }
 
-    fn expect_kind(&self, kind: TableKind) -> Result<()> {
+    pub(super) fn expect_kind(&self, kind: TableKind) -> Result<()> {
         if self.meta.kind != kind {
             return Err(Error::invalid("the table is of the other kind"));
         }

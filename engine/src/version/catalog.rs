@@ -129,7 +129,7 @@ impl Catalog {
     }
 
     fn alter_table(&mut self, record: &TableRecord) -> Result<(), String> {
-        let TableRecord { id, name, options, expired_before_ms } = record;
+        let TableRecord { id, name, options, expired_before_ms, .. } = record;
         let old = self.tables.get_mut(id).filter(|_| !id.is_engine_owned());
         let old = old.ok_or_else(|| format!("table {} is altered but not there", id.0))?;
         let same = old.name == *name

@@ -2,6 +2,7 @@
 //!
 //! - `meta.rs`: what is known of one SSTable.
 //! - `shard.rs`: the pieces, by time and tier, into which a table is cut.
+//! - `grid.rs`: how the commit times of a table are cut into windows.
 //! - `levels.rs`: the SSTables of one shard, in the order in which readers want them.
 //! - here, `Version`: the levels of all shards of all tables at one moment; never changed once it
 //!   is shared.
@@ -18,6 +19,9 @@
 
 mod catalog;
 mod edit;
+mod grid;
+#[cfg(test)]
+mod grid_tests;
 mod levels;
 mod meta;
 mod shard;
@@ -28,6 +32,7 @@ use crate::entry::TableId;
 use crate::limits::LEVEL_COUNT;
 pub(crate) use catalog::Catalog;
 pub(crate) use edit::{Edit, STATE_TABLE, TableRecord};
+pub(crate) use grid::{Grid, Part, Piece, window_width_ms};
 pub(crate) use levels::Levels;
 pub use meta::{SstableMeta, TableKind};
 pub use shard::{Shard, Tier};

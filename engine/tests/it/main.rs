@@ -9,6 +9,7 @@
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `regression`: defects that were mended, each with its story
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
+//! - `expiry_crash`: power is lost while entries expire
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
@@ -20,6 +21,7 @@ mod basic;
 mod crash_sweep;
 mod damage;
 mod expiry;
+mod expiry_crash;
 mod faults;
 mod hooked_disk;
 mod model;

@@ -2,7 +2,6 @@
 
 use super::store::{FEED, META, Store};
 use crate::compaction::{CompactionJob, FlushJob};
-use crate::entry::TableId;
 use crate::error::ErrorKind;
 use crate::options::ReadMode;
 use crate::version::{Shard, TableKind};
@@ -77,9 +76,11 @@ fn a_table_that_the_catalog_does_not_know_is_damage() {
     let mut store = Store::new(5, ReadMode::Read, SSTABLE_BYTES);
     (0..20).for_each(|_| store.write());
     let mut tables = Store::tables();
-    tables.retain(|(table, ..)| *table != META);
-    tables.push((META, TableKind::Timeline, crate::options::Compression::None));
-    tables.push((TableId(99), TableKind::Keyed, crate::options::Compression::None));
+    for table in &mut tables {
+        if table.id == META {
+            table.kind = TableKind::Timeline;
+        }
+    }
     let memtable = Arc::clone(&store.memtable);
     let mut job = FlushJob::new(store.context.clone(), memtable, tables, Vec::new());
     let error = loop {

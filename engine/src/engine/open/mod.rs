@@ -150,9 +150,7 @@ impl Core {
         };
         let own = usize::from(workers::inside_a_worker());
         while self.live_workers.load(Ordering::Acquire) > own {
-            for wake in [&wakes.flush, &wakes.compact, &wakes.sync, &wakes.commit] {
-                wake.wake();
-            }
+            wakes.all().into_iter().for_each(|wake| wake.wake());
             self.scheduler.pause(Duration::from_micros(100));
         }
     }

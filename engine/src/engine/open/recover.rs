@@ -173,6 +173,7 @@ fn assemble(
         compaction_error: Mutex::new(None),
         sync_due_ms: AtomicU64::new(u64::MAX),
         compact_all: AtomicBool::new(false),
+        claims: Arc::default(),
         unsynced_declared: AtomicBool::new(false),
         boot_forgotten: AtomicBool::new(false),
         closing: AtomicBool::new(false),
@@ -239,12 +240,19 @@ fn open_manifest(
     Manifest::open(disk, superblock.file, allocator, &superblock.manifest).map(|opened| opened.0)
 }
 
-/// Where the expiry clock goes on. The last opening may have run up to a lease ahead of its mark;
-/// inside that the wall clock is believed, so that nothing comes back and nothing is hidden early.
+/// Where the expiry clock goes on. Within a lease of the mark the wall clock is believed. Where it is
+/// further ahead it must be confirmed first: until then the clock goes on from the mark, or, where
+/// the last opening may have run up to a lease ahead of it, from there: so nothing comes back.
 fn clock_mark(parts: &Parts, superblock: &Superblock) -> u64 {
     match superblock.clock_high_water_ms {
         0 => 0,
-        mark => parts.clock.wall_ms().clamp(mark, mark.saturating_add(limits::CLOCK_LEASE_MS)),
+        mark => {
+            let lease = mark.saturating_add(limits::CLOCK_LEASE_MS);
+            match parts.clock.wall_ms() {
+                wall if wall > lease && superblock.clean => mark,
+                wall => wall.clamp(mark, lease),
+            }
+        }
     }
 }
 
@@ -350,7 +358,7 @@ fn flush_recovered(core: &Core, position: WalPosition, commit: u64) -> Result<()
     core.freeze(position, commit + 1);
     let view = core.views.current();
     let frozen = Arc::clone(view.frozen.last().expect("it was frozen a line ago"));
-    let mut job = core.flush_job(&view, &frozen);
+    let mut job = core.flush_job(&frozen);
     let output = loop {
         if let Some(output) = job.step()? {
             break output;
