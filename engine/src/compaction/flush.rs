@@ -18,7 +18,7 @@
 //!
 //! # Invariants
 //! 1. The SSTables hold each timeline entry of the memtable that has not expired once: counted and
-//!    checked.
+//!    checked. Tables that were dropped since are left out.
 //! 2. The memtable is frozen: nobody writes to it any more.
 //! 3. Nothing is dropped for lying at the bottom: a flush does not look below.
 //! 4. A step writes about [`STEP_BYTES`], or one entry if that is more.
@@ -130,6 +130,14 @@ impl FlushJob {
             stage: Stage::Next,
             outputs,
         }
+    }
+
+    /// The same job without these tables, which were dropped since they were written to.
+    #[must_use]
+    pub(crate) fn without(mut self, dropped: &[TableId]) -> FlushJob {
+        self.ahead.retain(|(table, _)| !dropped.contains(table));
+        self.tables.retain(|table| !dropped.contains(&table.id));
+        self
     }
 
     /// Does a bounded piece; the last one returns the outcome. After an error the job is over and

@@ -28,6 +28,8 @@
 //! # Concurrency
 //! No threads, no locks here. A job belongs to its worker; what it reads is immutable.
 
+mod dead;
+mod dead_share;
 mod flush;
 mod flush_state;
 mod job;
@@ -39,8 +41,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use dead::{Dead, DeadEntries};
+pub(crate) use dead_share::pick_dead;
 pub(crate) use flush::{FlushJob, FlushTable};
-pub(crate) use job::CompactionJob;
+pub(crate) use job::{CompactionJob, JobOutput};
 pub(crate) use keep::fold;
 pub(crate) use output::{OutputContext, SstableSink};
-pub(crate) use picker::{PickerOptions, pick};
+pub(crate) use picker::{JobKind, PickerOptions, pick};

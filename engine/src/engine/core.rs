@@ -5,6 +5,7 @@
 //! `root`, `views`; the leader takes `root` only when it has poisoned the store.
 
 use super::root::{Change, Root};
+use super::space::SpaceWish;
 use super::workers::Wakes;
 use super::{Claims, Counters};
 use crate::batch::WriteBatch;
@@ -18,9 +19,10 @@ use crate::file::superblock::{self, Superblock};
 use crate::file::{Allocator, Disk, FileId, Pacer};
 use crate::health::Health;
 use crate::limits;
+use crate::marks::TimelineMarks;
 use crate::memtable::Memtable;
-use crate::options::{Durability, Options, Sequence};
-use crate::read::{Frozen, Snapshots, View, Views, known_state, value_in};
+use crate::options::{Durability, Options, Sequence, TableOptions};
+use crate::read::{Fences, Frozen, Snapshots, View, Views, kept_from, known_state, value_in};
 use crate::runtime::{Clock, Scheduler, StoreClock};
 use crate::state::{StateCache, StateCell, StateRecord};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -70,6 +72,7 @@ pub(crate) struct Core {
     pub(crate) flush_error: Mutex<Option<Error>>,
     /// Why the last compaction failed, until one succeeds.
     pub(crate) compaction_error: Mutex<Option<Error>>,
+    pub(crate) space: SpaceWish,
     /// When the log must be synced, on the monotonic clock; `u64::MAX` is never.
     pub(crate) sync_due_ms: AtomicU64,
     /// Compaction goes on until there is one level: asked for by a user.
@@ -196,7 +199,7 @@ impl Core {
     pub(crate) fn pin(&self, table: TableId, key: &[u8]) -> Result<Arc<StateCell>> {
         self.states.pin(table, key, || {
             let record = self.load_state(table, key)?;
-            Ok(self.with_epochs(table, &record))
+            Ok((self.with_epochs(table, &record), record.next_seq))
         })
     }
 
@@ -219,10 +222,40 @@ impl Core {
         StateRecord { next_seq: record.next_seq.saturating_add(jump), ..*record }
     }
 
+    /// The seq from which on entries are shown at a commit: the low-water mark of the timeline, or
+    /// what keep-last leaves, whichever is higher.
+    pub(crate) fn shown_from(
+        &self,
+        view: &Arc<View>,
+        table: TableId,
+        key: &[u8],
+        commit: u64,
+        marks: &TimelineMarks,
+    ) -> Result<u64> {
+        let of_table = || view.tables.get(&table).and_then(|record| record.options.keep_last);
+        let kept = match marks.keep_last.value().or_else(of_table) {
+            None => 0,
+            Some(count) => {
+                let latest = self.latest_seq_in(view, table, key, commit)?;
+                kept_from(view, table, key, commit, (latest, count))?
+            }
+        };
+        Ok(marks.low_water().max(kept))
+    }
+
     /// The highest seq at a commit; 0 if there was none.
     pub(crate) fn latest_seq(&self, table: TableId, key: &[u8], commit: u64) -> Result<u64> {
-        let now_ms = self.expiry_now();
-        let view = self.views.current();
+        self.latest_seq_in(&self.views.current(), table, key, commit)
+    }
+
+    /// The same, in a given view.
+    pub(crate) fn latest_seq_in(
+        &self,
+        view: &Arc<View>,
+        table: TableId,
+        key: &[u8],
+        commit: u64,
+    ) -> Result<u64> {
         for memtable in view.memtables() {
             let Some(run) = memtable.run(table, key) else {
                 continue;
@@ -231,16 +264,21 @@ impl Core {
                 return Ok(run.seq(last));
             }
         }
-        let state = known_state(&view, table, key)?.unwrap_or(StateRecord::NEW);
+        let state = known_state(view, table, key)?.unwrap_or(StateRecord::NEW);
         if state.last_commit <= commit {
             return Ok(state.next_seq - 1);
         }
-        // What a snapshot saw may have been dropped since.
+        // What a snapshot saw may have expired, and been dropped since.
         let record = view.tables.get(&table);
         let may_be_dropped = record.is_some_and(|record| {
-            record.options.sequence == Sequence::Assigned && record.alive_from_ms(now_ms) > 0
+            let TableOptions { sequence, ttl_ms, .. } = record.options;
+            let expires = ttl_ms.is_some() || record.expired_before_ms > 0;
+            sequence == Sequence::Assigned && expires
         });
-        crate::read::latest_seq_at(&view, table, key, commit, may_be_dropped)
+        // Compaction may have taken what marks hide.
+        let hidden = Fences::read(view, table, key, commit)?.highest_hidden();
+        let latest = crate::read::latest_seq_at(view, table, key, commit, may_be_dropped)?;
+        Ok(latest.max(hidden))
     }
 
     /// The newest value of a key, published or about to be: for preconditions. (At an older commit
@@ -433,23 +471,23 @@ impl Core {
             self.wake(|wakes| &wakes.compact);
             self.scheduler.pause(Duration::from_micros(500));
         }
-        match self.compaction_error.lock().clone() {
+        let error = self.compaction_error.lock().clone();
+        match error {
             Some(error) => Err(error),
-            None => Ok(()),
+            None => self.give_space_back(),
         }
     }
 
-    /// Beside a live writer, damage may be no damage: the writer may have reused the place.
+    /// Beside a live writer, damage may be no damage: the writer may have reused the place, given
+    /// it back as a hole, or cut it off.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        let Error::Corruption(corruption) = &error else {
+        let place = error.damaged_place().filter(|_| self.options.read_only);
+        let Some((what, offset)) = place else {
             return error;
         };
-        if !self.options.read_only {
-            return error;
-        }
         match superblock::read(&*self.disk) {
             Ok(now) if now.sequence == self.opened_sequence => error,
-            _ => Error::SnapshotTooOld { what: corruption.what, offset: corruption.offset },
+            _ => Error::SnapshotTooOld { what, offset },
         }
     }
 }

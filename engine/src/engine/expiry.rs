@@ -22,13 +22,13 @@
 //! # Concurrency
 //! One worker. Readers keep what they have opened.
 
-use super::claims::Claim;
+use super::claims::{Claim, StateWriter};
 use super::root::Change;
 use super::workers::Task;
 use super::{Core, Counters};
 use crate::compaction::SstableSink;
 use crate::entry::TableId;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{EXPIRY_TICK_MS, EXPIRY_TICK_MS_MAX};
 use crate::options::Compression;
 use crate::read::{is_known_without, state_of_run};
@@ -133,14 +133,14 @@ impl Core {
 }
 
 /// One root that drops SSTables, and what is done before it.
-struct DropJob {
+pub(super) struct DropJob {
     claim: Claim,
     sstables: Vec<Arc<Sstable>>,
     /// The SSTable and the page of its directory that come next.
     next: (usize, u64),
     /// By table and timeline: what nothing else knows.
     records: BTreeMap<(TableId, Box<[u8]>), StateRecord>,
-    sink: Option<SstableSink>,
+    sink: Option<(StateWriter, SstableSink)>,
 }
 
 impl DropJob {
@@ -174,7 +174,16 @@ impl DropJob {
         if live.count() < claim.numbers().len() {
             return None;
         }
-        Some(DropJob { claim, sstables, next: (0, 0), records: BTreeMap::new(), sink: None })
+        Some(DropJob::claimed(claim, sstables))
+    }
+
+    /// A job for these, which are claimed, and of which nobody can see anything any more.
+    pub(super) fn claimed(claim: Claim, sstables: Vec<Arc<Sstable>>) -> DropJob {
+        DropJob { claim, sstables, next: (0, 0), records: BTreeMap::new(), sink: None }
+    }
+
+    pub(super) fn claim(&self) -> &Claim {
+        &self.claim
     }
 
     /// The SSTable that is being read.
@@ -183,20 +192,32 @@ impl DropJob {
     }
 
     /// Does a bounded piece; says whether it was the last one, with which the SSTables are gone.
-    fn step(&mut self, core: &Core) -> Result<bool> {
+    pub(super) fn step(&mut self, core: &Core) -> Result<bool> {
         if self.next.0 < self.sstables.len() {
             return self.read_pages(core).map(|()| false);
         }
         if !self.records.is_empty() {
             return self.write_records(core).map(|()| false);
         }
-        let records = self.sink.take().map(SstableSink::finish).transpose()?.unwrap_or_default();
+        let (_writer, sink) = self.sink.take().unzip();
+        let records = sink.map(SstableSink::finish).transpose()?.unwrap_or_default();
         let bytes = self.sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
-        core.commit_root(Change {
-            removed: self.claim.numbers().iter().copied().collect(),
-            added: records.into_iter().map(|sstable| (0, sstable)).collect(),
-            ..Change::default()
-        })?;
+        let mut gone = false;
+        let outcome = core.commit_root_with(|root| {
+            let removed: Vec<u64> = self.claim.numbers().iter().copied().collect();
+            gone = removed.iter().any(|number| root.catalog.version.find(*number).is_none());
+            if gone {
+                core.output.discard(records.clone());
+                return Err(Error::NotFound { what: "a table that was dropped".to_owned() });
+            }
+            let added = records.iter().map(|sstable| (0, Arc::clone(sstable))).collect();
+            Ok(Change { removed, added, ..Change::default() })
+        });
+        if gone {
+            // Its table was dropped meanwhile; what is left of other tables has its own job.
+            return Ok(true);
+        }
+        outcome?;
         Counters::add(&core.counters.dropped_sstables, self.sstables.len() as u64);
         Counters::add(&core.counters.dropped_bytes, bytes);
         Ok(true)
@@ -230,9 +251,11 @@ impl DropJob {
 
     /// Writes the next records, in the order of the state table.
     fn write_records(&mut self, core: &Core) -> Result<()> {
-        let sink = self.sink.get_or_insert_with(|| {
-            let shard = Shard::default();
-            SstableSink::new(&core.output, STATE_TABLE, TableKind::Keyed, shard, Compression::None)
+        let (_, sink) = self.sink.get_or_insert_with(|| {
+            let (kind, shard) = (TableKind::Keyed, Shard::default());
+            let writer = core.claims.write_state();
+            let sink = SstableSink::new(&core.output, STATE_TABLE, kind, shard, Compression::None);
+            (writer, sink)
         });
         for _ in 0..RECORDS_A_STEP {
             let Some(((table, key), state)) = self.records.pop_first() else {

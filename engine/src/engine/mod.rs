@@ -1,12 +1,15 @@
 //! The engine: opening, committing, reading. Wiring only; the algorithms live in the other modules.
 
 mod alter;
+mod burial;
 mod claims;
 mod core;
 mod counters;
+mod dead_shares;
 mod expiry;
 mod open;
 mod root;
+mod space;
 mod workers;
 
 pub(crate) use self::claims::Claims;
@@ -101,6 +104,16 @@ impl Engine {
         self.handle.core.create_table(name, options)
     }
 
+    /// Drops a table and everything in it; durable on return. Its id is never used again, its name
+    /// may be. Reads and commits that name it fail from now on; iterators that are open go on. Its
+    /// bytes are free once nobody reads them.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown table; `NoSpace`. Nothing has changed then.
+    pub fn drop_table(&self, table: TableId) -> Result<()> {
+        self.handle.core.drop_table(table)
+    }
+
     /// Gives a table other options, for what is in it and for what comes; durable on return. Its
     /// kind, and who gives its sequence ids, cannot change.
     ///
@@ -170,7 +183,9 @@ impl Engine {
         self.handle.core.flush()
     }
 
-    /// Flushes, then compacts until no level has anything to do.
+    /// Flushes, compacts until no level has anything to do, and gives all free space back to the
+    /// file system: what lies high in the file is moved to lower places, and the file is cut off
+    /// behind it. What readers of this process hold stays until they let go.
     ///
     /// # Errors
     /// As [`Engine::flush`].

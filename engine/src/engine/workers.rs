@@ -1,17 +1,22 @@
-//! The background workers: flush, compaction, log sync, commits of async callers, and expiry
-//! (`expiry.rs`).
+//! The background workers: flush, compaction, log sync, commits of async callers, expiry
+//! (`expiry.rs`) and space (`space.rs`).
 //!
 //! Each is stepped by the scheduler and does a bounded piece of work a step. None holds a lock
 //! between steps. A worker that dies poisons the store: no silent stop.
 
 use super::claims::Claim;
-use super::expiry::ExpiryWorker;
+use super::dead_shares::{DeadShares, Search};
+use super::expiry::{DropJob, ExpiryWorker};
 use super::root::Change;
+use super::space::SpaceWorker;
 use super::{Core, Counters};
-use crate::compaction::{CompactionJob, FlushJob, FlushTable, PickerOptions, pick};
+use crate::compaction::{
+    CompactionJob, FlushJob, FlushTable, JobKind, JobOutput, PickerOptions, pick, pick_dead,
+};
 use crate::entry::TableId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use crate::memtable::Memtable;
 use crate::read::Frozen;
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
@@ -27,12 +32,13 @@ pub(crate) struct Wakes {
     pub(crate) sync: Arc<dyn Wake>,
     pub(crate) commit: Arc<dyn Wake>,
     pub(crate) expire: Arc<dyn Wake>,
+    pub(crate) space: Arc<dyn Wake>,
 }
 
 impl Wakes {
     /// All of them.
-    pub(crate) fn all(&self) -> [&Arc<dyn Wake>; 5] {
-        [&self.flush, &self.compact, &self.sync, &self.commit, &self.expire]
+    pub(crate) fn all(&self) -> [&Arc<dyn Wake>; 6] {
+        [&self.flush, &self.compact, &self.sync, &self.commit, &self.expire, &self.space]
     }
 }
 
@@ -64,6 +70,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
             sync: start("tidelog-sync", Box::new(SyncWorker))?,
             commit: start("tidelog-commit", Box::new(CommitWorker))?,
             expire: start("tidelog-expire", Box::<ExpiryWorker>::default())?,
+            space: start("tidelog-space", Box::new(SpaceWorker::new()))?,
         })
     })();
     match wakes {
@@ -190,6 +197,19 @@ impl Core {
             tables,
             self.snapshots.commits(),
         )
+        .without(&self.dropped_of(&view, &frozen.memtable))
+    }
+
+    /// Tables of a memtable that were dropped since: their ids were given out, and nobody has them
+    /// any more. An id that was never given out is for the job to complain of.
+    fn dropped_of(&self, view: &crate::read::View, memtable: &Memtable) -> Vec<TableId> {
+        let ids = memtable.tables().into_iter().map(|(id, _)| id);
+        let gone: Vec<TableId> = ids.filter(|id| !view.tables.contains_key(id)).collect();
+        if gone.is_empty() {
+            return gone;
+        }
+        let next_table = self.root.lock().catalog.next_table;
+        gone.into_iter().filter(|id| !id.is_engine_owned() && id.0 < next_table).collect()
     }
 
     /// Makes a flush durable and visible.
@@ -199,18 +219,39 @@ impl Core {
         sstables: Vec<Arc<Sstable>>,
     ) -> Result<()> {
         let bytes = sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
-        let added = sstables.into_iter().map(|sstable| (0, sstable)).collect();
-        self.commit_root(Change { added, flushed: Some(frozen), ..Change::default() })?;
+        self.commit_root_with(|root| {
+            let of_table = |sstable: &Arc<Sstable>| root.has_table(sstable.meta().table);
+            let (live, dropped): (Vec<_>, Vec<_>) = sstables.into_iter().partition(of_table);
+            self.output.discard(dropped);
+            let added = live.into_iter().map(|sstable| (0, sstable)).collect();
+            Ok(Change { added, flushed: Some(frozen), ..Change::default() })
+        })?;
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
         Ok(())
     }
 }
 
+/// What compaction does at one time, with its claim on the inputs.
+enum Work {
+    Merge(Claim, Box<CompactionJob>),
+    /// All in these SSTables is dead.
+    Drop(DropJob),
+}
+
+impl Work {
+    fn claim(&self) -> &Claim {
+        match self {
+            Work::Merge(claim, _) => claim,
+            Work::Drop(job) => job.claim(),
+        }
+    }
+}
+
 /// Picks and runs compactions, one at a time.
 #[derive(Default)]
 struct CompactWorker {
-    job: Option<(Claim, CompactionJob)>,
+    job: Option<Work>,
     /// Inputs of jobs that met damage: left alone, so that all others go on being compacted. A user
     /// who asks for a compaction, and the next opening, have them tried again.
     damaged: BTreeSet<u64>,
@@ -218,6 +259,8 @@ struct CompactWorker {
     damage: Option<Error>,
     /// The present wish of a user for a compaction has been seen.
     asked: bool,
+    /// What is dead in which SSTable.
+    shares: DeadShares,
 }
 
 impl Task for CompactWorker {
@@ -226,8 +269,8 @@ impl Task for CompactWorker {
             Ok(progress) => progress,
             Err(error) => {
                 let damage = error.kind() == ErrorKind::Corruption;
-                let inputs: Vec<u64> = self.job.iter().flat_map(|(_, job)| job.numbers()).collect();
-                self.job = None;
+                let inputs = self.job.take().map(|work| work.claim().numbers().clone());
+                let inputs = inputs.unwrap_or_default();
                 core.free_released(&error);
                 core.after_failure();
                 *core.compaction_error.lock() = Some(error.clone());
@@ -258,7 +301,11 @@ impl Core {
 
     /// The most urgent compaction that needs nothing `damaged` and nothing that others work on, if
     /// any is due.
-    fn pick_compaction(&self, damaged: &BTreeSet<u64>) -> Option<(Claim, CompactionJob)> {
+    fn pick_compaction(
+        self: &Arc<Self>,
+        shares: &DeadShares,
+        damaged: &BTreeSet<u64>,
+    ) -> Option<Work> {
         let asked = self.compact_all.load(Ordering::Acquire);
         let options = PickerOptions {
             level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
@@ -267,56 +314,98 @@ impl Core {
             sstable_bytes: self.options.sstable_bytes,
         };
         let (view, claim, job) = loop {
-            let busy = &self.claims.numbers() | damaged;
+            let mut busy = &self.claims.numbers() | damaged;
+            let state_written = self.claims.is_state_written();
             let view = self.views.current();
-            let job = pick(&view.version, &options, &busy)?;
+            if state_written {
+                busy.extend(view.sstables_of(STATE_TABLE).map(|sstable| sstable.meta().number));
+            }
+            let due = pick(&view.version, &options, &busy);
+            let job = due.or_else(|| pick_dead(&view.version, shares.found(), &options, &busy))?;
             let claim = self.claims.claim(job.numbers().collect());
             // Somebody may have been quicker, and may have taken away what was claimed then.
             let now = self.views.current();
-            if let Some(claim) = claim.filter(|_| Arc::ptr_eq(&now.version, &view.version)) {
+            let same = Arc::ptr_eq(&now.version, &view.version)
+                && state_written == self.claims.is_state_written();
+            if let Some(claim) = claim.filter(|_| same) {
                 break (view, claim, job);
             }
         };
+        if job.kind == JobKind::Drop {
+            let sstables = job.inputs.into_iter().map(|(_, sstable)| sstable).collect();
+            return Some(Work::Drop(DropJob::claimed(claim, sstables)));
+        }
+        let dead = self.burial(&view, job.table, claim.numbers());
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;
         let snapshots = self.snapshots.commits();
-        Some((claim, CompactionJob::new(self.output.clone(), job, compression, snapshots)))
+        let job = CompactionJob::new(self.output.clone(), job, compression, snapshots);
+        let job = match dead {
+            Some(dead) => job.burying(dead),
+            None => job,
+        };
+        Some(Work::Merge(claim, Box::new(job)))
+    }
+}
+
+impl Core {
+    /// Makes a compaction durable and visible, unless its table was dropped meanwhile.
+    fn finish_compaction(&self, table: TableId, output: JobOutput) -> Result<()> {
+        let JobOutput { removed, added, moved } = output;
+        let mut dropped = false;
+        let finished = self.commit_root_with(|root| {
+            if root.has_table(table) {
+                return Ok(Change { removed, added, moved, ..Change::default() });
+            }
+            dropped = true;
+            self.output.discard(added.into_iter().map(|(_, sstable)| sstable).collect());
+            Err(Error::NotFound { what: format!("table {}", table.0) })
+        });
+        if dropped { Ok(()) } else { finished }
     }
 }
 
 impl CompactWorker {
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
-        let Some((claim, job)) = &mut self.job else {
+        let Some(work) = &mut self.job else {
             let asked = core.compact_all.load(Ordering::Acquire);
             if asked && !std::mem::replace(&mut self.asked, asked) && !self.damaged.is_empty() {
                 self.damaged.clear();
                 self.damage = None;
                 core.show_damaged(&self.damaged);
             }
-            self.job = core.pick_compaction(&self.damaged);
+            self.job = core.pick_compaction(&self.shares, &self.damaged);
             if self.job.is_none() {
+                let again = match self.shares.step(core, asked)? {
+                    Search::Running => return Ok(Progress::Busy),
+                    Search::Rests(again) => again,
+                };
                 self.asked = false;
                 core.compaction_error.lock().clone_from(&self.damage);
                 core.compact_all.store(false, Ordering::Release);
-                return Ok(Progress::Idle(None));
+                return Ok(Progress::Idle(again.map(Duration::from_millis)));
             }
             return Ok(Progress::Busy);
         };
-        if claim.is_asked() {
+        if work.claim().is_asked() {
             // Its inputs are to be dropped: what it has written is given back.
             self.job = None;
             return Ok(Progress::Busy);
         }
-        if let Some(output) = job.step()? {
-            let (_claim, _) = self.job.take().expect("it was stepped a line ago");
-            let bytes = output.added.iter().map(|(_, s)| s.meta().extent.length).sum();
-            core.commit_root(Change {
-                removed: output.removed,
-                added: output.added,
-                moved: output.moved,
-                ..Change::default()
-            })?;
+        let bytes = match work {
+            Work::Drop(job) => job.step(core)?.then_some(0),
+            Work::Merge(_, job) => match job.step()? {
+                None => None,
+                Some(output) => {
+                    let bytes = output.added.iter().map(|(_, s)| s.meta().extent.length).sum();
+                    core.finish_compaction(job.table(), output)?;
+                    Some(bytes)
+                }
+            },
+        };
+        if let Some(bytes) = bytes {
+            self.job = None;
             core.compaction_error.lock().clone_from(&self.damage);
             Counters::add(&core.counters.compactions, 1);
             Counters::add(&core.counters.compacted_bytes, bytes);
@@ -355,10 +444,12 @@ impl Task for SyncWorker {
 /// How often the clock mark is looked at.
 const CLOCK_TICK: Duration = Duration::from_secs(5);
 
-/// Writes a root when a table has a TTL and the mark has grown old.
+/// Writes a root when something may expire and the clock mark has grown old.
 fn renew_clock(core: &Core) -> Option<Progress> {
     let view = core.views.current();
-    if view.tables.values().all(|record| record.options.ttl_ms.is_none()) {
+    let expires = view.tables.values().any(|record| record.options.ttl_ms.is_some());
+    // Timelines of a table with marks may have times to live of their own.
+    if !expires && view.marked.is_empty() {
         return None;
     }
     let mark = core.durable_clock_ms.load(Ordering::Acquire);

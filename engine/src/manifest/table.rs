@@ -17,7 +17,7 @@ use crate::version::{Grid, Piece, TableRecord};
 
 pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     let TableRecord { id, name, options, expired_before_ms, grid } = record;
-    let TableOptions { kind, sequence, ttl_ms, compression } = options;
+    let TableOptions { kind, sequence, ttl_ms, keep_last, compression } = options;
     bytes.put_u32(id.0);
     bytes.put_u8(kind_byte(*kind));
     bytes.put_u8(match sequence {
@@ -28,7 +28,7 @@ pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
         Compression::None => 1,
         Compression::Lz4 => 2,
     });
-    put_options(bytes, &[(option::TTL, *ttl_ms)]);
+    put_options(bytes, &[(option::TTL, *ttl_ms), (option::KEEP_LAST, *keep_last)]);
     bytes.put_u64(*expired_before_ms);
     bytes.put_u8(u8::try_from(grid.pieces().len()).expect("a grid has few pieces"));
     for Piece { from_ms, width_ms } in grid.pieces() {
@@ -64,7 +64,7 @@ pub(super) fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, Dec
         2 => Compression::Lz4,
         _ => return Err(unknown),
     };
-    let mut options = TableOptions { kind, sequence, ttl_ms: None, compression };
+    let mut options = TableOptions { kind, sequence, ttl_ms: None, keep_last: None, compression };
     decode_options(decoder, &mut options)?;
     let expired_before_ms = decoder.u64("expired before")?;
     let grid = decode_grid(decoder)?;
@@ -101,6 +101,7 @@ fn decode_options(
         let value = decoder.u64("option value")?;
         match tag {
             option::TTL => options.ttl_ms = Some(value),
+            option::KEEP_LAST => options.keep_last = Some(value),
             _ => return Err(unknown),
         }
     }

@@ -4,11 +4,13 @@
 //! leaves out what is newer. Entries of timelines are never overwritten, so all a snapshot holds
 //! back is older versions of keyed values, which compaction keeps while the snapshot is registered.
 
+use super::items::{Items, Reasons};
 use super::source::Bounds;
-use super::{Scan, Timelines, Values, View, keyed, scan};
+use super::{Fences, Scan, Timelines, Values, View, keyed, scan};
 use crate::engine::Core;
 use crate::entry::{Direction, Entry, Payload, TableId};
 use crate::error::{Error, Result};
+use crate::options::Sequence;
 use crate::sync::{Arc, Mutex, Ordering};
 use crate::version::TableKind;
 use std::collections::BTreeMap;
@@ -21,16 +23,28 @@ pub struct Snapshot {
     registration: Arc<Registration>,
 }
 
-/// Live snapshots by commit, with their number.
+/// Live snapshots by commit.
 #[derive(Default)]
 pub(crate) struct Snapshots {
-    live: Mutex<BTreeMap<u64, usize>>,
+    live: Mutex<BTreeMap<u64, Live>>,
+}
+
+/// The live snapshots of one commit.
+struct Live {
+    count: usize,
+    /// Monotonic time of the first of them.
+    since_ms: u64,
 }
 
 impl Snapshots {
     /// Commits of live snapshots, ascending.
     pub(crate) fn commits(&self) -> Vec<u64> {
         self.live.lock().keys().copied().collect()
+    }
+
+    /// Commit of the oldest live snapshot, and the monotonic time at which it was taken.
+    pub(crate) fn oldest(&self) -> Option<(u64, u64)> {
+        self.live.lock().first_key_value().map(|(commit, live)| (*commit, live.since_ms))
     }
 }
 
@@ -42,9 +56,9 @@ struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut live = self.core.snapshots.live.lock();
-        if let Some(count) = live.get_mut(&self.commit) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(same) = live.get_mut(&self.commit) {
+            same.count -= 1;
+            if same.count == 0 {
                 live.remove(&self.commit);
             }
         }
@@ -55,9 +69,10 @@ impl Snapshot {
     pub(crate) fn new(core: &Arc<Core>) -> Snapshot {
         // The commit is taken under the lock: a compaction that lists the snapshots either sees
         // this one, or began before the commit it names was superseded.
+        let since_ms = core.raw_clock.monotonic_ms();
         let mut live = core.snapshots.live.lock();
         let commit = core.published.load(Ordering::Acquire);
-        *live.entry(commit).or_default() += 1;
+        live.entry(commit).or_insert(Live { count: 0, since_ms }).count += 1;
         drop(live);
         let registration = Arc::new(Registration { core: Arc::clone(core), commit });
         Snapshot { core: Arc::clone(core), registration }
@@ -68,7 +83,7 @@ impl Snapshot {
         self.registration.commit
     }
 
-    /// The entry at `seq`, if it is there and has not expired.
+    /// The entry at `seq`, if it is there and has neither expired nor been trimmed or deleted.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an unknown table, [`Error::Corruption`] or [`Error::Io`] where the
@@ -77,7 +92,7 @@ impl Snapshot {
         self.scan(table, key, seq, seq, Direction::Backward)?.next().transpose()
     }
 
-    /// The newest entry that has not expired.
+    /// The newest entry that is shown: one that has neither expired nor been trimmed or deleted.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -86,7 +101,7 @@ impl Snapshot {
     }
 
     /// The highest sequence id that the timeline had at this snapshot; 0 if it was never written.
-    /// It never goes back, whatever expires.
+    /// It never goes back, whatever expires or is deleted.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -101,8 +116,11 @@ impl Snapshot {
     /// As [`Snapshot::get`].
     pub fn len(&self, table: TableId, key: &[u8]) -> Result<u64> {
         let (now_ms, view) = self.checked(table, key, TableKind::Timeline)?;
-        let bounds = self.bounds(now_ms, &view, table, 0, u64::MAX);
-        scan::count(&view, table, key, &bounds).map_err(|error| self.explain(error))
+        let count = || {
+            let limits = self.limits(now_ms, &view, table, key, (0, u64::MAX))?;
+            scan::count(&view, table, key, &limits)
+        };
+        count().map_err(|error| self.explain(error))
     }
 
     /// Entries with `from <= seq <= to`, oldest or newest first.
@@ -118,8 +136,37 @@ impl Snapshot {
         direction: Direction,
     ) -> Result<Scan> {
         let (now_ms, view) = self.checked(table, key, TableKind::Timeline)?;
-        let bounds = self.bounds(now_ms, &view, table, from, to);
-        Scan::new(self, &view, table, key, bounds, direction).map_err(|error| self.explain(error))
+        let scan = || {
+            let limits = self.limits(now_ms, &view, table, key, (from, to))?;
+            Scan::new(self, &view, table, key, limits, direction)
+        };
+        scan().map_err(|error| self.explain(error))
+    }
+
+    /// See [`Snapshot::scan_items`].
+    pub(super) fn items(
+        &self,
+        table: TableId,
+        key: &[u8],
+        (from, to): (u64, u64),
+        direction: Direction,
+    ) -> Result<Items> {
+        let (now_ms, view) = self.checked(table, key, TableKind::Timeline)?;
+        let limits = self.limits(now_ms, &view, table, key, (from, to))?;
+        let fences = limits.1.clone();
+        let scan = Scan::new(self, &view, table, key, limits, direction)?;
+        let record = view.tables.get(&table).expect("its table was there a moment ago");
+        let range = match record.options.sequence {
+            Sequence::Given => None,
+            Sequence::Assigned => {
+                let latest = self.core.latest_seq_in(&view, table, key, self.commit())?;
+                Some((from.max(1), to.min(latest)))
+            }
+        };
+        let expires = record.alive_from_ms(now_ms).max(fences.marks.alive_from_ms(now_ms)) > 0;
+        let (commit, key) = (self.commit(), key.into());
+        let reasons = Reasons { view, table, key, commit, fences, expires };
+        Ok(Items::new(scan, direction, range, reasons))
     }
 
     /// The value of a key.
@@ -191,9 +238,22 @@ impl Snapshot {
         Ok((now_ms, view))
     }
 
-    fn bounds(&self, now_ms: u64, view: &View, table: TableId, from: u64, to: u64) -> Bounds {
-        let alive_from_ms = alive_from_ms(now_ms, view, table);
-        Bounds { from, to, commit: self.commit(), alive_from_ms }
+    /// What bounds a read of these seqs, and the holes in it.
+    fn limits(
+        &self,
+        now_ms: u64,
+        view: &Arc<View>,
+        table: TableId,
+        key: &[u8],
+        (from, to): (u64, u64),
+    ) -> Result<(Bounds, Fences)> {
+        let commit = self.commit();
+        let mut fences = Fences::read(view, table, key, commit)?;
+        fences.shown_from = self.core.shown_from(view, table, key, commit, &fences.marks)?;
+        let own = fences.marks.alive_from_ms(now_ms);
+        let alive_from_ms = alive_from_ms(now_ms, view, table).max(own);
+        let from = from.max(fences.shown_from);
+        Ok((Bounds { from, to, commit, alive_from_ms }, fences))
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::entry::TableId;
 use crate::memtable::Memtable;
 use crate::sstable::Sstable;
-use crate::sync::{Arc, RwLock};
-use crate::version::{TableRecord, Version};
+use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
+use crate::version::{MARK_TABLE, TableRecord, Version};
 use crate::wal::WalPosition;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +18,15 @@ pub(crate) struct View {
     /// Newest first.
     pub(crate) frozen: Vec<Arc<Frozen>>,
     pub(crate) version: Arc<Version<Arc<Sstable>>>,
+    /// Counts the versions of this opening.
+    pub(crate) version_number: u64,
     pub(crate) tables: Arc<TableRecords>,
     /// See [`View::measure_level0`].
     pub(crate) level0_depth: usize,
     /// Tables with SSTables that cannot be compacted, since they are damaged.
     pub(crate) damaged: BTreeSet<TableId>,
+    /// Tables that may have marks. Grows only.
+    pub(crate) marked: BTreeSet<TableId>,
     /// Commits at which an epoch began, see `Durability`.
     pub(crate) epochs: Arc<[u64]>,
 }
@@ -57,6 +61,18 @@ impl View {
         shards.flat_map(|(_, levels)| levels.iter().map(|(_, sstable)| sstable))
     }
 
+    /// Tables that may have marks in SSTables, by the keys of these alone.
+    pub(crate) fn tables_with_marks(&self) -> BTreeSet<TableId> {
+        let table_of = |key: &[u8]| key.first_chunk().map(|id| TableId(u32::from_be_bytes(*id)));
+        let spans = self.sstables_of(MARK_TABLE).filter_map(|sstable| {
+            let meta = sstable.meta();
+            Some(table_of(&meta.first.0)?..=table_of(&meta.last.0)?)
+        });
+        let spans: Vec<_> = spans.collect();
+        let may_have = |id: &&TableId| spans.iter().any(|span| span.contains(id));
+        self.tables.keys().filter(may_have).copied().collect()
+    }
+
     /// How deep level 0 lies at its deepest: the flushes that a key may be in, of the shard with
     /// most of them. One flush may have written many SSTables side by side. Damaged tables do not
     /// count: writers who waited for their compaction would wait for ever.
@@ -75,15 +91,23 @@ impl View {
 /// Where the current view lives.
 pub(crate) struct Views {
     current: RwLock<Arc<View>>,
+    /// That of the current view, for whoever only asks whether the version has changed.
+    version_number: AtomicU64,
 }
 
 impl Views {
     pub(crate) fn new(view: View) -> Views {
-        Views { current: RwLock::new(Arc::new(view)) }
+        let version_number = AtomicU64::new(view.version_number);
+        Views { current: RwLock::new(Arc::new(view)), version_number }
     }
 
     pub(crate) fn current(&self) -> Arc<View> {
         Arc::clone(&self.current.read())
+    }
+
+    /// The number of the current version.
+    pub(crate) fn version_number(&self) -> u64 {
+        self.version_number.load(Ordering::Relaxed)
     }
 
     /// Replaces the view by a changed copy. `change` runs under the lock: it must do nothing slow.
@@ -92,6 +116,10 @@ impl Views {
             let mut current = self.current.write();
             let mut view = View::clone(&current);
             change(&mut view);
+            if !Arc::ptr_eq(&view.version, &current.version) {
+                view.version_number += 1;
+                self.version_number.store(view.version_number, Ordering::Relaxed);
+            }
             std::mem::replace(&mut *current, Arc::new(view))
         };
         // Outside the lock: the last pointer to a memtable or SSTable may go here.

@@ -31,7 +31,7 @@ pub(crate) mod tests;
 use crate::entry::TableId;
 use crate::limits::LEVEL_COUNT;
 pub(crate) use catalog::Catalog;
-pub(crate) use edit::{Edit, STATE_TABLE, TableRecord};
+pub(crate) use edit::{Edit, MARK_TABLE, STATE_TABLE, TableRecord};
 pub(crate) use grid::{Grid, Part, Piece, window_width_ms};
 pub(crate) use levels::Levels;
 pub use meta::{SstableMeta, TableKind};

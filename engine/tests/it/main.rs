@@ -10,8 +10,10 @@
 //! - `regression`: defects that were mended, each with its story
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
 //! - `expiry_crash`: power is lost while entries expire
+//! - `marks`: trims, deletions, retention, gaps, dropped tables
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
+//! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -24,9 +26,11 @@ mod expiry;
 mod expiry_crash;
 mod faults;
 mod hooked_disk;
+mod marks;
 mod model;
 mod real;
 mod reference;
 mod regression;
 mod regression_reads;
+mod space;
 mod world;
