@@ -99,3 +99,17 @@ pub const TARGET_BYTES_MIN: usize = 15;
 /// How far the expiry clock may run ahead of its mark in the superblock, in milliseconds. While a
 /// table has a TTL, a superblock is written every half of it.
 pub const CLOCK_LEASE_MS: u64 = 60_000;
+
+/// Longest payload segment before its footer: what references reach, 2^24 units of 16 bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Highest number of a segment: 40 bits of a reference. Numbers are shared with SSTables.
+pub const SEGMENT_NUMBER_MAX: u64 = (1 << 40) - 1;
+/// Most segments that the entries of one SSTable refer to: its record must fit in the manifest's.
+pub const SEGMENTS_PER_SSTABLE_MAX: usize = 65_536;
+/// An entry of a message with two or more targets keeps up to so many bytes (payload, event time
+/// and origin) to itself; a longer one goes to a payload segment.
+///
+/// Measured in bytes: a shared payload costs a reader one record more, so it must at least halve
+/// what is written, even where it saves least: two entries, a flush and one compaction. That is so
+/// from 52 bytes on, rounded up; a test counts it again (`compaction/sharing.rs`).
+pub const INLINE_BYTES_MAX: usize = 64;

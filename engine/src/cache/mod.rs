@@ -19,12 +19,16 @@
 //! One lock a shard, held for a lookup or an insertion, never across I/O.
 
 mod shard;
+mod source;
 #[cfg(test)]
 mod tests;
+mod verified;
 
 use crate::file::Region;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use shard::Shard;
+pub(crate) use source::Source;
+use verified::Verified;
 
 /// Most shards; a small cache has fewer, so that a shard still holds some blocks.
 const SHARD_COUNT_MAX: usize = 16;
@@ -40,6 +44,7 @@ pub(crate) struct BlockCache {
     shards: Box<[Mutex<Shard>]>,
     hits: AtomicU64,
     misses: AtomicU64,
+    verified: Verified,
 }
 
 impl BlockCache {
@@ -47,7 +52,8 @@ impl BlockCache {
     pub(crate) fn new(bytes: usize) -> BlockCache {
         let count = (bytes / SHARD_BYTES_MIN).clamp(1, SHARD_COUNT_MAX);
         let shards = (0..count).map(|_| Mutex::new(Shard::new(bytes / count))).collect();
-        BlockCache { shards, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+        let (hits, misses) = (AtomicU64::new(0), AtomicU64::new(0));
+        BlockCache { shards, hits, misses, verified: Verified::new(bytes) }
     }
 
     /// The block, if it is cached.
@@ -61,6 +67,17 @@ impl BlockCache {
     /// Keeps a verified block.
     pub(crate) fn insert(&self, key: BlockKey, region: Region) {
         self.shard(key).lock().insert(key, region);
+    }
+
+    /// Whether a small unit of a map, named by bits that are never zero and never reused, has been
+    /// verified and not been forgotten since.
+    pub(crate) fn is_verified(&self, name: u64) -> bool {
+        self.verified.contains(name)
+    }
+
+    /// The unit of this name has been verified.
+    pub(crate) fn mark_verified(&self, name: u64) {
+        self.verified.insert(name);
     }
 
     /// Bytes held now.

@@ -8,6 +8,7 @@
 //! level 0     SSTables of 16        │  SSTables of 17   SSTables of 18
 //!                                   └──────► SSTables of 1 ◄───────┘
 //! ```
+//! 0. Payloads that several entries share go into segments (`sharing.rs`).
 //! 1. Tables in order of their ids. A timeline table's runs are written by key, each front to back;
 //!    a keyed table's versions by key, less what no snapshot can see.
 //! 2. Then the state table: a Put for each timeline written, in the order of its keys, that is by
@@ -26,12 +27,14 @@
 
 use super::keep::Keeper;
 use super::output::{OutputContext, PendingOutputs, SstableSink};
+use super::sharing::{SharedPayloads, SharingStage};
 use crate::batch::KeyedOperation;
 use crate::entry::{Direction, Entry, KeyedVersion, Payload, TableId};
 use crate::error::{Error, Result};
-use crate::memtable::{KeyedRange, Memtable, Run, RunCursor};
+use crate::memtable::{KeyedRange, Memtable, Placed, Run, RunCursor};
 use crate::options::Compression;
-use crate::sstable::{EntryRef, OriginRef, Sstable};
+use crate::segment::Segment;
+use crate::sstable::{EntryRef, OriginRef, Shared, Sstable};
 use crate::state::{StateRecord, state_key};
 use crate::version::{STATE_TABLE, TableKind};
 use std::iter::Peekable;
@@ -48,6 +51,18 @@ pub(super) const ENTRY_OVERHEAD: usize = 32;
 pub(crate) struct FlushOutput {
     /// All for level 0, in rising order of their numbers.
     pub(crate) sstables: Vec<Arc<Sstable>>,
+    /// The payload segments that they refer to.
+    pub(crate) segments: Vec<Arc<Segment>>,
+}
+
+/// What a flush must know of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FlushTable {
+    pub(crate) id: TableId,
+    pub(crate) kind: TableKind,
+    pub(crate) compression: Compression,
+    /// Time to live; none is for ever.
+    pub(crate) ttl_ms: Option<u64>,
 }
 
 /// The flush of one memtable, stepped by a worker. Dropped before its end it leaves nothing behind.
@@ -55,8 +70,9 @@ pub(crate) struct FlushOutput {
 pub(crate) struct FlushJob {
     context: OutputContext,
     memtable: Arc<Memtable>,
-    tables: Vec<(TableId, TableKind, Compression)>,
+    tables: Vec<FlushTable>,
     snapshots: Vec<u64>,
+    shared: Arc<SharedPayloads>,
     /// The memtable's tables that are still to come, the next one last.
     ahead: Vec<(TableId, TableKind)>,
     stage: Stage,
@@ -65,6 +81,7 @@ pub(crate) struct FlushJob {
 
 #[derive(Debug)]
 enum Stage {
+    Sharing(SharingStage),
     /// Between tables.
     Next,
     Timelines(TimelineStage),
@@ -79,13 +96,16 @@ impl FlushJob {
     pub(crate) fn new(
         context: OutputContext,
         memtable: Arc<Memtable>,
-        tables: Vec<(TableId, TableKind, Compression)>,
+        tables: Vec<FlushTable>,
         snapshots: Vec<u64>,
     ) -> FlushJob {
         let mut ahead = memtable.tables();
         ahead.reverse();
         let outputs = PendingOutputs::new(&context);
-        FlushJob { context, memtable, tables, snapshots, ahead, stage: Stage::Next, outputs }
+        let keeps = tables.iter().map(|table| (table.id, table.ttl_ms.unwrap_or(u64::MAX)));
+        let stage = Stage::Sharing(SharingStage::new(&memtable, keeps.collect()));
+        let shared = Arc::default();
+        FlushJob { context, memtable, tables, snapshots, shared, ahead, stage, outputs }
     }
 
     /// Does a bounded piece; the last one returns the outcome. After an error the job is over and
@@ -101,6 +121,7 @@ impl FlushJob {
 
     fn try_step(&mut self) -> Result<Option<FlushOutput>> {
         let finished = match &mut self.stage {
+            Stage::Sharing(stage) => stage.step(&self.context, &mut self.outputs)?,
             Stage::Next => return self.next_table(),
             Stage::Timelines(stage) => stage.step()?,
             Stage::Keyed(stage) => stage.step(&self.snapshots)?,
@@ -111,6 +132,10 @@ impl FlushJob {
             return Ok(None);
         }
         let (sink, expected, last) = match std::mem::replace(&mut self.stage, Stage::Next) {
+            Stage::Sharing(stage) => {
+                self.shared = Arc::new(stage.finish());
+                return Ok(None);
+            }
             Stage::Timelines(stage) => (stage.sink, Some(stage.entries), false),
             Stage::Keyed(stage) => (stage.sink, None, false),
             Stage::State(stage) => (stage.sink, Some(stage.records), true),
@@ -127,7 +152,8 @@ impl FlushJob {
             return Ok(None);
         }
         self.stage = Stage::Over;
-        Ok(Some(FlushOutput { sstables: self.outputs.take() }))
+        let (sstables, segments) = (self.outputs.take(), self.outputs.take_segments());
+        Ok(Some(FlushOutput { sstables, segments }))
     }
 
     fn next_table(&mut self) -> Result<Option<FlushOutput>> {
@@ -139,7 +165,8 @@ impl FlushJob {
         let sink = self.sink(table, kind)?;
         self.stage = match kind {
             TableKind::Timeline => {
-                Stage::Timelines(TimelineStage::new(&self.memtable, table, sink))
+                let shared = Arc::clone(&self.shared);
+                Stage::Timelines(TimelineStage::new(&self.memtable, table, shared, sink))
             }
             TableKind::Keyed => Stage::Keyed(KeyedStage::new(&self.memtable, table, sink)),
         };
@@ -147,16 +174,17 @@ impl FlushJob {
     }
 
     fn sink(&self, table: TableId, kind: TableKind) -> Result<SstableSink> {
-        let record = self.tables.iter().find(|(id, ..)| *id == table);
+        let record = self.tables.iter().find(|record| record.id == table);
         let compression = match record {
-            Some((_, known, compression)) if *known == kind => *compression,
+            Some(record) if record.kind == kind => record.compression,
             None if table == STATE_TABLE => Compression::None,
             _ => {
                 let detail = format!("the log has {kind:?} writes to {table:?}, the catalog not");
                 return Err(Error::corruption("memtable", 0, detail));
             }
         };
-        Ok(SstableSink::new(&self.context, table, kind, compression))
+        let sink = SstableSink::new(&self.context, table, kind, compression);
+        Ok(sink.with_segments(self.outputs.segments()))
     }
 }
 
@@ -165,15 +193,21 @@ impl FlushJob {
 struct TimelineStage {
     runs: std::vec::IntoIter<Run>,
     current: Option<RunCursor>,
+    shared: Arc<SharedPayloads>,
     sink: SstableSink,
     /// Entries of the runs so far.
     entries: u64,
 }
 
 impl TimelineStage {
-    fn new(memtable: &Arc<Memtable>, table: TableId, sink: SstableSink) -> TimelineStage {
+    fn new(
+        memtable: &Arc<Memtable>,
+        table: TableId,
+        shared: Arc<SharedPayloads>,
+        sink: SstableSink,
+    ) -> TimelineStage {
         let runs = memtable.runs_sorted(table, Bound::Unbounded).into_iter();
-        TimelineStage { runs, current: None, sink, entries: 0 }
+        TimelineStage { runs, current: None, shared, sink, entries: 0 }
     }
 
     /// Whether it was the last step.
@@ -181,11 +215,9 @@ impl TimelineStage {
         let mut bytes = 0;
         while bytes < STEP_BYTES {
             if let Some(cursor) = &mut self.current
-                && let Some(entry) = cursor.next()
+                && let Some(placed) = cursor.next_placed()
             {
-                let key = cursor.run().key();
-                self.sink.append(key, &borrowed(&entry))?;
-                bytes += entry.payload.len() + ENTRY_OVERHEAD;
+                bytes += append(&mut self.sink, &self.shared, cursor.run(), placed)?;
                 continue;
             }
             let Some(run) = self.runs.next() else {
@@ -197,6 +229,32 @@ impl TimelineStage {
         }
         Ok(false)
     }
+}
+
+/// Writes an entry, by reference where its payload is shared. Gives the bytes that it counts.
+fn append(
+    sink: &mut SstableSink,
+    shared: &SharedPayloads,
+    run: &Run,
+    placed: Placed,
+) -> Result<usize> {
+    let Some(found) = shared.find(placed.place) else {
+        let entry = run.build(placed);
+        sink.append(run.key(), &borrowed(&entry))?;
+        return Ok(entry.payload.len() + ENTRY_OVERHEAD);
+    };
+    let is_origin = found.has_origin && run.is_origin(placed.place);
+    let entry = EntryRef {
+        seq: placed.seq,
+        commit: placed.commit,
+        time_ms: placed.time_ms,
+        event_ms: None,
+        origin: None,
+        payload: &[],
+        shared: Some(Shared { reference: found.reference, is_origin }),
+    };
+    sink.append(run.key(), &entry)?;
+    Ok(ENTRY_OVERHEAD)
 }
 
 fn borrowed(entry: &Entry) -> EntryRef<'_> {
@@ -211,6 +269,7 @@ fn borrowed(entry: &Entry) -> EntryRef<'_> {
             seq: origin.seq,
         }),
         payload: &entry.payload,
+        shared: None,
     }
 }
 

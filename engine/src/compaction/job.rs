@@ -20,7 +20,9 @@
 //! 2. As many entries are read of each input as its meta says; and a timeline table's outputs hold
 //!    as many as the inputs. Otherwise the job fails.
 //! 3. A job that fails, or is dropped, leaves its inputs live, and gives its outputs back.
-//! 4. Memory: a block, or a piece of the file, and one fragment or version a source; the survivors
+//! 4. References to payload segments are copied, never what they refer to; an output lists exactly
+//!    the segments that its entries need.
+//! 5. Memory: a block, or a piece of the file, and one fragment or version a source; the survivors
 //!    of one key; the outputs' directories.
 //!
 //! # Concurrency
@@ -35,6 +37,7 @@ use super::source::{FragmentSource, SourceCursor, VersionSource, sources};
 use crate::entry::KeyedVersion;
 use crate::error::{Error, Result};
 use crate::options::Compression;
+use crate::segment::Segments;
 use crate::sstable::Sstable;
 use crate::version::TableKind;
 use std::cmp::{Ordering, Reverse};
@@ -78,7 +81,9 @@ impl CompactionJob {
         snapshots: Vec<u64>,
     ) -> CompactionJob {
         let kind = job.inputs.first().map_or(TableKind::Keyed, |(_, input)| input.meta().kind);
-        let sink = SstableSink::new(&context, job.table, kind, compression);
+        let inputs = job.inputs.iter().flat_map(|(_, input)| input.segments().iter().cloned());
+        let segments = Segments::new(inputs);
+        let sink = SstableSink::new(&context, job.table, kind, compression).with_segments(segments);
         let stage = match (job.kind, kind) {
             (JobKind::Move, _) => Stage::Move,
             (JobKind::Merge, TableKind::Timeline) => {

@@ -36,7 +36,7 @@ pub struct Stats {
     pub synced_groups: u64,
     /// Memtables flushed since then, and the bytes of their SSTables.
     pub flushes: u64,
-    /// Bytes written by flushes.
+    /// Bytes written by flushes: SSTables and payload segments.
     pub flushed_bytes: u64,
     /// Compactions finished since then.
     pub compactions: u64,
@@ -58,6 +58,10 @@ pub struct Stats {
     pub sstables: u64,
     /// Bytes of live SSTables.
     pub sstable_bytes: u64,
+    /// Live payload segments.
+    pub segments: u64,
+    /// Bytes of live payload segments.
+    pub segment_bytes: u64,
     /// Live SSTables by level, all tables together.
     pub levels: Vec<u64>,
     /// Bytes of the file.
@@ -92,6 +96,8 @@ impl Core {
             file_bytes: self.allocator.file_length(),
             free_bytes: self.allocator.free_bytes(),
             ring_used_bytes: self.log.used_bytes(),
+            segments: view.segments.count,
+            segment_bytes: view.segments.bytes,
             ..Stats::default()
         };
         for (_, level, sstable) in view.version.iter() {

@@ -5,13 +5,12 @@
 
 use super::root::Change;
 use super::{Core, Counters};
-use crate::compaction::{CompactionJob, FlushJob, PickerOptions, pick};
+use crate::compaction::{CompactionJob, FlushJob, FlushOutput, FlushTable, PickerOptions, pick};
 use crate::entry::TableId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::read::Frozen;
 use crate::runtime::{Progress, Wake, Worker};
-use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -156,7 +155,7 @@ impl FlushWorker {
         if let Some(output) = job.step()? {
             let frozen = Arc::clone(frozen);
             self.job = None;
-            core.finish_flush(frozen, output.sstables)?;
+            core.finish_flush(frozen, output)?;
             *core.flush_error.lock() = None;
             core.wake(|wakes| &wakes.compact);
         }
@@ -170,7 +169,12 @@ impl Core {
         let tables = view
             .tables
             .values()
-            .map(|record| (record.id, record.options.kind, record.options.compression))
+            .map(|record| FlushTable {
+                id: record.id,
+                kind: record.options.kind,
+                compression: record.options.compression,
+                ttl_ms: record.options.ttl_ms,
+            })
             .collect();
         FlushJob::new(
             self.output.clone(),
@@ -181,14 +185,14 @@ impl Core {
     }
 
     /// Makes a flush durable and visible.
-    pub(crate) fn finish_flush(
-        &self,
-        frozen: Arc<Frozen>,
-        sstables: Vec<Arc<Sstable>>,
-    ) -> Result<()> {
-        let bytes = sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
+    pub(crate) fn finish_flush(&self, frozen: Arc<Frozen>, output: FlushOutput) -> Result<()> {
+        let FlushOutput { sstables, segments } = output;
+        let bytes: u64 = sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
+        let shared: u64 = segments.iter().map(|segment| segment.meta().extent.length).sum();
+        let bytes = bytes + shared;
         let added = sstables.into_iter().map(|sstable| (0, sstable)).collect();
-        self.commit_root(Change { added, flushed: Some(frozen), ..Change::default() })?;
+        let flushed = Some(frozen);
+        self.commit_root(Change { added, segments, flushed, ..Change::default() })?;
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
         Ok(())

@@ -17,6 +17,7 @@
 //!
 //! - `format.rs`: bytes of records and edits.
 //! - `log.rs`: the writer.
+//! - `segment.rs`: the edit that adds a payload segment.
 //! - `replay.rs`: the reader.
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod crash_tests;
 mod format;
 mod log;
 mod replay;
+mod segment;
 #[cfg(test)]
 mod tests;
 

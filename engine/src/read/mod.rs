@@ -35,4 +35,4 @@ pub(crate) use scan::latest_seq_at;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::Snapshots;
 pub use timelines::{TimelineInfo, Timelines};
-pub(crate) use view::{Frozen, View, Views};
+pub(crate) use view::{Frozen, SegmentTotals, View, Views};

@@ -3,6 +3,7 @@
 
 use super::block::Block;
 use super::directory;
+use super::entry::Shared;
 use super::fetch::{Fetcher, Handle};
 use super::footer::Section;
 use super::format::{BlockHeader, BlockKind, Codec, FLAG_CONTINUED};
@@ -147,7 +148,10 @@ fn describe_fragments(block: &Block, text: &mut String) -> Result<(), DecodeErro
             let entry = fragment.entry(k)?;
             let (seq, commit, time) = (entry.seq, entry.commit, entry.time_ms);
             let (event, origin) = (entry.event_ms, entry.origin);
-            let payload = preview(entry.payload);
+            let payload = match entry.shared {
+                None => preview(entry.payload),
+                Some(shared) => describe_shared(shared),
+            };
             line(
                 text,
                 format_args!(
@@ -199,6 +203,11 @@ fn describe_directory(
         line(text, format_args!("{}: {run:?}", key.escape_ascii()));
     }
     Ok(())
+}
+
+fn describe_shared(Shared { reference, is_origin }: Shared) -> String {
+    let is_origin = if is_origin { ", is its origin" } else { "" };
+    format!("in segment {} at {}{is_origin}", reference.number(), reference.offset())
 }
 
 /// The front of some bytes, printable.

@@ -21,7 +21,7 @@ use super::block::{Block, Identity, decompress, verify, zeroed};
 use super::footer::{Footer, Section};
 use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE};
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
-use crate::cache::BlockCache;
+use crate::cache::Source;
 use crate::error::{Error, Result};
 use crate::file::disk::read_exact_at;
 use crate::file::{Disk, FileId, Region};
@@ -34,25 +34,6 @@ use std::io;
 use std::sync::Arc;
 
 const PAGE: u64 = PAGE_SIZE as u64;
-
-/// Where SSTables are read from, and how.
-#[derive(Clone)]
-pub(crate) struct Source {
-    /// The store's file.
-    pub(crate) disk: Arc<dyn Disk>,
-    /// Its id.
-    pub(crate) file: FileId,
-    /// Maps or `pread`.
-    pub(crate) mode: ReadMode,
-    /// Verified blocks.
-    pub(crate) cache: Arc<BlockCache>,
-}
-
-impl std::fmt::Debug for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("file", &self.file).field("mode", &self.mode).finish()
-    }
-}
 
 /// A block or page as its parent knows it.
 #[derive(Debug, Clone, Copy)]

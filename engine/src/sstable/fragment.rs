@@ -21,7 +21,7 @@
 //!      …        seq offsets     count x seq width: seq - first seq, rising
 //!      …        commit deltas   count x commit width: commit - base commit, never falling
 //!      …        time deltas     count x time width: time - base time, never falling
-//!      …        flags           count x flags width: 1 event time, 2 origin
+//!      …        flags           count x flags width, see `entry.rs`
 //!      …        ends            count x end width: end of each entry in the data
 //!      …        data            the entries' bytes together, see `entry.rs`
 //! ```
@@ -35,6 +35,7 @@
 use super::entry::{self, EntryBytes, EntryRef};
 use super::format::STORED_KEY_LENGTH_MAX;
 use crate::codec::{DecodeError, Decoder};
+use crate::segment::Reference;
 use std::ops::Range;
 
 /// Bytes before the key.
@@ -263,7 +264,7 @@ impl<'a> FragmentView<'a> {
 
     /// Entry `k`.
     pub(crate) fn entry(&self, k: usize) -> Result<EntryRef<'a>> {
-        let EntryBytes { event_ms, origin, payload } =
+        let EntryBytes { event_ms, origin, payload, shared } =
             entry::decode(self.flags(k), self.entry_bytes(k)?)?;
         Ok(EntryRef {
             seq: self.seq(k)?,
@@ -272,7 +273,16 @@ impl<'a> FragmentView<'a> {
             event_ms,
             origin,
             payload,
+            shared,
         })
+    }
+
+    /// The segment record that entry `k` refers to.
+    pub(crate) fn reference(&self, k: usize) -> Result<Option<Reference>> {
+        if self.layout.flags.width == 0 {
+            return Ok(None);
+        }
+        entry::reference(self.flags(k), self.entry_bytes(k)?)
     }
 
     /// Checks every entry and every order in the fragment.

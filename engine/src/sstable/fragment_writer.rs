@@ -9,6 +9,7 @@ use super::block_writer::FirstEntry;
 use super::format::length32;
 use super::fragment::FRAGMENT_HEADER;
 use crate::codec::Encode;
+use crate::segment::Reference;
 
 /// Most bytes of the columns for one entry.
 pub(super) const ROW_SIZE_MAX: usize = 8 + 8 + 8 + 1 + 4;
@@ -24,6 +25,7 @@ pub(super) struct Row<'a> {
     pub(super) head: &'a [u8],
     pub(super) tail: &'a [u8],
     pub(super) payload_length: usize,
+    pub(super) reference: Option<Reference>,
 }
 
 impl Row<'_> {

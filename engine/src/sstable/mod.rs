@@ -18,6 +18,8 @@
 //!
 //! The newest entries of a timeline cost one directory page, one index page and one data block.
 //!
+//! An entry's payload lies in the entry, or in a payload segment that it refers to (`entry.rs`).
+//!
 //! This module knows nothing of levels and versions. `builder.rs` writes an SSTable front to back;
 //! `reader.rs` reads it through a map or with `pread` (`fetch.rs`).
 
@@ -55,8 +57,7 @@ pub(crate) use block_writer::Output;
 pub(crate) use builder::{Builder, BuilderOptions};
 pub(crate) use cursor::EntryCursor;
 pub(crate) use directory::RunLocation;
-pub(crate) use entry::{EntryRef, OriginRef};
-pub(crate) use fetch::Source;
+pub(crate) use entry::{EntryRef, OriginRef, Shared};
 pub(crate) use fragment::FragmentView;
 pub(crate) use keyed_cursor::KeyedCursor;
 pub(crate) use reader::{Rank, Sstable};

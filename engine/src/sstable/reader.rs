@@ -17,7 +17,7 @@
 use super::block::Block;
 use super::cursor::EntryCursor;
 use super::directory::{self, Found, RunLocation};
-use super::fetch::{Fetcher, Source};
+use super::fetch::Fetcher;
 use super::filter;
 use super::format::{BlockKind, FLAG_CONTINUED};
 use super::fragment::{FragmentHead, FragmentView};
@@ -29,10 +29,12 @@ use super::scan::FragmentCursor;
 use super::timeline_block::TimelineBlock;
 use super::timeline_cursor::TimelineCursor;
 use crate::batch::KeyedOperation;
+use crate::cache::Source;
 use crate::codec::DecodeError;
 use crate::entry::{Direction, KeyedVersion};
 use crate::error::{Error, Result};
 use crate::file::ExtentGuard;
+use crate::segment::{Record, Reference, Segments};
 use crate::version::{SstableMeta, TableKind};
 use std::any::Any;
 use std::ops::Bound;
@@ -103,6 +105,7 @@ pub(crate) struct Sstable {
     meta: SstableMeta,
     source: Source,
     guard: Option<Arc<dyn Any + Send + Sync>>,
+    segments: Segments,
     opened: OnceLock<Fetcher>,
 }
 
@@ -120,7 +123,34 @@ impl Sstable {
         source: Source,
         guard: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Sstable {
-        Sstable { meta, source, guard, opened: OnceLock::new() }
+        Sstable { meta, source, guard, segments: Segments::default(), opened: OnceLock::new() }
+    }
+
+    /// With the open segments that its entries refer to, which it keeps as long as itself.
+    #[must_use]
+    pub(crate) fn with_segments(mut self, segments: Segments) -> Sstable {
+        self.segments = segments;
+        self
+    }
+
+    /// The segments that its entries refer to.
+    pub(crate) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// The record that an entry refers to.
+    pub(super) fn record(&self, reference: Reference) -> Result<Record> {
+        match self.segments.get(reference.number()) {
+            Some(segment) => segment.record(reference),
+            None => {
+                let detail = format!(
+                    "an entry of SSTable {} refers to segment {}, which it does not list",
+                    self.meta.number,
+                    reference.number()
+                );
+                Err(Error::corruption("reference", self.meta.extent.offset, detail))
+            }
+        }
     }
 
     /// What the manifest knows of it.

@@ -1,13 +1,14 @@
 //! For tests: SSTables built into a simulated disk, and damage done to them.
 
 use super::builder::Built;
-use super::{Builder, BuilderOptions, Source, Sstable};
-use crate::cache::BlockCache;
+use super::{Builder, BuilderOptions, Sstable};
+use crate::cache::{BlockCache, Source};
 use crate::entry::TableId;
 use crate::error::Result;
 use crate::file::{Disk, Extent, FileId, Flush, Geometry, Identity, Region};
 use crate::limits::BLOCK_SIZE;
 use crate::options::{Compression, ReadMode};
+use crate::segment::Segments;
 use crate::testing::{SimDisk, SimOptions};
 use crate::version::{SstableMeta, TableKind};
 use std::io;
@@ -39,6 +40,7 @@ pub(crate) fn meta(options: &BuilderOptions, built: &Built) -> SstableMeta {
         last: built.last.clone(),
         commits: built.commits,
         times_ms: built.times_ms,
+        segments: Arc::clone(&built.segments),
     }
 }
 
@@ -72,6 +74,14 @@ impl Fixture {
         let cache = Arc::new(BlockCache::new(4 * 1024 * 1024));
         let source = Source { disk, file: FILE, mode, cache };
         Arc::new(Sstable::new(self.meta.clone(), source, None))
+    }
+
+    /// The same, with the segments that its entries refer to.
+    pub(crate) fn open_with(&self, mode: ReadMode, segments: Segments) -> Arc<Sstable> {
+        let disk = Arc::new(self.disk.clone()) as Arc<dyn Disk>;
+        let cache = Arc::new(BlockCache::new(4 * 1024 * 1024));
+        let source = Source { disk, file: FILE, mode, cache };
+        Arc::new(Sstable::new(self.meta.clone(), source, None).with_segments(segments))
     }
 
     /// Opens it for maps on a system that has none.

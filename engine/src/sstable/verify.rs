@@ -7,6 +7,8 @@
 //! 4. The zeros behind the data.
 //! 5. Directory and filter against the data, both ways (each key is found; there are no others).
 //! 6. Properties and manifest against the counts and ranges of the data.
+//! 7. References: the segments that the manifest lists are exactly those that entries refer to, and
+//!    each reference is shown to the caller, who knows the records.
 //!
 //! Goes on after damage as far as it can, so one call reports all.
 
@@ -24,13 +26,24 @@ use super::timeline_block::TimelineBlock;
 use crate::codec::{DecodeError, round_up};
 use crate::error::{Corruption, Error};
 use crate::limits::BLOCK_SIZE;
+use crate::segment::Reference;
 use crate::version::TableKind;
 use crc32fast::Hasher;
+use std::collections::BTreeSet;
 
 impl Sstable {
     /// Everything that is wrong with the SSTable; empty where nothing is. An I/O error is reported
     /// as damage of the place that could not be read.
+    #[cfg(test)]
     pub(crate) fn verify(&self) -> Vec<Corruption> {
+        self.verify_with(&|_| None)
+    }
+
+    /// The same; `check` says what is wrong with a reference.
+    pub(crate) fn verify_with(
+        &self,
+        check: &dyn Fn(Reference) -> Option<String>,
+    ) -> Vec<Corruption> {
         let fetcher = match self.fetcher() {
             Ok(fetcher) => fetcher,
             Err(error) => {
@@ -46,6 +59,8 @@ impl Sstable {
             last: Last::Nothing,
             directory_items: 0,
             next_offset: 0,
+            segments: BTreeSet::new(),
+            check,
         };
         verifier.run();
         verifier.damage
@@ -68,6 +83,9 @@ struct Verifier<'a> {
     last: Last,
     directory_items: u64,
     next_offset: u64,
+    /// That entries refer to.
+    segments: BTreeSet<u64>,
+    check: &'a dyn Fn(Reference) -> Option<String>,
 }
 
 impl Verifier<'_> {
@@ -210,7 +228,29 @@ impl Verifier<'_> {
         for index in 0..fragments.count() {
             let fragment = FragmentView::parse(&block.content()[fragments.range(index)?])?;
             fragment.verify()?;
+            self.verify_references(&fragment, block.header().offset)?;
             self.add_fragment(&fragment, number, block.header().offset)?;
+        }
+        Ok(())
+    }
+
+    fn verify_references(
+        &mut self,
+        fragment: &FragmentView<'_>,
+        offset: u64,
+    ) -> Result<(), DecodeError> {
+        for k in 0..fragment.count() {
+            let Some(reference) = fragment.reference(k)? else {
+                continue;
+            };
+            self.segments.insert(reference.number());
+            if let Some(detail) = (self.check)(reference) {
+                let key = fragment.key().escape_ascii();
+                let seq = fragment.seq(k)?;
+                let (number, place) = (reference.number(), reference.offset());
+                let detail = format!("{key} {seq} refers to segment {number} at {place}: {detail}");
+                self.note(BlockKind::TimelineData, offset, detail);
+            }
         }
         Ok(())
     }
@@ -368,6 +408,13 @@ impl Verifier<'_> {
         let offset = self.fetcher.footer.properties.offset;
         if self.totals != Properties::of(meta) {
             let detail = "the manifest's counts and ranges are not those of the data".into();
+            self.note(BlockKind::Properties, offset, detail);
+        }
+        if !self.segments.iter().eq(meta.segments.iter()) {
+            let detail = format!(
+                "the manifest lists segments {:?}, the entries refer to {:?}",
+                meta.segments, self.segments
+            );
             self.note(BlockKind::Properties, offset, detail);
         }
         if self.directory_items != self.totals.keys {

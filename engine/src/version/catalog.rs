@@ -9,13 +9,16 @@
 //! 4. Epochs never fall.
 //! 5. `places` has exactly the live SSTables, so that replay does not search for each number.
 //! 6. A refused edit changes nothing.
+//! 7. The segments that an SSTable lists are live; behind a whole change none is without SSTables.
+//!    Numbers of SSTables and segments come from one counter, and differ.
 
 use super::edit::{FIRST_USER_TABLE, STATE_TABLE};
-use super::{Edit, SstableMeta, TableKind, TableRecord, Version};
+use super::segments::LiveSegments;
+use super::{Edit, SegmentMeta, SstableMeta, TableKind, TableRecord, Version};
 use crate::entry::TableId;
 use crate::limits::{
-    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, STATE_KEY_LENGTH_MAX, TABLE_COUNT_MAX,
-    TABLE_NAME_LENGTH_MAX,
+    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, SEGMENTS_PER_SSTABLE_MAX,
+    STATE_KEY_LENGTH_MAX, TABLE_COUNT_MAX, TABLE_NAME_LENGTH_MAX,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,9 +31,11 @@ pub(crate) struct Catalog {
     pub(crate) version: Version<SstableMeta>,
     /// Table and level of each live SSTable, by number.
     places: HashMap<u64, (TableId, u8)>,
+    /// The live payload segments.
+    pub(crate) segments: LiveSegments,
     /// The commit of each beginning of an epoch.
     pub(crate) epochs: Vec<u64>,
-    /// The number of the next SSTable.
+    /// The number of the next SSTable or segment.
     pub(crate) next_sstable: u64,
     /// The id of the next table.
     pub(crate) next_table: u32,
@@ -49,6 +54,7 @@ impl Catalog {
             tables: BTreeMap::from([(STATE_TABLE, TableRecord::state())]),
             version: Version::default(),
             places: HashMap::new(),
+            segments: LiveSegments::default(),
             epochs: Vec::new(),
             next_sstable: 1,
             next_table: FIRST_USER_TABLE,
@@ -70,6 +76,8 @@ impl Catalog {
             Edit::SstableAdded { level, meta } => self.add_sstable(*level, meta),
             Edit::SstableRemoved { number } => self.remove_sstable(*number),
             Edit::SstableMoved { number, level } => self.move_sstable(*number, *level),
+            Edit::SegmentAdded { meta } => self.add_segment(meta),
+            Edit::SegmentRemoved { number } => self.segments.remove(*number),
             Edit::EpochBegun { commit } => match self.epochs.last() {
                 Some(last) if commit < last => Err(format!("epoch {commit} begins before {last}")),
                 _ => {
@@ -99,10 +107,11 @@ impl Catalog {
             .version
             .iter()
             .map(|(_, level, meta)| Edit::SstableAdded { level, meta: meta.clone() });
+        let segments = self.segments.iter().map(|meta| Edit::SegmentAdded { meta: meta.clone() });
         let epochs = self.epochs.iter().map(|commit| Edit::EpochBegun { commit: *commit });
         let counters =
             Edit::Counters { next_sstable: self.next_sstable, next_table: self.next_table };
-        tables.chain(sstables).chain(epochs).chain([counters]).collect()
+        tables.chain(segments).chain(sstables).chain(epochs).chain([counters]).collect()
     }
 
     fn create_table(&mut self, record: &TableRecord) -> Result<(), String> {
@@ -141,8 +150,24 @@ impl Catalog {
         if self.places.contains_key(&number) {
             return Err(format!("SSTable {number} is added twice"));
         }
+        if self.segments.contains(number) {
+            return Err(format!("SSTable {number} has the number of a segment"));
+        }
+        let live = self.segments.check_live(&meta.segments);
+        live.map_err(|error| format!("SSTable {number}: {error}"))?;
         self.version.insert(level, meta.clone())?;
+        self.segments.hold(&meta.segments);
         self.places.insert(number, (meta.table, level));
+        self.next_sstable = self.next_sstable.max(number + 1);
+        Ok(())
+    }
+
+    fn add_segment(&mut self, meta: &SegmentMeta) -> Result<(), String> {
+        let number = meta.number;
+        if self.places.contains_key(&number) {
+            return Err(format!("segment {number} has the number of an SSTable"));
+        }
+        self.segments.add(meta)?;
         self.next_sstable = self.next_sstable.max(number + 1);
         Ok(())
     }
@@ -152,7 +177,8 @@ impl Catalog {
             return Err(format!("SSTable {number} is removed but not live"));
         };
         let removed = self.version.remove_from(table, level, number);
-        assert!(removed.is_some(), "the places are those of the version");
+        let removed = removed.expect("the places are those of the version");
+        self.segments.let_go(&removed.segments);
         Ok(())
     }
 
@@ -204,6 +230,11 @@ fn check_meta(meta: &SstableMeta) -> Result<(), String> {
     }
     if meta.kind == TableKind::Keyed && (meta.first.1, meta.last.1) != (0, 0) {
         return Err("a keyed SSTable with sequence ids".to_owned());
+    }
+    let possible = meta.segments.len() <= SEGMENTS_PER_SSTABLE_MAX
+        && (meta.kind == TableKind::Timeline || meta.segments.is_empty());
+    if !possible || !meta.segments.is_sorted_by(|before, behind| before < behind) {
+        return Err(format!("{} segments are not a set of numbers", meta.segments.len()));
     }
     let ordered = meta.first <= meta.last
         && meta.commits.0 <= meta.commits.1

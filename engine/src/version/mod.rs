@@ -4,6 +4,7 @@
 //! - `levels.rs`: the SSTables of one table, in the order in which readers want them.
 //! - here, `Version`: the levels of all tables at one moment; never changed once it is shared.
 //! - `edit.rs`: the steps from one moment to the next, as the manifest logs them.
+//! - `segments.rs`: the live payload segments, and how many SSTables need each.
 //! - `catalog.rs`: everything that the manifest knows: tables, version, epochs, counters.
 //!
 //! A version is generic over its handles: the catalog's holds the metas themselves, the readers'
@@ -18,6 +19,7 @@ mod catalog;
 mod edit;
 mod levels;
 mod meta;
+mod segments;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -25,7 +27,7 @@ use crate::entry::TableId;
 pub(crate) use catalog::Catalog;
 pub(crate) use edit::{Edit, STATE_TABLE, TableRecord};
 pub(crate) use levels::Levels;
-pub use meta::{SstableMeta, TableKind};
+pub use meta::{SegmentMeta, SstableMeta, TableKind};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@
 //! - `regression`: defects that were mended, each with its story
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
+//! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -25,4 +26,5 @@ mod real;
 mod reference;
 mod regression;
 mod regression_reads;
+mod segments;
 mod world;

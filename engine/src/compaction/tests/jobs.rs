@@ -1,7 +1,7 @@
 //! Flushes and compactions over the simulated disk, against the model.
 
 use super::store::{FEED, META, Store};
-use crate::compaction::{CompactionJob, FlushJob};
+use crate::compaction::{CompactionJob, FlushJob, FlushTable};
 use crate::entry::TableId;
 use crate::error::ErrorKind;
 use crate::options::ReadMode;
@@ -60,7 +60,8 @@ fn a_dropped_or_refused_outcome_gives_its_space_back() {
         }
     };
     assert!(output.sstables.len() > 4);
-    store.context.discard(output.sstables);
+    assert!(!output.segments.is_empty(), "the fan-outs share payloads");
+    store.context.discard(output.sstables, output.segments);
     store.check_space();
     let mut job = store.flush_job();
     for _ in 0..2 {
@@ -77,9 +78,11 @@ fn a_table_that_the_catalog_does_not_know_is_damage() {
     let mut store = Store::new(5, ReadMode::Read, SSTABLE_BYTES);
     (0..20).for_each(|_| store.write());
     let mut tables = Store::tables();
-    tables.retain(|(table, ..)| *table != META);
-    tables.push((META, TableKind::Timeline, crate::options::Compression::None));
-    tables.push((TableId(99), TableKind::Keyed, crate::options::Compression::None));
+    let compression = crate::options::Compression::None;
+    let table = |id, kind| FlushTable { id, kind, compression, ttl_ms: None };
+    tables.retain(|table| table.id != META);
+    tables.push(table(META, TableKind::Timeline));
+    tables.push(table(TableId(99), TableKind::Keyed));
     let memtable = Arc::clone(&store.memtable);
     let mut job = FlushJob::new(store.context.clone(), memtable, tables, Vec::new());
     let error = loop {

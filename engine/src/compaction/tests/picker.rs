@@ -32,6 +32,7 @@ fn meta(
         last: range.1,
         commits: (1, 1),
         times_ms: (1, 1),
+        segments: [].into(),
     }
 }
 

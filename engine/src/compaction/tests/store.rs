@@ -2,16 +2,18 @@
 //! that was ever written.
 
 use crate::batch::{KeyedOperation, WriteBatch};
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, Source};
 use crate::compaction::job::JobOutput;
-use crate::compaction::{CompactionJob, FlushJob, OutputContext, PickerOptions, fold, pick};
+use crate::compaction::{
+    CompactionJob, FlushJob, FlushTable, OutputContext, PickerOptions, fold, pick,
+};
 use crate::entry::{Direction, Entry, KeyedVersion, Origin, Payload, TableId};
 use crate::error::Result;
 use crate::file::{Allocator, Disk, FileId, Pacer};
 use crate::memtable::Memtable;
 use crate::options::{Compression, ReadMode};
 use crate::runtime::Clock;
-use crate::sstable::{Source, Sstable};
+use crate::sstable::Sstable;
 use crate::state::{StateRecord, state_key};
 use crate::sync::{AtomicU64, Ordering};
 use crate::testing::{Random, SimClock, SimDisk, SimOptions, SimScheduler};
@@ -89,11 +91,12 @@ impl Store {
         }
     }
 
-    pub(super) fn tables() -> Vec<(TableId, TableKind, Compression)> {
+    pub(super) fn tables() -> Vec<FlushTable> {
+        let table = |id, kind, compression| FlushTable { id, kind, compression, ttl_ms: None };
         vec![
-            (FEED, TableKind::Timeline, Compression::None),
-            (META, TableKind::Keyed, Compression::Lz4),
-            (INBOX, TableKind::Timeline, Compression::Lz4),
+            table(FEED, TableKind::Timeline, Compression::None),
+            table(META, TableKind::Keyed, Compression::Lz4),
+            table(INBOX, TableKind::Timeline, Compression::Lz4),
         ]
     }
 
@@ -266,8 +269,8 @@ impl Store {
     pub(super) fn compaction(&self, busy: &BTreeSet<u64>) -> Option<CompactionJob> {
         let job = pick(&self.version, &self.options, busy)?;
         let tables = Store::tables();
-        let record = tables.iter().find(|(table, ..)| *table == job.table);
-        let compression = record.map_or(Compression::None, |record| record.2);
+        let record = tables.iter().find(|table| table.id == job.table);
+        let compression = record.map_or(Compression::None, |record| record.compression);
         Some(CompactionJob::new(self.context.clone(), job, compression, self.snapshots.clone()))
     }
 
@@ -285,10 +288,20 @@ impl Store {
         for number in output.removed {
             let (_, sstable) = before.find(number).expect("a removed SSTable was live");
             sstable.mark_obsolete(self.generation);
+            let live = self.segments();
+            let gone = sstable.segments().iter().filter(|s| !live.contains_key(&s.meta().number));
+            gone.for_each(|segment| segment.mark_obsolete(self.generation));
         }
         drop(before);
         self.generation += 1;
         self.context.allocator.durable(self.generation);
+    }
+
+    /// The segments that live SSTables need, with the bytes of their extents.
+    pub(super) fn segments(&self) -> BTreeMap<u64, u64> {
+        let needed = self.version.iter().flat_map(|(.., item)| item.segments().iter());
+        let metas = needed.map(|segment| segment.meta());
+        metas.map(|meta| (meta.number, meta.extent.length)).collect()
     }
 
     /// Runs a job to its end. On an error it is dropped.
@@ -317,6 +330,7 @@ impl Store {
     pub(super) fn check_space(&self) {
         let allocator = &self.context.allocator;
         let live: u64 = self.version.iter().map(|(.., item)| item.meta().extent.length).sum();
+        let live = live + self.segments().values().sum::<u64>();
         let all = allocator.file_length() - GRID_START;
         assert_eq!(allocator.free_bytes() + allocator.released() + live, all, "bytes of the grid");
     }

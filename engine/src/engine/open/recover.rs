@@ -3,7 +3,7 @@
 use super::super::root::{Change, Root};
 use super::super::{Core, Counters};
 use super::Parts;
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, Source};
 use crate::commit::{CommitQueue, Leader};
 use crate::compaction::OutputContext;
 use crate::error::{Error, Result};
@@ -15,9 +15,10 @@ use crate::limits;
 use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
 use crate::options::{Options, ReadMode};
-use crate::read::{Snapshots, View, Views};
+use crate::read::{SegmentTotals, Snapshots, View, Views};
 use crate::runtime::StoreClock;
-use crate::sstable::{Source, Sstable};
+use crate::segment::{Segment, Segments};
+use crate::sstable::Sstable;
 use crate::state::StateCache;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex};
 use crate::version::{Catalog, Edit, SstableMeta, Version};
@@ -183,7 +184,7 @@ fn assemble(
     })
 }
 
-/// The free space: all that neither an SSTable nor the manifest has.
+/// The free space: all that neither an SSTable, nor a segment, nor the manifest has.
 fn open_allocator(
     disk: &Arc<dyn Disk>,
     superblock: &Superblock,
@@ -191,6 +192,7 @@ fn open_allocator(
     health: &Health,
 ) -> Result<Arc<Allocator>> {
     let mut live: Vec<Extent> = catalog.version.iter().map(|(_, _, meta)| meta.extent).collect();
+    live.extend(catalog.segments.iter().map(|meta| meta.extent));
     live.push(superblock.manifest.extent);
     let usable = usable_length(&**disk, superblock)?;
     let (disk, grid) = (Arc::clone(disk), superblock.ring.end());
@@ -220,6 +222,7 @@ fn first_view(
     let mut view = View {
         level0_depth: 0,
         damaged: BTreeSet::new(),
+        segments: SegmentTotals::of(catalog),
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
         frozen: Vec::new(),
         version: Arc::new(version),
@@ -253,10 +256,18 @@ fn open_sstables(
     source: &Source,
     allocator: &Arc<Allocator>,
 ) -> Version<Arc<Sstable>> {
+    let guard = |extent| Some(Arc::new(ExtentGuard::new(extent, Arc::clone(allocator))) as Arc<_>);
+    let segments = Segments::new(
+        catalog
+            .segments
+            .iter()
+            .map(|meta| Arc::new(Segment::new(meta.clone(), source.clone(), guard(meta.extent)))),
+    );
     let opened: std::result::Result<_, std::convert::Infallible> =
         catalog.version.try_map(|meta: &SstableMeta| {
-            let guard = Arc::new(ExtentGuard::new(meta.extent, Arc::clone(allocator)));
-            Ok(Arc::new(Sstable::new(meta.clone(), source.clone(), Some(guard))))
+            let needed = segments.select(&meta.segments).expect("the catalog has checked them");
+            let sstable = Sstable::new(meta.clone(), source.clone(), guard(meta.extent));
+            Ok(Arc::new(sstable.with_segments(needed)))
         });
     match opened {
         Ok(version) => version,
@@ -356,7 +367,7 @@ fn flush_recovered(core: &Core, position: WalPosition, commit: u64) -> Result<()
             break output;
         }
     };
-    core.finish_flush(frozen, output.sstables)
+    core.finish_flush(frozen, output)
 }
 
 /// The last step of recovery: one superblock that begins an empty log under a new salt, records the

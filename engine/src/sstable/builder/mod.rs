@@ -15,13 +15,15 @@
 //! 1. Keys rise; inside a timeline seqs rise, commits and times do not fall; versions of a key come
 //!    newest first. Anything else is refused as corruption, and nothing of that entry is taken in.
 //! 2. The blocks of a run behind its first begin with a fragment of it.
-//! 3. `bound_with` is never less than what `finish` would write.
+//! 3. The segments are exactly those that an entry taken in refers to.
+//! 4. `bound_with` is never less than what `finish` would write.
 //!
 //! # Concurrency
 //! None: one owner.
 
 mod bound;
 mod keyed;
+mod segments;
 mod timeline;
 
 use super::block_writer::{BlockWriter, FirstEntry, Output};
@@ -39,6 +41,8 @@ use crate::file::FileId;
 use crate::limits::{DATA_BLOCK_BYTES, FRAGMENT_UNCUT_BYTES, PAGE_SIZE, PAYLOAD_LENGTH_MAX};
 use crate::options::Compression;
 use crate::version::TableKind;
+use segments::SegmentNumbers;
+use std::sync::Arc;
 
 /// Whose SSTable it becomes.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +80,8 @@ pub(crate) struct Built {
     pub(crate) commits: (u64, u64),
     /// Smallest and largest commit time.
     pub(crate) times_ms: (u64, u64),
+    /// Numbers of the segments that the entries refer to, rising.
+    pub(crate) segments: Arc<[u64]>,
 }
 
 /// The block being filled: items, and where each begins.
@@ -131,6 +137,7 @@ pub(crate) struct Builder<O> {
     last: Last,
     directory: DirectoryWriter,
     properties: Properties,
+    segments: SegmentNumbers,
     block_target: usize,
 }
 
@@ -146,6 +153,7 @@ impl<O: Output> Builder<O> {
             last: Last::Nothing,
             directory: DirectoryWriter::new(options.file),
             properties: Properties::default(),
+            segments: SegmentNumbers::default(),
             block_target: DATA_BLOCK_BYTES,
         }
     }
@@ -161,6 +169,11 @@ impl<O: Output> Builder<O> {
     /// Entries or versions so far.
     pub(crate) fn entries(&self) -> u64 {
         self.properties.entries
+    }
+
+    /// Segments that the entries so far refer to.
+    pub(crate) fn segments(&self) -> usize {
+        self.segments.count()
     }
 
     /// Writes the rest. Gives the output back.
@@ -205,6 +218,7 @@ impl<O: Output> Builder<O> {
             last,
             commits,
             times_ms,
+            segments: self.segments.into_sorted(),
         };
         Ok((self.writer.into_output(), built))
     }

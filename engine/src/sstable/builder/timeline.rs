@@ -33,6 +33,7 @@ impl<O: Output> Builder<O> {
                 head: &head,
                 tail: entry.payload,
                 payload_length: entry.payload.len(),
+                reference: entry.shared.map(|shared| shared.reference),
             },
         );
         self.head = head;
@@ -47,7 +48,7 @@ impl<O: Output> Builder<O> {
         for k in 0..fragment.count() {
             let bytes = fragment.entry_bytes(k).map_err(damaged)?;
             let flags = fragment.flags(k);
-            let payload_length = entry::decode(flags, bytes).map_err(damaged)?.payload.len();
+            let decoded = entry::decode(flags, bytes).map_err(damaged)?;
             let row = Row {
                 seq: fragment.seq(k).map_err(damaged)?,
                 commit: fragment.commit(k).map_err(damaged)?,
@@ -55,7 +56,8 @@ impl<O: Output> Builder<O> {
                 flags,
                 head: &[],
                 tail: bytes,
-                payload_length,
+                payload_length: decoded.payload.len(),
+                reference: decoded.shared.map(|shared| shared.reference),
             };
             self.push(fragment.key(), &row)?;
         }
@@ -71,6 +73,7 @@ impl<O: Output> Builder<O> {
             self.fragment.start(key, base_index);
         }
         self.fragment.push(row);
+        row.reference.into_iter().for_each(|reference| self.segments.note(reference));
         let (commits, times) = ((row.commit, row.commit), (row.time_ms, row.time_ms));
         self.count(1, row.payload_length as u64, row.seq, commits, times);
         Ok(())
@@ -93,6 +96,7 @@ impl<O: Output> Builder<O> {
         if (last_seq - first_entry.seq) < count - 1 || commits.0 > commits.1 || times.0 > times.1 {
             return Err(self.disorder("a fragment is not in order"));
         }
+        self.note_references(fragment)?;
         self.enter_run(fragment.key(), first_entry.seq, first_entry.time_ms);
         self.close_fragment();
         let size = fragment.bytes().len() + START_SIZE;
@@ -106,6 +110,16 @@ impl<O: Output> Builder<O> {
         let field = start + BASE_INDEX_OFFSET..start + BASE_INDEX_OFFSET + 8;
         self.block.content[field].copy_from_slice(&base_index.to_le_bytes());
         self.count(count, fragment.payload_length(), last_seq, commits, times);
+        Ok(())
+    }
+
+    /// The references of a fragment that is copied as bytes.
+    fn note_references(&mut self, fragment: &FragmentView<'_>) -> Result<()> {
+        for k in 0..fragment.count() {
+            if let Some(reference) = fragment.reference(k).map_err(damaged)? {
+                self.segments.note(reference);
+            }
+        }
         Ok(())
     }
 

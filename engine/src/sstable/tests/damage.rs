@@ -28,6 +28,7 @@ fn timelines(compression: Compression) -> Fixture {
                         event_ms: None,
                         origin: None,
                         payload: &payload,
+                        shared: None,
                     },
                 )?;
             }

@@ -53,6 +53,7 @@ fn fragment() {
         event_ms: Some(-2),
         origin: Some(origin),
         payload: b"hello",
+        shared: None,
     };
     let mut head = Vec::new();
     entry.encode_head(&mut head);
@@ -66,6 +67,7 @@ fn fragment() {
         head: b"",
         tail: b"hi",
         payload_length: 2,
+        reference: None,
     };
     writer.push(&plain);
     writer.push(&Row {
@@ -76,6 +78,7 @@ fn fragment() {
         head: &head,
         tail: entry.payload,
         payload_length: 5,
+        reference: None,
     });
     let mut bytes = Vec::new();
     writer.encode(&mut bytes);
@@ -234,6 +237,7 @@ fn equal_input_gives_equal_bytes() {
             event_ms: None,
             origin: None,
             payload: &number.to_be_bytes(),
+            shared: None,
         };
         builder.append(&number.to_be_bytes(), &entry).unwrap();
     }

@@ -31,6 +31,7 @@ fn fixture() -> Fixture {
                         event_ms: Some(7),
                         origin: None,
                         payload: b"a payload",
+                        shared: None,
                     },
                 )?;
             }

@@ -35,6 +35,7 @@ impl Item {
                 seq: *seq,
             }),
             payload: &self.payload,
+            shared: None,
         }
     }
 
