@@ -12,8 +12,8 @@
 //!   output.rs: SSTables of bounded size, in extents that belong to the job
 //! ```
 //!
-//! A flush writes payload segments (`sharing.rs`) before the SSTables that refer to them; compaction
-//! copies the references.
+//! A flush writes payload segments (`sharing.rs`) before the SSTables that refer to them;
+//! compaction copies the references.
 //!
 //! 1. A worker of the engine makes a job and steps it; a step is a bounded piece of work.
 //! 2. The last step hands over SSTables that nobody knows of. The worker syncs once, appends one

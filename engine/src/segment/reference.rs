@@ -22,7 +22,7 @@ impl Reference {
     pub(crate) fn new(number: u64, offset: u64) -> Reference {
         assert!((1..=SEGMENT_NUMBER_MAX).contains(&number), "segment numbers have 40 bits");
         assert!(offset < SEGMENT_BYTES_MAX && offset.is_multiple_of(RECORD_UNIT as u64));
-        Reference(number << UNIT_BITS | offset / RECORD_UNIT as u64)
+        Reference((number << UNIT_BITS) | (offset / RECORD_UNIT as u64))
     }
 
     /// The reference of these bits; none where they name no segment.

@@ -71,7 +71,7 @@ impl Segment {
                 let shown = payload[..payload.len().min(48)].escape_ascii();
                 let length = payload.len();
                 text = Some(format!(
-                    "record at {start}: event time and origin {shared:?}, ({length} bytes) {shown}\n"
+                    "record at {start}: event time, origin {shared:?}, ({length} bytes) {shown}\n"
                 ));
             }
         });

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! 1. The users of a segment are the live SSTables that list it.
-//! 2. `unused` has exactly the segments without users: a segment is added before its SSTables and
-//!    removed behind its last one, so there are some in the middle of a change, and none at its end.
+//! 2. `unused` has exactly the segments without users: one is added before its SSTables and removed
+//!    behind its last one, so there are some in the middle of a change, and none at its end.
 
 use super::SegmentMeta;
 use crate::limits::{BLOCK_SIZE, SEGMENT_BYTES_MAX, SEGMENT_NUMBER_MAX};

@@ -146,7 +146,6 @@ fn a_fan_out_costs_one_payload() {
         delivered / written,
         delivered / kept
     );
-    println!("{shares}");
     assert!(flushes >= 2 && written <= delivered / 15, "{shares}");
     assert!(kept <= delivered / KEPT_SHARE, "{shares}");
     process.kill();
