@@ -2,7 +2,7 @@
 //! on after damage, hides nothing.
 
 use super::block::Block;
-use super::directory;
+use super::directory::{self, Bases};
 use super::entry::Shared;
 use super::fetch::{Fetcher, Handle};
 use super::footer::Section;
@@ -16,7 +16,7 @@ use super::timeline_block::TimelineBlock;
 use crate::codec::DecodeError;
 use crate::error::{Error, Result};
 use crate::limits::PAGE_SIZE;
-use crate::version::TableKind;
+use crate::version::{SstableMeta, TableKind};
 use std::fmt::Write;
 
 /// One block or page.
@@ -55,7 +55,7 @@ impl Sstable {
         let mut text = format!("{:#?}\n", info(fetcher, &handle));
         match fetcher.fetch_fresh(&handle) {
             Ok(block) => {
-                let described = describe(&block, self.meta().kind, fetcher, &mut text);
+                let described = describe(&block, self.meta(), fetcher, &mut text);
                 if let Err(error) = described {
                     line(&mut text, format_args!("damage: {error}"));
                 }
@@ -111,7 +111,7 @@ fn info(fetcher: &Fetcher, handle: &Handle) -> BlockInfo {
 
 fn describe(
     block: &Block,
-    table: TableKind,
+    meta: &SstableMeta,
     fetcher: &Fetcher,
     text: &mut String,
 ) -> Result<(), DecodeError> {
@@ -119,7 +119,7 @@ fn describe(
         BlockKind::TimelineData => describe_fragments(block, text),
         BlockKind::KeyedData => describe_versions(block, text),
         BlockKind::Index => describe_index(block, fetcher, text),
-        BlockKind::Directory => describe_directory(block, table, text),
+        BlockKind::Directory => describe_directory(block, meta, text),
         BlockKind::Filter => {
             let set: u32 = block.content().iter().map(|byte| byte.count_ones()).sum();
             line(text, format_args!("{set} bits set"));
@@ -189,17 +189,18 @@ fn describe_index(block: &Block, fetcher: &Fetcher, text: &mut String) -> Result
 
 fn describe_directory(
     block: &Block,
-    table: TableKind,
+    meta: &SstableMeta,
     text: &mut String,
 ) -> Result<(), DecodeError> {
     let continued = block.header().flags & FLAG_CONTINUED != 0;
     line(text, format_args!("continued: {continued}"));
-    if table == TableKind::Keyed {
+    if meta.kind == TableKind::Keyed {
         line(text, format_args!("{} tags with their blocks", block.items()));
         return Ok(());
     }
     for slot in 0..block.items() {
-        let (key, run) = directory::timeline_entry(block.content(), block.items(), slot)?;
+        let (content, items) = (block.content(), block.items());
+        let (key, run) = directory::timeline_entry(content, items, Bases::of(meta), slot)?;
         line(text, format_args!("{}: {run:?}", key.escape_ascii()));
     }
     Ok(())

@@ -16,7 +16,7 @@
 
 use super::block::Block;
 use super::cursor::EntryCursor;
-use super::directory::{self, Found, RunLocation};
+use super::directory::{self, Bases, Found, RunLocation};
 use super::fetch::Fetcher;
 use super::filter;
 use super::format::{BlockKind, FLAG_CONTINUED};
@@ -190,7 +190,9 @@ impl Sstable {
         let hash = key_hash(fetcher.file(), key);
         let blocks = fetcher.footer.data.count;
         self.search(hash, |page| {
-            let found = directory::search_timeline(page.content(), page.items(), hash, key)
+            let (content, items) = (page.content(), page.items());
+            let bases = Bases::of(&self.meta);
+            let found = directory::search_timeline(content, items, bases, hash, key)
                 .map_err(|error| page.damage(&error))?;
             if let Found::Here(run) = &found
                 && (run.first_block > run.last_block || u64::from(run.last_block) >= blocks)

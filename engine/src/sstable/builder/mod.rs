@@ -27,7 +27,7 @@ mod segments;
 mod timeline;
 
 use super::block_writer::{BlockWriter, FirstEntry, Output};
-use super::directory::RunLocation;
+use super::directory::{Bases, RunLocation};
 use super::directory_writer::DirectoryWriter;
 use super::footer::Footer;
 use super::format::{BlockKind, STORED_KEY_LENGTH_MAX, length32};
@@ -191,7 +191,9 @@ impl<O: Output> Builder<O> {
         let data = writer.end_section()?;
         writer.write_index()?;
         let index = writer.end_section()?;
-        self.directory.write_directory(writer)?;
+        let bases =
+            Bases { commit: self.properties.commits.0, time_ms: self.properties.times_ms.0 };
+        self.directory.write_directory(writer, bases)?;
         let directory = writer.end_section()?;
         self.directory.write_filter(writer)?;
         let filter = writer.end_section()?;

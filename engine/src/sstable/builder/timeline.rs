@@ -8,7 +8,7 @@ use crate::limits::SEQ_MAX;
 use crate::sstable::block_writer::FirstEntry;
 use crate::sstable::directory::RunLocation;
 use crate::sstable::entry::{self, EntryRef};
-use crate::sstable::fragment::{BASE_INDEX_OFFSET, FRAGMENT_HEADER, FragmentView};
+use crate::sstable::fragment::{BASE_INDEX_SIZE, FRAGMENT_HEADER_MAX, FragmentView};
 use crate::sstable::fragment_writer::{ROW_SIZE_MAX, Row};
 use crate::sstable::timeline_block::START_SIZE;
 use crate::version::TableKind;
@@ -107,8 +107,9 @@ impl<O: Output> Builder<O> {
         self.place(FirstEntry { index: base_index, ..first_entry });
         let start = self.block.content.len();
         self.block.content.put(fragment.bytes());
-        let field = start + BASE_INDEX_OFFSET..start + BASE_INDEX_OFFSET + 8;
-        self.block.content[field].copy_from_slice(&base_index.to_le_bytes());
+        let field = start..start + BASE_INDEX_SIZE;
+        let patched = u32::try_from(base_index).expect("check_order bounds the run");
+        self.block.content[field].copy_from_slice(&patched.to_le_bytes());
         self.count(count, fragment.payload_length(), last_seq, commits, times);
         Ok(())
     }
@@ -208,7 +209,7 @@ impl<O: Output> Builder<O> {
     fn size_with(&self, row: &Row<'_>) -> usize {
         if self.fragment.is_empty() {
             let row_size = ROW_SIZE_MAX + row.head.len() + row.tail.len();
-            return FRAGMENT_HEADER + self.run().0.len() + row_size;
+            return FRAGMENT_HEADER_MAX + self.run().0.len() + row_size;
         }
         self.fragment.size_with(row)
     }

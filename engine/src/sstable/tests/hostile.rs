@@ -4,7 +4,7 @@
 use crate::entry::Direction;
 use crate::options::{Compression, ReadMode};
 use crate::sstable::block::{Identity, decompress};
-use crate::sstable::directory::{search_keyed, search_timeline, timeline_entry};
+use crate::sstable::directory::{Bases, search_keyed, search_timeline, timeline_entry};
 use crate::sstable::footer::Footer;
 use crate::sstable::format::{BlockHeader, HEADER_SIZE};
 use crate::sstable::fragment::FragmentView;
@@ -141,9 +141,9 @@ proptest! {
                 let _ = block.version(index);
             }
         }
-        let _ = search_timeline(&bytes, items, hash, b"key");
+        let _ = search_timeline(&bytes, items, Bases::default(), hash, b"key");
         let _ = search_keyed(&bytes, items, hash);
-        let _ = timeline_entry(&bytes, items, 0);
+        let _ = timeline_entry(&bytes, items, Bases::default(), 0);
         let _ = Properties::decode(&bytes);
         let _ = IndexEntry::decode(&bytes, items, 1 << 40);
         let _ = Footer::decode(&bytes, &fixture().meta);
