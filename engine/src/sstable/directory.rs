@@ -9,10 +9,10 @@
 //! entry
 //! offset  size  field          notes
 //!      0     2  key length     k
-//!      2     …  packed values  see `codec/packed.rs`: first seq, seqs that are left out of the run,
-//!                              count - 1, first block (number of the data block where the run
-//!                              begins), blocks behind it, oldest time - that of the SSTable, newest
-//!                              time - oldest, last commit - first commit of the SSTable
+//!      2     …  packed values  see `codec/packed.rs`: first seq, seqs left out of the run, count
+//!                              - 1, first block (number of the data block where the run
+//!                              begins), blocks behind it, oldest time - that of the SSTable,
+//!                              newest time - oldest, last commit - first of the SSTable
 //!      …     k  key
 //!
 //! page content, keyed table

@@ -11,9 +11,9 @@
 //!      8     1  widths          low half: end, 0 (entries of one length, not empty), 1, 2 or 4;
 //!                               high half: zero, checked
 //!      9     1  flags           of every entry; zero where the flags have a column
-//!     10     …  packed values   see `codec/packed.rs`: count (1 or more), data length (bytes of all
-//!                               entries), bytes of them that are no payload, first seq, base commit
-//!                               and base time (of the first entry, milliseconds since 1970)
+//!     10     …  packed values   see `codec/packed.rs`: count (1 or more), data length (bytes of
+//!                               all entries), bytes of them that are no payload, first seq, base
+//!                               commit and time (of the first entry, milliseconds since 1970)
 //!      …     k  key
 //!      …        seq offsets     count x seq width: seq - first seq, rising
 //!      …        commit deltas   count x commit width: commit - base commit, never falling
