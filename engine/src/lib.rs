@@ -36,4 +36,4 @@ pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOpt
 pub use read::{Scan, Snapshot, TimelineInfo, Timelines, Values};
 pub use runtime::{Clock, Progress, Random, Scheduler, Wake, Worker};
 pub use runtime::{Entropy, SeededEntropy, SystemClock, SystemEntropy, ThreadScheduler};
-pub use version::{SegmentMeta, SstableMeta, TableKind};
+pub use version::{SegmentMeta, Shard, SstableMeta, TableKind, Tier};

@@ -36,7 +36,7 @@ use crate::options::Compression;
 use crate::segment::Segment;
 use crate::sstable::{EntryRef, OriginRef, Shared, Sstable};
 use crate::state::{StateRecord, state_key};
-use crate::version::{STATE_TABLE, TableKind};
+use crate::version::{STATE_TABLE, Shard, TableKind};
 use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -183,7 +183,8 @@ impl FlushJob {
                 return Err(Error::corruption("memtable", 0, detail));
             }
         };
-        let sink = SstableSink::new(&self.context, table, kind, compression);
+        let shard = Shard::default();
+        let sink = SstableSink::new(&self.context, table, kind, shard, compression);
         Ok(sink.with_segments(self.outputs.segments()))
     }
 }

@@ -83,7 +83,8 @@ impl CompactionJob {
         let kind = job.inputs.first().map_or(TableKind::Keyed, |(_, input)| input.meta().kind);
         let inputs = job.inputs.iter().flat_map(|(_, input)| input.segments().iter().cloned());
         let segments = Segments::new(inputs);
-        let sink = SstableSink::new(&context, job.table, kind, compression).with_segments(segments);
+        let sink = SstableSink::new(&context, job.table, kind, job.shard, compression);
+        let sink = sink.with_segments(segments);
         let stage = match (job.kind, kind) {
             (JobKind::Move, _) => Stage::Move,
             (JobKind::Merge, TableKind::Timeline) => {

@@ -25,7 +25,7 @@ use crate::options::Compression;
 use crate::segment::{Segment, Segments};
 use crate::sstable::{Builder, BuilderOptions, EntryRef, FragmentView, Output, Sstable};
 use crate::sync::{AtomicU64, Ordering};
-use crate::version::{SstableMeta, TableKind};
+use crate::version::{Shard, SstableMeta, TableKind};
 use std::sync::Arc;
 
 /// The smallest extent reserved for an SSTable: the pages that every SSTable has, and a few blocks.
@@ -146,11 +146,12 @@ struct Open {
     reservation: Reservation,
 }
 
-/// Takes the output of one job for one table, in order, and cuts it into SSTables.
+/// Takes the output of one job for one shard of a table, in order, and cuts it into SSTables.
 pub(crate) struct SstableSink {
     context: OutputContext,
     table: TableId,
     kind: TableKind,
+    shard: Shard,
     compression: Compression,
     /// That entries may refer to.
     segments: Segments,
@@ -172,6 +173,7 @@ impl SstableSink {
         context: &OutputContext,
         table: TableId,
         kind: TableKind,
+        shard: Shard,
         compression: Compression,
     ) -> SstableSink {
         let done = PendingOutputs::new(context);
@@ -179,6 +181,7 @@ impl SstableSink {
             context: context.clone(),
             table,
             kind,
+            shard,
             compression,
             segments: Segments::default(),
             open: None,
@@ -304,6 +307,7 @@ impl SstableSink {
             number,
             table: self.table,
             kind: self.kind,
+            shard: self.shard,
             extent,
             bytes: built.bytes,
             footer_checksum: built.footer_checksum,

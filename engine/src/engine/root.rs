@@ -61,7 +61,10 @@ impl Core {
     }
 
     /// The same, for a change that depends on the root it changes.
-    fn commit_root_with(&self, change: impl FnOnce(&Root) -> Result<Change>) -> Result<()> {
+    pub(super) fn commit_root_with(
+        &self,
+        change: impl FnOnce(&Root) -> Result<Change>,
+    ) -> Result<()> {
         let mut root = self.root.lock();
         let change = change(&root)?;
         let (mut next, catalog) = match self.prepare(&mut root, &change) {
@@ -200,6 +203,7 @@ impl Core {
     pub(crate) fn create_table(&self, name: &str, options: TableOptions) -> Result<TableId> {
         self.check_writable()?;
         check_table_name(name)?;
+        options.validate()?;
         let mut id = TableId(0);
         self.commit_root_with(|root| {
             let tables = &root.catalog.tables;
@@ -214,7 +218,7 @@ impl Core {
                 });
             }
             id = TableId(root.catalog.next_table);
-            let record = TableRecord { id, name: name.to_owned(), options };
+            let record = TableRecord::new(id, name, options);
             Ok(Change { edits: vec![Edit::TableCreated(record)], ..Change::default() })
         })?;
         Ok(id)

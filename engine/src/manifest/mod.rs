@@ -16,6 +16,7 @@
 //! torn records, and everything that does not verify is damage.
 //!
 //! - `format.rs`: bytes of records and edits.
+//! - `table.rs`: bytes of the record of a table.
 //! - `log.rs`: the writer.
 //! - `segment.rs`: the edit that adds a payload segment.
 //! - `replay.rs`: the reader.
@@ -26,6 +27,7 @@ mod format;
 mod log;
 mod replay;
 mod segment;
+mod table;
 #[cfg(test)]
 mod tests;
 
