@@ -186,6 +186,20 @@ impl Error {
         Error::Corruption(Corruption { what, offset, detail: detail.into() })
     }
 
+    /// Where bytes are not what was written, or are not there any more. Beside a live writer that
+    /// may be the writer's work.
+    pub(crate) fn damaged_place(&self) -> Option<(&'static str, u64)> {
+        match self {
+            Error::Corruption(corruption) => Some((corruption.what, corruption.offset)),
+            Error::Io { operation, offset, source }
+                if source.kind() == io::ErrorKind::UnexpectedEof =>
+            {
+                Some((operation, *offset))
+            }
+            _ => None,
+        }
+    }
+
     /// A call that makes no sense.
     pub(crate) fn invalid(what: impl Into<String>) -> Error {
         Error::InvalidUse { what: what.into() }

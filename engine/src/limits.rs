@@ -61,6 +61,15 @@ pub const SSTABLE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// Bytes of one direct write of background output.
 pub const OUTPUT_PIECE_BYTES: usize = 256 * 1024;
 
+/// Shortest free run that is given back to the file system while the store runs, in bytes.
+pub const PUNCH_BYTES_MIN: u64 = 256 * 1024;
+/// Most bytes of one punched hole: the commits of the log wait for it.
+pub const PUNCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Most bytes that are cut off the end of the file at once, for the same reason.
+pub const CUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Most free bytes that are kept for reuse, over the whole file.
+pub const FREE_KEPT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// LSM levels, level 0 included.
 pub const LEVEL_COUNT: usize = 7;
 /// SSTables in level 0 of a table at which compaction begins.

@@ -38,8 +38,8 @@ struct Member {
 }
 
 impl Leader {
-    pub(crate) fn new(writer: Writer, next_commit: u64) -> Leader {
-        let memtable_lsn = writer.position().lsn;
+    /// `memtable_lsn`: where the first group of the active memtable lies, or would lie.
+    pub(crate) fn new(writer: Writer, next_commit: u64, memtable_lsn: u64) -> Leader {
         Leader {
             writer,
             next_commit,

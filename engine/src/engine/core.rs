@@ -6,6 +6,7 @@
 
 use super::Counters;
 use super::root::{Change, Root};
+use super::space::SpaceWish;
 use super::workers::Wakes;
 use crate::batch::WriteBatch;
 use crate::commit::{
@@ -70,6 +71,7 @@ pub(crate) struct Core {
     pub(crate) flush_error: Mutex<Option<Error>>,
     /// Why the last compaction failed, until one succeeds.
     pub(crate) compaction_error: Mutex<Option<Error>>,
+    pub(crate) space: SpaceWish,
     /// When the log must be synced, on the monotonic clock; `u64::MAX` is never.
     pub(crate) sync_due_ms: AtomicU64,
     /// Compaction goes on until there is one level: asked for by a user.
@@ -437,23 +439,23 @@ impl Core {
             self.wake(|wakes| &wakes.compact);
             self.scheduler.pause(Duration::from_micros(500));
         }
-        match self.compaction_error.lock().clone() {
+        let error = self.compaction_error.lock().clone();
+        match error {
             Some(error) => Err(error),
-            None => Ok(()),
+            None => self.give_space_back(),
         }
     }
 
-    /// Beside a live writer, damage may be no damage: the writer may have reused the place.
+    /// Beside a live writer, damage may be no damage: the writer may have reused the place, given
+    /// it back as a hole, or cut it off.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        let Error::Corruption(corruption) = &error else {
+        let place = error.damaged_place().filter(|_| self.options.read_only);
+        let Some((what, offset)) = place else {
             return error;
         };
-        if !self.options.read_only {
-            return error;
-        }
         match superblock::read(&*self.disk) {
             Ok(now) if now.sequence == self.opened_sequence => error,
-            _ => Error::SnapshotTooOld { what: corruption.what, offset: corruption.offset },
+            _ => Error::SnapshotTooOld { what, offset },
         }
     }
 }

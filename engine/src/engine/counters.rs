@@ -68,6 +68,17 @@ pub struct Stats {
     pub file_bytes: u64,
     /// Free bytes inside the file.
     pub free_bytes: u64,
+    /// Of these, bytes without room on the device.
+    pub hole_bytes: u64,
+    /// Bytes that only older roots need: free two roots later.
+    pub released_bytes: u64,
+    /// Bytes of SSTables that are live no more, and that readers of this process hold.
+    pub held_bytes: u64,
+    /// The commit of the oldest snapshot that this process holds: compaction keeps the values of
+    /// keyed tables, and what was deleted, that it shows.
+    pub oldest_snapshot_commit: Option<u64>,
+    /// Milliseconds since that snapshot was taken; 0 where there is none.
+    pub oldest_snapshot_age_ms: u64,
     /// Bytes of the ring in use.
     pub ring_used_bytes: u64,
 }
@@ -77,6 +88,7 @@ impl Core {
         let view = self.views.current();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.counters;
+        let oldest = self.snapshots.oldest();
         let (cache_hits, cache_misses) = self.output.source.cache.hits_and_misses();
         let mut stats = Stats {
             published_commit: self.published.load(Ordering::Acquire),
@@ -95,6 +107,12 @@ impl Core {
             cache_misses,
             file_bytes: self.allocator.file_length(),
             free_bytes: self.allocator.free_bytes(),
+            hole_bytes: self.allocator.holes(),
+            released_bytes: self.allocator.released(),
+            held_bytes: self.allocator.held(),
+            oldest_snapshot_commit: oldest.map(|(commit, _)| commit),
+            oldest_snapshot_age_ms: oldest
+                .map_or(0, |(_, since_ms)| self.raw_clock.monotonic_ms().saturating_sub(since_ms)),
             ring_used_bytes: self.log.used_bytes(),
             segments: view.segments.count,
             segment_bytes: view.segments.bytes,

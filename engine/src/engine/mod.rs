@@ -5,6 +5,7 @@ mod core;
 mod counters;
 mod open;
 mod root;
+mod space;
 mod workers;
 
 pub(crate) use self::core::Core;
@@ -167,7 +168,9 @@ impl Engine {
         self.handle.core.flush()
     }
 
-    /// Flushes, then compacts until no level has anything to do.
+    /// Flushes, compacts until no level has anything to do, and gives all free space back to the
+    /// file system: what lies high in the file is moved to lower places, and the file is cut off
+    /// behind it. What readers of this process hold stays until they let go.
     ///
     /// # Errors
     /// As [`Engine::flush`].

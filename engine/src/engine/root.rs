@@ -50,6 +50,8 @@ pub(crate) struct Change {
     pub(crate) flushed: Option<Arc<Frozen>>,
     /// Whether unsynced entries may be published from now on.
     pub(crate) unsynced: Option<bool>,
+    /// The manifest begins anew, in another extent.
+    pub(crate) manifest_anew: bool,
     /// The store is being closed in order.
     pub(crate) clean: bool,
 }
@@ -110,7 +112,9 @@ impl Core {
         edits.extend(gone);
         let manifest = root.manifest.as_mut().ok_or(Error::Closed { what: "the manifest" })?;
         let mut next = root.superblock.clone();
-        if !edits.is_empty() {
+        if change.manifest_anew {
+            next.manifest = manifest.begin_anew(&catalog)?;
+        } else if !edits.is_empty() {
             next.manifest = manifest.append(&edits, &catalog)?;
         }
         next.sequence += 1;

@@ -1,9 +1,11 @@
-//! The background workers: flush, compaction, log sync, commits of async callers.
+//! The background workers: flush, compaction, log sync, commits of async callers, and space
+//! (`space.rs`).
 //!
 //! Each is stepped by the scheduler and does a bounded piece of work a step. None holds a lock
 //! between steps. A worker that dies poisons the store: no silent stop.
 
 use super::root::Change;
+use super::space::SpaceWorker;
 use super::{Core, Counters};
 use crate::compaction::{CompactionJob, FlushJob, FlushOutput, FlushTable, PickerOptions, pick};
 use crate::entry::TableId;
@@ -22,6 +24,14 @@ pub(crate) struct Wakes {
     pub(crate) compact: Arc<dyn Wake>,
     pub(crate) sync: Arc<dyn Wake>,
     pub(crate) commit: Arc<dyn Wake>,
+    pub(crate) space: Arc<dyn Wake>,
+}
+
+impl Wakes {
+    /// All of them.
+    pub(crate) fn all(&self) -> [&Arc<dyn Wake>; 5] {
+        [&self.flush, &self.compact, &self.sync, &self.commit, &self.space]
+    }
 }
 
 /// After a failure, the time before the next try.
@@ -51,6 +61,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
             compact: start("tidelog-compact", Box::<CompactWorker>::default())?,
             sync: start("tidelog-sync", Box::new(SyncWorker))?,
             commit: start("tidelog-commit", Box::new(CommitWorker))?,
+            space: start("tidelog-space", Box::new(SpaceWorker::new()))?,
         })
     })();
     match wakes {
@@ -68,7 +79,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
 }
 
 /// What a worker does in a step.
-trait Task: Send + 'static {
+pub(super) trait Task: Send + 'static {
     fn step(&mut self, core: &Arc<Core>) -> Progress;
 }
 

@@ -19,7 +19,7 @@ mod pacer;
 mod region;
 pub(crate) mod superblock;
 
-pub(crate) use allocator::{Allocator, ExtentGuard, Reservation};
+pub(crate) use allocator::{Allocator, ExtentGuard, Giving, Reservation};
 pub(crate) use buffer::AlignedBuffer;
 pub use disk::{Disk, Flush, Geometry, Identity};
 pub use extent::Extent;

@@ -88,8 +88,16 @@ impl Manifest {
             self.tail = write_records(&*self.disk, self.file, self.tail, &bodies)?;
             return Ok(self.reference());
         }
+        self.begin_anew(catalog_after)
+    }
+
+    /// Writes the whole catalog to a new extent, and goes on there. Nothing is synced.
+    ///
+    /// # Errors
+    /// As [`Manifest::append`].
+    pub(crate) fn begin_anew(&mut self, catalog: &Catalog) -> Result<ManifestRef> {
         let number = self.tail.number;
-        let tail = write_base(&*self.disk, self.file, &self.allocator, catalog_after, number)?;
+        let tail = write_base(&*self.disk, self.file, &self.allocator, catalog, number)?;
         self.replaced.push(self.tail.extent);
         self.tail = tail;
         Ok(self.reference())

@@ -1,5 +1,6 @@
 //! Keyed tables: newest value wins, merge operands are folded on the way.
 
+use super::pin::Pin;
 use super::{Snapshot, View};
 use crate::batch::KeyedOperation;
 use crate::compaction::fold;
@@ -78,10 +79,31 @@ impl Stream {
     }
 }
 
+/// The streams of a keyed table from a key on, each with its first version.
+fn streams(
+    view: &View,
+    table: TableId,
+    from: Bound<&[u8]>,
+) -> Result<Vec<(Stream, Option<KeyedVersion>)>> {
+    let mut streams: Vec<Stream> = Vec::new();
+    for memtable in view.memtables() {
+        streams.push(Stream::Memory(memtable.keyed_range(table, from)));
+    }
+    for sstable in view.sstables_of(table) {
+        streams.push(Stream::Disk(sstable.keyed_cursor(from)?));
+    }
+    let with_head = |mut stream: Stream| stream.next().map(|head| (stream, head));
+    streams.into_iter().map(with_head).collect()
+}
+
 /// Keys and values of a keyed table in order; see [`Snapshot::values`].
 pub struct Values {
     snapshot: Snapshot,
+    table: TableId,
     streams: Vec<(Stream, Option<KeyedVersion>)>,
+    pin: Pin,
+    /// The key that was looked at last.
+    last_key: Option<Box<[u8]>>,
     to: Bound<Box<[u8]>>,
     alive_from_ms: u64,
     ended: bool,
@@ -96,23 +118,28 @@ impl Values {
         to: Bound<&[u8]>,
         alive_from_ms: u64,
     ) -> Result<Values> {
-        let mut streams: Vec<Stream> = Vec::new();
-        for memtable in view.memtables() {
-            streams.push(Stream::Memory(memtable.keyed_range(table, from)));
-        }
-        for sstable in view.sstables_of(table) {
-            streams.push(Stream::Disk(sstable.keyed_cursor(from)?));
-        }
-        let streams = streams
-            .into_iter()
-            .map(|mut stream| stream.next().map(|head| (stream, head)))
-            .collect::<Result<Vec<_>>>()?;
+        let pin = Pin::new(snapshot.core(), view);
+        let streams = streams(view, table, from)?;
         let to = match to {
             Bound::Included(key) => Bound::Included(key.into()),
             Bound::Excluded(key) => Bound::Excluded(key.into()),
             Bound::Unbounded => Bound::Unbounded,
         };
-        Ok(Values { snapshot: snapshot.clone(), streams, to, alive_from_ms, ended: false })
+        let snapshot = snapshot.clone();
+        let last_key = None;
+        Ok(Values { snapshot, table, streams, pin, last_key, to, alive_from_ms, ended: false })
+    }
+
+    /// Opens the streams of the present view behind the last key. See `pin.rs`.
+    fn open_anew(&mut self) -> Result<()> {
+        let Some(last) = &self.last_key else {
+            return Ok(());
+        };
+        let core = self.snapshot.core();
+        let view = core.views.current();
+        self.pin = Pin::new(core, &view);
+        self.streams = streams(&view, self.table, Bound::Excluded(last))?;
+        Ok(())
     }
 
     /// The smallest key at the heads of the streams, if it lies inside the range.
@@ -142,13 +169,19 @@ impl Values {
     }
 
     fn advance(&mut self) -> Result<Option<(Box<[u8]>, Payload)>> {
-        while let Some(key) = self.next_key() {
+        loop {
+            if self.pin.is_stale(self.snapshot.core()) {
+                self.open_anew()?;
+            }
+            let Some(key) = self.next_key() else {
+                return Ok(None);
+            };
             let versions = self.take_versions(&key)?;
+            self.last_key = Some(key.clone());
             if let Some(value) = alive(versions, self.alive_from_ms) {
                 return Ok(Some((key, value)));
             }
         }
-        Ok(None)
     }
 }
 

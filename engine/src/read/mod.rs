@@ -15,13 +15,15 @@
 //! # Invariants
 //! I1. Commit first, view second: an entry that moves from a memtable to an SSTable between the two
 //!     is found in either; the other way round it could be in neither.
-//! I2. A read never mixes two views, nor two moments of the clock.
+//! I2. A read never mixes two commits, nor two moments of the clock; a long iterator goes on in a
+//!     younger view at the commit of its snapshot (`pin.rs`).
 //! I3. An iterator that has returned an error returns nothing more.
 //!
 //! # Concurrency
 //! Readers take no lock that the commit leader holds for longer than a pointer swap.
 
 mod keyed;
+mod pin;
 mod scan;
 mod snapshot;
 mod source;

@@ -1,5 +1,6 @@
 //! Scans of one timeline, both ways, and what is built from the same sources: get, latest, len.
 
+use super::pin::Pin;
 use super::source::{Bounds, Cursor, Source};
 use super::{Snapshot, View};
 use crate::entry::{Direction, Entry, TableId};
@@ -11,15 +12,21 @@ use crate::sync::Arc;
 /// Lazy: a source is opened when the scan reaches it. After an error it ends.
 pub struct Scan {
     snapshot: Snapshot,
+    table: TableId,
+    key: Arc<[u8]>,
     bounds: Bounds,
     direction: Direction,
     /// Backward: the sources not yet opened, newest first.
-    rest: Box<dyn Iterator<Item = Result<Source>> + Send>,
+    rest: Rest,
+    pin: Pin,
     current: Option<Current>,
     /// The seq given last: order is checked across sources.
     last_seq: Option<u64>,
     ended: bool,
 }
+
+/// Sources that are still to come, in the order of the scan.
+type Rest = Box<dyn Iterator<Item = Result<Source>> + Send>;
 
 /// The source that the scan stands in.
 struct Current {
@@ -40,25 +47,41 @@ impl Scan {
         direction: Direction,
     ) -> Result<Scan> {
         let key: Arc<[u8]> = key.into();
-        let newest_first = Source::all(view, table, &key);
-        let rest: Box<dyn Iterator<Item = Result<Source>> + Send> = match direction {
-            Direction::Backward => Box::new(newest_first),
-            Direction::Forward => {
-                Box::new(oldest_first(newest_first, &bounds)?.into_iter().map(Ok))
-            }
-        };
+        let pin = Pin::new(snapshot.core(), view);
+        let rest = sources(view, table, &key, &bounds, direction)?;
         Ok(Scan {
             snapshot: snapshot.clone(),
+            table,
+            key,
             bounds,
             direction,
             rest,
+            pin,
             current: None,
             last_seq: None,
             ended: false,
         })
     }
 
+    /// Opens the sources of the present view behind the entry given last. See `pin.rs`.
+    fn open_anew(&mut self) -> Result<()> {
+        match (self.last_seq, self.direction) {
+            (None, _) => {}
+            (Some(last), Direction::Forward) => self.bounds.from = last.saturating_add(1),
+            (Some(last), Direction::Backward) => self.bounds.to = last.saturating_sub(1),
+        }
+        let core = self.snapshot.core();
+        let view = core.views.current();
+        self.pin = Pin::new(core, &view);
+        self.current = None;
+        self.rest = sources(&view, self.table, &self.key, &self.bounds, self.direction)?;
+        Ok(())
+    }
+
     fn advance(&mut self) -> Result<Option<Entry>> {
+        if self.pin.is_stale(self.snapshot.core()) {
+            self.open_anew()?;
+        }
         loop {
             if let Some(current) = self.current.as_mut().filter(|current| current.left > 0) {
                 current.left -= 1;
@@ -121,6 +144,21 @@ impl Iterator for Scan {
             Err(error) => Some(Err(self.snapshot.explain(error))),
         }
     }
+}
+
+/// The sources of a timeline in the order of a scan.
+fn sources(
+    view: &Arc<View>,
+    table: TableId,
+    key: &Arc<[u8]>,
+    bounds: &Bounds,
+    direction: Direction,
+) -> Result<Rest> {
+    let newest_first = Source::all(view, table, key);
+    Ok(match direction {
+        Direction::Backward => Box::new(newest_first),
+        Direction::Forward => Box::new(oldest_first(newest_first, bounds)?.into_iter().map(Ok)),
+    })
 }
 
 /// The sources that may hold something inside the bounds, oldest first.

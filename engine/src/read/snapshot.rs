@@ -21,16 +21,28 @@ pub struct Snapshot {
     registration: Arc<Registration>,
 }
 
-/// Live snapshots by commit, with their number.
+/// Live snapshots by commit.
 #[derive(Default)]
 pub(crate) struct Snapshots {
-    live: Mutex<BTreeMap<u64, usize>>,
+    live: Mutex<BTreeMap<u64, Live>>,
+}
+
+/// The live snapshots of one commit.
+struct Live {
+    count: usize,
+    /// Monotonic time of the first of them.
+    since_ms: u64,
 }
 
 impl Snapshots {
     /// Commits of live snapshots, ascending.
     pub(crate) fn commits(&self) -> Vec<u64> {
         self.live.lock().keys().copied().collect()
+    }
+
+    /// Commit of the oldest live snapshot, and the monotonic time at which it was taken.
+    pub(crate) fn oldest(&self) -> Option<(u64, u64)> {
+        self.live.lock().first_key_value().map(|(commit, live)| (*commit, live.since_ms))
     }
 }
 
@@ -42,9 +54,9 @@ struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut live = self.core.snapshots.live.lock();
-        if let Some(count) = live.get_mut(&self.commit) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(same) = live.get_mut(&self.commit) {
+            same.count -= 1;
+            if same.count == 0 {
                 live.remove(&self.commit);
             }
         }
@@ -55,9 +67,10 @@ impl Snapshot {
     pub(crate) fn new(core: &Arc<Core>) -> Snapshot {
         // The commit is taken under the lock: a compaction that lists the snapshots either sees
         // this one, or began before the commit it names was superseded.
+        let since_ms = core.raw_clock.monotonic_ms();
         let mut live = core.snapshots.live.lock();
         let commit = core.published.load(Ordering::Acquire);
-        *live.entry(commit).or_default() += 1;
+        live.entry(commit).or_insert(Live { count: 0, since_ms }).count += 1;
         drop(live);
         let registration = Arc::new(Registration { core: Arc::clone(core), commit });
         Snapshot { core: Arc::clone(core), registration }

@@ -1,5 +1,6 @@
 //! The list of a table's timelines: the state table's records and the memtables' runs, merged.
 
+use super::pin::Pin;
 use super::{Snapshot, View, scan};
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
@@ -32,6 +33,9 @@ pub struct Timelines {
     prefix: Box<[u8]>,
     runs: Vec<Peekable<std::vec::IntoIter<Run>>>,
     records: Vec<(KeyedCursor, Option<KeyedVersion>)>,
+    pin: Pin,
+    /// The id that was looked at last.
+    last_key: Option<Box<[u8]>>,
     ended: bool,
 }
 
@@ -68,8 +72,21 @@ impl Timelines {
             prefix: prefix.into(),
             runs,
             records,
+            pin: Pin::new(snapshot.core(), view),
+            last_key: None,
             ended: false,
         })
+    }
+
+    /// Opens the present view behind the last id. See `pin.rs`.
+    fn open_anew(&mut self) -> Result<()> {
+        let Some(last) = self.last_key.clone() else {
+            return Ok(());
+        };
+        let view = self.snapshot.core().views.current();
+        let fresh = Timelines::new(&self.snapshot, &view, self.table, &self.prefix, Some(&last))?;
+        *self = Timelines { last_key: Some(last), ..fresh };
+        Ok(())
     }
 
     /// The smallest id at any head, if it still has the prefix.
@@ -143,8 +160,15 @@ impl Timelines {
     }
 
     fn advance(&mut self) -> Result<Option<TimelineInfo>> {
-        while let Some(key) = self.next_key() {
+        loop {
+            if self.pin.is_stale(self.snapshot.core()) {
+                self.open_anew()?;
+            }
+            let Some(key) = self.next_key() else {
+                return Ok(None);
+            };
             let record = self.take(&key)?;
+            self.last_key = Some(key.clone());
             if record.last_commit > 0 {
                 let core = self.snapshot.core();
                 let next_seq = core.with_epochs(self.table, &record).next_seq;
@@ -156,7 +180,6 @@ impl Timelines {
                 }));
             }
         }
-        Ok(None)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::entry::TableId;
 use crate::memtable::Memtable;
 use crate::sstable::Sstable;
-use crate::sync::{Arc, RwLock};
+use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
 use crate::version::{Catalog, TableRecord, Version};
 use crate::wal::WalPosition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,8 @@ pub(crate) struct View {
     /// Newest first.
     pub(crate) frozen: Vec<Arc<Frozen>>,
     pub(crate) version: Arc<Version<Arc<Sstable>>>,
+    /// Counts the versions of this opening.
+    pub(crate) version_number: u64,
     pub(crate) tables: Arc<TableRecords>,
     /// See [`View::measure_level0`].
     pub(crate) level0_depth: usize,
@@ -95,15 +97,23 @@ impl View {
 /// Where the current view lives.
 pub(crate) struct Views {
     current: RwLock<Arc<View>>,
+    /// That of the current view, for whoever only asks whether the version has changed.
+    version_number: AtomicU64,
 }
 
 impl Views {
     pub(crate) fn new(view: View) -> Views {
-        Views { current: RwLock::new(Arc::new(view)) }
+        let version_number = AtomicU64::new(view.version_number);
+        Views { current: RwLock::new(Arc::new(view)), version_number }
     }
 
     pub(crate) fn current(&self) -> Arc<View> {
         Arc::clone(&self.current.read())
+    }
+
+    /// The number of the current version.
+    pub(crate) fn version_number(&self) -> u64 {
+        self.version_number.load(Ordering::Relaxed)
     }
 
     /// Replaces the view by a changed copy. `change` runs under the lock: it must do nothing slow.
@@ -112,6 +122,10 @@ impl Views {
             let mut current = self.current.write();
             let mut view = View::clone(&current);
             change(&mut view);
+            if !Arc::ptr_eq(&view.version, &current.version) {
+                view.version_number += 1;
+                self.version_number.store(view.version_number, Ordering::Relaxed);
+            }
             std::mem::replace(&mut *current, Arc::new(view))
         };
         // Outside the lock: the last pointer to a memtable or SSTable may go here.

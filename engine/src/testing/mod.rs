@@ -11,7 +11,7 @@ mod sim_scheduler;
 pub use crate::runtime::{Random, SeededEntropy};
 pub use sim_clock::SimClock;
 pub use sim_disk::{
-    AfterFailedSync, CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes, SimDisk,
-    SimOptions, WrittenPart,
+    AfterFailedSync, CrashPolicy, DiskCounts, Fault, FaultEffect, FaultOperation, FaultTimes,
+    SimDisk, SimOptions, WrittenPart,
 };
 pub use sim_scheduler::SimScheduler;

@@ -35,12 +35,18 @@ pub(crate) struct WalState {
 impl WalState {
     /// An empty log that starts at `lsn`.
     pub(crate) fn new(ring_bytes: u64, lsn: u64) -> WalState {
-        assert!(ring_bytes > SPARE_BYTES);
+        WalState::behind(ring_bytes, lsn, lsn)
+    }
+
+    /// An empty log that starts at `lsn`, in a ring in which an older one from `released` on must
+    /// stay whole for now.
+    pub(super) fn behind(ring_bytes: u64, lsn: u64, released: u64) -> WalState {
+        assert!(ring_bytes > SPARE_BYTES && released <= lsn);
         WalState {
             ring_bytes,
             written: AtomicU64::new(lsn),
             synced: AtomicU64::new(lsn),
-            released: AtomicU64::new(lsn),
+            released: AtomicU64::new(released),
             failure: Health::default(),
         }
     }

@@ -45,12 +45,26 @@ impl Writer {
     /// Starts an empty log at `start`, which a durable superblock names together with `salt`. The
     /// salt must never have been used in this file before, and `start` must be aligned for the
     /// disk: see [`WalPosition::aligned`].
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         file: FileId,
         ring: Extent,
         salt: u64,
         start: WalPosition,
+    ) -> Writer {
+        Writer::behind(disk, file, ring, salt, start, start.lsn)
+    }
+
+    /// The same, beside an older log from `released` on, which stays whole until
+    /// [`WalState::release`] says that nobody needs it any more.
+    pub(crate) fn behind(
+        disk: Arc<dyn Disk>,
+        file: FileId,
+        ring: Extent,
+        salt: u64,
+        start: WalPosition,
+        released: u64,
     ) -> Writer {
         let alignment = disk.geometry().alignment;
         assert!(start.lsn.is_multiple_of(alignment as u64), "a log starts on a block of the disk");
@@ -61,7 +75,7 @@ impl Writer {
             ring,
             alignment,
             position: start,
-            state: Arc::new(WalState::new(ring.length(), start.lsn)),
+            state: Arc::new(WalState::behind(ring.length(), start.lsn, released)),
             buffer: AlignedBuffer::default(),
         }
     }

@@ -7,12 +7,27 @@
 //! ones, each whole; it goes on from there; and the same once more when recovery itself is cut off.
 
 use super::reference::{Contents, Step, Tables, commit, contents};
-use super::world::{World, tiny};
+use super::world::{Process, World, tiny};
 use tidelog_engine::testing::{CrashPolicy, Random};
 use tidelog_engine::{Durability, ErrorKind, Result, TableOptions};
 
+/// What is done to a process besides the batches, behind the batch of a number.
+pub(crate) type Between = fn(&World, &Process, usize) -> Result<()>;
+
+/// Background work goes on between the commits, a few steps at a time.
+fn few_steps(_: &World, process: &Process, number: usize) -> Result<()> {
+    process.scheduler.run_until_idle(number % 4);
+    Ok(())
+}
+
+/// A workload, and what goes on between its batches.
+pub(crate) struct Plan {
+    pub(crate) batches: Vec<(Vec<Step>, Durability)>,
+    pub(crate) between: Between,
+}
+
 /// What the workload had reached when it was cut off.
-struct Reached {
+pub(crate) struct Reached {
     tables: Option<Tables>,
     /// The contents after each batch that was tried; the first is empty.
     history: Vec<Contents>,
@@ -53,25 +68,21 @@ fn step(random: &mut Random, number: usize) -> Step {
     }
 }
 
-fn run(world: &World, batches: &[(Vec<Step>, Durability)]) -> Reached {
+pub(crate) fn run(world: &World, plan: &Plan) -> Reached {
     let mut reached = Reached { tables: None, history: vec![Contents::default()], durable: 0 };
     // The first error ends the process, whatever it was doing.
-    let _ = try_run(world, batches, &mut reached);
+    let _ = try_run(world, plan, &mut reached);
     reached
 }
 
-fn try_run(
-    world: &World,
-    batches: &[(Vec<Step>, Durability)],
-    reached: &mut Reached,
-) -> Result<()> {
+fn try_run(world: &World, plan: &Plan, reached: &mut Reached) -> Result<()> {
     let process = world.open(&tiny())?;
     let outcome = (|| {
         let messages = process.engine.create_table("message", TableOptions::timeline())?;
         let values = process.engine.create_table("value", TableOptions::keyed())?;
         let tables = Tables { messages, values };
         reached.tables = Some(tables);
-        for (number, (steps, durability)) in batches.iter().enumerate() {
+        for (number, (steps, durability)) in plan.batches.iter().enumerate() {
             let mut next = reached.history.last().expect("it begins with one").clone();
             next.apply(steps);
             reached.history.push(next);
@@ -79,8 +90,7 @@ fn try_run(
             if *durability == Durability::Sync {
                 reached.durable = number + 1;
             }
-            // Background work goes on between the commits, a few steps at a time.
-            process.scheduler.run_until_idle(number % 4);
+            (plan.between)(world, &process, number)?;
         }
         process.engine.close()
     })();
@@ -142,16 +152,21 @@ fn policies(pending: usize, at: u64, seed: u64) -> Vec<CrashPolicy> {
 /// Sweeps all crash points of a workload; returns (crash points, images, crashes in recovery).
 fn sweep(seed: u64, batches: usize, sync_share: u64, stride: usize) -> (usize, usize, usize) {
     let batches = workload(seed, batches, sync_share);
+    sweep_plan(seed, &Plan { batches, between: few_steps }, stride)
+}
+
+/// The same of any plan.
+pub(crate) fn sweep_plan(seed: u64, plan: &Plan, stride: usize) -> (usize, usize, usize) {
     let whole = World::new(seed);
-    let reached = run(&whole, &batches);
-    assert_eq!(reached.history.len(), batches.len() + 1, "the workload runs to its end");
+    let reached = run(&whole, plan);
+    assert_eq!(reached.history.len(), plan.batches.len() + 1, "the workload runs to its end");
     check(&whole.after(&CrashPolicy::DropAll), &reached, true, &format!("seed {seed}, closed"));
     let operations = whole.disk.operation_count();
     let (mut points, mut images, mut second) = (0, 0, 0);
     for at in (0..operations).step_by(stride) {
         let world = World::new(seed);
         world.disk.crash_at(at);
-        let reached = run(&world, &batches);
+        let reached = run(&world, plan);
         points += 1;
         for policy in policies(world.disk.pending_count(), at, seed) {
             let context =
@@ -178,7 +193,7 @@ fn check_recovery_crash(
 ) -> usize {
     let again = World { disk: image.disk.copied(), clock: image.clock.clone(), seed: image.seed };
     let start = again.disk.operation_count();
-    again.disk.crash_at(start + at % 13);
+    again.disk.crash_at(start + at % 29);
     match again.open(&tiny()) {
         Ok(process) => {
             process.kill();
@@ -189,7 +204,7 @@ fn check_recovery_crash(
     let seed = at + 7;
     let policies = [CrashPolicy::DropAll, CrashPolicy::KeepAll, CrashPolicy::Random { seed }];
     for policy in policies {
-        let context = format!("{context}, then recovery cut off at {}, {policy:?}", at % 13);
+        let context = format!("{context}, then recovery cut off at {}, {policy:?}", at % 29);
         check(&again.after(&policy), reached, all_survive, &context);
     }
     3
@@ -217,10 +232,10 @@ fn power_is_lost_at_operations_of_mixed_commits() {
 
 #[test]
 fn the_same_seed_gives_the_same_disk_operations() {
-    let batches = workload(3, 40, 50);
+    let plan = Plan { batches: workload(3, 40, 50), between: few_steps };
     let hash = || {
         let world = World::new(3);
-        run(&world, &batches);
+        run(&world, &plan);
         (world.disk.log_hash(), world.disk.operation_count())
     };
     assert_eq!(hash(), hash());

@@ -12,6 +12,7 @@
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
+//! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -29,4 +30,5 @@ mod reference;
 mod regression;
 mod regression_reads;
 mod segments;
+mod space;
 mod world;

@@ -6,9 +6,13 @@ use crate::output::Output;
 use crate::text;
 use crate::time;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use tidelog_engine::inspect::{Inspector, LogEnding, LogReport, RootReport, SpaceKind};
 use tidelog_engine::{Engine, TableInfo, TableKind};
+
+/// The unit in which the system counts the room of a file, in bytes.
+const DEVICE_UNIT: u64 = 512;
 
 /// Show the format, the tables, the counts and where the bytes are
 #[derive(Debug, clap::Args)]
@@ -42,15 +46,21 @@ impl Info {
         let root = inspector.root()?;
         let log = inspector.log()?;
         let space = space_by_owner(&inspector)?;
+        let device = (inspector.length()?, bytes_on_device(&self.file)?);
         let tables = tables(&engine, &inspector)?;
         let mut output = Output::standard(self.json);
         if self.json {
-            print_json(&root, &log, &space, &tables, &mut output)?;
+            print_json(&root, &log, &space, device, &tables, &mut output)?;
         } else {
-            print_text(&root, &log, &space, &tables, &mut output)?;
+            print_text(&root, &log, &space, device, &tables, &mut output)?;
         }
         Ok(output.flush()?)
     }
+}
+
+/// Bytes of room that the file takes on the device: less than its length where it has holes.
+fn bytes_on_device(file: &Path) -> Outcome<u64> {
+    Ok(file.metadata()?.blocks() * DEVICE_UNIT)
 }
 
 /// Bytes of each kind of owner, in the order of the file.
@@ -116,6 +126,7 @@ fn print_json(
     root: &RootReport,
     log: &LogReport,
     space: &[(&'static str, u64)],
+    device: (u64, u64),
     tables: &[Table],
     output: &mut Output,
 ) -> Outcome {
@@ -130,6 +141,8 @@ fn print_json(
         "clean": root.clean,
         "commit": root.commit,
         "bytes": space,
+        "file_bytes": device.0,
+        "device_bytes": device.1,
         "wal": {
             "ring_bytes": log.ring_bytes,
             "used_bytes": log.end_lsn - log.head_lsn,
@@ -170,6 +183,7 @@ fn print_text(
     root: &RootReport,
     log: &LogReport,
     space: &[(&'static str, u64)],
+    device: (u64, u64),
     tables: &[Table],
     output: &mut Output,
 ) -> Outcome {
@@ -194,6 +208,8 @@ fn print_text(
             ending(log)
         ),
     ));
+    let (length, room) = (text::bytes(device.0), text::bytes(device.1));
+    rows.push(row("file", format!("{length}, of which {room} have room on the device")));
     rows.extend(space.iter().map(|(owner, size)| row(&format!("  {owner}"), text::bytes(*size))));
     output.table(&rows)?;
     output.line("")?;

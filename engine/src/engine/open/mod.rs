@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! lock ─► superblock ─► manifest ─► allocator
-//!      ─► replay the log into memtables, flushing as they fill
-//!      ─► (writer) flush the rest, begin an empty log under a new salt ─► workers
+//!      ─► replay the log into memtables, flushing where two of them do not hold it
+//!      ─► (writer) begin a new log that holds the same, under a new salt ─► workers
 //! ```
-//! Recovery writes only to free space until its last step, the superblock that begins the empty
-//! log; so it may crash anywhere, any number of times, and starts again from the same root.
+//! Recovery writes only to free space, of the ring too, until its last step, the superblock that
+//! begins the new log; so it may crash anywhere, any number of times, and starts again from the
+//! same root.
 
 mod create;
 mod recover;
+mod tail;
 
 use super::root::Change;
 use super::{Core, workers};
@@ -121,7 +123,8 @@ impl Core {
             if let Some(leadership) = self.queue.try_lead() {
                 // Nobody leads now: what is published is all there is.
                 let published = self.published.load(Ordering::Acquire);
-                if published == self.flushed_through.load(Ordering::Acquire) {
+                // More may count as flushed: an epoch leaves commit numbers out.
+                if published <= self.flushed_through.load(Ordering::Acquire) {
                     *self.leader.lock() = None;
                     drop(leadership);
                     return Ok(());
@@ -150,9 +153,7 @@ impl Core {
         };
         let own = usize::from(workers::inside_a_worker());
         while self.live_workers.load(Ordering::Acquire) > own {
-            for wake in [&wakes.flush, &wakes.compact, &wakes.sync, &wakes.commit] {
-                wake.wake();
-            }
+            wakes.all().into_iter().for_each(|wake| wake.wake());
             self.scheduler.pause(Duration::from_micros(100));
         }
     }

@@ -1,8 +1,10 @@
 //! From a file to a core: what the root says, and what the log adds.
 
 use super::super::root::{Change, Root};
+use super::super::space::SpaceWish;
 use super::super::{Core, Counters};
 use super::Parts;
+use super::tail::{KeepAll, Replayed, Sink, Tail};
 use crate::cache::{BlockCache, Source};
 use crate::commit::{CommitQueue, Leader};
 use crate::compaction::OutputContext;
@@ -51,34 +53,37 @@ pub(super) fn open_for_writing(
     let catalog = manifest::replay(&**disk, superblock.file, &superblock.manifest)?;
     let mut core = assemble(parts, &options, &superblock, catalog)?;
     core.ungated_disk = ungated;
-    let end = replay(&core, &superblock, flush_recovered)?;
-    flush_recovered(&core, end.position, end.commit)?;
-    begin_log(&mut core, parts, &superblock, &end)?;
+    let mut tail = Tail::default();
+    let end = replay(&core, &superblock, &mut tail)?;
+    begin_log(&mut core, parts, &superblock, &end, tail)?;
     Ok(Arc::new(core))
 }
 
 /// Opens for reading, possibly beside a live writer: nothing is written, the log goes to memory.
 ///
 /// What looks like damage may be the writer at work: the root was superseded and its extents
-/// reused, or the log grew between the look at its end and the look behind it. True damage stays:
-/// the same finding at the same place under the same root, however often one looks.
+/// reused, punched or cut off, or the log grew between the look at its end and the look behind it.
+/// True damage stays: the same finding at the same place under the same root, however often one
+/// looks.
 pub(super) fn open_beside_writer(parts: &Parts, options: &Options) -> Result<Arc<Core>> {
     let mut sightings = 0;
     let mut last_place = None;
     let mut last_finding = ("WAL", limits::RING_OFFSET);
     for _ in 0..OPEN_ATTEMPTS_MAX {
         let superblock = superblock::read(&*parts.disk)?;
-        let corruption = match open_read_only(parts, options, &superblock) {
+        let error = match open_read_only(parts, options, &superblock) {
             Ok(Some(core)) => return Ok(core),
             Ok(None) => continue,
-            Err(Error::Corruption(corruption)) => corruption,
-            Err(other) => return Err(other),
+            Err(error) => error,
         };
-        last_finding = (corruption.what, corruption.offset);
-        let place = Some((superblock.sequence, corruption.what, corruption.offset));
+        let Some((what, offset)) = error.damaged_place() else {
+            return Err(error);
+        };
+        last_finding = (what, offset);
+        let place = Some((superblock.sequence, what, offset));
         sightings = if place == last_place { sightings + 1 } else { 1 };
         if sightings == DAMAGE_SIGHTINGS {
-            return Err(Error::Corruption(corruption));
+            return Err(error);
         }
         last_place = place;
         parts.scheduler.pause(OPEN_PAUSE);
@@ -97,10 +102,7 @@ fn open_read_only(
     options.ring_bytes = superblock.ring.length;
     let catalog = manifest::replay(&*parts.disk, superblock.file, &superblock.manifest)?;
     let core = assemble(parts, &options, superblock, catalog)?;
-    let end = replay(&core, superblock, |core, position, commit| {
-        core.freeze(position, commit + 1);
-        Ok(())
-    })?;
+    let end = replay(&core, superblock, &mut KeepAll)?;
     // The writer reuses the ring before the head of its newest root: a log that ends before that
     // head only seems to end there, and commits that were acknowledged are missing.
     if superblock::read(&*parts.disk)?.wal.lsn > end.position.lsn {
@@ -143,10 +145,8 @@ fn assemble(
         sstable_bytes: options.sstable_bytes,
         source,
     };
-    let manifest = match options.read_only {
-        true => None,
-        false => Some(open_manifest(&disk, superblock, &allocator)?),
-    };
+    let manifest = (!options.read_only).then(|| open_manifest(&disk, superblock, &allocator));
+    let manifest = manifest.transpose()?;
     Ok(Core {
         file: superblock.file,
         options: options.clone(),
@@ -172,6 +172,7 @@ fn assemble(
         durable_clock_ms: AtomicU64::new(superblock.clock_high_water_ms),
         flush_error: Mutex::new(None),
         compaction_error: Mutex::new(None),
+        space: SpaceWish::default(),
         sync_due_ms: AtomicU64::new(u64::MAX),
         compact_all: AtomicBool::new(false),
         unsynced_declared: AtomicBool::new(false),
@@ -226,6 +227,7 @@ fn first_view(
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
         frozen: Vec::new(),
         version: Arc::new(version),
+        version_number: 0,
         tables: Arc::new(catalog.tables.clone()),
         epochs: catalog.epochs.clone().into(),
     };
@@ -282,13 +284,8 @@ struct LogEnd {
     time_ms: u64,
 }
 
-/// Puts every group of the log into the memtable; `full` is called when it should be flushed, with
-/// the position and the commit up to which it holds the log.
-fn replay(
-    core: &Core,
-    superblock: &Superblock,
-    full: impl Fn(&Core, WalPosition, u64) -> Result<()>,
-) -> Result<LogEnd> {
+/// Puts every group of the log into the memtable, and tells `sink` of it.
+fn replay(core: &Core, superblock: &Superblock, sink: &mut dyn Sink) -> Result<LogEnd> {
     let head = WalPosition { lsn: superblock.wal.lsn, previous: superblock.wal.previous };
     let mut commit = superblock.commit;
     let mut position = head;
@@ -309,7 +306,7 @@ fn replay(
         let room = active.bytes() < core.options.memtable_bytes
             && active.fits(last, group.time_ms, bytes, bytes / limits::TARGET_BYTES_MIN);
         if !room && !active.is_empty() {
-            full(core, position, commit)?;
+            sink.full(core, position, commit)?;
         }
         if core.views.current().active.is_empty() {
             // Its base is the oldest commit and time that it will hold.
@@ -319,6 +316,7 @@ fn replay(
         commit = group.first_commit - 1;
         time_ms = group.time_ms.max(time_ms);
         position = group.position;
+        let mut bodies = Vec::with_capacity(group.frame_count as usize);
         for (kind, body) in group.frames {
             if kind != FRAME_BATCH {
                 let detail = format!("frame kind {kind}");
@@ -326,10 +324,14 @@ fn replay(
             }
             commit += 1;
             let memtable = Arc::clone(&core.views.current().active);
+            let body = Arc::new(body.to_vec());
             memtable
-                .apply(Arc::new(body.to_vec()), commit, group.time_ms)
+                .apply(Arc::clone(&body), commit, group.time_ms)
                 .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
+            bodies.push(body);
         }
+        let Group { first_commit, time_ms, .. } = group;
+        sink.group(Replayed { first_commit, time_ms, bodies });
         Ok(())
     };
     let end = wal::replay(
@@ -351,28 +353,15 @@ fn group_bytes_max(core: &Core) -> u64 {
     (batch + frames + 2 * limits::BLOCK_SIZE).min(core.options.ring_bytes)
 }
 
-/// Flushes what has been replayed so far, without workers. The root then says that the log begins
-/// behind it, so a crash from here on recovers only the rest.
-fn flush_recovered(core: &Core, position: WalPosition, commit: u64) -> Result<()> {
-    let view = core.views.current();
-    if view.active.is_empty() {
-        return Ok(());
-    }
-    core.freeze(position, commit + 1);
-    let view = core.views.current();
-    let frozen = Arc::clone(view.frozen.last().expect("it was frozen a line ago"));
-    let mut job = core.flush_job(&view, &frozen);
-    let output = loop {
-        if let Some(output) = job.step()? {
-            break output;
-        }
-    };
-    core.finish_flush(frozen, output)
-}
-
-/// The last step of recovery: one superblock that begins an empty log under a new salt, records the
-/// epoch, and names this writer.
-fn begin_log(core: &mut Core, parts: &Parts, found: &Superblock, end: &LogEnd) -> Result<()> {
+/// The last step of recovery: a new log under a new salt, which holds what the old one held and no
+/// SSTable has, and one superblock that names it, records the epoch, and names this writer.
+fn begin_log(
+    core: &mut Core,
+    parts: &Parts,
+    found: &Superblock,
+    end: &LogEnd,
+    mut tail: Tail,
+) -> Result<()> {
     let identity = parts.disk.identity();
     let same_boot = identity == found.identity && identity.boot != [0; 16];
     // Readers of the last opening may have seen commits that a power loss took.
@@ -382,13 +371,17 @@ fn begin_log(core: &mut Core, parts: &Parts, found: &Superblock, end: &LogEnd) -
     let salt = parts.entropy.random()?;
     let alignment = parts.disk.geometry().alignment;
     let position = end.position.aligned(alignment);
+    let head = core.root.lock().superblock.wal.lsn;
+    let disk = Arc::clone(&core.disk);
+    let mut writer = Writer::behind(disk, core.file, found.ring, salt, position, head);
+    tail.shrink_to_fit(core, &writer, end.position, end.commit)?;
+    let memtable_lsn = tail.write(core, &mut writer)?;
     {
         let mut root = core.root.lock();
         let superblock = &mut root.superblock;
         superblock.wal.lsn = position.lsn;
         superblock.wal.previous = position.previous;
         superblock.wal.salt = salt;
-        superblock.commit = end.commit;
         superblock.identity = identity;
         superblock.incarnation += u64::from(!same_inode);
     }
@@ -396,7 +389,6 @@ fn begin_log(core: &mut Core, parts: &Parts, found: &Superblock, end: &LogEnd) -
     let newest = core.views.current().version.iter().map(|(_, _, s)| s.meta().times_ms.1).max();
     core.clock.commits_seen(end.time_ms.max(newest.unwrap_or(0)));
     let change = Change { edits, unsynced: Some(false), ..Change::default() };
-    let writer = Writer::new(Arc::clone(&core.disk), core.file, found.ring, salt, position);
     core.log = Arc::clone(writer.state());
     core.commit_root(change)?;
     // Commit numbers that may have been seen are not given out again, like sequence ids; nor after
@@ -404,10 +396,13 @@ fn begin_log(core: &mut Core, parts: &Parts, found: &Superblock, end: &LogEnd) -
     let view = core.views.current();
     let epochs = view.epochs.iter().filter(|epoch| **epoch >= end.commit).count() as u64;
     let next_commit = end.commit + 1 + limits::UNSYNCED_ENTRIES_MAX * epochs;
-    let fresh = Arc::new(Memtable::new(next_commit, core.clock.commit_now()));
-    core.views.replace(|view| view.active = fresh);
+    if !tail.fills_active() {
+        let fresh = Arc::new(Memtable::new(next_commit, core.clock.commit_now()));
+        core.views.replace(|view| view.active = fresh);
+    }
+    let flushed = core.root.lock().superblock.commit;
     core.published.store(end.commit, crate::sync::Ordering::Release);
-    core.flushed_through.store(end.commit, crate::sync::Ordering::Release);
-    *core.leader.lock() = Some(Leader::new(writer, next_commit));
+    core.flushed_through.store(flushed, crate::sync::Ordering::Release);
+    *core.leader.lock() = Some(Leader::new(writer, next_commit, memtable_lsn));
     Ok(())
 }

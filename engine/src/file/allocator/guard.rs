@@ -39,8 +39,10 @@ impl ExtentGuard {
     /// the change may still fail, and the extent stay live.
     pub(crate) fn mark_obsolete(&self, generation: u64) {
         assert_ne!(generation, LIVE, "superblock sequences begin at 1");
+        self.allocator.held.fetch_add(self.extent.length, Ordering::Relaxed);
         // Dropping the Arc orders this store before the load in `drop`.
-        self.obsolete.store(generation, Ordering::Release);
+        let before = self.obsolete.swap(generation, Ordering::Release);
+        debug_assert_eq!(before, LIVE, "an extent becomes obsolete once");
     }
 }
 
@@ -48,6 +50,7 @@ impl Drop for ExtentGuard {
     fn drop(&mut self) {
         let generation = self.obsolete.load(Ordering::Acquire);
         if generation != LIVE {
+            self.allocator.held.fetch_sub(self.extent.length, Ordering::Relaxed);
             self.allocator.release(self.extent, generation);
         }
     }

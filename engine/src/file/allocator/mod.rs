@@ -13,7 +13,9 @@
 //!    the end of the file becomes free in time.
 //! 2. Nothing fits: the file grows. The growth is synced before anything is told of it, since a
 //!    root that names bytes behind a lost end would be damage.
-//! 3. Nothing is persisted. The live extents are listed in the manifest, and everything else behind
+//! 3. What stays free is given back to the file system (`giving_back.rs`): the tail of the file is
+//!    cut off, holes are punched elsewhere. A reserved extent has room on the device again.
+//! 4. Nothing is persisted. The live extents are listed in the manifest, and everything else behind
 //!    the ring is free: a crash leaks nothing.
 //!
 //! # Invariants
@@ -25,12 +27,15 @@
 //!
 //! # Concurrency
 //! All methods take `&self`. `state` is held for map operations only. `growth` is held by whoever
-//! grows the file, across a sync, so that two do not grow it for the same need; nobody who only
-//! gives space back waits for it. Order: `growth`, then `state`.
+//! grows or shortens the file, across a sync, so that two do not grow it for the same need; nobody
+//! who only gives space back waits for it. Order: `growth`, then `state`.
 
 mod free_runs;
+mod giving_back;
 mod guard;
+mod ranges;
 mod reservation;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -40,11 +45,12 @@ use crate::codec::round_up;
 use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::limits::BLOCK_SIZE;
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use free_runs::FreeRuns;
+pub(crate) use giving_back::Giving;
 pub(crate) use guard::ExtentGuard;
 pub(crate) use reservation::Reservation;
-use std::collections::BTreeMap;
+use state::State;
 use std::io;
 use std::sync::Arc;
 
@@ -56,18 +62,14 @@ const GROWTH_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Hands out extents of one file. Shared by `Arc`.
 pub(crate) struct Allocator {
     disk: Arc<dyn Disk>,
+    grid_start: u64,
     health: Health,
     growth: Mutex<()>,
     state: Mutex<State>,
-}
-
-struct State {
-    free: FreeRuns,
-    file_length: u64,
-    /// Sequence of the newest superblock that is known to be durable.
-    durable: u64,
-    /// Extents that wait, by the generation that was the last to name them.
-    released: BTreeMap<u64, Vec<Extent>>,
+    /// The file system has no holes.
+    no_holes: AtomicBool,
+    /// Bytes that no version names any more, and that readers of this process hold.
+    held: AtomicU64,
 }
 
 impl Allocator {
@@ -105,8 +107,16 @@ impl Allocator {
             position = end;
         }
         free.add(Extent { offset: position, length: file_length - position });
-        let state = State { free, file_length, durable: 0, released: BTreeMap::new() };
-        Ok(Allocator { disk, health, growth: Mutex::new(()), state: Mutex::new(state) })
+        let state = State { free, file_length, physical_length: file_length, ..State::default() };
+        Ok(Allocator {
+            disk,
+            grid_start,
+            health,
+            growth: Mutex::new(()),
+            state: Mutex::new(state),
+            no_holes: AtomicBool::new(false),
+            held: AtomicU64::new(0),
+        })
     }
 
     /// A contiguous reservation of at least `bytes`, a multiple of the block size.
@@ -118,12 +128,41 @@ impl Allocator {
         assert!(bytes > 0, "an extent has at least one byte");
         let none = Error::NoSpace { what, needed: bytes };
         let length = bytes.checked_next_multiple_of(BLOCK_SIZE).ok_or(none)?;
-        let fitting = self.state.lock().free.take_first(length);
+        let fitting = self.state.lock().take_first(length);
         let extent = match fitting {
             Some(extent) => extent,
             None => self.reserve_growing(length, what)?,
         };
-        Ok(Reservation::new(Arc::clone(self), extent))
+        let reservation = Reservation::new(Arc::clone(self), extent);
+        match self.fill_holes(extent, what) {
+            Ok(()) => Ok(reservation),
+            Err(Error::NoSpace { what, needed }) => {
+                drop(reservation);
+                // The device is full, but it may still have room in what was never punched.
+                let solid = self.state.lock().take_solid(length);
+                let solid = solid.map(|extent| Reservation::new(Arc::clone(self), extent));
+                solid.ok_or(Error::NoSpace { what, needed })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A reservation of `bytes` that ends at `end` or before; `None` where nothing is free there.
+    ///
+    /// # Errors
+    /// As [`Allocator::reserve`].
+    pub(crate) fn reserve_before(
+        self: &Arc<Self>,
+        bytes: u64,
+        end: u64,
+        what: &'static str,
+    ) -> Result<Option<Reservation>> {
+        let fitting = self.state.lock().take_first_before(round_up(bytes, BLOCK_SIZE), end);
+        let Some(extent) = fitting else {
+            return Ok(None);
+        };
+        let reservation = Reservation::new(Arc::clone(self), extent);
+        self.fill_holes(extent, what).map(|()| Some(reservation))
     }
 
     /// The extent is in no version any more. `generation` is the sequence of the last superblock
@@ -146,21 +185,17 @@ impl Allocator {
 
     /// The superblock of `sequence` is durable, in all four copies.
     pub(crate) fn durable(&self, sequence: u64) {
-        let mut state = self.state.lock();
-        state.durable = state.durable.max(sequence);
-        while let Some(waiting) = state.released.first_entry() {
-            if waiting.key().saturating_add(2) > sequence {
-                break;
-            }
-            for extent in waiting.remove() {
-                state.free.add(extent);
-            }
-        }
+        self.state.lock().durable(sequence);
     }
 
     /// Bytes that can be reserved without growing the file.
     pub(crate) fn free_bytes(&self) -> u64 {
         self.state.lock().free.bytes()
+    }
+
+    /// Where the grid begins: behind the ring.
+    pub(crate) fn grid_start(&self) -> u64 {
+        self.grid_start
     }
 
     /// The length of the file that is durable: what the next superblock should say.
@@ -176,8 +211,39 @@ impl Allocator {
 
     /// Bytes that were released and wait for a superblock.
     pub(crate) fn released(&self) -> u64 {
-        let state = self.state.lock();
-        state.released.values().flatten().map(|extent| extent.length).sum()
+        self.state.lock().released_bytes()
+    }
+
+    /// Bytes that no version names any more, and that readers of this process hold.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Free bytes without room on the device.
+    pub(crate) fn holes(&self) -> u64 {
+        self.state.lock().holes.bytes()
+    }
+
+    /// Gives room to what of a reserved extent has none.
+    fn fill_holes(&self, extent: Extent, what: &'static str) -> Result<()> {
+        let holes: Vec<Extent> = {
+            let mut state = self.state.lock();
+            let holes = state.holes.common(extent).collect();
+            state.holes.remove(extent);
+            holes
+        };
+        let (Some(first), Some(last)) = (holes.first(), holes.last()) else {
+            return Ok(());
+        };
+        let needed = last.end() - first.offset;
+        self.allocate(first.offset, needed).map_err(|error| {
+            // Still reserved: they are free again when the reservation goes.
+            holes.iter().for_each(|hole| self.state.lock().holes.add(*hole));
+            match error {
+                Error::NoSpace { .. } => Error::NoSpace { what, needed },
+                other => other,
+            }
+        })
     }
 
     /// Reserves at the end of the file. The free run there, if any, is part of the extent.
@@ -186,11 +252,11 @@ impl Allocator {
         let (start, old_end) = {
             let mut state = self.state.lock();
             // Somebody else may have grown the file, or given space back, in the meantime.
-            if let Some(extent) = state.free.take_first(length) {
+            if let Some(extent) = state.take_first(length) {
                 return Ok(extent);
             }
             let end = state.file_length;
-            (state.free.take_trailing(end).map_or(end, |run| run.offset), end)
+            (state.take_trailing().map_or(end, |run| run.offset), end)
         };
         let grown = self.grow(old_end, length - (old_end - start), what);
         let mut state = self.state.lock();
@@ -199,6 +265,7 @@ impl Allocator {
             return Err(grown.expect_err("it is no success"));
         };
         state.file_length = old_end + step;
+        state.physical_length = state.physical_length.max(state.file_length);
         let extent = Extent { offset: start, length };
         let rest = state.file_length - extent.end();
         state.free.add(Extent { offset: extent.end(), length: rest });

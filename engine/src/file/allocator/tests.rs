@@ -228,3 +228,115 @@ proptest! {
         prop_assert_eq!(reopened.free_bytes(), allocator.file_length() - START - used);
     }
 }
+
+#[test]
+fn the_first_fit_of_many_runs_is_found_by_class() {
+    // 100,000 short runs before the only long one.
+    let mut free = FreeRuns::default();
+    for number in 0..100_000 {
+        free.add(extent(number * 3, 1 + number % 2));
+    }
+    free.add(extent(400_000, 64));
+    free.add(extent(500_000, 80));
+    assert_eq!(free.take_first(70 * BLOCK), Some(extent(500_000, 70)));
+    for taken in 0..50 {
+        assert_eq!(free.take_first(64 * BLOCK).is_some(), taken == 0);
+    }
+    // Of its own class, the lowest that is long enough; before it, what is too short.
+    assert_eq!(free.take_first(2 * BLOCK), Some(extent(3, 2)));
+    assert_eq!(free.take_first(BLOCK), Some(extent(0, 1)));
+    assert_eq!(free.take_first(BLOCK), Some(extent(6, 1)));
+}
+
+const MEBI: u64 = 1 << 20;
+const ALL: Giving = Giving { keep_bytes: 0, least_bytes: BLOCK, warm: true };
+const COLD: Giving = Giving { warm: false, ..ALL };
+
+/// 4 MiB, of which the second is live.
+fn mebibytes() -> (SimDisk, Arc<Allocator>) {
+    let disk = disk_of(1024);
+    let allocator = allocator(&disk, &[extent(256, 256)]);
+    (disk, allocator)
+}
+
+#[test]
+fn the_tail_is_cut_only_when_the_root_says_so() {
+    let (disk, allocator) = mebibytes();
+    let before = allocator.file_length();
+    assert!(!allocator.cut(COLD), "nobody has looked yet");
+    allocator.look();
+    assert!(!allocator.cut(Giving { keep_bytes: 3 * MEBI, ..COLD }), "all of it is kept");
+    assert!(allocator.cut(COLD));
+    assert_eq!(allocator.file_length(), START + 2 * MEBI);
+    // The superblock on the disk still says the old length.
+    assert!(!allocator.shorten(before).unwrap());
+    assert_eq!(disk.length().unwrap(), before);
+    assert!(!allocator.shorten(START + 3 * MEBI).unwrap());
+    assert_eq!(disk.length().unwrap(), START + 3 * MEBI);
+    // The grid has grown again meanwhile: the file is not shortened below it.
+    let grown = allocator.reserve(3 * MEBI / 2, "a test").unwrap();
+    assert_eq!(grown.extent().offset, START + 2 * MEBI);
+    assert!(!allocator.shorten(START).unwrap());
+    assert_eq!(disk.length().unwrap(), allocator.file_length());
+    assert_eq!(allocator.file_length(), grown.extent().end());
+}
+
+#[test]
+fn what_was_taken_since_the_last_look_is_not_cold() {
+    let (_, allocator) = mebibytes();
+    allocator.look();
+    let front = allocator.reserve(512 * 1024, "a test").unwrap();
+    drop(front);
+    assert_eq!(allocator.cold_bytes(), 3 * MEBI - 512 * 1024);
+    while allocator.punch(COLD).unwrap() {}
+    assert_eq!(allocator.holes(), 3 * MEBI - 512 * 1024);
+    while allocator.punch(ALL).unwrap() {}
+    assert_eq!(allocator.holes(), 3 * MEBI - 512 * 1024, "it was looked through");
+    allocator.look();
+    while allocator.punch(ALL).unwrap() {}
+    assert_eq!(allocator.holes(), 3 * MEBI);
+}
+
+#[test]
+fn a_hole_gets_room_before_it_is_given_out() {
+    let (disk, allocator) = mebibytes();
+    let full = disk.used_bytes();
+    allocator.look();
+    while allocator.punch(Giving { keep_bytes: MEBI, ..COLD }).unwrap() {}
+    assert_eq!((allocator.holes(), disk.used_bytes()), (2 * MEBI, full - 2 * MEBI));
+    assert_eq!(allocator.free_bytes(), 3 * MEBI);
+    let low = allocator.reserve(MEBI, "a test").unwrap();
+    assert_eq!((low.extent(), allocator.holes()), (extent(0, 256), 2 * MEBI));
+    // Somebody else has taken half of what was given back.
+    disk.set_capacity(Some(full - MEBI));
+    let error = allocator.reserve(2 * MEBI, "an SSTable").unwrap_err();
+    assert!(matches!(error, Error::NoSpace { what: "an SSTable", .. }));
+    assert_eq!((allocator.holes(), allocator.free_bytes()), (2 * MEBI, 2 * MEBI));
+    drop(low);
+    // Where no hole can be filled, what has room is taken.
+    disk.set_capacity(Some(full - 2 * MEBI));
+    drop(allocator.reserve(MEBI, "an SSTable").unwrap());
+    disk.set_capacity(Some(full));
+    let high = allocator.reserve(2 * MEBI, "an SSTable").unwrap();
+    assert_eq!((high.extent(), allocator.holes()), (extent(512, 512), 0));
+    assert_eq!(disk.used_bytes(), full);
+}
+
+#[test]
+fn what_lies_too_high_is_offered_a_lower_place() {
+    let (_, allocator) = mebibytes();
+    let lower = |bytes, end| allocator.reserve_before(bytes, end, "a test").unwrap();
+    assert_eq!(lower(MEBI, START + MEBI).unwrap().extent(), extent(0, 256));
+    assert!(lower(MEBI + 1, START + 2 * MEBI).is_none());
+    assert!(lower(MEBI, START + MEBI - 1).is_none());
+}
+
+#[test]
+fn what_readers_hold_is_counted() {
+    let (_, allocator) = mebibytes();
+    let guard = ExtentGuard::new(extent(256, 256), allocator.clone());
+    guard.mark_obsolete(1);
+    assert_eq!((allocator.held(), allocator.released()), (MEBI, 0));
+    drop(guard);
+    assert_eq!((allocator.held(), allocator.released()), (0, MEBI));
+}

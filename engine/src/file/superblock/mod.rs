@@ -148,14 +148,19 @@ fn copy_offset(copy: usize) -> u64 {
 /// cannot be read may decide.
 pub(crate) fn read(disk: &dyn Disk) -> Result<Superblock> {
     let mut attempt = 1;
-    let superblock = loop {
-        let copies = read_raw(disk);
-        match quorum::choose(&copies) {
-            Ok(chosen) => break format::decode(chosen.bytes(), copy_offset(chosen.copy()))?,
-            Err(error) if attempt == READ_ATTEMPTS => return Err(error),
-            Err(_) => attempt += 1,
+    loop {
+        match read_once(disk) {
+            // A live writer may be in the middle of an update, or have shortened the file since.
+            Err(Error::Corruption(_) | Error::Io { .. }) if attempt < READ_ATTEMPTS => attempt += 1,
+            outcome => return outcome,
         }
-    };
+    }
+}
+
+fn read_once(disk: &dyn Disk) -> Result<Superblock> {
+    let copies = read_raw(disk);
+    let chosen = quorum::choose(&copies)?;
+    let superblock = format::decode(chosen.bytes(), copy_offset(chosen.copy()))?;
     if let Err(detail) = format::check_counters(&superblock) {
         return Err(Error::corruption("superblock", 0, detail));
     }

@@ -29,6 +29,7 @@ impl Disk for SimDisk {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state();
         state.check_alive()?;
+        state.counts.reads += 1;
         let length = match state.faults.strike(FaultOperation::Read) {
             None => buffer.len(),
             Some(FaultEffect::ShortRead) => buffer.len().div_ceil(2),
@@ -81,6 +82,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.check_alive()?;
         check_range(length, 0)?;
+        state.counts.truncations += 1;
         let operation = state.operation(Change::Truncate { length }, 0);
         state.begin(Logged::Truncate, length, 0, &[], Some(&operation))?;
         state.add(operation);
@@ -91,6 +93,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.check_alive()?;
         check_range(offset, length)?;
+        state.counts.holes += 1;
         let operation = state.operation(Change::Punch { offset, length }, 0);
         state.begin(Logged::Punch, offset, length, &[], Some(&operation))?;
         state.add(operation);

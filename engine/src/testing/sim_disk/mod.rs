@@ -61,6 +61,17 @@ impl Default for SimOptions {
     }
 }
 
+/// How often a simulated file was asked for what, failed calls included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiskCounts {
+    /// Reads; what is read through a map is not seen.
+    pub reads: u64,
+    /// Truncations.
+    pub truncations: u64,
+    /// Punched holes.
+    pub holes: u64,
+}
+
 /// A handle to a simulated file. Cloning shares the handle, and with it the writer lock.
 #[derive(Clone)]
 pub struct SimDisk {
@@ -84,6 +95,7 @@ struct State {
     in_flight: Option<Operation>,
     faults: FaultPlan,
     operations: u64,
+    counts: DiskCounts,
     crash_at: Option<u64>,
     crashed: bool,
     handles: u64,
@@ -137,6 +149,7 @@ impl SimDisk {
             in_flight: None,
             faults: FaultPlan::default(),
             operations: 0,
+            counts: DiskCounts::default(),
             crash_at: None,
             crashed: false,
             handles: 1,
@@ -167,6 +180,11 @@ impl SimDisk {
     /// How many operations that change state were begun so far; the number of the next one.
     pub fn operation_count(&self) -> u64 {
         self.state().operations
+    }
+
+    /// Calls of some kinds so far.
+    pub fn counts(&self) -> DiskCounts {
+        self.state().counts
     }
 
     /// Operations that no sync has covered; the interrupted one is the last.
