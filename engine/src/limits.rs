@@ -15,7 +15,7 @@ pub const KEY_LENGTH_MAX: usize = 1024;
 pub const PAYLOAD_LENGTH_MAX: usize = 16 * 1024 * 1024;
 /// Longest table name, in bytes.
 pub const TABLE_NAME_LENGTH_MAX: usize = 128;
-/// Most tables in one store.
+/// Most tables in one store, the engine's own not counted.
 pub const TABLE_COUNT_MAX: usize = 1024;
 /// Most bytes of frames in one atomic batch; a quarter of the ring where that is less.
 pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -95,8 +95,12 @@ const _: () = assert!(LEVEL0_COMPACT < LEVEL0_SLOW && LEVEL0_SLOW < LEVEL0_STOP)
 const _: () = assert!(FRAGMENT_UNCUT_BYTES < DATA_BLOCK_BYTES);
 const _: () = assert!(PAGE_SIZE as u64 == BLOCK_SIZE);
 
-/// Longest key of an engine-owned table: a timeline id behind the id of its table.
+/// Longest key of the state table: a timeline id behind the id of its table.
 pub const STATE_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 4;
+/// Longest key of the amendment table: table, timeline id, sequence id.
+pub const AMENDMENT_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 12;
+/// Longest key of the mark table: table, length of the timeline id, timeline id, kind, sequence id.
+pub const MARK_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 15;
 /// Most batches that one commit group takes.
 pub const GROUP_BATCHES_MAX: usize = 4096;
 /// Commit groups that one leader serves before it gives leadership away.

@@ -145,6 +145,8 @@ pub struct TableOptions {
     pub sequence: Sequence,
     /// Entries older than this, by commit time, are never returned. `None`: kept for ever.
     pub ttl_ms: Option<u64>,
+    /// Only so many of a timeline's newest sequence ids are shown. `None`: all.
+    pub keep_last: Option<u64>,
     /// Compression of data blocks.
     pub compression: Compression,
 }
@@ -156,6 +158,7 @@ impl TableOptions {
             kind: TableKind::Timeline,
             sequence: Sequence::Assigned,
             ttl_ms: None,
+            keep_last: None,
             compression: Compression::None,
         }
     }
@@ -172,11 +175,29 @@ impl TableOptions {
         self
     }
 
+    /// With the newest `count` entries of each timeline shown, and no others: deleted ones among
+    /// them count. For timeline tables whose sequence ids the engine assigns.
+    #[must_use]
+    pub fn keep_last(mut self, count: u64) -> TableOptions {
+        self.keep_last = Some(count);
+        self
+    }
+
     /// Checks every bound.
     ///
     /// # Errors
     /// [`Error::InvalidUse`] that names the option, its value and its limit.
     pub fn validate(&self) -> Result<()> {
+        if let Some(count) = self.keep_last {
+            if count == 0 {
+                return Err(Error::invalid("keep_last is 0, it must be at least 1"));
+            }
+            if self.kind != TableKind::Timeline || self.sequence != Sequence::Assigned {
+                return Err(Error::invalid(
+                    "keep_last is for timeline tables whose sequence ids the engine assigns",
+                ));
+            }
+        }
         if self.ttl_ms == Some(0) {
             return Err(Error::invalid("ttl_ms is 0, a time to live must be at least 1"));
         }

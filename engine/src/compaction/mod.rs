@@ -31,6 +31,8 @@
 //! # Concurrency
 //! No threads, no locks here. A job belongs to its worker; what it reads is immutable.
 
+mod dead;
+mod dead_share;
 mod flush;
 mod job;
 mod keep;
@@ -42,8 +44,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use dead::{Dead, DeadEntries};
+pub(crate) use dead_share::pick_dead;
 pub(crate) use flush::{FlushJob, FlushOutput, FlushTable};
-pub(crate) use job::CompactionJob;
+pub(crate) use job::{CompactionJob, JobOutput};
 pub(crate) use keep::fold;
 pub(crate) use output::OutputContext;
 pub(crate) use picker::{PickerOptions, pick};

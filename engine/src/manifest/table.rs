@@ -16,7 +16,7 @@ use crate::version::TableRecord;
 
 pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     let TableRecord { id, name, options, expired_before_ms } = record;
-    let TableOptions { kind, sequence, ttl_ms, compression } = options;
+    let TableOptions { kind, sequence, ttl_ms, keep_last, compression } = options;
     bytes.put_u32(id.0);
     bytes.put_u8(kind_byte(*kind));
     bytes.put_u8(match sequence {
@@ -27,7 +27,7 @@ pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
         Compression::None => 1,
         Compression::Lz4 => 2,
     });
-    put_options(bytes, &[(option::TTL, *ttl_ms)]);
+    put_options(bytes, &[(option::TTL, *ttl_ms), (option::KEEP_LAST, *keep_last)]);
     bytes.put_u64(*expired_before_ms);
     put_u16_length(bytes, name.as_bytes());
     bytes.put(name.as_bytes());
@@ -58,7 +58,7 @@ pub(super) fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, Dec
         2 => Compression::Lz4,
         _ => return Err(unknown),
     };
-    let mut options = TableOptions { kind, sequence, ttl_ms: None, compression };
+    let mut options = TableOptions { kind, sequence, ttl_ms: None, keep_last: None, compression };
     decode_options(decoder, &mut options)?;
     let expired_before_ms = decoder.u64("expired before")?;
     let length = usize::from(decoder.u16("name length")?);
@@ -84,6 +84,7 @@ fn decode_options(
         let value = decoder.u64("option value")?;
         match tag {
             option::TTL => options.ttl_ms = Some(value),
+            option::KEEP_LAST => options.keep_last = Some(value),
             _ => return Err(unknown),
         }
     }

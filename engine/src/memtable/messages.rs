@@ -24,7 +24,7 @@ impl Memtable {
                     let offset = u32::try_from(message.offset).expect("bodies are below 4 GiB");
                     Some((MessagePlace(pack(number, offset)), message))
                 }
-                Op::Keyed { .. } => None,
+                Op::Keyed { .. } | Op::Mark { .. } => None,
             }
         });
         Some((body.len(), messages))

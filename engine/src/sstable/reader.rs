@@ -28,7 +28,6 @@ use super::keyed_cursor::KeyedCursor;
 use super::scan::FragmentCursor;
 use super::timeline_block::TimelineBlock;
 use super::timeline_cursor::TimelineCursor;
-use crate::batch::KeyedOperation;
 use crate::cache::Source;
 use crate::codec::DecodeError;
 use crate::entry::{Direction, KeyedVersion};
@@ -243,7 +242,7 @@ impl Sstable {
         };
         let mut cursor = KeyedCursor::at_version(Arc::clone(self), block, key, commit_max)?;
         while let Some(version) = cursor.next_of(key)? {
-            let base = matches!(version.operation, KeyedOperation::Put | KeyedOperation::Delete);
+            let base = version.operation.is_base();
             versions.push(version);
             if base {
                 break;

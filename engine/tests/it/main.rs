@@ -9,6 +9,7 @@
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `regression`: defects that were mended, each with its story
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
+//! - `marks`: trims, deletions, retention, gaps, dropped tables
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
@@ -24,6 +25,7 @@ mod damage;
 mod expiry;
 mod faults;
 mod hooked_disk;
+mod marks;
 mod model;
 mod real;
 mod reference;

@@ -216,6 +216,7 @@ impl Store {
             KeyedOperation::Delete => batch.delete(META, &key).unwrap(),
             KeyedOperation::Add => batch.add(META, &key, number).unwrap(),
             KeyedOperation::Max => batch.max(META, &key, number).unwrap(),
+            KeyedOperation::Mark => unreachable!("not for users' tables"),
         }
         let version = KeyedVersion {
             key: key.clone().into(),

@@ -5,6 +5,7 @@ use super::super::space::SpaceWish;
 use super::super::{Core, Counters};
 use super::Parts;
 use super::tail::{KeepAll, Replayed, Sink, Tail};
+use crate::batch::{Op, decode};
 use crate::cache::{BlockCache, Source};
 use crate::commit::{CommitQueue, Leader};
 use crate::compaction::OutputContext;
@@ -224,6 +225,7 @@ fn first_view(
         level0_depth: 0,
         damaged: BTreeSet::new(),
         segments: SegmentTotals::of(catalog),
+        marked: BTreeSet::new(),
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
         frozen: Vec::new(),
         version: Arc::new(version),
@@ -232,6 +234,7 @@ fn first_view(
         epochs: catalog.epochs.clone().into(),
     };
     view.level0_depth = view.measure_level0();
+    view.marked = view.tables_with_marks();
     view
 }
 
@@ -328,6 +331,7 @@ fn replay(core: &Core, superblock: &Superblock, sink: &mut dyn Sink) -> Result<L
             memtable
                 .apply(Arc::clone(&body), commit, group.time_ms)
                 .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
+            show_marked(core, &body);
             bodies.push(body);
         }
         let Group { first_commit, time_ms, .. } = group;
@@ -345,6 +349,15 @@ fn replay(core: &Core, superblock: &Superblock, sink: &mut dyn Sink) -> Result<L
         &mut each,
     )?;
     Ok(LogEnd { position: end.end, commit, time_ms })
+}
+
+/// The view says which tables have marks: those in the log as well.
+fn show_marked(core: &Core, body: &[u8]) {
+    for op in decode(body).map_while(std::result::Result::ok) {
+        if let Op::Mark { mark, .. } = op {
+            core.views.replace(|view| view.marked.extend([mark.table]));
+        }
+    }
 }
 
 fn group_bytes_max(core: &Core) -> u64 {
