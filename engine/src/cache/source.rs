@@ -3,6 +3,7 @@
 use super::BlockCache;
 use crate::file::{Disk, FileId};
 use crate::options::ReadMode;
+use crate::sstable::Unpacking;
 use std::sync::Arc;
 
 /// Where SSTables and segments are read from, and how.
@@ -16,6 +17,8 @@ pub(crate) struct Source {
     pub(crate) mode: ReadMode,
     /// Verified blocks.
     pub(crate) cache: Arc<BlockCache>,
+    /// What decompression works with.
+    pub(crate) unpacking: Arc<Unpacking>,
 }
 
 impl std::fmt::Debug for Source {

@@ -20,7 +20,9 @@ use crate::cache::Source;
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::file::{Allocator, Disk, ExtentGuard, ExtentWriter, FileId, Pacer, Reservation};
-use crate::limits::{BLOCK_SIZE, PAGE_SIZE, SEGMENT_NUMBER_MAX, SEGMENTS_PER_SSTABLE_MAX};
+use crate::limits::{
+    BLOCK_SIZE, DATA_BLOCK_BYTES, PAGE_SIZE, SEGMENT_NUMBER_MAX, SEGMENTS_PER_SSTABLE_MAX,
+};
 use crate::options::Compression;
 use crate::segment::{Segment, Segments};
 use crate::sstable::{Builder, BuilderOptions, EntryRef, FragmentView, Output, Sstable};
@@ -287,6 +289,7 @@ impl SstableSink {
             table: self.table,
             kind: self.kind,
             compression: self.compression,
+            block_bytes: DATA_BLOCK_BYTES,
         };
         Ok(Open { number, builder: Builder::new(writer, options), reservation })
     }

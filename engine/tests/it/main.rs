@@ -13,6 +13,7 @@
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
+//! - `tiers`: zstd and the cold tier
 //! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
@@ -33,4 +34,5 @@ mod regression;
 mod regression_reads;
 mod segments;
 mod space;
+mod tiers;
 mod world;

@@ -42,7 +42,13 @@ fn segments() -> (SimDisk, Vec<SegmentMeta>, Vec<Reference>) {
 fn open_segments(disk: &SimDisk, metas: &[SegmentMeta], mode: ReadMode) -> Segments {
     Segments::new(metas.iter().map(|meta| {
         let cache = Arc::new(BlockCache::new(1 << 16));
-        let source = Source { disk: Arc::new(disk.clone()), file: FILE, mode, cache };
+        let source = Source {
+            disk: Arc::new(disk.clone()),
+            file: FILE,
+            mode,
+            cache,
+            unpacking: Arc::default(),
+        };
         Arc::new(Segment::new(meta.clone(), source, None))
     }))
 }
