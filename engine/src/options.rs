@@ -134,6 +134,42 @@ pub enum Compression {
     None,
     /// lz4, where it makes a block smaller.
     Lz4,
+    /// zstd, where it makes a block smaller, with a trained dictionary where that pays. Needs the
+    /// feature `zstd`.
+    Zstd {
+        /// From 1, the fastest, to 19, the smallest.
+        level: u8,
+    },
+}
+
+impl std::fmt::Display for Compression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Compression::None => f.write_str("none"),
+            Compression::Lz4 => f.write_str("lz4"),
+            Compression::Zstd { level } => write!(f, "zstd:{level}"),
+        }
+    }
+}
+
+impl Compression {
+    /// Checks that this build can do it.
+    ///
+    /// # Errors
+    /// `InvalidUse` for a level that does not exist, `Unsupported` where the feature is missing.
+    pub fn validate(&self) -> Result<()> {
+        let Compression::Zstd { level } = self else { return Ok(()) };
+        if !limits::ZSTD_LEVELS.contains(level) {
+            let (first, last) = limits::ZSTD_LEVELS.into_inner();
+            return Err(Error::invalid(format!(
+                "the zstd level is {level}, it must be from {first} to {last}"
+            )));
+        }
+        match crate::sstable::zstd::AVAILABLE {
+            true => Ok(()),
+            false => Err(crate::sstable::zstd::unsupported("a table compressed with zstd")),
+        }
+    }
 }
 
 /// Options of one table.
@@ -201,6 +237,6 @@ impl TableOptions {
         if self.ttl_ms == Some(0) {
             return Err(Error::invalid("ttl_ms is 0, a time to live must be at least 1"));
         }
-        Ok(())
+        self.compression.validate()
     }
 }

@@ -12,6 +12,7 @@
 //! - `marks`: trims, deletions, retention, gaps, dropped tables
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
+//! - `tiers`: zstd and the cold tier
 //! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
@@ -31,4 +32,5 @@ mod reference;
 mod regression;
 mod regression_reads;
 mod space;
+mod tiers;
 mod world;

@@ -64,7 +64,7 @@ impl Store {
             pacer: Arc::new(pacer),
             next_number: Arc::new(AtomicU64::new(1)),
             sstable_bytes,
-            source: Source { disk: shared, file, mode, cache },
+            source: Source { disk: shared, file, mode, cache, unpacking: Arc::default() },
         };
         let options = PickerOptions {
             level0_compact: 3,

@@ -127,7 +127,13 @@ fn assemble(
     let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
     // Beside a writer an extent may be reused under a map, after its blocks were verified in it.
     let mode = if options.read_only { ReadMode::Read } else { options.read_mode };
-    let source = Source { disk: Arc::clone(&disk), file: superblock.file, mode, cache };
+    let source = Source {
+        disk: Arc::clone(&disk),
+        file: superblock.file,
+        mode,
+        cache,
+        unpacking: Arc::default(),
+    };
     let version = open_sstables(&catalog, &source, &allocator);
     let clock = StoreClock::new(Arc::clone(&parts.clock), clock_mark(parts, superblock));
     let pacer = Arc::new(Pacer::new(

@@ -164,7 +164,11 @@ fn level(random: &mut Random) -> u8 {
 fn any_table(random: &mut Random, catalog: &Catalog) -> TableRecord {
     let id = TableId(catalog.next_table + u32::try_from(random.below(3)).expect("it is below 3"));
     let kind = if random.chance(1, 3) { TableKind::Keyed } else { TableKind::Timeline };
-    let compression = if random.chance(1, 2) { Compression::Lz4 } else { Compression::None };
+    let compression = match random.below(3) {
+        0 => Compression::None,
+        1 => Compression::Lz4,
+        _ => Compression::Zstd { level: u8::try_from(1 + random.below(19)).expect("it is small") },
+    };
     let options = TableOptions {
         kind,
         sequence: if random.chance(1, 4) { Sequence::Given } else { Sequence::Assigned },
