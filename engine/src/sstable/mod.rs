@@ -67,5 +67,4 @@ pub(crate) use keyed_cursor::KeyedCursor;
 pub(crate) use reader::{Rank, Sstable};
 pub(crate) use scan::{FragmentCursor, OwnedFragment};
 pub(crate) use timeline_cursor::TimelineCursor;
-#[cfg(test)]
 pub(crate) use unpacking::Unpacking;

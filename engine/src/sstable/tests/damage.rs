@@ -55,6 +55,7 @@ fn with_dictionary() -> Fixture {
                         time_ms: 100 + seq,
                         event_ms: None,
                         origin: None,
+                        shared: None,
                         payload: payload.join(" ").as_bytes(),
                     },
                 )?;
