@@ -41,5 +41,5 @@ mod tests;
 pub(crate) use flush::FlushJob;
 pub(crate) use job::CompactionJob;
 pub(crate) use keep::fold;
-pub(crate) use output::OutputContext;
+pub(crate) use output::{OutputContext, OutputMemory};
 pub(crate) use picker::{PickerOptions, pick};

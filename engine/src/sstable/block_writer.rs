@@ -81,6 +81,11 @@ impl<O: Output> BlockWriter<O> {
         self.offset
     }
 
+    /// Bytes held for the index.
+    pub(super) fn memory(&self) -> usize {
+        self.index.capacity() * size_of::<IndexEntry>()
+    }
+
     /// Data blocks written: also the number of the next one.
     pub(super) fn block_count(&self) -> u32 {
         length32(self.index.len())

@@ -1,0 +1,108 @@
+//! Memory is bounded by the budget, not by the number of timelines: while they are written, after a
+//! kill, and when all of them are written to once more.
+//!
+//! A binary of its own, since it looks at the memory of its whole process. `TIDELOG_TIMELINES` and
+//! `TIDELOG_BUDGET_MIB` make it larger.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::disallowed_methods, reason = "it asks the system what the process uses")]
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+use tidelog_engine::{Durability, Engine, Options, ReadMode, TableId, TableOptions, WriteBatch};
+
+const MEBI: u64 = 1 << 20;
+/// Timelines of one batch.
+const BATCH: u64 = 100;
+
+/// Bytes of anonymous memory that the process has, swapped out or not.
+fn anonymous_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let of = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    };
+    of("RssAnon:") + of("VmSwap:")
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// Appends an entry of 64 bytes to each timeline, in an order that has nothing to do with their
+/// ids. Returns the most memory that was seen.
+fn append_to_all(engine: &Engine, table: TableId, timelines: u64) -> u64 {
+    let mut peak = 0;
+    for first in (0..timelines).step_by(usize::try_from(BATCH).unwrap()) {
+        let mut batch = WriteBatch::new();
+        for number in first..timelines.min(first + BATCH) {
+            let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            batch.append(table, &mixed.to_be_bytes(), &[7; 64], None).unwrap();
+        }
+        engine.commit(batch, Durability::Buffered).unwrap();
+        if first % 10_000 == 0 {
+            peak = peak.max(anonymous_bytes());
+        }
+    }
+    peak
+}
+
+/// The name of the store, told to the process that loads it and dies.
+const CHILD: &str = "TIDELOG_MEMORY_CHILD";
+
+fn options(budget: u64) -> Options {
+    Options {
+        ring_bytes: (budget / 2).clamp(MEBI, 128 * MEBI),
+        memory_budget: usize::try_from(budget).unwrap(),
+        read_mode: ReadMode::Read,
+        ..Options::default()
+    }
+}
+
+/// Loads the store and dies without a word to the engine.
+fn load_and_die(path: &Path, timelines: u64, budget: u64) -> ! {
+    // The stacks and the runtime of the process are not the engine's.
+    let limit = anonymous_bytes() + 2 * budget;
+    let engine = Engine::open(path, options(budget)).unwrap();
+    let table = engine.create_table("inbox", TableOptions::timeline()).unwrap();
+    let started = Instant::now();
+    let peak = append_to_all(&engine, table, timelines);
+    println!("loading: {:?}, peak {} MiB, {:?}", started.elapsed(), peak / MEBI, engine.stats());
+    assert!(peak <= limit, "{peak} bytes while loading, the limit is {limit}");
+    std::process::abort();
+}
+
+#[test]
+fn timelines_without_number_fit_into_the_budget() {
+    let timelines = setting("TIDELOG_TIMELINES", 200_000);
+    let budget = setting("TIDELOG_BUDGET_MIB", 16) * MEBI;
+    if let Some(path) = std::env::var_os(CHILD) {
+        load_and_die(Path::new(&path), timelines, budget);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("many.tide");
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "timelines_without_number_fit_into_the_budget", "--nocapture"]);
+    let died = child.env(CHILD, &path).status().unwrap();
+    assert_eq!(died.signal(), Some(6), "the child aborts when all is loaded: {died}");
+
+    let limit = anonymous_bytes() + 2 * budget;
+    let started = Instant::now();
+    let engine = Engine::open(&path, options(budget)).unwrap();
+    let now = anonymous_bytes();
+    println!("opening after the kill: {:?}, {} MiB", started.elapsed(), now / MEBI);
+    assert!(now <= limit, "{now} bytes after opening, the limit is {limit}");
+    let table = engine.table("inbox").unwrap().id;
+    let started = Instant::now();
+    let peak = append_to_all(&engine, table, timelines);
+    let stats = engine.stats();
+    println!("once more: {:?}, peak {} MiB, {stats:?}", started.elapsed(), peak / MEBI);
+    assert!(peak <= limit, "{peak} bytes once more, the limit is {limit}");
+    let counted = stats.memtable_bytes + stats.state_bytes + stats.cache_bytes + stats.output_bytes;
+    assert!(counted + stats.sstable_list_bytes <= 3 * budget / 2, "{stats:?}");
+    assert_eq!(engine.snapshot().latest_seq(table, &0u64.to_be_bytes()).unwrap(), 2);
+    engine.close().unwrap();
+}
