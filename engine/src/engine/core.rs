@@ -6,6 +6,7 @@
 
 use super::Counters;
 use super::root::{Change, Root};
+use super::space::SpaceWish;
 use super::workers::Wakes;
 use crate::batch::WriteBatch;
 use crate::commit::{
@@ -70,10 +71,7 @@ pub(crate) struct Core {
     pub(crate) flush_error: Mutex<Option<Error>>,
     /// Why the last compaction failed, until one succeeds.
     pub(crate) compaction_error: Mutex<Option<Error>>,
-    /// Why giving space back failed last, until it succeeds.
-    pub(crate) space_error: Mutex<Option<Error>>,
-    /// All free space is to be given back: asked for by a user.
-    pub(crate) space_asked: AtomicBool,
+    pub(crate) space: SpaceWish,
     /// When the log must be synced, on the monotonic clock; `u64::MAX` is never.
     pub(crate) sync_due_ms: AtomicU64,
     /// Compaction goes on until there is one level: asked for by a user.

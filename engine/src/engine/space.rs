@@ -30,7 +30,7 @@ use crate::file::{Extent, ExtentGuard, ExtentWriter, Giving, Reservation};
 use crate::limits::{BLOCK_SIZE, FREE_KEPT_BYTES_MAX, OUTPUT_PIECE_BYTES, PUNCH_BYTES_MIN};
 use crate::runtime::Progress;
 use crate::sstable::Sstable;
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::version::SstableMeta;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -46,6 +46,15 @@ const MOVES_PER_SSTABLE: usize = 8;
 const MOVED: &str = "an extent that is moved down";
 /// A wish for everything: nothing is kept, nothing has to be cold.
 const ALL: Giving = Giving { keep_bytes: 0, least_bytes: BLOCK_SIZE, warm: true };
+
+/// What a user and the worker tell each other.
+#[derive(Default)]
+pub(crate) struct SpaceWish {
+    /// All free space is to be given back.
+    asked: AtomicBool,
+    /// Why giving space back failed last, until it succeeds.
+    error: Mutex<Option<Error>>,
+}
 
 /// What the worker does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +118,7 @@ impl Task for SpaceWorker {
             // Space is given back another time. A failed root has poisoned the store by itself.
             self.moving = None;
             core.after_failure();
-            *core.space_error.lock() = Some(error);
+            *core.space.error.lock() = Some(error);
             self.end(core);
             Progress::Idle(Some(Duration::from_millis(TICK_MS)))
         })
@@ -118,7 +127,7 @@ impl Task for SpaceWorker {
 
 impl SpaceWorker {
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
-        if !self.all && core.space_asked.load(Ordering::Acquire) {
+        if !self.all && core.space.asked.load(Ordering::Acquire) {
             self.all = true;
             core.allocator.look();
             self.begin(core, Stage::Move);
@@ -146,7 +155,7 @@ impl SpaceWorker {
             Stage::Shorten => Stage::Punch,
             Stage::Punch if core.allocator.punch(giving)? => Stage::Punch,
             Stage::Punch => {
-                *core.space_error.lock() = None;
+                *core.space.error.lock() = None;
                 core.allocator.look();
                 self.end(core);
                 Stage::Rest
@@ -165,7 +174,7 @@ impl SpaceWorker {
     fn end(&mut self, core: &Core) {
         self.stage = Stage::Rest;
         self.all = false;
-        core.space_asked.store(false, Ordering::Release);
+        core.space.asked.store(false, Ordering::Release);
     }
 
     /// Between the looks.
@@ -208,8 +217,8 @@ impl SpaceWorker {
         Ok(true)
     }
 
-    /// Begins to move the highest extent that there is a lower place for; but where nobody has asked
-    /// for everything, the highest of all or none.
+    /// Begins to move the highest extent that there is a lower place for; but where nobody has
+    /// asked for everything, the highest of all or none.
     fn begin_move(&mut self, core: &Arc<Core>) -> Result<bool> {
         if self.moves_left == 0 || !(self.all || core.has_much_cold()) {
             return Ok(false);
@@ -336,14 +345,14 @@ impl Core {
 
     /// Gives back all that is free, and waits for it.
     pub(crate) fn give_space_back(&self) -> Result<()> {
-        *self.space_error.lock() = None;
-        self.space_asked.store(true, Ordering::Release);
-        while self.space_asked.load(Ordering::Acquire) {
+        *self.space.error.lock() = None;
+        self.space.asked.store(true, Ordering::Release);
+        while self.space.asked.load(Ordering::Acquire) {
             self.check_writable()?;
             self.wake(|wakes| &wakes.space);
             self.scheduler.pause(Duration::from_micros(500));
         }
-        match self.space_error.lock().clone() {
+        match self.space.error.lock().clone() {
             Some(error) => Err(error),
             None => Ok(()),
         }

@@ -45,6 +45,7 @@ impl Writer {
     /// Starts an empty log at `start`, which a durable superblock names together with `salt`. The
     /// salt must never have been used in this file before, and `start` must be aligned for the
     /// disk: see [`WalPosition::aligned`].
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         file: FileId,

@@ -1,6 +1,7 @@
 //! From a file to a core: what the root says, and what the log adds.
 
 use super::super::root::{Change, Root};
+use super::super::space::SpaceWish;
 use super::super::{Core, Counters};
 use super::Parts;
 use super::tail::{KeepAll, Replayed, Sink, Tail};
@@ -60,8 +61,9 @@ pub(super) fn open_for_writing(
 /// Opens for reading, possibly beside a live writer: nothing is written, the log goes to memory.
 ///
 /// What looks like damage may be the writer at work: the root was superseded and its extents
-/// reused, punched or cut off, or the log grew between the look at its end and the look behind it. True damage stays:
-/// the same finding at the same place under the same root, however often one looks.
+/// reused, punched or cut off, or the log grew between the look at its end and the look behind it.
+/// True damage stays: the same finding at the same place under the same root, however often one
+/// looks.
 pub(super) fn open_beside_writer(parts: &Parts, options: &Options) -> Result<Arc<Core>> {
     let mut sightings = 0;
     let mut last_place = None;
@@ -143,10 +145,8 @@ fn assemble(
         source,
         memory: Arc::new(OutputMemory::default()),
     };
-    let manifest = match options.read_only {
-        true => None,
-        false => Some(open_manifest(&disk, superblock, &allocator)?),
-    };
+    let manifest = (!options.read_only).then(|| open_manifest(&disk, superblock, &allocator));
+    let manifest = manifest.transpose()?;
     Ok(Core {
         file: superblock.file,
         options: options.clone(),
@@ -172,8 +172,7 @@ fn assemble(
         durable_clock_ms: AtomicU64::new(superblock.clock_high_water_ms),
         flush_error: Mutex::new(None),
         compaction_error: Mutex::new(None),
-        space_error: Mutex::new(None),
-        space_asked: AtomicBool::new(false),
+        space: SpaceWish::default(),
         sync_due_ms: AtomicU64::new(u64::MAX),
         compact_all: AtomicBool::new(false),
         unsynced_declared: AtomicBool::new(false),

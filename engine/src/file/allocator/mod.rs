@@ -27,8 +27,8 @@
 //!
 //! # Concurrency
 //! All methods take `&self`. `state` is held for map operations only. `growth` is held by whoever
-//! grows or shortens the file, across a sync, so that two do not grow it for the same need; nobody who only
-//! gives space back waits for it. Order: `growth`, then `state`.
+//! grows or shortens the file, across a sync, so that two do not grow it for the same need; nobody
+//! who only gives space back waits for it. Order: `growth`, then `state`.
 
 mod free_runs;
 mod giving_back;
