@@ -27,14 +27,16 @@ mod pin;
 mod scan;
 mod snapshot;
 mod source;
+mod state;
 mod timelines;
 mod view;
 
 pub use keyed::Values;
-pub(crate) use keyed::{newest_state, value_in};
+pub(crate) use keyed::value_in;
 pub use scan::Scan;
 pub(crate) use scan::latest_seq_at;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::Snapshots;
+pub(crate) use state::newest_state;
 pub use timelines::{TimelineInfo, Timelines};
 pub(crate) use view::{Frozen, View, Views};

@@ -1,0 +1,41 @@
+//! What the file knows of a timeline's state.
+//!
+//! 1. The directory of the newest SSTable that has the timeline tells its last entry: one page,
+//!    which filters find without a read.
+//! 2. Only where no SSTable has it, the record in the state table is asked: a timeline that has
+//!    expired, or that never was.
+
+use super::View;
+use crate::entry::TableId;
+use crate::error::{Error, Result};
+use crate::state::{StateRecord, state_key};
+use crate::version::STATE_TABLE;
+
+/// The newest durable state of a timeline, if it was ever flushed.
+pub(crate) fn newest_state(view: &View, table: TableId, key: &[u8]) -> Result<Option<StateRecord>> {
+    for sstable in view.sstables(table, key) {
+        if let Some(run) = sstable.find(key)? {
+            return Ok(Some(StateRecord {
+                next_seq: run.last_seq.saturating_add(1),
+                last_commit: run.last_commit,
+                last_time_ms: run.times_ms.1,
+            }));
+        }
+    }
+    recorded_state(view, table, key)
+}
+
+/// The newest record of a timeline in the state table.
+fn recorded_state(view: &View, table: TableId, key: &[u8]) -> Result<Option<StateRecord>> {
+    let key = state_key(table, key);
+    for sstable in view.sstables(STATE_TABLE, &key) {
+        if let Some(version) = sstable.versions(&key, u64::MAX)?.first() {
+            let record = StateRecord::decode(&version.value).map_err(|error| {
+                let place = sstable.meta().extent.offset;
+                Error::corruption("timeline state", place, error.to_string())
+            })?;
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
+}
