@@ -35,4 +35,4 @@ pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOpt
 pub use read::{Scan, Snapshot, TimelineInfo, Timelines, Values};
 pub use runtime::{Clock, Progress, Random, Scheduler, Wake, Worker};
 pub use runtime::{Entropy, SeededEntropy, SystemClock, SystemEntropy, ThreadScheduler};
-pub use version::{SstableMeta, TableKind};
+pub use version::{Shard, SstableMeta, TableKind, Tier};

@@ -176,4 +176,15 @@ impl TableOptions {
         self.ttl_ms = Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
         self
     }
+
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUse`] that names the option, its value and its limit.
+    pub fn validate(&self) -> Result<()> {
+        if self.ttl_ms == Some(0) {
+            return Err(Error::invalid("ttl_ms is 0, a time to live must be at least 1"));
+        }
+        Ok(())
+    }
 }

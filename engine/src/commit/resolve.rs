@@ -36,10 +36,11 @@ pub(crate) fn resolve(
     batch.shrink();
     // First of all: whatever is written from here on, the leader sees that it came later.
     let resolved_at = core.published.load(Ordering::Acquire);
+    let now_ms = core.expiry_now();
     let view = core.views.current();
     check_keyed_tables(&view, &batch)?;
     let (cells, given) = pin_targets(core, &view, &batch)?;
-    let expected = check_preconditions(core, &view, &batch)?;
+    let expected = check_preconditions(core, now_ms, &view, &batch)?;
     // The engine cannot jump over ids that a caller gives: what readers have seen of such a table
     // must never be lost, so that no lower id can come later.
     let durability = if given { Durability::Sync } else { durability };
@@ -95,6 +96,7 @@ fn check_keyed_tables(view: &View, batch: &WriteBatch) -> Result<()> {
 /// name.
 fn check_preconditions(
     core: &Core,
+    now_ms: u64,
     view: &Arc<View>,
     batch: &WriteBatch,
 ) -> Result<Vec<(Arc<StateCell>, u64)>> {
@@ -109,7 +111,7 @@ fn check_preconditions(
             Precondition::Value { table, key, value } => {
                 crate::batch::check_key(key)?;
                 table_of(view, *table, TableKind::Keyed)?;
-                let found = core.newest_value(view, *table, key)?;
+                let found = core.newest_value(view, *table, key, now_ms)?;
                 if found.as_deref() != value.as_deref() {
                     return Err(Error::Conflict {
                         what: format!("value of {}", String::from_utf8_lossy(key)),

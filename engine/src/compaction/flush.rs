@@ -33,7 +33,7 @@ use crate::memtable::{KeyedRange, Memtable, Run, RunCursor};
 use crate::options::Compression;
 use crate::sstable::{EntryRef, OriginRef, Sstable};
 use crate::state::{StateRecord, state_key};
-use crate::version::{STATE_TABLE, TableKind};
+use crate::version::{STATE_TABLE, Shard, TableKind};
 use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -156,7 +156,7 @@ impl FlushJob {
                 return Err(Error::corruption("memtable", 0, detail));
             }
         };
-        Ok(SstableSink::new(&self.context, table, kind, compression))
+        Ok(SstableSink::new(&self.context, table, kind, Shard::default(), compression))
     }
 }
 

@@ -78,7 +78,7 @@ impl CompactionJob {
         snapshots: Vec<u64>,
     ) -> CompactionJob {
         let kind = job.inputs.first().map_or(TableKind::Keyed, |(_, input)| input.meta().kind);
-        let sink = SstableSink::new(&context, job.table, kind, compression);
+        let sink = SstableSink::new(&context, job.table, kind, job.shard, compression);
         let stage = match (job.kind, kind) {
             (JobKind::Move, _) => Stage::Move,
             (JobKind::Merge, TableKind::Timeline) => {

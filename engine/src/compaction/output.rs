@@ -23,7 +23,7 @@ use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
 use crate::options::Compression;
 use crate::sstable::{Builder, BuilderOptions, EntryRef, FragmentView, Output, Source, Sstable};
 use crate::sync::{AtomicU64, Ordering};
-use crate::version::{SstableMeta, TableKind};
+use crate::version::{Shard, SstableMeta, TableKind};
 use std::sync::Arc;
 
 /// The smallest extent reserved for an SSTable: the pages that every SSTable has, and a few blocks.
@@ -134,11 +134,12 @@ struct Open {
     reservation: Reservation,
 }
 
-/// Takes the output of one job for one table, in order, and cuts it into SSTables.
+/// Takes the output of one job for one shard of a table, in order, and cuts it into SSTables.
 pub(crate) struct SstableSink {
     context: OutputContext,
     table: TableId,
     kind: TableKind,
+    shard: Shard,
     compression: Compression,
     open: Option<Open>,
     /// Bytes that the open SSTable has in `memory` of the context.
@@ -160,6 +161,7 @@ impl SstableSink {
         context: &OutputContext,
         table: TableId,
         kind: TableKind,
+        shard: Shard,
         compression: Compression,
     ) -> SstableSink {
         let done = PendingOutputs::new(context);
@@ -167,6 +169,7 @@ impl SstableSink {
             context: context.clone(),
             table,
             kind,
+            shard,
             compression,
             open: None,
             counted: 0,
@@ -289,6 +292,7 @@ impl SstableSink {
             number,
             table: self.table,
             kind: self.kind,
+            shard: self.shard,
             extent,
             bytes: built.bytes,
             footer_checksum: built.footer_checksum,

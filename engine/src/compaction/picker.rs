@@ -8,7 +8,9 @@
 //! level 2   [a.b][c..f][f....h][i..m][n..s]  by key, disjoint
 //! ```
 //!
-//! 1. A table whose level 0 has `level0_compact` SSTables is due, and so is each level (but the
+//! Every shard of a table is a level structure of its own, and nothing is merged over two of them.
+//!
+//! 1. A shard whose level 0 has `level0_compact` SSTables is due, and so is each level (but the
 //!    last) that holds more than its target: `level_bytes_base`, times `ratio` a level. What is
 //!    furthest beyond its due comes first.
 //! 2. From level 0: the oldest SSTables, in order of age, up to `level_bytes_base` bytes.
@@ -46,7 +48,7 @@
 use super::key_ranges::KeyRanges;
 use crate::entry::TableId;
 use crate::limits::LEVEL_COUNT;
-use crate::version::{HasMeta, SstableMeta, TableKind, Version};
+use crate::version::{HasMeta, Shard, SstableMeta, TableKind, Version};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -59,7 +61,7 @@ const SMALL_SHARE: u64 = 4;
 /// What the picker goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PickerOptions {
-    /// SSTables in level 0 of a table at which it is due.
+    /// SSTables in level 0 of a shard at which it is due.
     pub(crate) level0_compact: usize,
     /// Target of level 1 in bytes, and most bytes that one job takes from level 0.
     pub(crate) level_bytes_base: u64,
@@ -83,6 +85,8 @@ pub(crate) enum JobKind {
 pub(crate) struct Job<T> {
     /// All inputs are of this table.
     pub(crate) table: TableId,
+    /// And of this shard of it.
+    pub(crate) shard: Shard,
     /// The inputs and their levels: for any one timeline older data come first.
     pub(crate) inputs: Vec<(u8, T)>,
     /// Where the outputs go.
@@ -106,29 +110,32 @@ pub(crate) fn pick<T: HasMeta + Clone>(
     options: &PickerOptions,
     busy: &BTreeSet<u64>,
 ) -> Option<Job<T>> {
-    let levels = |id| std::array::from_fn(|level| version.level(id, level));
-    let table = |id| Table { id, levels: levels(id), options, busy };
+    let candidates: Vec<_> = version
+        .all_shards()
+        .map(|(table, shard, levels)| {
+            let levels = std::array::from_fn(|level| levels.level(level));
+            Candidate { table, shard, levels, options, busy }
+        })
+        .collect();
     let mut due = Vec::new();
-    let mut last = None;
-    for (id, ..) in version.iter() {
-        if last.replace(id) != Some(id) {
-            due.extend(table(id).due().map(|(fill, level)| (Reverse(fill), id, level)));
-        }
+    for (index, candidate) in candidates.iter().enumerate() {
+        due.extend(candidate.due().map(|(fill, level)| (Reverse(fill), index, level)));
     }
     due.sort_unstable();
-    due.into_iter().find_map(|(_, id, level)| table(id).job(level))
+    due.into_iter().find_map(|(_, index, level)| candidates[index].job(level))
 }
 
-/// The levels of one table, and what a decision needs beside them.
-struct Table<'a, T> {
-    id: TableId,
+/// The levels of one shard, and what a decision needs beside them.
+struct Candidate<'a, T> {
+    table: TableId,
+    shard: Shard,
     /// Level 0 newest first, the others by place.
     levels: [&'a [T]; LEVEL_COUNT],
     options: &'a PickerOptions,
     busy: &'a BTreeSet<u64>,
 }
 
-impl<T: HasMeta + Clone> Table<'_, T> {
+impl<T: HasMeta + Clone> Candidate<'_, T> {
     /// The levels that are due, with how far they are filled.
     fn due(&self) -> impl Iterator<Item = (u64, usize)> {
         (0..LEVEL_COUNT - 1)
@@ -235,7 +242,14 @@ impl<T: HasMeta + Clone> Table<'_, T> {
             self.levels[output][lower].iter().map(|sstable| (number8(output), sstable.clone()));
         let upper = upper.into_iter().map(|sstable| (number8(level), sstable));
         let inputs = lower.chain(upper).collect();
-        Job { table: self.id, inputs, output_level: number8(output), kind, below }
+        Job {
+            table: self.table,
+            shard: self.shard,
+            inputs,
+            output_level: number8(output),
+            kind,
+            below,
+        }
     }
 
     /// The range, and the neighbour on each side if it is small and nobody works on it.

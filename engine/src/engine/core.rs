@@ -250,15 +250,17 @@ impl Core {
     }
 
     /// The newest value of a key, published or about to be: for preconditions. (At an older commit
-    /// that no snapshot holds, a flush might have folded the value away.)
+    /// that no snapshot holds, a flush might have folded the value away.) `now_ms`: of the expiry
+    /// clock, read before the view.
     pub(crate) fn newest_value(
         &self,
         view: &Arc<View>,
         table: TableId,
         key: &[u8],
+        now_ms: u64,
     ) -> Result<Option<Payload>> {
-        let ttl_ms = view.tables.get(&table).and_then(|record| record.options.ttl_ms);
-        let alive_from_ms = ttl_ms.map_or(0, |ttl| (self.expiry_now() + 1).saturating_sub(ttl));
+        let record = view.tables.get(&table);
+        let alive_from_ms = record.map_or(0, |record| record.alive_from_ms(now_ms));
         value_in(view, table, key, u64::MAX, alive_from_ms)
     }
 

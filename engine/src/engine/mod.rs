@@ -1,5 +1,6 @@
 //! The engine: opening, committing, reading. Wiring only; the algorithms live in the other modules.
 
+mod alter;
 mod core;
 mod counters;
 mod open;
@@ -96,6 +97,20 @@ impl Engine {
     /// `AlreadyExists`; `InvalidUse` or `TooLarge` for a bad name; `NoSpace`.
     pub fn create_table(&self, name: &str, options: TableOptions) -> Result<TableId> {
         self.handle.core.create_table(name, options)
+    }
+
+    /// Gives a table other options, for what is in it and for what comes; durable on return. Its
+    /// kind, and who gives its sequence ids, cannot change.
+    ///
+    /// What has expired stays expired: a longer time to live is that of the entries which are still
+    /// alive. A shorter one hides at once what is older. Compression is that of SSTables written
+    /// from now on.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown table; `InvalidUse` for options that the table cannot have;
+    /// `NoSpace`. Nothing has changed then.
+    pub fn alter_table(&self, table: TableId, options: TableOptions) -> Result<()> {
+        self.handle.core.alter_table(table, &options)
     }
 
     /// The table of that name.

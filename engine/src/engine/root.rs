@@ -191,6 +191,7 @@ impl Core {
     pub(crate) fn create_table(&self, name: &str, options: TableOptions) -> Result<TableId> {
         self.check_writable()?;
         check_table_name(name)?;
+        options.validate()?;
         let mut id = TableId(0);
         self.commit_root_with(|root| {
             let tables = &root.catalog.tables;
@@ -205,7 +206,7 @@ impl Core {
                 });
             }
             id = TableId(root.catalog.next_table);
-            let record = TableRecord { id, name: name.to_owned(), options };
+            let record = TableRecord::new(id, name, options);
             Ok(Change { edits: vec![Edit::TableCreated(record)], ..Change::default() })
         })?;
         Ok(id)

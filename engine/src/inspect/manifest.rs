@@ -78,7 +78,7 @@ impl Inspector {
             .collect())
     }
 
-    /// The live SSTables, by table and level.
+    /// The live SSTables, by table, shard and level.
     ///
     /// # Errors
     /// Where root or manifest cannot be read.
@@ -98,11 +98,17 @@ fn describe(edit: &Edit) -> String {
         Edit::TableCreated(record) => {
             format!("table {} {:?} created: {:?}", record.id.0, record.name, record.options)
         }
+        Edit::TableAltered(record) => format!(
+            "table {} {:?} altered: {:?}, expired before {}",
+            record.id.0, record.name, record.options, record.expired_before_ms
+        ),
         Edit::SstableAdded { level, meta } => format!(
-            "SSTable {} added to table {} at level {level}: {} bytes at offset {}, {} entries of \
-             {} keys, commits {} to {}",
+            "SSTable {} added to table {}, {:?} window {}, at level {level}: {} bytes at offset \
+             {}, {} entries of {} keys, commits {} to {}",
             meta.number,
             meta.table.0,
+            meta.shard.tier,
+            meta.shard.window,
             meta.bytes,
             meta.extent.offset,
             meta.entries,

@@ -18,7 +18,7 @@ use crate::error::{Corruption, Error, Result};
 use crate::file::superblock::Superblock;
 use crate::sstable::{RunLocation, Sstable, TimelineCursor};
 use crate::sync::Arc;
-use crate::version::{Catalog, TableKind};
+use crate::version::{Catalog, Shard, TableKind};
 use std::ops::Bound;
 
 /// What [`Inspector::verify`] found.
@@ -163,8 +163,8 @@ impl Inspector {
     ) -> Result<()> {
         for table in catalog.tables.values() {
             let mut sound = Vec::new();
-            let levels = catalog.version.levels(table.id);
-            for (level, meta) in levels.iter().flat_map(|levels| levels.iter()) {
+            let shards = catalog.version.shards(table.id);
+            for (level, meta) in shards.flat_map(|(_, levels)| levels.iter()) {
                 let sstable = self.sstable(superblock.file, meta.clone());
                 let damage = sstable.verify();
                 report.counts.sstables += 1;
@@ -197,6 +197,7 @@ struct Runs {
 /// One run of a timeline, and where it lies.
 struct Run {
     location: RunLocation,
+    shard: Shard,
     level: u8,
     number: u64,
     offset: u64,
@@ -226,8 +227,8 @@ fn verify_timelines(
                 continue;
             };
             let meta = source.sstable.meta();
-            let (number, offset) = (meta.number, meta.extent.offset);
-            runs.push(Run { location, level: source.level, number, offset });
+            let (number, offset, shard) = (meta.number, meta.extent.offset, meta.shard);
+            runs.push(Run { location, shard, level: source.level, number, offset });
             source.next = source.cursor.next()?;
         }
         verify_runs(table, &key, runs, report);
@@ -235,14 +236,14 @@ fn verify_timelines(
 }
 
 /// The runs of one timeline hold disjoint ranges of sequence ids; commits rise with them, and newer
-/// ones never lie in deeper levels.
+/// ones never lie in shards that are read later, nor in deeper levels of the same.
 fn verify_runs(table: TableId, key: &[u8], mut runs: Vec<Run>, report: &mut Report) {
     runs.sort_by_key(|run| run.location.first_seq);
     for pair in runs.windows(2) {
         let [older, newer] = pair else { unreachable!("windows of two") };
         let ordered = newer.location.first_seq > older.location.last_seq
             && newer.location.last_commit >= older.location.last_commit
-            && newer.level <= older.level;
+            && (newer.shard, newer.level) <= (older.shard, older.level);
         if !ordered {
             let detail = format!(
                 "table {}, timeline {:?}: {} does not go before {}",
@@ -259,7 +260,8 @@ fn verify_runs(table: TableId, key: &[u8], mut runs: Vec<Run>, report: &mut Repo
 fn describe(run: &Run) -> String {
     let RunLocation { first_seq, last_seq, last_commit, .. } = run.location;
     format!(
-        "SSTable {} of level {} with seqs {first_seq} to {last_seq} up to commit {last_commit}",
-        run.number, run.level
+        "SSTable {} of {:?} window {}, level {} with seqs {first_seq} to {last_seq} up to commit \
+         {last_commit}",
+        run.number, run.shard.tier, run.shard.window, run.level
     )
 }

@@ -24,25 +24,25 @@
 //! Edits, by their first byte:
 //!
 //! ```text
-//! 1 table created   table u32 | kind u8 (1 timeline, 2 keyed) | sequence u8 (1 assigned, 2 given)
-//!                   | compression u8 (1 none, 2 lz4) | ttl there u8 (0, 1) | ttl ms u64 (0 if not)
-//!                   | name length u16 | name (UTF-8)
-//! 2 SSTable added   level u8 | number u64 | table u32 | kind u8 | extent offset u64, length u64
-//!                   | bytes u64 | footer checksum u32 | entries u64 | keys u64 | payload bytes u64
+//! 1 table created   the record of the table, see `table.rs`
+//! 2 SSTable added   level u8 | number u64 | table u32 | kind u8 | tier u8 (1 hot, 2 cold)
+//!                   | window ms u64 | extent offset u64, length u64 | bytes u64
+//!                   | footer checksum u32 | entries u64 | keys u64 | payload bytes u64
 //!                   | commits u64, u64 | times ms u64, u64 | first seq u64 | last seq u64
 //!                   | first key length u16 | last key length u16 | first key | last key
 //! 3 SSTable removed number u64
 //! 4 SSTable moved   number u64 | level u8
 //! 5 epoch begun     commit u64
 //! 6 counters        next SSTable u64 | next table u32
+//! 7 table altered   the new record of a table, see `table.rs`
 //! ```
 
+use super::table::{decode_table, encode_table};
 use crate::codec::{DecodeError, Decoder, Encode, checksum_seeded, round_up};
 use crate::entry::TableId;
 use crate::file::{AlignedBuffer, Extent, FileId};
 use crate::limits::BLOCK_SIZE;
-use crate::options::{Compression, Sequence, TableOptions};
-use crate::version::{Edit, SstableMeta, TableKind, TableRecord};
+use crate::version::{Edit, Shard, SstableMeta, TableKind, Tier};
 
 /// Bytes of a record's header.
 pub(super) const HEADER_SIZE: usize = 32;
@@ -63,6 +63,13 @@ mod tag {
     pub(super) const SSTABLE_MOVED: u8 = 4;
     pub(super) const EPOCH_BEGUN: u8 = 5;
     pub(super) const COUNTERS: u8 = 6;
+    pub(super) const TABLE_ALTERED: u8 = 7;
+}
+
+/// The tags of table options. Persisted.
+pub(super) mod option {
+    /// Time to live, in milliseconds.
+    pub(in crate::manifest) const TTL: u8 = 1;
 }
 
 /// What the header of a record says.
@@ -186,6 +193,10 @@ fn encode_edit(bytes: &mut Vec<u8>, edit: &Edit) {
             bytes.put_u8(tag::TABLE_CREATED);
             encode_table(bytes, record);
         }
+        Edit::TableAltered(record) => {
+            bytes.put_u8(tag::TABLE_ALTERED);
+            encode_table(bytes, record);
+        }
         Edit::SstableAdded { level, meta } => {
             bytes.put_u8(tag::SSTABLE_ADDED);
             bytes.put_u8(*level);
@@ -216,6 +227,7 @@ fn decode_edit(decoder: &mut Decoder<'_>) -> Result<Edit, DecodeError> {
     let unknown = decoder.error("edit tag");
     match decoder.u8("edit tag")? {
         tag::TABLE_CREATED => Ok(Edit::TableCreated(decode_table(decoder)?)),
+        tag::TABLE_ALTERED => Ok(Edit::TableAltered(decode_table(decoder)?)),
         tag::SSTABLE_ADDED => {
             let level = decoder.u8("level")?;
             Ok(Edit::SstableAdded { level, meta: decode_meta(decoder)? })
@@ -234,58 +246,16 @@ fn decode_edit(decoder: &mut Decoder<'_>) -> Result<Edit, DecodeError> {
     }
 }
 
-fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
-    let TableRecord { id, name, options } = record;
-    let TableOptions { kind, sequence, ttl_ms, compression } = options;
-    bytes.put_u32(id.0);
-    bytes.put_u8(kind_byte(*kind));
-    bytes.put_u8(match sequence {
-        Sequence::Assigned => 1,
-        Sequence::Given => 2,
-    });
-    bytes.put_u8(match compression {
-        Compression::None => 1,
-        Compression::Lz4 => 2,
-    });
-    bytes.put_u8(u8::from(ttl_ms.is_some()));
-    bytes.put_u64(ttl_ms.unwrap_or(0));
-    put_u16_length(bytes, name.as_bytes());
-    bytes.put(name.as_bytes());
-}
-
-fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, DecodeError> {
-    let id = TableId(decoder.u32("table id")?);
-    let kind = decode_kind(decoder)?;
-    let unknown = decoder.error("sequence");
-    let sequence = match decoder.u8("sequence")? {
-        1 => Sequence::Assigned,
-        2 => Sequence::Given,
-        _ => return Err(unknown),
-    };
-    let unknown = decoder.error("compression");
-    let compression = match decoder.u8("compression")? {
-        1 => Compression::None,
-        2 => Compression::Lz4,
-        _ => return Err(unknown),
-    };
-    let unknown = decoder.error("time to live");
-    let ttl_ms = match (decoder.u8("time to live")?, decoder.u64("time to live")?) {
-        (0, 0) => None,
-        (1, ttl_ms) => Some(ttl_ms),
-        _ => return Err(unknown),
-    };
-    let length = usize::from(decoder.u16("name length")?);
-    let error = decoder.error("name");
-    let name = decoder.take(length, "name")?;
-    let name = std::str::from_utf8(name).map_err(|_| error)?.to_owned();
-    Ok(TableRecord { id, name, options: TableOptions { kind, sequence, ttl_ms, compression } })
-}
-
 fn encode_meta(bytes: &mut Vec<u8>, meta: &SstableMeta) {
     let SstableMeta { first, last, commits, times_ms, extent, .. } = meta;
     bytes.put_u64(meta.number);
     bytes.put_u32(meta.table.0);
     bytes.put_u8(kind_byte(meta.kind));
+    bytes.put_u8(match meta.shard.tier {
+        Tier::Hot => 1,
+        Tier::Cold => 2,
+    });
+    bytes.put_u64(meta.shard.window);
     bytes.put_u64(extent.offset);
     bytes.put_u64(extent.length);
     bytes.put_u64(meta.bytes);
@@ -309,6 +279,7 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
     let number = decoder.u64("number")?;
     let table = TableId(decoder.u32("table id")?);
     let kind = decode_kind(decoder)?;
+    let shard = Shard { tier: decode_tier(decoder)?, window: decoder.u64("window")? };
     let extent = Extent { offset: decoder.u64("extent")?, length: decoder.u64("extent")? };
     let bytes = decoder.u64("bytes")?;
     let footer_checksum = decoder.u32("footer checksum")?;
@@ -326,6 +297,7 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
         number,
         table,
         kind,
+        shard,
         extent,
         bytes,
         footer_checksum,
@@ -339,14 +311,14 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
     })
 }
 
-fn kind_byte(kind: TableKind) -> u8 {
+pub(super) fn kind_byte(kind: TableKind) -> u8 {
     match kind {
         TableKind::Timeline => 1,
         TableKind::Keyed => 2,
     }
 }
 
-fn decode_kind(decoder: &mut Decoder<'_>) -> Result<TableKind, DecodeError> {
+pub(super) fn decode_kind(decoder: &mut Decoder<'_>) -> Result<TableKind, DecodeError> {
     let unknown = decoder.error("table kind");
     match decoder.u8("table kind")? {
         1 => Ok(TableKind::Timeline),
@@ -355,6 +327,15 @@ fn decode_kind(decoder: &mut Decoder<'_>) -> Result<TableKind, DecodeError> {
     }
 }
 
-fn put_u16_length(bytes: &mut Vec<u8>, value: &[u8]) {
+fn decode_tier(decoder: &mut Decoder<'_>) -> Result<Tier, DecodeError> {
+    let unknown = decoder.error("tier");
+    match decoder.u8("tier")? {
+        1 => Ok(Tier::Hot),
+        2 => Ok(Tier::Cold),
+        _ => Err(unknown),
+    }
+}
+
+pub(super) fn put_u16_length(bytes: &mut Vec<u8>, value: &[u8]) {
     bytes.put_u16(u16::try_from(value.len()).expect("keys and names are short by their limits"));
 }

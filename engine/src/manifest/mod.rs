@@ -16,6 +16,7 @@
 //! torn records, and everything that does not verify is damage.
 //!
 //! - `format.rs`: bytes of records and edits.
+//! - `table.rs`: bytes of the record of a table.
 //! - `log.rs`: the writer.
 //! - `replay.rs`: the reader.
 
@@ -24,6 +25,7 @@ mod crash_tests;
 mod format;
 mod log;
 mod replay;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,7 @@
 use super::format::{self, Header};
 use super::replay::records;
 use super::*;
+use crate::codec::Decoder;
 use crate::error::{Error, ErrorKind};
 use crate::file::{Allocator, Disk, Extent, FileId, ManifestRef};
 use crate::limits::BLOCK_SIZE;
@@ -8,7 +9,7 @@ use crate::testing::{
     CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes, SimDisk, SimOptions, WrittenPart,
 };
 use crate::version::tests::{any_edit, timeline_meta, timeline_table};
-use crate::version::{Catalog, Edit};
+use crate::version::{Catalog, Edit, Shard, SstableMeta, Tier};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -66,19 +67,28 @@ fn golden_bytes_of_edits() {
         &[&[1, 16, 0, 0, 0, 1, 1, 1, 0], &[0; 8], &[2, 0], b"in"],
     );
     record.options.ttl_ms = Some(258);
+    record.expired_before_ms = 772;
     golden(
-        &Edit::TableCreated(record),
-        &[&[1, 16, 0, 0, 0, 1, 1, 1, 1], &[2, 1, 0, 0, 0, 0, 0, 0], &[2, 0], b"in"],
+        &Edit::TableAltered(record),
+        &[
+            &[7, 16, 0, 0, 0, 1, 1, 1],
+            &[1, 1, 2, 1, 0, 0, 0, 0, 0, 0],
+            &[4, 3, 0, 0, 0, 0, 0, 0],
+            &[2, 0],
+            b"in",
+        ],
     );
     let numbers =
         |values: &[u64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let shard = Shard { tier: Tier::Cold, window: 258 };
+    let meta = SstableMeta { shard, ..timeline_meta(7, ("ab", 3), ("c", 4)) };
     golden(
-        &Edit::SstableAdded { level: 2, meta: timeline_meta(7, ("ab", 3), ("c", 4)) },
+        &Edit::SstableAdded { level: 2, meta },
         &[
             &[2, 2],
             &numbers(&[7]),
-            &[16, 0, 0, 0, 1],
-            &numbers(&[7 * 4096, 4096, 4000]),
+            &[16, 0, 0, 0, 1, 2],
+            &numbers(&[258, 7 * 4096, 4096, 4000]),
             &[17, 0, 0, 0],
             &numbers(&[3, 2, 30, 7, 17, 5, 6, 3, 4]),
             &[2, 0, 1, 0],
@@ -92,6 +102,26 @@ fn golden_bytes_of_edits() {
         &Edit::Counters { next_sstable: 8, next_table: 17 },
         &[&[6], &numbers(&[8]), &[17, 0, 0, 0]],
     );
+}
+
+#[test]
+fn options_that_nobody_knows_are_refused() {
+    let mut record = timeline_table(16, "in");
+    record.options.ttl_ms = Some(258);
+    let body = &format::encode_bodies(&[Edit::TableCreated(record)])[0].bytes;
+    let decoded = |bytes: &[u8]| table::decode_table(&mut Decoder::new(&bytes[1..]));
+    decoded(body).unwrap();
+    // The count stands at 8, the one option behind it.
+    for tag in [0, 99, 255] {
+        let mut unknown = body.clone();
+        unknown[9] = tag;
+        assert!(decoded(&unknown).is_err(), "tag {tag}");
+    }
+    let mut twice = body.clone();
+    twice[8] = 2;
+    let option = body[9..18].to_vec();
+    twice.splice(18..18, option);
+    assert!(decoded(&twice).is_err());
 }
 
 #[test]

@@ -113,8 +113,8 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::get`].
     pub fn len(&self, table: TableId, key: &[u8]) -> Result<u64> {
-        let view = self.checked(table, key, TableKind::Timeline)?;
-        let bounds = self.bounds(&view, table, 0, u64::MAX);
+        let (now_ms, view) = self.checked(table, key, TableKind::Timeline)?;
+        let bounds = self.bounds(now_ms, &view, table, 0, u64::MAX);
         scan::count(&view, table, key, &bounds).map_err(|error| self.explain(error))
     }
 
@@ -130,8 +130,8 @@ impl Snapshot {
         to: u64,
         direction: Direction,
     ) -> Result<Scan> {
-        let view = self.checked(table, key, TableKind::Timeline)?;
-        let bounds = self.bounds(&view, table, from, to);
+        let (now_ms, view) = self.checked(table, key, TableKind::Timeline)?;
+        let bounds = self.bounds(now_ms, &view, table, from, to);
         Scan::new(self, &view, table, key, bounds, direction).map_err(|error| self.explain(error))
     }
 
@@ -140,8 +140,8 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::get`].
     pub fn value(&self, table: TableId, key: &[u8]) -> Result<Option<Payload>> {
-        let view = self.checked(table, key, TableKind::Keyed)?;
-        let alive_from_ms = self.alive_from_ms(&view, table);
+        let (now_ms, view) = self.checked(table, key, TableKind::Keyed)?;
+        let alive_from_ms = alive_from_ms(now_ms, &view, table);
         keyed::value_in(&view, table, key, self.commit(), alive_from_ms)
             .map_err(|error| self.explain(error))
     }
@@ -151,8 +151,8 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::get`], here and from the iterator.
     pub fn values(&self, table: TableId, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Values> {
-        let view = self.checked(table, b"-", TableKind::Keyed)?;
-        let alive_from_ms = self.alive_from_ms(&view, table);
+        let (now_ms, view) = self.checked(table, b"-", TableKind::Keyed)?;
+        let alive_from_ms = alive_from_ms(now_ms, &view, table);
         Values::new(self, &view, table, from, to, alive_from_ms)
             .map_err(|error| self.explain(error))
     }
@@ -169,7 +169,7 @@ impl Snapshot {
         prefix: &[u8],
         after: Option<&[u8]>,
     ) -> Result<Timelines> {
-        let view = self.checked(table, b"-", TableKind::Timeline)?;
+        let (_, view) = self.checked(table, b"-", TableKind::Timeline)?;
         Timelines::new(self, &view, table, prefix, after).map_err(|error| self.explain(error))
     }
 
@@ -182,10 +182,14 @@ impl Snapshot {
         self.core.explain(error)
     }
 
-    /// The view, after a look at the arguments.
-    fn checked(&self, table: TableId, key: &[u8], kind: TableKind) -> Result<Arc<View>> {
+    /// The time against which entries expire, and the view, after a look at the arguments.
+    ///
+    /// The clock first, the view second: a time to live that is made longer fixes the old fence at
+    /// the moment its view is shown, so whoever still has the old view looked at the clock before.
+    fn checked(&self, table: TableId, key: &[u8], kind: TableKind) -> Result<(u64, Arc<View>)> {
         crate::batch::check_key(key)?;
         self.core.check_open()?;
+        let now_ms = self.core.expiry_now();
         let view = self.core.views.current();
         let record = view.tables.get(&table).filter(|_| !table.is_engine_owned());
         let Some(record) = record else {
@@ -197,19 +201,16 @@ impl Snapshot {
                 record.name, record.options.kind
             )));
         }
-        Ok(view)
+        Ok((now_ms, view))
     }
 
-    fn bounds(&self, view: &View, table: TableId, from: u64, to: u64) -> Bounds {
-        Bounds { from, to, commit: self.commit(), alive_from_ms: self.alive_from_ms(view, table) }
+    fn bounds(&self, now_ms: u64, view: &View, table: TableId, from: u64, to: u64) -> Bounds {
+        let alive_from_ms = alive_from_ms(now_ms, view, table);
+        Bounds { from, to, commit: self.commit(), alive_from_ms }
     }
+}
 
-    /// The TTL fence of a table now: what was committed at or after this time is alive.
-    fn alive_from_ms(&self, view: &View, table: TableId) -> u64 {
-        match view.tables.get(&table).and_then(|record| record.options.ttl_ms) {
-            None => 0,
-            // An entry of time t is alive while now < t + ttl.
-            Some(ttl_ms) => (self.core.expiry_now() + 1).saturating_sub(ttl_ms),
-        }
-    }
+/// The TTL fence of a table: what was committed at or after this time is alive.
+fn alive_from_ms(now_ms: u64, view: &View, table: TableId) -> u64 {
+    view.tables.get(&table).map_or(0, |record| record.alive_from_ms(now_ms))
 }

@@ -1,7 +1,6 @@
 //! The view: everything a read looks at, behind one pointer.
 
 use crate::entry::TableId;
-use crate::limits::LEVEL_COUNT;
 use crate::memtable::Memtable;
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
@@ -51,34 +50,27 @@ impl View {
         table: TableId,
         key: &'a [u8],
     ) -> impl Iterator<Item = &'a Arc<Sstable>> {
-        let holds = move |sstable: &&Arc<Sstable>| {
-            let meta = sstable.meta();
-            *meta.first.0 <= *key && *key <= *meta.last.0
-        };
-        let level0 = self.version.level(table, 0).iter().filter(holds);
-        let deeper =
-            (1..LEVEL_COUNT).flat_map(move |level| self.version.candidates(table, level, key));
-        level0.chain(deeper)
+        self.version.candidates(table, key)
     }
 
     /// All SSTables of a table.
     pub(crate) fn sstables_of(&self, table: TableId) -> impl Iterator<Item = &Arc<Sstable>> {
-        let levels = self.version.levels(table).into_iter();
-        levels.flat_map(|levels| levels.iter().map(|(_, sstable)| sstable))
+        let shards = self.version.shards(table);
+        shards.flat_map(|(_, levels)| levels.iter().map(|(_, sstable)| sstable))
     }
 
-    /// How deep level 0 lies at its deepest: the flushes that a key may be in, of the table with
+    /// How deep level 0 lies at its deepest: the flushes that a key may be in, of the shard with
     /// most of them. One flush may have written many SSTables side by side. Damaged tables do not
     /// count: writers who waited for their compaction would wait for ever.
     pub(crate) fn measure_level0(&self) -> usize {
-        let depth = |table: &TableId| {
+        let depth = |level: &[Arc<Sstable>]| {
             // Newest first: inside one flush the keys fall, a new flush begins where they do not.
-            let level = self.version.level(*table, 0);
             let begins = |pair: &&[Arc<Sstable>]| pair[1].meta().last.0 > pair[0].meta().first.0;
             usize::from(!level.is_empty()) + level.windows(2).filter(begins).count()
         };
         let healthy = self.tables.keys().filter(|table| !self.damaged.contains(table));
-        healthy.map(depth).max().unwrap_or(0)
+        let shards = healthy.flat_map(|table| self.version.shards(*table));
+        shards.map(|(_, levels)| depth(levels.level(0))).max().unwrap_or(0)
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn meta(options: &BuilderOptions, built: &Built) -> SstableMeta {
         number: options.number,
         table: options.table,
         kind: options.kind,
+        shard: Default::default(),
         extent: Extent { offset: EXTENT_OFFSET, length: built.bytes },
         bytes: built.bytes,
         footer_checksum: built.footer_checksum,

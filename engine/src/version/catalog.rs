@@ -7,11 +7,13 @@
 //! 2. Every SSTable belongs to a table of its kind, and lies in the version's order.
 //! 3. `next_sstable` and `next_table` are above everything that was ever there.
 //! 4. Epochs never fall.
-//! 5. `places` has exactly the live SSTables, so that replay does not search for each number.
-//! 6. A refused edit changes nothing.
+//! 5. What has expired stays expired: `expired_before_ms` of a table never falls; nor do kind, name
+//!    and sequence of a table ever change.
+//! 6. `places` has exactly the live SSTables, so that replay does not search for each number.
+//! 7. A refused edit changes nothing.
 
 use super::edit::{FIRST_USER_TABLE, STATE_TABLE};
-use super::{Edit, SstableMeta, TableKind, TableRecord, Version};
+use super::{Edit, Shard, SstableMeta, TableKind, TableRecord, Version};
 use crate::entry::TableId;
 use crate::limits::{
     BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, STATE_KEY_LENGTH_MAX, TABLE_COUNT_MAX,
@@ -26,8 +28,8 @@ pub(crate) struct Catalog {
     pub(crate) tables: BTreeMap<TableId, TableRecord>,
     /// The live SSTables.
     pub(crate) version: Version<SstableMeta>,
-    /// Table and level of each live SSTable, by number.
-    places: HashMap<u64, (TableId, u8)>,
+    /// Table, shard and level of each live SSTable, by number.
+    places: HashMap<u64, ((TableId, Shard), u8)>,
     /// The commit of each beginning of an epoch.
     pub(crate) epochs: Vec<u64>,
     /// The number of the next SSTable.
@@ -67,6 +69,7 @@ impl Catalog {
     pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
         match edit {
             Edit::TableCreated(record) => self.create_table(record),
+            Edit::TableAltered(record) => self.alter_table(record),
             Edit::SstableAdded { level, meta } => self.add_sstable(*level, meta),
             Edit::SstableRemoved { number } => self.remove_sstable(*number),
             Edit::SstableMoved { number, level } => self.move_sstable(*number, *level),
@@ -125,6 +128,23 @@ impl Catalog {
         Ok(())
     }
 
+    fn alter_table(&mut self, record: &TableRecord) -> Result<(), String> {
+        let TableRecord { id, name, options, expired_before_ms } = record;
+        let old = self.tables.get_mut(id).filter(|_| !id.is_engine_owned());
+        let old = old.ok_or_else(|| format!("table {} is altered but not there", id.0))?;
+        let same = old.name == *name
+            && old.options.kind == options.kind
+            && old.options.sequence == options.sequence;
+        if !same {
+            return Err(format!("table {} cannot become another one: {record:?}", id.0));
+        }
+        if *expired_before_ms < old.expired_before_ms {
+            return Err(format!("what has expired in table {} would come back", id.0));
+        }
+        *old = record.clone();
+        Ok(())
+    }
+
     fn add_sstable(&mut self, level: u8, meta: &SstableMeta) -> Result<(), String> {
         let number = meta.number;
         check_meta(meta).map_err(|error| format!("SSTable {number}: {error}"))?;
@@ -142,33 +162,33 @@ impl Catalog {
             return Err(format!("SSTable {number} is added twice"));
         }
         self.version.insert(level, meta.clone())?;
-        self.places.insert(number, (meta.table, level));
+        self.places.insert(number, ((meta.table, meta.shard), level));
         self.next_sstable = self.next_sstable.max(number + 1);
         Ok(())
     }
 
     fn remove_sstable(&mut self, number: u64) -> Result<(), String> {
-        let Some((table, level)) = self.places.remove(&number) else {
+        let Some((place, level)) = self.places.remove(&number) else {
             return Err(format!("SSTable {number} is removed but not live"));
         };
-        let removed = self.version.remove_from(table, level, number);
+        let removed = self.version.remove_from(place, level, number);
         assert!(removed.is_some(), "the places are those of the version");
         Ok(())
     }
 
     fn move_sstable(&mut self, number: u64, level: u8) -> Result<(), String> {
         check_level(level)?;
-        let Some((table, old)) = self.places.get(&number).copied() else {
+        let Some((place, old)) = self.places.get(&number).copied() else {
             return Err(format!("SSTable {number} is moved but not live"));
         };
         if old == level {
             return Err(format!("SSTable {number} is in level {level} already"));
         }
-        let meta = self.version.remove_from(table, old, number);
+        let meta = self.version.remove_from(place, old, number);
         let meta = meta.expect("the places are those of the version");
         let moved = self.version.insert(level, meta.clone());
         match moved {
-            Ok(()) => drop(self.places.insert(number, (table, level))),
+            Ok(()) => drop(self.places.insert(number, (place, level))),
             Err(_) => self.version.insert(old, meta).expect("it was there a moment ago"),
         }
         moved

@@ -18,11 +18,33 @@ pub(crate) struct TableRecord {
     pub(crate) id: TableId,
     /// Unique in the store.
     pub(crate) name: String,
-    /// As given at creation.
+    /// As given at creation, or by the last change.
     pub(crate) options: TableOptions,
+    /// What was committed before this time has expired under an earlier time to live, and stays
+    /// so, however long the present one is. Never falls.
+    pub(crate) expired_before_ms: u64,
 }
 
 impl TableRecord {
+    /// The record of a new table.
+    pub(crate) fn new(id: TableId, name: &str, options: TableOptions) -> TableRecord {
+        TableRecord { id, name: name.to_owned(), options, expired_before_ms: 0 }
+    }
+
+    /// The fence of the time to live at `now_ms` of the expiry clock: what was committed at or
+    /// after this time is alive.
+    pub(crate) fn alive_from_ms(&self, now_ms: u64) -> u64 {
+        // An entry of time t is alive while now < t + ttl.
+        let fence = |ttl_ms| now_ms.saturating_add(1).saturating_sub(ttl_ms);
+        self.options.ttl_ms.map_or(0, fence).max(self.expired_before_ms)
+    }
+
+    /// This record with other options, from `now_ms` of the expiry clock on.
+    pub(crate) fn altered(&self, options: TableOptions, now_ms: u64) -> TableRecord {
+        let expired_before_ms = self.alive_from_ms(now_ms);
+        TableRecord { options, expired_before_ms, ..self.clone() }
+    }
+
     /// The table of timeline state.
     pub(crate) fn state() -> TableRecord {
         let options = TableOptions {
@@ -31,7 +53,7 @@ impl TableRecord {
             ttl_ms: None,
             compression: Compression::None,
         };
-        TableRecord { id: STATE_TABLE, name: STATE_TABLE_NAME.to_owned(), options }
+        TableRecord::new(STATE_TABLE, STATE_TABLE_NAME, options)
     }
 }
 
@@ -40,6 +62,8 @@ impl TableRecord {
 pub(crate) enum Edit {
     /// A user's table begins.
     TableCreated(TableRecord),
+    /// A user's table gets another record: other options, a later fence.
+    TableAltered(TableRecord),
     /// An SSTable becomes live.
     SstableAdded {
         /// Its level.

@@ -1,4 +1,4 @@
-//! The SSTables of one table, by level.
+//! The SSTables of one shard of a table, by level.
 //!
 //! # Invariants
 //! 1. Level 0 is ordered newest first: by number, descending, since flushes follow each other and
@@ -12,7 +12,7 @@ use crate::limits::LEVEL_COUNT;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-/// The levels of one table.
+/// The levels of one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Levels<T> {
     levels: [Arc<Vec<T>>; LEVEL_COUNT],
@@ -53,7 +53,7 @@ impl<T: HasMeta> Levels<T> {
         items[start..start + count].iter().rev()
     }
 
-    /// Checks the invariants of this table.
+    /// Checks the invariants of this shard.
     pub(crate) fn check(&self) -> Result<(), String> {
         let newer = |pair: &[T]| age(pair[0].meta()) < age(pair[1].meta());
         if !self.levels[0].windows(2).all(newer) {

@@ -1,5 +1,6 @@
 //! What the manifest knows of one SSTable: plain data, no I/O.
 
+use super::Shard;
 use crate::entry::TableId;
 use crate::file::Extent;
 
@@ -21,6 +22,8 @@ pub struct SstableMeta {
     pub table: TableId,
     /// What the table holds.
     pub kind: TableKind,
+    /// The shard of the table in whose levels it is, for as long as it lives.
+    pub shard: Shard,
     /// Where it lies.
     pub extent: Extent,
     /// Bytes in use at the front of the extent, footer included.

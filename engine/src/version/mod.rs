@@ -1,8 +1,10 @@
 //! Which SSTables are live, at which level: plain data, no I/O, no locks.
 //!
 //! - `meta.rs`: what is known of one SSTable.
-//! - `levels.rs`: the SSTables of one table, in the order in which readers want them.
-//! - here, `Version`: the levels of all tables at one moment; never changed once it is shared.
+//! - `shard.rs`: the pieces, by time and tier, into which a table is cut.
+//! - `levels.rs`: the SSTables of one shard, in the order in which readers want them.
+//! - here, `Version`: the levels of all shards of all tables at one moment; never changed once it
+//!   is shared.
 //! - `edit.rs`: the steps from one moment to the next, as the manifest logs them.
 //! - `catalog.rs`: everything that the manifest knows: tables, version, epochs, counters.
 //!
@@ -11,21 +13,24 @@
 //!
 //! # Invariants
 //! 1. An SSTable number is in a version at most once.
-//! 2. A table without SSTables has no entry, so equal versions compare equal.
+//! 2. A shard without SSTables has no entry, so equal versions compare equal.
 //! 3. Those of `levels.rs`.
 
 mod catalog;
 mod edit;
 mod levels;
 mod meta;
+mod shard;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use crate::entry::TableId;
+use crate::limits::LEVEL_COUNT;
 pub(crate) use catalog::Catalog;
 pub(crate) use edit::{Edit, STATE_TABLE, TableRecord};
 pub(crate) use levels::Levels;
 pub use meta::{SstableMeta, TableKind};
+pub use shard::{Shard, Tier};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -49,40 +54,53 @@ impl<T: HasMeta> HasMeta for Arc<T> {
 /// The live SSTables of all tables. Cloning shares what does not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version<T> {
-    tables: BTreeMap<TableId, Arc<Levels<T>>>,
+    /// In the order in which readers go through the shards of a table.
+    shards: BTreeMap<(TableId, Shard), Arc<Levels<T>>>,
 }
 
 impl<T> Default for Version<T> {
     fn default() -> Version<T> {
-        Version { tables: BTreeMap::new() }
+        Version { shards: BTreeMap::new() }
     }
 }
 
 impl<T: HasMeta> Version<T> {
-    /// The levels of a table; `None` where it has no SSTables.
-    pub(crate) fn levels(&self, table: TableId) -> Option<&Levels<T>> {
-        self.tables.get(&table).map(|levels| &**levels)
+    /// The shards of a table that have SSTables: for any one timeline, newer data come first.
+    pub(crate) fn shards(&self, table: TableId) -> impl Iterator<Item = (Shard, &Levels<T>)> {
+        let all = (table, Shard::FIRST)..=(table, Shard::LAST);
+        self.shards.range(all).map(|((_, shard), levels)| (*shard, &**levels))
     }
 
-    /// The SSTables of one level, in its order.
-    pub(crate) fn level(&self, table: TableId, level: usize) -> &[T] {
-        self.levels(table).map_or(&[], |levels| levels.level(level))
+    /// The shards of all tables.
+    pub(crate) fn all_shards(&self) -> impl Iterator<Item = (TableId, Shard, &Levels<T>)> {
+        self.shards.iter().map(|((table, shard), levels)| (*table, *shard, &**levels))
     }
 
-    /// The SSTables of a level (1 or above) that may hold `key`, newest first. In level 0 each of
-    /// them may.
+    /// The SSTables of one level of a shard, in its order.
+    #[cfg(test)]
+    pub(crate) fn level(&self, table: TableId, shard: Shard, level: usize) -> &[T] {
+        self.shards.get(&(table, shard)).map_or(&[], |levels| levels.level(level))
+    }
+
+    /// The SSTables of a table that may hold `key`, newest data first.
     pub(crate) fn candidates<'a>(
         &'a self,
         table: TableId,
-        level: usize,
         key: &'a [u8],
-    ) -> impl DoubleEndedIterator<Item = &'a T> {
-        self.levels(table).into_iter().flat_map(move |levels| levels.candidates(level, key))
+    ) -> impl Iterator<Item = &'a T> {
+        let holds = move |item: &&T| {
+            let meta = item.meta();
+            *meta.first.0 <= *key && *key <= *meta.last.0
+        };
+        self.shards(table).flat_map(move |(_, levels)| {
+            let deeper = (1..LEVEL_COUNT).flat_map(move |level| levels.candidates(level, key));
+            levels.level(0).iter().filter(holds).chain(deeper)
+        })
     }
 
-    /// All SSTables, with table and level.
+    /// All SSTables, with table and level; those of a shard together.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TableId, u8, &T)> {
-        self.tables.iter().flat_map(|(table, levels)| {
+        self.shards.iter().flat_map(|((table, _), levels)| {
             levels.iter().map(move |(level, item)| (*table, level, item))
         })
     }
@@ -97,22 +115,23 @@ impl<T: HasMeta> Version<T> {
     /// Checks every invariant.
     pub(crate) fn check_invariants(&self) -> Result<(), String> {
         let mut numbers = HashSet::new();
-        for (table, level, item) in self.iter() {
-            let meta = item.meta();
-            if !numbers.insert(meta.number) {
-                return Err(format!("SSTable {} is there twice", meta.number));
+        for ((table, shard), levels) in &self.shards {
+            for (level, item) in levels.iter() {
+                let meta = item.meta();
+                if !numbers.insert(meta.number) {
+                    return Err(format!("SSTable {} is there twice", meta.number));
+                }
+                if (meta.table, meta.shard) != (*table, *shard) {
+                    let number = meta.number;
+                    return Err(format!("SSTable {number} is not of {table:?}, {shard:?}"));
+                }
+                if meta.first > meta.last {
+                    return Err(format!("SSTable {} of level {level} is upside down", meta.number));
+                }
             }
-            if meta.table != table {
-                return Err(format!("SSTable {} of {:?} is in {table:?}", meta.number, meta.table));
-            }
-            if meta.first > meta.last {
-                return Err(format!("SSTable {} of level {level} is upside down", meta.number));
-            }
-        }
-        for (table, levels) in &self.tables {
-            levels.check().map_err(|error| format!("{table:?}: {error}"))?;
+            levels.check().map_err(|error| format!("{table:?}, {shard:?}: {error}"))?;
             if levels.is_empty() {
-                return Err(format!("{table:?} is there without SSTables"));
+                return Err(format!("{table:?}, {shard:?} is there without SSTables"));
             }
         }
         Ok(())
@@ -153,11 +172,11 @@ impl<T: HasMeta + Clone> Version<T> {
 
     /// Adds an SSTable in place; refuses one that would overlap.
     fn insert(&mut self, level: u8, item: T) -> Result<(), String> {
-        let table = item.meta().table;
-        let levels = Arc::make_mut(self.tables.entry(table).or_default());
+        let place = (item.meta().table, item.meta().shard);
+        let levels = Arc::make_mut(self.shards.entry(place).or_default());
         let inserted = levels.insert(level, item);
         if levels.is_empty() {
-            self.tables.remove(&table);
+            self.shards.remove(&place);
         }
         inserted
     }
@@ -165,16 +184,16 @@ impl<T: HasMeta + Clone> Version<T> {
     /// Takes an SSTable out in place.
     fn remove(&mut self, number: u64) -> Option<(u8, T)> {
         let (level, item) = self.find(number)?;
-        let table = item.meta().table;
-        self.remove_from(table, level, number).map(|item| (level, item))
+        let place = (item.meta().table, item.meta().shard);
+        self.remove_from(place, level, number).map(|item| (level, item))
     }
 
     /// Takes an SSTable out of a known level, in place.
-    fn remove_from(&mut self, table: TableId, level: u8, number: u64) -> Option<T> {
-        let levels = Arc::make_mut(self.tables.get_mut(&table)?);
+    fn remove_from(&mut self, place: (TableId, Shard), level: u8, number: u64) -> Option<T> {
+        let levels = Arc::make_mut(self.shards.get_mut(&place)?);
         let removed = levels.remove(level, number);
         if levels.is_empty() {
-            self.tables.remove(&table);
+            self.shards.remove(&place);
         }
         removed
     }

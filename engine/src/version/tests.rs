@@ -2,8 +2,9 @@ use super::edit::{FIRST_USER_TABLE, STATE_TABLE_NAME};
 use super::*;
 use crate::file::Extent;
 use crate::limits::LEVEL_COUNT;
-use crate::options::TableOptions;
+use crate::options::{Sequence, TableOptions};
 use proptest::prelude::*;
+use std::cmp::Reverse;
 
 const TABLE: TableId = TableId(FIRST_USER_TABLE);
 
@@ -13,6 +14,7 @@ pub(crate) fn timeline_meta(number: u64, first: (&str, u64), last: (&str, u64)) 
         number,
         table: TABLE,
         kind: TableKind::Timeline,
+        shard: Shard::default(),
         extent: Extent { offset: number.wrapping_mul(4096), length: 4096 },
         bytes: 4000,
         footer_checksum: 17,
@@ -27,7 +29,7 @@ pub(crate) fn timeline_meta(number: u64, first: (&str, u64), last: (&str, u64)) 
 }
 
 pub(crate) fn timeline_table(id: u32, name: &str) -> TableRecord {
-    TableRecord { id: TableId(id), name: name.to_owned(), options: TableOptions::timeline() }
+    TableRecord::new(TableId(id), name, TableOptions::timeline())
 }
 
 fn numbers<'a>(found: impl IntoIterator<Item = &'a SstableMeta>) -> Vec<u64> {
@@ -46,12 +48,11 @@ fn a_timeline_may_span_neighbours() {
         (1, timeline_meta(4, ("m", 21), ("z", 5))),
         (1, timeline_meta(2, ("d", 1), ("m", 10))),
     ]);
-    assert_eq!(numbers(version.level(TABLE, 1)), [1, 2, 3, 4]);
-    assert_eq!(numbers(version.candidates(TABLE, 1, b"m")), [4, 3, 2]);
-    assert_eq!(numbers(version.candidates(TABLE, 1, b"b")), [1]);
-    assert_eq!(numbers(version.candidates(TABLE, 1, b"ca")), [0u64; 0]);
-    assert_eq!(numbers(version.candidates(TABLE, 2, b"m")), [0u64; 0]);
-    assert_eq!(numbers(version.candidates(TableId(99), 1, b"m")), [0u64; 0]);
+    assert_eq!(numbers(version.level(TABLE, Shard::default(), 1)), [1, 2, 3, 4]);
+    assert_eq!(numbers(version.candidates(TABLE, b"m")), [4, 3, 2]);
+    assert_eq!(numbers(version.candidates(TABLE, b"b")), [1]);
+    assert_eq!(numbers(version.candidates(TABLE, b"ca")), [0u64; 0]);
+    assert_eq!(numbers(version.candidates(TableId(99), b"m")), [0u64; 0]);
 }
 
 #[test]
@@ -61,7 +62,36 @@ fn level_zero_is_newest_first() {
         (0, timeline_meta(5, ("a", 10), ("c", 9))),
         (0, timeline_meta(3, ("k", 1), ("z", 19))),
     ]);
-    assert_eq!(numbers(version.level(TABLE, 0)), [5, 3, 1]);
+    assert_eq!(numbers(version.level(TABLE, Shard::default(), 0)), [5, 3, 1]);
+}
+
+/// The SSTable of `timeline_meta` in another shard.
+fn in_shard(tier: Tier, window: u64, meta: SstableMeta) -> SstableMeta {
+    SstableMeta { shard: Shard { tier, window }, ..meta }
+}
+
+#[test]
+fn shards_are_read_hot_before_cold_and_newest_first() {
+    let all = |number, first, last| timeline_meta(number, ("a", first), ("z", last));
+    // The same place twice in one level, but not in one shard.
+    let version = version(vec![
+        (1, in_shard(Tier::Cold, 500, all(1, 1, 4))),
+        (1, in_shard(Tier::Cold, 900, all(2, 1, 4))),
+        (2, in_shard(Tier::Hot, 1000, all(3, 1, 4))),
+        (1, in_shard(Tier::Hot, 1000, all(4, 1, 4))),
+        (0, in_shard(Tier::Hot, 1000, all(6, 1, 4))),
+        (0, in_shard(Tier::Hot, 2000, all(5, 1, 4))),
+        (6, in_shard(Tier::Hot, 3000, all(7, 1, 4))),
+        (6, in_shard(Tier::Hot, 0, all(8, 1, 4))),
+    ]);
+    version.check_invariants().unwrap();
+    assert_eq!(numbers(version.candidates(TABLE, b"m")), [7, 5, 6, 4, 3, 8, 2, 1]);
+    let shards: Vec<_> = version.shards(TABLE).map(|(shard, _)| shard.window).collect();
+    assert_eq!(shards, [3000, 2000, 1000, 0, 900, 500]);
+    let other = Shard { tier: Tier::Cold, window: 1000 };
+    assert_eq!(numbers(version.level(TABLE, other, 1)), [0u64; 0]);
+    let gone = version.apply(&[1, 2, 3, 4, 5, 6, 7, 8], Vec::new());
+    assert_eq!(gone, Version::default(), "an empty shard is no shard");
 }
 
 #[test]
@@ -69,8 +99,8 @@ fn a_version_shares_what_does_not_change() {
     let old = version(vec![(1, timeline_meta(1, ("a", 1), ("b", 1)))]);
     let meta = old.find(1).unwrap().1.clone();
     let moved = old.apply(&[1], vec![(2, meta)]);
-    assert_eq!(numbers(old.level(TABLE, 1)), [1]);
-    assert_eq!(numbers(moved.level(TABLE, 2)), [1]);
+    assert_eq!(numbers(old.level(TABLE, Shard::default(), 1)), [1]);
+    assert_eq!(numbers(moved.level(TABLE, Shard::default(), 2)), [1]);
     assert_eq!(moved.apply(&[1], Vec::new()), Version::default());
     let handles: Version<Arc<SstableMeta>> =
         moved.try_map(|meta| Ok::<_, String>(Arc::new(meta.clone()))).unwrap();
@@ -120,7 +150,21 @@ fn impossible_edits_change_nothing() {
     catalog.apply(&added(2, sample(2))).unwrap();
     catalog.apply(&Edit::EpochBegun { commit: 5 }).unwrap();
     let too_many = u8::try_from(LEVEL_COUNT).unwrap();
+    let altered = |change: fn(&mut TableRecord)| {
+        let mut record = timeline_table(16, "inbox");
+        record.expired_before_ms = 7;
+        change(&mut record);
+        Edit::TableAltered(record)
+    };
+    catalog.apply(&altered(|record| record.options.ttl_ms = Some(9))).unwrap();
+    assert_eq!(catalog.tables[&TABLE].options.ttl_ms, Some(9));
     let bad = [
+        altered(|record| record.id = TableId(17)),
+        altered(|record| record.id = STATE_TABLE),
+        altered(|record| record.name = "other".to_owned()),
+        altered(|record| record.options.kind = TableKind::Keyed),
+        altered(|record| record.options.sequence = Sequence::Given),
+        altered(|record| record.expired_before_ms = 6),
         Edit::TableCreated(timeline_table(16, "other")),
         Edit::TableCreated(timeline_table(17, "inbox")),
         Edit::TableCreated(timeline_table(17, "")),
@@ -152,17 +196,28 @@ pub(crate) fn any_edit() -> impl Strategy<Value = Edit> {
     let key = || prop::sample::select(vec!["a", "b", "c", "d", "e", "f", "g"]);
     let level = || 0u8..4;
     let number = || 1u64..30;
+    let tier = || prop_oneof![3 => Just(Tier::Hot), 1 => Just(Tier::Cold)];
+    let shard = || (tier(), 0u64..3).prop_map(|(tier, window)| Shard { tier, window });
     prop_oneof![
         1 => (16u32..24, "[a-d]{1,2}", any::<Option<u64>>()).prop_map(|(id, name, ttl_ms)| {
             let mut record = timeline_table(id, &name);
             record.options.ttl_ms = ttl_ms;
             Edit::TableCreated(record)
         }),
-        8 => (level(), number(), key(), key(), 1u64..5, 16u32..19).prop_map(
-            |(level, number, one, other, seq, table)| {
+        1 => (16u32..20, "t1[6-8]", any::<Option<u64>>(), 0u64..9).prop_map(
+            |(id, name, ttl_ms, expired_before_ms)| {
+                let mut record = timeline_table(id, &name);
+                record.options.ttl_ms = ttl_ms;
+                record.expired_before_ms = expired_before_ms;
+                Edit::TableAltered(record)
+            },
+        ),
+        8 => (level(), number(), key(), key(), 1u64..5, 16u32..19, shard()).prop_map(
+            |(level, number, one, other, seq, table, shard)| {
                 let (first, last) = (one.min(other), one.max(other));
                 let mut meta = timeline_meta(number, (first, seq), (last, seq + 2));
                 meta.table = TableId(table);
+                meta.shard = shard;
                 Edit::SstableAdded { level, meta }
             },
         ),
@@ -195,17 +250,23 @@ proptest! {
             prop_assert_eq!(catalog.version.check_invariants(), Ok(()));
         }
         for key in [b"a", b"d", b"g"] {
-            for level in 1..4u8 {
-                let holds =
-                    |meta: &SstableMeta| *meta.first.0 <= key[..] && *meta.last.0 >= key[..];
-                let all = catalog.version.iter().filter(|(table, at, meta)| {
-                    *table == TABLE && *at == level && holds(meta)
-                });
-                let mut expected = numbers(all.map(|(_, _, meta)| meta));
-                let level = usize::from(level);
-                expected.reverse();
-                prop_assert_eq!(numbers(catalog.version.candidates(TABLE, level, key)), expected);
-            }
+            let holds = |meta: &SstableMeta| *meta.first.0 <= key[..] && *meta.last.0 >= key[..];
+            let all = catalog.version.iter().filter(|(table, _, meta)| {
+                *table == TABLE && holds(meta)
+            });
+            let mut expected: Vec<_> = all
+                .map(|(_, level, meta)| {
+                    let Shard { tier, window } = meta.shard;
+                    let newer = match level {
+                        0 => Reverse((&b""[..], meta.number)),
+                        _ => Reverse((&*meta.first.0, meta.first.1)),
+                    };
+                    ((tier == Tier::Cold, Reverse(window), level, newer), meta)
+                })
+                .collect();
+            expected.sort_by_key(|(order, _)| *order);
+            let expected = numbers(expected.into_iter().map(|(_, meta)| meta));
+            prop_assert_eq!(numbers(catalog.version.candidates(TABLE, key)), expected);
         }
         let mut again = Catalog::new();
         for edit in catalog.edits() {

@@ -9,6 +9,7 @@
 //!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `regression`: defects that were mended, each with its story
+//! - `expiry`: times to live: altered, over restarts, and under clocks that jump
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
@@ -20,6 +21,7 @@
 mod basic;
 mod crash_sweep;
 mod damage;
+mod expiry;
 mod faults;
 mod hooked_disk;
 mod lookups;

@@ -56,7 +56,8 @@ fn watched(test: impl FnOnce() + Send + 'static) {
         test();
         let _ = done.send(());
     });
-    match waiting.recv_timeout(Duration::from_secs(20)) {
+    // Far above what any of them takes, also on a machine that does much else.
+    match waiting.recv_timeout(Duration::from_secs(240)) {
         Err(RecvTimeoutError::Timeout) => panic!("somebody waits for ever"),
         _ => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
     }

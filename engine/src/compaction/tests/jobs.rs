@@ -5,7 +5,7 @@ use crate::compaction::{CompactionJob, FlushJob};
 use crate::entry::TableId;
 use crate::error::ErrorKind;
 use crate::options::ReadMode;
-use crate::version::TableKind;
+use crate::version::{Shard, TableKind};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -206,7 +206,8 @@ proptest! {
         store.flush().unwrap();
         store.settle().unwrap();
         store.check();
-        prop_assert!(store.version.level(FEED, 0).len() < store.options.level0_compact);
+        let level0 = store.version.level(FEED, Shard::default(), 0);
+        prop_assert!(level0.len() < store.options.level0_compact);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::compaction::picker::{Job, JobKind, PickerOptions, pick};
 use crate::entry::TableId;
 use crate::file::Extent;
 use crate::limits::LEVEL_COUNT;
-use crate::version::{SstableMeta, TableKind, Version};
+use crate::version::{Shard, SstableMeta, TableKind, Version};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -22,6 +22,7 @@ fn meta(
         number,
         table: TableId(table),
         kind,
+        shard: Shard::default(),
         extent: Extent { offset: number << 20, length: 1 << 20 },
         bytes,
         footer_checksum: 0,
@@ -268,7 +269,7 @@ impl Model {
         self.version.check_invariants().unwrap();
         let mut next = [1u64; 6];
         for level in (0..LEVEL_COUNT).rev() {
-            let mut sstables = self.version.level(TableId(16), level).to_vec();
+            let mut sstables = self.version.level(TableId(16), Shard::default(), level).to_vec();
             if level == 0 {
                 sstables.reverse();
             }
@@ -331,7 +332,7 @@ proptest! {
             prop_assert!(jobs <= entries * LEVEL_COUNT as u64, "the picker goes round in circles");
         }
         model.check();
-        prop_assert!(model.version.level(TableId(16), 0).len() < level0_compact);
+        prop_assert!(model.version.level(TableId(16), Shard::default(), 0).len() < level0_compact);
     }
 }
 

@@ -357,11 +357,7 @@ impl Store {
 
     /// The SSTables that may hold a key, newest first.
     fn candidates(&self, table: TableId, key: &[u8]) -> Vec<Arc<Sstable>> {
-        let mut found: Vec<Arc<Sstable>> = self.version.level(table, 0).to_vec();
-        for level in 1..crate::limits::LEVEL_COUNT {
-            found.extend(self.version.candidates(table, level, key).cloned());
-        }
-        found
+        self.version.candidates(table, key).cloned().collect()
     }
 
     /// A timeline as readers read it, oldest first.

@@ -9,7 +9,7 @@ use crate::manifest::{self, Manifest};
 use crate::options::{Compression, Sequence, TableOptions};
 use crate::runtime::Random;
 use crate::testing::SimDisk;
-use crate::version::{Catalog, Edit, SstableMeta, TableKind, TableRecord};
+use crate::version::{Catalog, Edit, Shard, SstableMeta, TableKind, TableRecord, Tier};
 use std::sync::Arc;
 
 const FILE: FileId = FileId([3; 16]);
@@ -138,7 +138,8 @@ fn any_edit(random: &mut Random, catalog: &Catalog) -> Edit {
         Some(number) if !random.chance(1, 20) => *number,
         _ => random.below(1000),
     };
-    match random.below(12) {
+    match random.below(13) {
+        12 => Edit::TableAltered(altered_table(random, catalog)),
         0 => Edit::TableCreated(any_table(random, catalog)),
         1 => Edit::EpochBegun { commit: catalog.epochs.last().unwrap_or(&0) + random.below(9) },
         2 => Edit::Counters {
@@ -166,7 +167,16 @@ fn any_table(random: &mut Random, catalog: &Catalog) -> TableRecord {
         ttl_ms: random.chance(1, 2).then(|| random.next_u64()),
         compression,
     };
-    TableRecord { id, name: format!("table-{}", random.below(400)), options }
+    TableRecord::new(id, &format!("table-{}", random.below(400)), options)
+}
+
+/// A table with other options, now and then one that an altered table cannot have.
+fn altered_table(random: &mut Random, catalog: &Catalog) -> TableRecord {
+    let tables: Vec<_> = catalog.tables.values().collect();
+    let mut record = tables[random.index(tables.len())].clone();
+    record.options.ttl_ms = random.chance(1, 2).then(|| random.next_u64());
+    record.expired_before_ms = (record.expired_before_ms + random.below(9)).saturating_sub(1);
+    record
 }
 
 fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
@@ -191,6 +201,10 @@ fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
         number,
         table: table.id,
         kind,
+        shard: Shard {
+            tier: if random.chance(1, 6) { Tier::Cold } else { Tier::Hot },
+            window: random.below(3) * 1000,
+        },
         extent: Extent { offset: number << 16, length: 64 * 1024 },
         bytes: 1 + random.below(64 * 1024),
         footer_checksum: 5,

@@ -7,7 +7,7 @@ use crate::text;
 use serde_json::{Map, Value, json};
 use std::ops::Bound::Unbounded;
 use tidelog_engine::inspect::{BlockReport, Inspector, SstableReport};
-use tidelog_engine::{Direction, Engine, TableInfo, TableKind};
+use tidelog_engine::{Direction, Engine, TableInfo, TableKind, Tier};
 
 /// The SSTables of a table and their blocks. Says whether there was damage.
 pub(super) fn blocks(inspector: &Inspector, table: &str, output: &mut Output) -> Outcome<bool> {
@@ -38,6 +38,8 @@ fn print_sstable(sstable: &SstableReport, output: &mut Output) -> Outcome {
     let end = |(key, seq): &(Box<[u8]>, u64)| json!({"key": text::timeline_name(key), "seq": seq});
     let object = json!({
         "sstable": meta.number,
+        "tier": tier(meta.shard.tier),
+        "window_ms": meta.shard.window,
         "level": level,
         "offset": meta.extent.offset,
         "bytes": meta.bytes,
@@ -49,9 +51,11 @@ fn print_sstable(sstable: &SstableReport, output: &mut Output) -> Outcome {
         "times_ms": [meta.times_ms.0, meta.times_ms.1],
     });
     let shown = format!(
-        "SSTable {}, level {level}, at offset {}: {} bytes, {} entries of {} keys, \
+        "SSTable {}, {} window {}, level {level}, at offset {}: {} bytes, {} entries of {} keys, \
          commits {} to {}",
         meta.number,
+        tier(meta.shard.tier),
+        meta.shard.window,
         meta.extent.offset,
         meta.bytes,
         meta.entries,
@@ -60,6 +64,13 @@ fn print_sstable(sstable: &SstableReport, output: &mut Output) -> Outcome {
         meta.commits.1
     );
     Ok(output.either(&object, shown)?)
+}
+
+fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Hot => "hot",
+        Tier::Cold => "cold",
+    }
 }
 
 fn print_block(number: u64, block: &BlockReport, output: &mut Output) -> Outcome {

@@ -1,0 +1,79 @@
+//! Changing the options of a table.
+//!
+//! ```text
+//! shorter time to live    root ─► view            hidden once it is durable
+//! longer, or none         view ─► root            the old fence is fixed when the view is shown
+//! ```
+//! The fence of a table, before which nothing is shown, must never fall. So the record that a
+//! longer time to live begins with keeps the old fence of that very moment. Readers look at the
+//! clock before the view: who still has the old record looked at the clock before the new one was
+//! shown, and did not hide more than it does.
+//!
+//! # Concurrency
+//! Under the `root` lock, as every root; the view is swapped under its own.
+
+use super::Core;
+use super::root::{Change, Root};
+use crate::entry::TableId;
+use crate::error::{Error, Result};
+use crate::options::TableOptions;
+use crate::sync::Arc;
+use crate::version::{Edit, TableRecord};
+
+impl Core {
+    /// Gives a table other options.
+    pub(crate) fn alter_table(&self, id: TableId, options: &TableOptions) -> Result<()> {
+        self.check_writable()?;
+        options.validate()?;
+        let altered = self.commit_root_with(|root| {
+            let old = alterable(root, id, options)?;
+            let record = self.altered(old, options);
+            Ok(Change { edits: vec![Edit::TableAltered(record)], ..Change::default() })
+        });
+        if altered.is_err() {
+            // What the catalog says holds again, where it was not what readers were shown.
+            let root = self.root.lock();
+            let tables = Arc::new(root.catalog.tables.clone());
+            self.views.replace(|view| view.tables = tables);
+        }
+        altered
+    }
+
+    /// The record of `old` with other options, shown to readers at once where it hides less.
+    fn altered(&self, old: &TableRecord, options: &TableOptions) -> TableRecord {
+        let forever = u64::MAX;
+        let ttl_ms = |options: &TableOptions| options.ttl_ms.unwrap_or(forever);
+        if ttl_ms(options) <= ttl_ms(&old.options) {
+            return old.altered(options.clone(), self.expiry_now());
+        }
+        let mut record = None;
+        self.views.replace(|view| {
+            let altered = old.altered(options.clone(), self.expiry_now());
+            Arc::make_mut(&mut view.tables).insert(old.id, altered.clone());
+            record = Some(altered);
+        });
+        record.expect("a view is replaced at once")
+    }
+}
+
+/// The record of the table, if it can have these options.
+fn alterable<'a>(root: &'a Root, id: TableId, options: &TableOptions) -> Result<&'a TableRecord> {
+    let record = root.catalog.tables.get(&id).filter(|_| !id.is_engine_owned());
+    let Some(record) = record else {
+        return Err(Error::NotFound { what: format!("table {}", id.0) });
+    };
+    let TableOptions { kind, sequence, .. } = &record.options;
+    if *kind != options.kind {
+        return Err(Error::invalid(format!(
+            "table {} holds {kind:?} data, which cannot become {:?} data",
+            record.name, options.kind
+        )));
+    }
+    if *sequence != options.sequence {
+        return Err(Error::invalid(format!(
+            "table {} has {sequence:?} sequence ids, which cannot become {:?} ones",
+            record.name, options.sequence
+        )));
+    }
+    Ok(record)
+}

@@ -1,0 +1,91 @@
+//! Bytes of a table's record in the edits "table created" and "table altered".
+//!
+//! ```text
+//! table u32 | kind u8 (1 timeline, 2 keyed) | sequence u8 (1 assigned, 2 given)
+//! | compression u8 (1 none, 2 lz4) | option count u8 | options: tag u8, value u64, tags rising
+//! | expired before ms u64 | name length u16 | name (UTF-8)
+//! ```
+//! An option that a table does not have is left out. A tag that is not known is refused: what it
+//! asks for could not be kept.
+
+use super::format::{decode_kind, kind_byte, option, put_u16_length};
+use crate::codec::{DecodeError, Decoder, Encode};
+use crate::entry::TableId;
+use crate::options::{Compression, Sequence, TableOptions};
+use crate::version::TableRecord;
+
+pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
+    let TableRecord { id, name, options, expired_before_ms } = record;
+    let TableOptions { kind, sequence, ttl_ms, compression } = options;
+    bytes.put_u32(id.0);
+    bytes.put_u8(kind_byte(*kind));
+    bytes.put_u8(match sequence {
+        Sequence::Assigned => 1,
+        Sequence::Given => 2,
+    });
+    bytes.put_u8(match compression {
+        Compression::None => 1,
+        Compression::Lz4 => 2,
+    });
+    put_options(bytes, &[(option::TTL, *ttl_ms)]);
+    bytes.put_u64(*expired_before_ms);
+    put_u16_length(bytes, name.as_bytes());
+    bytes.put(name.as_bytes());
+}
+
+/// `all`: every option by its tag, tags rising.
+fn put_options(bytes: &mut Vec<u8>, all: &[(u8, Option<u64>)]) {
+    let there = || all.iter().filter_map(|(tag, value)| value.map(|value| (*tag, value)));
+    bytes.put_u8(u8::try_from(there().count()).expect("there are few options"));
+    for (tag, value) in there() {
+        bytes.put_u8(tag);
+        bytes.put_u64(value);
+    }
+}
+
+pub(super) fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, DecodeError> {
+    let id = TableId(decoder.u32("table id")?);
+    let kind = decode_kind(decoder)?;
+    let unknown = decoder.error("sequence");
+    let sequence = match decoder.u8("sequence")? {
+        1 => Sequence::Assigned,
+        2 => Sequence::Given,
+        _ => return Err(unknown),
+    };
+    let unknown = decoder.error("compression");
+    let compression = match decoder.u8("compression")? {
+        1 => Compression::None,
+        2 => Compression::Lz4,
+        _ => return Err(unknown),
+    };
+    let mut options = TableOptions { kind, sequence, ttl_ms: None, compression };
+    decode_options(decoder, &mut options)?;
+    let expired_before_ms = decoder.u64("expired before")?;
+    let length = usize::from(decoder.u16("name length")?);
+    let error = decoder.error("name");
+    let name = decoder.take(length, "name")?;
+    let name = std::str::from_utf8(name).map_err(|_| error)?.to_owned();
+    Ok(TableRecord { id, name, options, expired_before_ms })
+}
+
+fn decode_options(
+    decoder: &mut Decoder<'_>,
+    options: &mut TableOptions,
+) -> Result<(), DecodeError> {
+    let mut last = 0;
+    for _ in 0..decoder.u8("option count")? {
+        let unknown = decoder.error("option tag");
+        let tag = decoder.u8("option tag")?;
+        // Zero is no tag, and none comes twice.
+        if tag <= last {
+            return Err(unknown);
+        }
+        last = tag;
+        let value = decoder.u64("option value")?;
+        match tag {
+            option::TTL => options.ttl_ms = Some(value),
+            _ => return Err(unknown),
+        }
+    }
+    Ok(())
+}
