@@ -17,6 +17,7 @@
 
 pub mod commit;
 pub mod fanout;
+pub mod measure;
 pub mod recovery;
 pub mod scan;
 

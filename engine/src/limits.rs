@@ -15,7 +15,7 @@ pub const KEY_LENGTH_MAX: usize = 1024;
 pub const PAYLOAD_LENGTH_MAX: usize = 16 * 1024 * 1024;
 /// Longest table name, in bytes.
 pub const TABLE_NAME_LENGTH_MAX: usize = 128;
-/// Most tables in one store.
+/// Most tables in one store, the engine's own not counted.
 pub const TABLE_COUNT_MAX: usize = 1024;
 /// Most bytes of frames in one atomic batch; a quarter of the ring where that is less.
 pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -52,6 +52,18 @@ pub const MEMORY_BUDGET_DEFAULT: usize = 512 * 1024 * 1024;
 
 /// Target size of a data block in an SSTable, before compression, in bytes.
 pub const DATA_BLOCK_BYTES: usize = 16 * 1024;
+/// The same in a cold SSTable: few reads, so larger blocks, which compress better.
+pub const COLD_BLOCK_BYTES: usize = 64 * 1024;
+/// Bytes of the dictionary that an SSTable compressed with zstd is given, at most.
+pub const DICTIONARY_BYTES: usize = 32 * 1024;
+/// Longest dictionary that is believed, in bytes.
+pub const DICTIONARY_BYTES_MAX: usize = 64 * 1024;
+/// Raw bytes at the front of an SSTable that a dictionary is trained and judged on.
+pub const DICTIONARY_SAMPLE_BYTES: usize = 4 * 1024 * 1024;
+/// The fastest and the densest level of zstd.
+pub const ZSTD_LEVELS: std::ops::RangeInclusive<u8> = 1..=19;
+/// Level of zstd in the cold tier where the table does not say.
+pub const ZSTD_LEVEL_COLD: u8 = 6;
 /// A timeline's fragment below this many bytes is not cut over two blocks.
 pub const FRAGMENT_UNCUT_BYTES: usize = 4 * 1024;
 /// Size of index, directory and filter pages of an SSTable, in bytes.
@@ -94,9 +106,15 @@ const _: () = assert!(BATCH_BYTES_MAX >= PAYLOAD_LENGTH_MAX);
 const _: () = assert!(LEVEL0_COMPACT < LEVEL0_SLOW && LEVEL0_SLOW < LEVEL0_STOP);
 const _: () = assert!(FRAGMENT_UNCUT_BYTES < DATA_BLOCK_BYTES);
 const _: () = assert!(PAGE_SIZE as u64 == BLOCK_SIZE);
+const _: () = assert!(DICTIONARY_BYTES <= DICTIONARY_BYTES_MAX);
+const _: () = assert!(DATA_BLOCK_BYTES <= COLD_BLOCK_BYTES);
 
-/// Longest key of an engine-owned table: a timeline id behind the id of its table.
+/// Longest key of the state table: a timeline id behind the id of its table.
 pub const STATE_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 4;
+/// Longest key of the amendment table: table, timeline id, sequence id.
+pub const AMENDMENT_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 12;
+/// Longest key of the mark table: table, length of the timeline id, timeline id, kind, sequence id.
+pub const MARK_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 15;
 /// Most batches that one commit group takes.
 pub const GROUP_BATCHES_MAX: usize = 4096;
 /// Commit groups that one leader serves before it gives leadership away.

@@ -139,6 +139,42 @@ pub enum Compression {
     None,
     /// lz4, where it makes a block smaller.
     Lz4,
+    /// zstd, where it makes a block smaller, with a trained dictionary where that pays. Needs the
+    /// feature `zstd`.
+    Zstd {
+        /// From 1, the fastest, to 19, the smallest.
+        level: u8,
+    },
+}
+
+impl std::fmt::Display for Compression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Compression::None => f.write_str("none"),
+            Compression::Lz4 => f.write_str("lz4"),
+            Compression::Zstd { level } => write!(f, "zstd:{level}"),
+        }
+    }
+}
+
+impl Compression {
+    /// Checks that this build can do it.
+    ///
+    /// # Errors
+    /// `InvalidUse` for a level that does not exist, `Unsupported` where the feature is missing.
+    pub fn validate(&self) -> Result<()> {
+        let Compression::Zstd { level } = self else { return Ok(()) };
+        if !limits::ZSTD_LEVELS.contains(level) {
+            let (first, last) = limits::ZSTD_LEVELS.into_inner();
+            return Err(Error::invalid(format!(
+                "the zstd level is {level}, it must be from {first} to {last}"
+            )));
+        }
+        match crate::sstable::zstd::AVAILABLE {
+            true => Ok(()),
+            false => Err(crate::sstable::zstd::unsupported("a table compressed with zstd")),
+        }
+    }
 }
 
 /// Options of one table.
@@ -150,6 +186,8 @@ pub struct TableOptions {
     pub sequence: Sequence,
     /// Entries older than this, by commit time, are never returned. `None`: kept for ever.
     pub ttl_ms: Option<u64>,
+    /// Only so many of a timeline's newest sequence ids are shown. `None`: all.
+    pub keep_last: Option<u64>,
     /// Compression of data blocks.
     pub compression: Compression,
 }
@@ -161,6 +199,7 @@ impl TableOptions {
             kind: TableKind::Timeline,
             sequence: Sequence::Assigned,
             ttl_ms: None,
+            keep_last: None,
             compression: Compression::None,
         }
     }
@@ -177,14 +216,32 @@ impl TableOptions {
         self
     }
 
+    /// With the newest `count` entries of each timeline shown, and no others: deleted ones among
+    /// them count. For timeline tables whose sequence ids the engine assigns.
+    #[must_use]
+    pub fn keep_last(mut self, count: u64) -> TableOptions {
+        self.keep_last = Some(count);
+        self
+    }
+
     /// Checks every bound.
     ///
     /// # Errors
     /// [`Error::InvalidUse`] that names the option, its value and its limit.
     pub fn validate(&self) -> Result<()> {
+        if let Some(count) = self.keep_last {
+            if count == 0 {
+                return Err(Error::invalid("keep_last is 0, it must be at least 1"));
+            }
+            if self.kind != TableKind::Timeline || self.sequence != Sequence::Assigned {
+                return Err(Error::invalid(
+                    "keep_last is for timeline tables whose sequence ids the engine assigns",
+                ));
+            }
+        }
         if self.ttl_ms == Some(0) {
             return Err(Error::invalid("ttl_ms is 0, a time to live must be at least 1"));
         }
-        Ok(())
+        self.compression.validate()
     }
 }

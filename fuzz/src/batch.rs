@@ -43,6 +43,12 @@ pub(crate) fn run(seed: u64, events: u64) -> Result<(), String> {
 /// Adds something to the batch, and tells what should be read back.
 fn add(random: &mut Random, batch: &mut WriteBatch) -> Result<Record, String> {
     let text = |error: tidelog_engine::Error| error.to_string();
+    if random.chance(1, 6) {
+        let (table, key, seq) = (TableId(18), key(random), random.below(1 << 40));
+        batch.trim(table, &key, seq).map_err(text)?;
+        let value = [&[0][..], &seq.to_le_bytes(), &[0; 40]].concat();
+        return Ok(Record::Mark { table, key, value });
+    }
     if random.chance(1, 2) {
         let (table, key) = (TableId(17), key(random));
         let value = payload(random);
@@ -58,6 +64,7 @@ fn add(random: &mut Random, batch: &mut WriteBatch) -> Result<Record, String> {
             KeyedOperation::Delete => batch.delete(table, &key),
             KeyedOperation::Add => batch.add(table, &key, number),
             KeyedOperation::Max => batch.max(table, &key, number),
+            KeyedOperation::Mark => unreachable!("not for users' tables"),
         }
         .map_err(text)?;
         return Ok(Record::Keyed { operation, table, key, value });
@@ -117,7 +124,9 @@ fn payload(random: &mut Random) -> Vec<u8> {
 /// Bytes of a record that must each have come from a byte of the body.
 fn content_bytes(record: &Record) -> usize {
     match record {
-        Record::Keyed { key, value, .. } => key.len() + value.len(),
+        Record::Keyed { key, value, .. } | Record::Mark { key, value, .. } => {
+            key.len() + value.len()
+        }
         Record::Message { payload, targets, .. } => {
             payload.len() + targets.iter().map(|(_, key, _)| key.len() + 14).sum::<usize>()
         }

@@ -124,6 +124,7 @@ impl Model {
             KeyedOperation::Delete => batch.delete(table, &key),
             KeyedOperation::Add => batch.add(table, &key, number),
             KeyedOperation::Max => batch.max(table, &key, number),
+            KeyedOperation::Mark => unreachable!("not for users' tables"),
         }
         .map_err(|error| error.to_string())?;
         let operation = operation_byte(operation);

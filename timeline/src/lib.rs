@@ -69,8 +69,9 @@ pub use pending::Pending;
 pub use store::Timelines;
 pub use store::{Snapshot, Store, StoreOptions, Table, TableBuilder, TimelineInfo};
 pub use tidelog_engine::{
-    Compression, Durability, Options, Payload, Sequence, TableId, TableOptions,
+    Compression, Durability, Gap, GapReason, Options, Payload, Sequence, TableId, TableOptions,
 };
 pub use timeline::{
-    Append, Entries, EntryStream, Origin, Scan, Timeline, TimelineEntry, TimelineView,
+    Append, Entries, EntryStream, Items, Origin, Scan, Timeline, TimelineEntry, TimelineItem,
+    TimelineView,
 };

@@ -14,7 +14,6 @@
 mod cli;
 mod engine;
 mod limits;
-mod machine;
 mod measure;
 mod record;
 mod report;

@@ -2,9 +2,9 @@
 //! being lost.
 
 use crate::limits::Limits;
-use crate::machine::Machine;
 use crate::record::Record;
 use std::fmt::Write;
+use tidelog_benches::measure::Machine;
 
 /// Workloads in the order of the report: name in the records, heading, what the rate counts.
 const SECTIONS: [(&str, &str, &str); 7] = [

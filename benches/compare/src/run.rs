@@ -4,7 +4,6 @@ use crate::Result;
 use crate::cli::RunOptions;
 use crate::engine::EngineName;
 use crate::limits::Limits;
-use crate::machine::Machine;
 use crate::record::Record;
 use crate::report;
 use crate::workload::WorkloadName;
@@ -12,6 +11,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use tidelog_benches::measure::Machine;
 
 const SIGABRT: i32 = 6;
 

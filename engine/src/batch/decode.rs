@@ -2,11 +2,13 @@
 //! come from the file, so nothing is believed before it is checked.
 
 use super::{
-    FLAG_EVENT, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, KIND_KEYED, KIND_MESSAGE, KeyedOperation,
+    FLAG_EVENT, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, KIND_KEYED, KIND_MARK, KIND_MESSAGE,
+    KeyedOperation,
 };
 use crate::codec::{DecodeError, Decoder};
 use crate::entry::{Origin, TableId};
 use crate::limits;
+use crate::marks::{MarkKey, MarkKind, TimelineMarks};
 use std::ops::Range;
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -30,6 +32,31 @@ pub(crate) enum Op<'a> {
         /// Range of the value in the body.
         value: Range<usize>,
     },
+    Mark {
+        /// Index of the record in its batch: later records win.
+        index: u32,
+        mark: Mark<'a>,
+    },
+}
+
+/// A mark record: a write to the mark table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark<'a> {
+    /// The timeline.
+    pub(crate) table: TableId,
+    pub(crate) key: &'a [u8],
+    pub(crate) kind: MarkKind,
+    pub(crate) from: u64,
+    /// Range of the value in the body, see `marks/`.
+    pub(crate) value: Range<usize>,
+}
+
+impl Mark<'_> {
+    /// Its key in the mark table.
+    pub(crate) fn stored_key(&self) -> Vec<u8> {
+        let Mark { table, key: id, kind, from, .. } = *self;
+        MarkKey { table, id, kind, from }.encode()
+    }
 }
 
 /// A message record: one payload and where it goes.
@@ -109,6 +136,13 @@ pub(crate) fn message_at(body: &[u8], offset: usize) -> Result<MessageRef<'_>> {
     message_ref(&mut decoder).map(|(message, _)| message)
 }
 
+/// The mark record at `offset` of a body built by a batch.
+pub(super) fn mark_at(body: &[u8], offset: usize) -> Mark<'_> {
+    let mut decoder = Decoder::new(body);
+    let skipped = decoder.take(offset + 1, "mark offset").and_then(|_| mark(&mut decoder));
+    skipped.expect("the batch wrote this record")
+}
+
 /// The target record at `offset` of a body built by a batch.
 pub(super) fn target_at(body: &[u8], offset: usize) -> Target<'_> {
     let mut decoder = Decoder::new(&body[offset..]);
@@ -130,6 +164,10 @@ fn next<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
         KIND_KEYED => {
             *decoder = ahead;
             keyed(decoder, index)
+        }
+        KIND_MARK => {
+            *decoder = ahead;
+            Ok(Op::Mark { index, mark: mark(decoder)? })
         }
         _ => Err(decoder.error("record kind")),
     }
@@ -184,6 +222,9 @@ fn target<'a>(decoder: &mut Decoder<'a>) -> Result<Target<'a>> {
 fn keyed<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
     let operation = decoder.u8("keyed operation")?;
     let operation = KeyedOperation::from_byte(operation).ok_or(decoder.error("keyed operation"))?;
+    if operation == KeyedOperation::Mark {
+        return Err(decoder.error("keyed operation"));
+    }
     let table = TableId(decoder.u32("keyed table")?);
     let key_length = key(decoder)?.len();
     let key = decoder.position() - key_length..decoder.position();
@@ -191,6 +232,29 @@ fn keyed<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
     let start = decoder.position();
     decoder.take(value_length, "value")?;
     Ok(Op::Keyed { index, operation, table, key, value: start..decoder.position() })
+}
+
+/// Reads a mark record behind its first byte.
+fn mark<'a>(decoder: &mut Decoder<'a>) -> Result<Mark<'a>> {
+    let invalid = decoder.error("mark");
+    let kind = MarkKind::from_byte(decoder.u8("mark kind")?).ok_or(invalid)?;
+    let table = TableId(decoder.u32("mark table")?);
+    let length = decoder.u16("key length")? as usize;
+    let from = decoder.u64("mark from")?;
+    if !(limits::KEY_LENGTH_MIN..=limits::KEY_LENGTH_MAX).contains(&length) {
+        return Err(decoder.error("key length"));
+    }
+    let key = decoder.take(length, "mark key")?;
+    let start = decoder.position();
+    let value = decoder.take(kind.value_bytes(), "mark value")?;
+    let possible = match kind {
+        MarkKind::Timeline => from == 0 && TimelineMarks::decode(value).is_ok(),
+        MarkKind::Range => (1..=limits::SEQ_MAX).contains(&from),
+    };
+    if !possible || table.is_engine_owned() {
+        return Err(invalid);
+    }
+    Ok(Mark { table, key, kind, from, value: start..decoder.position() })
 }
 
 fn key<'a>(decoder: &mut Decoder<'a>) -> Result<&'a [u8]> {

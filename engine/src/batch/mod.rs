@@ -12,11 +12,13 @@
 //! target:  u32 table | u16 key length | u64 seq | key      seq is 0 until the leader assigns it
 //! keyed:   u8 kind = 2 | u8 operation | u32 table | u16 key length | key | u32 value length
 //!          | value
+//! mark:    u8 kind = 4 | u8 mark kind | u32 table | u16 key length | u64 from | key | value
 //! flags:   1 event time   2 origin   4 target 0 is the origin of all other targets
-//! kinds:   3 amend, 4 trim, 5 blob, 6 feed slot: reserved
+//! kinds:   3 amend, 5 blob, 6 feed slot: reserved
 //! ```
 
 mod decode;
+mod marks;
 #[cfg(test)]
 mod tests;
 
@@ -25,11 +27,14 @@ use crate::entry::{Origin, TableId};
 use crate::error::{Error, Result};
 use crate::limits;
 pub(crate) use decode::{Message, Op, Target, decode, message_at};
+use marks::MarkPlace;
 
 /// First byte of a message record.
 pub(crate) const KIND_MESSAGE: u8 = 1;
 /// First byte of a keyed record.
 pub(crate) const KIND_KEYED: u8 = 2;
+/// First byte of a mark record.
+pub(crate) const KIND_MARK: u8 = 4;
 /// The message carries an event time.
 pub(crate) const FLAG_EVENT: u8 = 1;
 /// The message carries an origin.
@@ -51,6 +56,9 @@ pub enum KeyedOperation {
     /// The larger of the counter there and the value, both i64, stays. A value that is not 8 bytes
     /// long, or none, gives way.
     Max = 4,
+    /// Marks of a timeline are added to those there. For a table of the engine's own: no batch
+    /// writes it to a user's table.
+    Mark = 5,
 }
 
 impl KeyedOperation {
@@ -60,8 +68,14 @@ impl KeyedOperation {
             2 => Some(KeyedOperation::Delete),
             3 => Some(KeyedOperation::Add),
             4 => Some(KeyedOperation::Max),
+            5 => Some(KeyedOperation::Mark),
             _ => None,
         }
+    }
+
+    /// Whether nothing older can matter.
+    pub(crate) fn is_base(self) -> bool {
+        matches!(self, KeyedOperation::Put | KeyedOperation::Delete)
     }
 }
 
@@ -104,6 +118,8 @@ pub struct WriteBatch {
     /// Offset in `body` of each target record, in the order of the calls.
     targets: Vec<u32>,
     keyed: u32,
+    /// Mark records, in the order of the calls.
+    marks: Vec<MarkPlace>,
     preconditions: Vec<Precondition>,
 }
 

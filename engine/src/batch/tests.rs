@@ -55,6 +55,37 @@ fn golden_bytes_of_a_keyed_write() {
 }
 
 #[test]
+fn golden_bytes_of_a_mark() {
+    let mut batch = WriteBatch::new();
+    batch.delete_range(TableId(16), b"ab", 5..=300).unwrap();
+    batch.settle_mark(0, 258, 0);
+    batch.settle_mark(1, 258, 0);
+    let head = |kind: u8, from: u64| {
+        [&[4u8, kind][..], &16u32.to_le_bytes(), &2u16.to_le_bytes(), &from.to_le_bytes(), b"ab"]
+            .concat()
+    };
+    let expected =
+        [head(1, 0), [&[4u8][..], &[0; 48]].concat(), head(2, 5), vec![2, 1, 0, 0, 0, 0, 0, 0x80]]
+            .concat();
+    assert_eq!(batch.body(), expected);
+    let read: Vec<_> = decode(batch.body()).map(Result::unwrap).collect();
+    let [Op::Mark { index: 0, .. }, Op::Mark { index: 1, mark }] = &read[..] else {
+        panic!("two marks: {read:?}");
+    };
+    assert_eq!((mark.table, mark.key, mark.from), (TableId(16), &b"ab"[..], 5));
+    for at in [1, 16, 17, 18] {
+        let mut damaged = expected.clone();
+        damaged[at] = 99;
+        let kept = at == 16 || at == 17;
+        assert_eq!(decode(&damaged).all(|op| op.is_ok()), kept, "byte {at}");
+    }
+    // Marks of the engine's own tables cannot be.
+    let mut foreign = expected.clone();
+    foreign[2] = 3;
+    assert!(decode(&foreign).next().unwrap().is_err());
+}
+
+#[test]
 fn a_fan_out_names_its_first_target_as_origin() {
     let mut batch = WriteBatch::new();
     let targets = [(TableId(16), &b"room"[..]), (TableId(17), b"ann"), (TableId(17), b"bob")];

@@ -6,7 +6,7 @@
 use super::queue::Leadership;
 use super::slot::Claim;
 use super::{Committed, Outcome, Request, Slot};
-use crate::batch::Precondition;
+use crate::batch::{Precondition, WriteBatch};
 use crate::engine::Core;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -152,6 +152,9 @@ impl Leader {
 
     /// Memtable, then the published commit, then the callers.
     fn publish(&mut self, core: &Core, group: Vec<Member>, first_commit: u64, time_ms: u64) {
+        group.iter().for_each(|member| show_marked(core, &member.request.batch));
+        let marked = group.iter().filter(|member| member.request.batch.mark_count() > 0);
+        let marked = marked.count() as u64;
         let view = core.views.current();
         let mut ended = Vec::with_capacity(group.len());
         for (commit, member) in (first_commit..).zip(group) {
@@ -170,6 +173,10 @@ impl Leader {
         }
         core.published.store(self.next_commit - 1, Ordering::Release);
         core.counters.commits.fetch_add(ended.len() as u64, Ordering::Relaxed);
+        if marked > 0 {
+            core.counters.marks.fetch_add(marked, Ordering::Relaxed);
+            core.wake(|wakes| &wakes.compact);
+        }
         for (slot, committed) in ended {
             self.complete(slot, Outcome::Final(Ok(committed)));
         }
@@ -200,7 +207,7 @@ impl Leader {
                 self.complete(member.slot, Outcome::Retry(batch, durability));
                 continue;
             }
-            match assign(&mut member.request) {
+            match assign(&mut member.request, core.expiry_now()) {
                 Ok(()) => kept.push(member),
                 Err(error) => self.complete(member.slot, Outcome::Final(Err(error))),
             }
@@ -249,9 +256,20 @@ fn values_may_have_changed(core: &Core, request: &Request) -> bool {
     })
 }
 
-/// Assigns dense sequence ids from the pinned cells, or checks given ones; takes back what it did
-/// when a later target fails.
-fn assign(request: &mut Request) -> Result<()> {
+/// Readers consult marks only in tables that the view says have any: it says so before the first
+/// mark of a table is published.
+fn show_marked(core: &Core, batch: &WriteBatch) {
+    for index in 0..batch.mark_count() {
+        let table = batch.mark_at(index).0.table;
+        if !core.views.current().marked.contains(&table) {
+            core.views.replace(|view| view.marked.extend([table]));
+        }
+    }
+}
+
+/// Assigns dense sequence ids from the pinned cells, or checks given ones, and settles marks at
+/// their places between them; takes back what it did when a later target fails.
+fn assign(request: &mut Request, now_ms: u64) -> Result<()> {
     for (cell, seq) in &request.expected {
         if cell.next_seq() != *seq {
             return Err(Error::Conflict {
@@ -261,9 +279,15 @@ fn assign(request: &mut Request) -> Result<()> {
             });
         }
     }
-    let mut done: Vec<(&StateCell, u64)> = Vec::with_capacity(request.cells.len());
+    let mut done: Vec<(&StateCell, u64, u64)> = Vec::with_capacity(request.cells.len());
     let mut failure = None;
+    let mut marks = request.mark_cells.iter().enumerate().peekable();
     for (index, cell) in request.cells.iter().enumerate() {
+        while let Some((mark, marked)) =
+            marks.next_if(|(m, _)| request.batch.mark_at(*m).1 <= index)
+        {
+            request.batch.settle_mark(mark, marked.end(), now_ms);
+        }
         let given = request.batch.target(index).seq;
         let next = cell.next_seq();
         let seq = if given == 0 { next } else { given };
@@ -271,16 +295,19 @@ fn assign(request: &mut Request) -> Result<()> {
             failure = Some(error);
             break;
         }
-        done.push((cell.as_ref(), next));
-        cell.set_next_seq(seq + 1);
+        done.push((cell.as_ref(), next, cell.end()));
+        cell.assign(seq);
         if given == 0 {
             request.batch.assign(index, seq);
         }
     }
     match failure {
-        None => Ok(()),
+        None => {
+            marks.for_each(|(mark, cell)| request.batch.settle_mark(mark, cell.end(), now_ms));
+            Ok(())
+        }
         Some(error) => {
-            done.iter().rev().for_each(|(cell, next)| cell.set_next_seq(*next));
+            done.iter().rev().for_each(|(cell, next, end)| cell.restore(*next, *end));
             Err(error)
         }
     }

@@ -40,11 +40,12 @@ pub(crate) fn resolve(
     let view = core.views.current();
     check_keyed_tables(&view, &batch)?;
     let (cells, given) = pin_targets(core, &view, &batch)?;
+    let mark_cells = pin_marked(core, &view, &batch)?;
     let expected = check_preconditions(core, now_ms, &view, &batch)?;
     // The engine cannot jump over ids that a caller gives: what readers have seen of such a table
     // must never be lost, so that no lower id can come later.
     let durability = if given { Durability::Sync } else { durability };
-    Ok(Request { batch, cells, expected, durability, resolved_at })
+    Ok(Request { batch, cells, mark_cells, expected, durability, resolved_at })
 }
 
 fn pin_targets(
@@ -78,6 +79,23 @@ fn pin_targets(
         }
     }
     Ok((cells, given))
+}
+
+/// Pins the timelines that are marked: a mark is cut off at the end that its timeline has.
+fn pin_marked(core: &Core, view: &View, batch: &WriteBatch) -> Result<Vec<Arc<StateCell>>> {
+    let marks = (0..batch.mark_count()).map(|index| batch.mark_at(index).0);
+    marks
+        .map(|mark| {
+            let options = table_of(view, mark.table, TableKind::Timeline)?;
+            if options.sequence == Sequence::Given && batch.keeps_last(&mark) {
+                return Err(Error::invalid(format!(
+                    "keep_last counts sequence ids, which the caller gives in table {}",
+                    mark.table.0
+                )));
+            }
+            core.pin(mark.table, mark.key)
+        })
+        .collect()
 }
 
 fn check_keyed_tables(view: &View, batch: &WriteBatch) -> Result<()> {

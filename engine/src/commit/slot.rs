@@ -38,6 +38,8 @@ pub(crate) struct Request {
     pub(crate) batch: WriteBatch,
     /// The pinned state of each target, in the batch's order.
     pub(crate) cells: Vec<Arc<StateCell>>,
+    /// The pinned state of the timeline of each mark, in the batch's order.
+    pub(crate) mark_cells: Vec<Arc<StateCell>>,
     /// The pinned state of each sequence precondition, in the batch's order.
     pub(crate) expected: Vec<(Arc<StateCell>, u64)>,
     pub(crate) durability: Durability,

@@ -15,7 +15,8 @@
 //! 3. The last step hands over the SSTables of all tables, which the caller makes live together.
 //!
 //! # Invariants
-//! 1. The SSTables hold each timeline entry of the memtable once: counted and checked.
+//! 1. The SSTables hold each timeline entry of the memtable once: counted and checked. Tables that
+//!    were dropped since are left out.
 //! 2. The memtable is frozen: nobody writes to it any more.
 //! 3. Nothing is dropped for lying at the bottom: a flush does not look below.
 //! 4. A step writes about [`STEP_BYTES`], or one entry if that is more.
@@ -59,6 +60,8 @@ pub(crate) struct FlushJob {
     snapshots: Vec<u64>,
     /// The memtable's tables that are still to come, the next one last.
     ahead: Vec<(TableId, TableKind)>,
+    /// Tables of the memtable that are no more: nothing is written of them.
+    dropped: Vec<TableId>,
     stage: Stage,
     outputs: PendingOutputs,
 }
@@ -85,7 +88,16 @@ impl FlushJob {
         let mut ahead = memtable.tables();
         ahead.reverse();
         let outputs = PendingOutputs::new(&context);
-        FlushJob { context, memtable, tables, snapshots, ahead, stage: Stage::Next, outputs }
+        let (stage, dropped) = (Stage::Next, Vec::new());
+        FlushJob { context, memtable, tables, snapshots, ahead, dropped, stage, outputs }
+    }
+
+    /// The same job without these tables, which were dropped since they were written to.
+    #[must_use]
+    pub(crate) fn without(mut self, dropped: Vec<TableId>) -> FlushJob {
+        self.ahead.retain(|(table, _)| !dropped.contains(table));
+        self.dropped = dropped;
+        self
     }
 
     /// Does a bounded piece; the last one returns the outcome. After an error the job is over and
@@ -133,7 +145,7 @@ impl FlushJob {
     fn next_table(&mut self) -> Result<Option<FlushOutput>> {
         let Some((table, kind)) = self.ahead.pop() else {
             let sink = self.sink(STATE_TABLE, TableKind::Keyed)?;
-            self.stage = Stage::State(StateStage::new(&self.memtable, sink));
+            self.stage = Stage::State(StateStage::new(&self.memtable, &self.dropped, sink));
             return Ok(None);
         };
         let sink = self.sink(table, kind)?;
@@ -267,9 +279,9 @@ struct StateStage {
 }
 
 impl StateStage {
-    fn new(memtable: &Arc<Memtable>, sink: SstableSink) -> StateStage {
+    fn new(memtable: &Arc<Memtable>, dropped: &[TableId], sink: SstableSink) -> StateStage {
         let mut tables = memtable.tables();
-        tables.retain(|(_, kind)| *kind == TableKind::Timeline);
+        tables.retain(|(id, kind)| *kind == TableKind::Timeline && !dropped.contains(id));
         StateStage {
             memtable: Arc::clone(memtable),
             tables: tables.into_iter(),

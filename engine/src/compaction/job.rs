@@ -18,7 +18,7 @@
 //! 1. What a source gives is in order, and inside a timeline each fragment begins behind the end of
 //!    the one before. Anything else is corruption, and the job fails.
 //! 2. As many entries are read of each input as its meta says; and a timeline table's outputs hold
-//!    as many as the inputs. Otherwise the job fails.
+//!    as many as the inputs, less what is dead (`dead.rs`). Otherwise the job fails.
 //! 3. A job that fails, or is dropped, leaves its inputs live, and gives its outputs back.
 //! 4. Memory: a block, or a piece of the file, and one fragment or version a source; the survivors
 //!    of one key; the outputs' directories.
@@ -26,16 +26,18 @@
 //! # Concurrency
 //! One owner. The inputs are immutable, and busy until the job's outcome is live.
 
+use super::dead::{Dead, DeadEntries};
 use super::flush::{ENTRY_OVERHEAD, STEP_BYTES};
 use super::keep::Keeper;
 use super::key_ranges::KeyRanges;
 use super::output::{OutputContext, PendingOutputs, SstableSink};
 use super::picker::{Job, JobKind};
 use super::source::{FragmentSource, SourceCursor, VersionSource, sources};
-use crate::entry::KeyedVersion;
+use crate::codec::DecodeError;
+use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::options::Compression;
-use crate::sstable::Sstable;
+use crate::sstable::{FragmentView, Sstable};
 use crate::version::TableKind;
 use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
@@ -52,17 +54,19 @@ pub(crate) struct JobOutput {
 }
 
 /// One compaction, stepped by a worker. Dropped before its end it leaves nothing behind.
-#[derive(Debug)]
 pub(crate) struct CompactionJob {
     context: OutputContext,
     job: Job<Arc<Sstable>>,
     snapshots: Vec<u64>,
+    /// Where marks may hide something of the table.
+    dead: Option<Arc<dyn DeadEntries>>,
     stage: Stage,
 }
 
 #[derive(Debug)]
 enum Stage {
-    Move,
+    /// Nothing is written: the inputs move, or go.
+    Manifest,
     Timelines(TimelineMerge),
     Keyed(KeyedMerge),
     Over,
@@ -80,16 +84,28 @@ impl CompactionJob {
         let kind = job.inputs.first().map_or(TableKind::Keyed, |(_, input)| input.meta().kind);
         let sink = SstableSink::new(&context, job.table, kind, job.shard, compression);
         let stage = match (job.kind, kind) {
-            (JobKind::Move, _) => Stage::Move,
+            (JobKind::Move | JobKind::Drop, _) => Stage::Manifest,
             (JobKind::Merge, TableKind::Timeline) => {
-                Stage::Timelines(TimelineMerge { sources: sources(&job.inputs), last: None, sink })
+                Stage::Timelines(TimelineMerge::new(sources(&job.inputs), sink))
             }
             (JobKind::Merge, TableKind::Keyed) => {
                 let below = job.below.clone();
                 Stage::Keyed(KeyedMerge { sources: sources(&job.inputs), below, sink })
             }
         };
-        CompactionJob { context, job, snapshots, stage }
+        CompactionJob { context, job, snapshots, dead: None, stage }
+    }
+
+    /// The same job, which leaves out what is dead.
+    #[must_use]
+    pub(crate) fn burying(mut self, dead: Arc<dyn DeadEntries>) -> CompactionJob {
+        self.dead = Some(dead);
+        self
+    }
+
+    /// The table of the inputs.
+    pub(crate) fn table(&self) -> TableId {
+        self.job.table
     }
 
     /// The numbers of the inputs: busy while the job runs.
@@ -109,19 +125,23 @@ impl CompactionJob {
 
     fn try_step(&mut self) -> Result<Option<JobOutput>> {
         let finished = match &mut self.stage {
-            Stage::Move => true,
-            Stage::Timelines(merge) => merge.step()?,
-            Stage::Keyed(merge) => merge.step(&self.snapshots)?,
+            Stage::Manifest => true,
+            Stage::Timelines(merge) => merge.step(self.dead.as_deref())?,
+            Stage::Keyed(merge) => merge.step(&self.snapshots, self.dead.as_deref())?,
             Stage::Over => return Err(Error::invalid("a step of a compaction that is over")),
         };
         if !finished {
             return Ok(None);
         }
         let level = self.job.output_level;
-        let (sink, whole) = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Timelines(merge) => (merge.sink, true),
-            Stage::Keyed(merge) => (merge.sink, false),
-            Stage::Move | Stage::Over => {
+        let (sink, left_out) = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Timelines(merge) => (merge.sink, Some(merge.left_out)),
+            Stage::Keyed(merge) => (merge.sink, None),
+            Stage::Manifest | Stage::Over if self.job.kind == JobKind::Drop => {
+                let removed = self.job.numbers().collect();
+                return Ok(Some(JobOutput { removed, ..JobOutput::default() }));
+            }
+            Stage::Manifest | Stage::Over => {
                 let moved = self.job.numbers().map(|number| (number, level)).collect();
                 return Ok(Some(JobOutput { moved, ..JobOutput::default() }));
             }
@@ -130,7 +150,7 @@ impl CompactionJob {
         outputs.extend(sink.finish()?);
         let read: u64 = self.job.inputs.iter().map(|(_, input)| input.meta().entries).sum();
         let written = outputs.entries();
-        if written > read || (whole && written != read) {
+        if written > read || left_out.is_some_and(|dead| written + dead != read) {
             let detail = format!("{written} entries were written of {read} that were read");
             return Err(Error::corruption("compaction", 0, detail));
         }
@@ -146,12 +166,20 @@ struct TimelineMerge {
     sources: Vec<SourceCursor<FragmentSource>>,
     /// Key and last seq of the last fragment.
     last: Option<(Vec<u8>, u64)>,
+    /// What is dead of the timeline of the last fragment.
+    dead: Dead,
+    /// Dead entries so far.
+    left_out: u64,
     sink: SstableSink,
 }
 
 impl TimelineMerge {
+    fn new(sources: Vec<SourceCursor<FragmentSource>>, sink: SstableSink) -> TimelineMerge {
+        TimelineMerge { sources, last: None, dead: Dead::default(), left_out: 0, sink }
+    }
+
     /// Whether it was the last step.
-    fn step(&mut self) -> Result<bool> {
+    fn step(&mut self, dead: Option<&dyn DeadEntries>) -> Result<bool> {
         let mut bytes = 0;
         while bytes < STEP_BYTES {
             let mut least: Option<(usize, &[u8])> = None;
@@ -168,13 +196,13 @@ impl TimelineMerge {
             let Some((index, _)) = least else {
                 return Ok(true);
             };
-            bytes += self.take_fragment(index)?;
+            bytes += self.take_fragment(index, dead)?;
         }
         Ok(false)
     }
 
     /// Writes the next fragment of a source, and returns its bytes.
-    fn take_fragment(&mut self, index: usize) -> Result<usize> {
+    fn take_fragment(&mut self, index: usize, dead: Option<&dyn DeadEntries>) -> Result<usize> {
         let source = &mut self.sources[index];
         let place = source.place();
         let fragment = source.take()?;
@@ -194,12 +222,68 @@ impl TimelineMerge {
                 return Err(Error::corruption("compaction input", place, detail));
             }
         }
-        self.sink.append_fragment(&view)?;
+        if let Some(dead) = dead
+            && self.last.as_ref().is_none_or(|(key, _)| key != view.key())
+        {
+            self.dead = dead.of_timeline(view.key())?;
+        }
+        self.write_living(&view, last_seq)
+            .map_err(|error| error.into_error("SSTable fragment", place))?;
         let (key, last) = self.last.get_or_insert_default();
         key.clear();
         key.extend_from_slice(view.key());
         *last = last_seq;
         Ok(view.bytes().len())
+    }
+
+    /// Writes what is not dead of a fragment.
+    fn write_living(&mut self, view: &FragmentView<'_>, last_seq: u64) -> Result<(), Failure> {
+        let count = view.count();
+        let (oldest_ms, newest_ms) = (view.time_ms(0)?, view.time_ms(count - 1)?);
+        let first_seq = view.first_seq();
+        if self.dead.covers(first_seq, last_seq, newest_ms) {
+            self.left_out += count as u64;
+            return Ok(());
+        }
+        if self.dead.spares(first_seq, last_seq, oldest_ms) {
+            return Ok(self.sink.append_fragment(view)?);
+        }
+        for k in 0..count {
+            let entry = view.entry(k)?;
+            if self.dead.hides(entry.seq, entry.time_ms) {
+                self.left_out += 1;
+            } else {
+                self.sink.append(view.key(), &entry)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a fragment was not written: it is damaged, or its output failed.
+enum Failure {
+    Damaged(DecodeError),
+    Output(Error),
+}
+
+impl Failure {
+    fn into_error(self, what: &'static str, place: u64) -> Error {
+        match self {
+            Failure::Damaged(error) => Error::corruption(what, place, error.to_string()),
+            Failure::Output(error) => error,
+        }
+    }
+}
+
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Failure {
+        Failure::Damaged(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Output(error)
     }
 }
 
@@ -214,7 +298,7 @@ struct KeyedMerge {
 
 impl KeyedMerge {
     /// Whether it was the last step. One key is one piece: its versions are folded as they come.
-    fn step(&mut self, snapshots: &[u64]) -> Result<bool> {
+    fn step(&mut self, snapshots: &[u64], dead: Option<&dyn DeadEntries>) -> Result<bool> {
         let mut bytes = 0;
         while bytes < STEP_BYTES {
             let Some(index) = self.next_source()? else {
@@ -237,7 +321,9 @@ impl KeyedMerge {
                 keeper.push(version);
             }
             let survivors = keeper.finish(!self.below.contains(&key));
-            self.sink.add_versions(&survivors)?;
+            if !dead.map_or(Ok(false), |dead| dead.forgets(&survivors))? {
+                self.sink.add_versions(&survivors)?;
+            }
         }
         Ok(false)
     }

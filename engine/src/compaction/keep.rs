@@ -29,6 +29,7 @@
 
 use crate::batch::KeyedOperation;
 use crate::entry::{KeyedVersion, Payload};
+use crate::marks::TimelineMarks;
 use std::cmp::Ordering;
 
 /// What the versions of one key, newest first, amount to. `None` where the key does not exist.
@@ -41,7 +42,7 @@ pub(crate) fn fold<'a>(versions: impl IntoIterator<Item = &'a KeyedVersion>) -> 
         match version.operation {
             KeyedOperation::Put => value = Some(version.value.clone()),
             KeyedOperation::Delete => {}
-            KeyedOperation::Add | KeyedOperation::Max => {
+            KeyedOperation::Add | KeyedOperation::Max | KeyedOperation::Mark => {
                 operands.push(version);
                 continue;
             }
@@ -53,6 +54,10 @@ pub(crate) fn fold<'a>(versions: impl IntoIterator<Item = &'a KeyedVersion>) -> 
 
 /// Applies one operand to what was there.
 fn apply(operand: &KeyedVersion, base: Option<Payload>) -> Option<Payload> {
+    if operand.operation == KeyedOperation::Mark {
+        let merged = base.map(|base| TimelineMarks::merge_encoded(&base, &operand.value));
+        return Some(merged.map_or_else(|| operand.value.clone(), Payload::from_vec));
+    }
     let before = base.as_deref().and_then(counter);
     let amount = counter(&operand.value);
     let after = match operand.operation {
@@ -63,7 +68,9 @@ fn apply(operand: &KeyedVersion, base: Option<Payload>) -> Option<Payload> {
             // A value that is no counter gives way: here to what was there.
             (_, None) => return base,
         },
-        KeyedOperation::Put | KeyedOperation::Delete => unreachable!("not an operand"),
+        KeyedOperation::Put | KeyedOperation::Delete | KeyedOperation::Mark => {
+            unreachable!("not a counter's operand")
+        }
     };
     Some(Payload::from_vec(after.to_le_bytes().to_vec()))
 }
@@ -130,9 +137,8 @@ impl<'a> Keeper<'a> {
         match last.operation {
             KeyedOperation::Put | KeyedOperation::Delete => {}
             operation if operation == version.operation => join(last, &version),
-            KeyedOperation::Add | KeyedOperation::Max => {
-                let is_base =
-                    matches!(version.operation, KeyedOperation::Put | KeyedOperation::Delete);
+            KeyedOperation::Add | KeyedOperation::Max | KeyedOperation::Mark => {
+                let is_base = version.operation.is_base();
                 self.survivors.push(version);
                 if is_base {
                     let start = *self.stripe_starts.last().expect("a stripe has begun");
@@ -177,11 +183,18 @@ impl<'a> Keeper<'a> {
 
 /// Makes one operand of two neighbours of one kind; `newer` becomes it.
 fn join(newer: &mut KeyedVersion, older: &KeyedVersion) {
+    if newer.operation == KeyedOperation::Mark {
+        let merged = TimelineMarks::merge_encoded(&older.value, &newer.value);
+        newer.value = Payload::from_vec(merged);
+        return;
+    }
     let (new, old) = (counter(&newer.value), counter(&older.value));
     let value = match newer.operation {
         KeyedOperation::Add => Some(new.unwrap_or(0).wrapping_add(old.unwrap_or(0))),
         KeyedOperation::Max => new.max(old),
-        KeyedOperation::Put | KeyedOperation::Delete => unreachable!("not an operand"),
+        KeyedOperation::Put | KeyedOperation::Delete | KeyedOperation::Mark => {
+            unreachable!("not a counter's operand")
+        }
     };
     // Two values that are no counters change nothing together, as each of them does.
     if let Some(value) = value {

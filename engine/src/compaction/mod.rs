@@ -28,6 +28,8 @@
 //! # Concurrency
 //! No threads, no locks here. A job belongs to its worker; what it reads is immutable.
 
+mod dead;
+mod dead_share;
 mod flush;
 mod job;
 mod keep;
@@ -38,8 +40,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use dead::{Dead, DeadEntries};
+pub(crate) use dead_share::pick_dead;
 pub(crate) use flush::FlushJob;
-pub(crate) use job::CompactionJob;
+pub(crate) use job::{CompactionJob, JobOutput};
 pub(crate) use keep::fold;
 pub(crate) use output::{OutputContext, OutputMemory};
 pub(crate) use picker::{PickerOptions, pick};

@@ -19,7 +19,7 @@
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::file::{Allocator, Disk, ExtentGuard, ExtentWriter, FileId, Pacer, Reservation};
-use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
+use crate::limits::{BLOCK_SIZE, DATA_BLOCK_BYTES, PAGE_SIZE};
 use crate::options::Compression;
 use crate::sstable::{Builder, BuilderOptions, EntryRef, FragmentView, Output, Source, Sstable};
 use crate::sync::{AtomicU64, Ordering};
@@ -272,6 +272,7 @@ impl SstableSink {
             table: self.table,
             kind: self.kind,
             compression: self.compression,
+            block_bytes: DATA_BLOCK_BYTES,
         };
         Ok(Open { number, builder: Builder::new(writer, options), reservation })
     }

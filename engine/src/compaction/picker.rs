@@ -78,6 +78,8 @@ pub(crate) enum JobKind {
     Move,
     /// The inputs are read, and their contents written anew.
     Merge,
+    /// The inputs go: everything in them is dead. No data are touched.
+    Drop,
 }
 
 /// One compaction.
@@ -123,6 +125,22 @@ pub(crate) fn pick<T: HasMeta + Clone>(
     }
     due.sort_unstable();
     due.into_iter().find_map(|(_, index, level)| candidates[index].job(level))
+}
+
+/// The job that takes the oldest of a shard's level 0 down, due or not.
+pub(super) fn pick_level0<T: HasMeta + Clone>(
+    version: &Version<T>,
+    wanted: (TableId, Shard),
+    options: &PickerOptions,
+    busy: &BTreeSet<u64>,
+) -> Option<Job<T>> {
+    let mut shards = version.all_shards();
+    let (table, shard, levels) = shards.find(|(table, shard, _)| (*table, *shard) == wanted)?;
+    if levels.level(0).is_empty() {
+        return None;
+    }
+    let levels = std::array::from_fn(|level| levels.level(level));
+    Candidate { table, shard, levels, options, busy }.job(0)
 }
 
 /// The levels of one shard, and what a decision needs beside them.

@@ -19,9 +19,10 @@ use crate::file::superblock::{self, Superblock};
 use crate::file::{Allocator, Disk, FileId, Pacer};
 use crate::health::Health;
 use crate::limits;
+use crate::marks::TimelineMarks;
 use crate::memtable::Memtable;
 use crate::options::{Durability, Options, Sequence};
-use crate::read::{Frozen, Snapshots, View, Views, newest_state, value_in};
+use crate::read::{Fences, Frozen, Snapshots, View, Views, kept_from, newest_state, value_in};
 use crate::runtime::{Clock, Scheduler, StoreClock};
 use crate::state::{StateCache, StateCell, StateRecord};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -196,7 +197,7 @@ impl Core {
     pub(crate) fn pin(&self, table: TableId, key: &[u8]) -> Result<Arc<StateCell>> {
         self.states.pin(table, key, || {
             let record = self.load_state(table, key)?;
-            Ok(self.with_epochs(table, &record))
+            Ok((self.with_epochs(table, &record), record.next_seq))
         })
     }
 
@@ -231,9 +232,40 @@ impl Core {
         StateRecord { next_seq: record.next_seq.saturating_add(jump), ..*record }
     }
 
+    /// The seq from which on entries are shown at a commit: the low-water mark of the timeline, or
+    /// what keep-last leaves, whichever is higher.
+    pub(crate) fn shown_from(
+        &self,
+        view: &Arc<View>,
+        table: TableId,
+        key: &[u8],
+        commit: u64,
+        marks: &TimelineMarks,
+    ) -> Result<u64> {
+        let of_table = || view.tables.get(&table).and_then(|record| record.options.keep_last);
+        let kept = match marks.keep_last.value().or_else(of_table) {
+            None => 0,
+            Some(count) => {
+                let latest = self.latest_seq_in(view, table, key, commit)?;
+                kept_from(view, table, key, commit, (latest, count))?
+            }
+        };
+        Ok(marks.low_water().max(kept))
+    }
+
     /// The highest seq at a commit; 0 if there was none.
     pub(crate) fn latest_seq(&self, table: TableId, key: &[u8], commit: u64) -> Result<u64> {
-        let view = self.views.current();
+        self.latest_seq_in(&self.views.current(), table, key, commit)
+    }
+
+    /// The same, in a given view.
+    pub(crate) fn latest_seq_in(
+        &self,
+        view: &Arc<View>,
+        table: TableId,
+        key: &[u8],
+        commit: u64,
+    ) -> Result<u64> {
         for memtable in view.memtables() {
             let Some(run) = memtable.run(table, key) else {
                 continue;
@@ -242,11 +274,13 @@ impl Core {
                 return Ok(run.seq(last));
             }
         }
-        let record = newest_state(&view, table, key)?.unwrap_or(StateRecord::NEW);
+        let record = newest_state(view, table, key)?.unwrap_or(StateRecord::NEW);
         if record.last_commit <= commit {
             return Ok(record.next_seq - 1);
         }
-        crate::read::latest_seq_at(&view, table, key, commit)
+        // Compaction may have taken what marks hide.
+        let hidden = Fences::read(view, table, key, commit)?.highest_hidden();
+        Ok(crate::read::latest_seq_at(view, table, key, commit)?.max(hidden))
     }
 
     /// The newest value of a key, published or about to be: for preconditions. (At an older commit

@@ -14,6 +14,8 @@ pub(crate) struct Counters {
     pub(crate) compactions: AtomicU64,
     pub(crate) compacted_bytes: AtomicU64,
     pub(crate) stalled_nanos: AtomicU64,
+    /// Batches with marks.
+    pub(crate) marks: AtomicU64,
 }
 
 impl Counters {

@@ -1,8 +1,10 @@
 //! The engine: opening, committing, reading. Wiring only; the algorithms live in the other modules.
 
 mod alter;
+mod burial;
 mod core;
 mod counters;
+mod dead_shares;
 mod open;
 mod root;
 mod space;
@@ -97,6 +99,16 @@ impl Engine {
     /// `AlreadyExists`; `InvalidUse` or `TooLarge` for a bad name; `NoSpace`.
     pub fn create_table(&self, name: &str, options: TableOptions) -> Result<TableId> {
         self.handle.core.create_table(name, options)
+    }
+
+    /// Drops a table and everything in it; durable on return. Its id is never used again, its name
+    /// may be. Reads and commits that name it fail from now on; iterators that are open go on. Its
+    /// bytes are free once nobody reads them.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown table; `NoSpace`. Nothing has changed then.
+    pub fn drop_table(&self, table: TableId) -> Result<()> {
+        self.handle.core.drop_table(table)
     }
 
     /// Gives a table other options, for what is in it and for what comes; durable on return. Its

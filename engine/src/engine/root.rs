@@ -42,6 +42,8 @@ pub(crate) struct Change {
     pub(crate) removed: Vec<u64>,
     pub(crate) added: Vec<(u8, Arc<Sstable>)>,
     pub(crate) moved: Vec<(u64, u8)>,
+    /// A table that ends, once its SSTables are removed.
+    pub(crate) dropped: Option<TableId>,
     /// The memtable that `added` replaces.
     pub(crate) flushed: Option<Arc<Frozen>>,
     /// Whether unsynced entries may be published from now on.
@@ -164,6 +166,9 @@ impl Core {
             view.tables = tables;
             view.epochs = epochs;
             view.level0_depth = view.measure_level0();
+            if let Some(dropped) = change.dropped {
+                view.marked.remove(&dropped);
+            }
             if let Some(flushed) = &change.flushed {
                 view.frozen.retain(|frozen| !Arc::ptr_eq(frozen, flushed));
             }
@@ -187,6 +192,22 @@ impl Core {
         Ok(())
     }
 
+    /// Drops a table: its SSTables go in the same root as itself. What memtables and the log hold
+    /// of it is left out when they are flushed, what the engine's own tables say of it when they
+    /// are compacted; until then nobody can ask for it.
+    pub(crate) fn drop_table(&self, table: TableId) -> Result<()> {
+        self.check_writable()?;
+        self.commit_root_with(|root| {
+            if table.is_engine_owned() || !root.has_table(table) {
+                return Err(Error::NotFound { what: format!("table {}", table.0) });
+            }
+            let shards = root.catalog.version.shards(table);
+            let sstables = shards.flat_map(|(_, levels)| levels.iter());
+            let removed = sstables.map(|(_, meta)| meta.number).collect();
+            Ok(Change { removed, dropped: Some(table), ..Change::default() })
+        })
+    }
+
     /// Creates a table.
     pub(crate) fn create_table(&self, name: &str, options: TableOptions) -> Result<TableId> {
         self.check_writable()?;
@@ -194,14 +215,13 @@ impl Core {
         options.validate()?;
         let mut id = TableId(0);
         self.commit_root_with(|root| {
-            let tables = &root.catalog.tables;
             if root.catalog.table_named(name).is_some() {
                 return Err(Error::AlreadyExists { what: format!("table {name}") });
             }
-            if tables.len() >= limits::TABLE_COUNT_MAX {
+            if root.catalog.user_table_count() >= limits::TABLE_COUNT_MAX {
                 return Err(Error::TooLarge {
                     what: "number of tables",
-                    value: tables.len() as u64 + 1,
+                    value: limits::TABLE_COUNT_MAX as u64 + 1,
                     limit: limits::TABLE_COUNT_MAX as u64,
                 });
             }
@@ -210,6 +230,13 @@ impl Core {
             Ok(Change { edits: vec![Edit::TableCreated(record)], ..Change::default() })
         })?;
         Ok(id)
+    }
+}
+
+impl Root {
+    /// Whether a table still is. A flush or a compaction may have begun before it was dropped.
+    pub(super) fn has_table(&self, table: TableId) -> bool {
+        self.catalog.tables.contains_key(&table)
     }
 }
 
@@ -239,6 +266,7 @@ fn edits(change: &Change) -> Vec<Edit> {
             .iter()
             .map(|(number, level)| Edit::SstableMoved { number: *number, level: *level }),
     );
+    edits.extend(change.dropped.map(|table| Edit::TableDropped { table }));
     edits
 }
 

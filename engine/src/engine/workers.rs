@@ -4,13 +4,15 @@
 //! Each is stepped by the scheduler and does a bounded piece of work a step. None holds a lock
 //! between steps. A worker that dies poisons the store: no silent stop.
 
+use super::dead_shares::{DeadShares, Search};
 use super::root::Change;
 use super::space::SpaceWorker;
 use super::{Core, Counters};
-use crate::compaction::{CompactionJob, FlushJob, PickerOptions, pick};
+use crate::compaction::{CompactionJob, FlushJob, JobOutput, PickerOptions, pick, pick_dead};
 use crate::entry::TableId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use crate::memtable::Memtable;
 use crate::read::Frozen;
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
@@ -189,6 +191,19 @@ impl Core {
             tables,
             self.snapshots.commits(),
         )
+        .without(self.dropped_of(view, &frozen.memtable))
+    }
+
+    /// Tables of a memtable that were dropped since: their ids were given out, and nobody has them
+    /// any more. An id that was never given out is for the job to complain of.
+    fn dropped_of(&self, view: &crate::read::View, memtable: &Memtable) -> Vec<TableId> {
+        let ids = memtable.tables().into_iter().map(|(id, _)| id);
+        let gone: Vec<TableId> = ids.filter(|id| !view.tables.contains_key(id)).collect();
+        if gone.is_empty() {
+            return gone;
+        }
+        let next_table = self.root.lock().catalog.next_table;
+        gone.into_iter().filter(|id| !id.is_engine_owned() && id.0 < next_table).collect()
     }
 
     /// Makes a flush durable and visible.
@@ -198,8 +213,13 @@ impl Core {
         sstables: Vec<Arc<Sstable>>,
     ) -> Result<()> {
         let bytes = sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
-        let added = sstables.into_iter().map(|sstable| (0, sstable)).collect();
-        self.commit_root(Change { added, flushed: Some(frozen), ..Change::default() })?;
+        self.commit_root_with(|root| {
+            let of_table = |sstable: &Arc<Sstable>| root.has_table(sstable.meta().table);
+            let (live, dropped): (Vec<_>, Vec<_>) = sstables.into_iter().partition(of_table);
+            self.output.discard(dropped);
+            let added = live.into_iter().map(|sstable| (0, sstable)).collect();
+            Ok(Change { added, flushed: Some(frozen), ..Change::default() })
+        })?;
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
         Ok(())
@@ -217,6 +237,8 @@ struct CompactWorker {
     damage: Option<Error>,
     /// The present wish of a user for a compaction has been seen.
     asked: bool,
+    /// What is dead in which SSTable.
+    shares: DeadShares,
 }
 
 impl Task for CompactWorker {
@@ -256,7 +278,11 @@ impl Core {
     }
 
     /// The most urgent compaction that needs nothing `busy`, if any is due.
-    fn pick_compaction(&self, busy: &BTreeSet<u64>) -> Option<CompactionJob> {
+    fn pick_compaction(
+        self: &Arc<Self>,
+        shares: &DeadShares,
+        busy: &BTreeSet<u64>,
+    ) -> Option<CompactionJob> {
         let asked = self.compact_all.load(Ordering::Acquire);
         let options = PickerOptions {
             level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
@@ -265,11 +291,34 @@ impl Core {
             sstable_bytes: self.options.sstable_bytes,
         };
         let view = self.views.current();
-        let job = pick(&view.version, &options, busy)?;
+        let due = pick(&view.version, &options, busy);
+        let job = due.or_else(|| pick_dead(&view.version, shares.found(), &options, busy))?;
+        let dead = self.burial(&view, job.table);
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;
         let snapshots = self.snapshots.commits();
-        Some(CompactionJob::new(self.output.clone(), job, compression, snapshots))
+        let job = CompactionJob::new(self.output.clone(), job, compression, snapshots);
+        Some(match dead {
+            Some(dead) => job.burying(dead),
+            None => job,
+        })
+    }
+}
+
+impl Core {
+    /// Makes a compaction durable and visible, unless its table was dropped meanwhile.
+    fn finish_compaction(&self, table: TableId, output: JobOutput) -> Result<()> {
+        let JobOutput { removed, added, moved } = output;
+        let mut dropped = false;
+        let finished = self.commit_root_with(|root| {
+            if root.has_table(table) {
+                return Ok(Change { removed, added, moved, ..Change::default() });
+            }
+            dropped = true;
+            self.output.discard(added.into_iter().map(|(_, sstable)| sstable).collect());
+            Err(Error::NotFound { what: format!("table {}", table.0) })
+        });
+        if dropped { Ok(()) } else { finished }
     }
 }
 
@@ -283,24 +332,24 @@ impl CompactWorker {
                 self.damage = None;
                 core.show_damaged(&self.damaged);
             }
-            self.job = core.pick_compaction(&self.damaged);
+            self.job = core.pick_compaction(&self.shares, &self.damaged);
             if self.job.is_none() {
+                let again = match self.shares.step(core, asked)? {
+                    Search::Running => return Ok(Progress::Busy),
+                    Search::Rests(again) => again,
+                };
                 self.asked = false;
                 core.compaction_error.lock().clone_from(&self.damage);
                 core.compact_all.store(false, Ordering::Release);
-                return Ok(Progress::Idle(None));
+                return Ok(Progress::Idle(again.map(Duration::from_millis)));
             }
             return Ok(Progress::Busy);
         };
         if let Some(output) = job.step()? {
+            let table = job.table();
             self.job = None;
             let bytes = output.added.iter().map(|(_, s)| s.meta().extent.length).sum();
-            core.commit_root(Change {
-                removed: output.removed,
-                added: output.added,
-                moved: output.moved,
-                ..Change::default()
-            })?;
+            core.finish_compaction(table, output)?;
             core.compaction_error.lock().clone_from(&self.damage);
             Counters::add(&core.counters.compactions, 1);
             Counters::add(&core.counters.compacted_bytes, bytes);
@@ -339,10 +388,12 @@ impl Task for SyncWorker {
 /// How often the clock mark is looked at.
 const CLOCK_TICK: Duration = Duration::from_secs(5);
 
-/// Writes a root when a table has a TTL and the mark has grown old.
+/// Writes a root when something may expire and the clock mark has grown old.
 fn renew_clock(core: &Core) -> Option<Progress> {
     let view = core.views.current();
-    if view.tables.values().all(|record| record.options.ttl_ms.is_none()) {
+    let expires = view.tables.values().any(|record| record.options.ttl_ms.is_some());
+    // Timelines of a table with marks may have times to live of their own.
+    if !expires && view.marked.is_empty() {
         return None;
     }
     let mark = core.durable_clock_ms.load(Ordering::Acquire);

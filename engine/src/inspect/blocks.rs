@@ -18,8 +18,8 @@ pub struct BlockReport {
     pub length: u64,
     /// What it should be.
     pub kind: &'static str,
-    /// Whether the content is compressed.
-    pub compressed: bool,
+    /// How the content is compressed.
+    pub codec: &'static str,
     /// Bytes of the content after decompression.
     pub raw_length: u64,
     /// Fragments, versions or entries in it.
@@ -54,7 +54,7 @@ impl Inspector {
             offset: base + block.offset,
             length: block.length,
             kind: block.kind,
-            compressed: block.compressed,
+            codec: block.codec,
             raw_length: block.raw_length,
             items: block.items,
             damage: block.damage,
@@ -91,6 +91,7 @@ impl Inspector {
             file,
             mode: ReadMode::Read,
             cache: Arc::new(BlockCache::new(0)),
+            unpacking: Arc::default(),
         };
         Arc::new(Sstable::new(meta, source, None))
     }

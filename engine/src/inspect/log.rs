@@ -126,7 +126,7 @@ impl Inspector {
                         .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
                     match operation {
                         Op::Message(message) => contents.entries += message.target_count as u64,
-                        Op::Keyed { .. } => contents.keyed += 1,
+                        Op::Keyed { .. } | Op::Mark { .. } => contents.keyed += 1,
                     }
                 }
             }

@@ -98,6 +98,7 @@ fn describe(edit: &Edit) -> String {
         Edit::TableCreated(record) => {
             format!("table {} {:?} created: {:?}", record.id.0, record.name, record.options)
         }
+        Edit::TableDropped { table } => format!("table {} dropped", table.0),
         Edit::TableAltered(record) => format!(
             "table {} {:?} altered: {:?}, expired before {}",
             record.id.0, record.name, record.options, record.expired_before_ms

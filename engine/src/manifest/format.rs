@@ -35,6 +35,7 @@
 //! 5 epoch begun     commit u64
 //! 6 counters        next SSTable u64 | next table u32
 //! 7 table altered   the new record of a table, see `table.rs`
+//! 8 table dropped   table u32
 //! ```
 
 use super::table::{decode_table, encode_table};
@@ -64,12 +65,15 @@ mod tag {
     pub(super) const EPOCH_BEGUN: u8 = 5;
     pub(super) const COUNTERS: u8 = 6;
     pub(super) const TABLE_ALTERED: u8 = 7;
+    pub(super) const TABLE_DROPPED: u8 = 8;
 }
 
 /// The tags of table options. Persisted.
 pub(super) mod option {
     /// Time to live, in milliseconds.
     pub(in crate::manifest) const TTL: u8 = 1;
+    /// Newest entries of a timeline that are shown.
+    pub(in crate::manifest) const KEEP_LAST: u8 = 2;
 }
 
 /// What the header of a record says.
@@ -197,6 +201,10 @@ fn encode_edit(bytes: &mut Vec<u8>, edit: &Edit) {
             bytes.put_u8(tag::TABLE_ALTERED);
             encode_table(bytes, record);
         }
+        Edit::TableDropped { table } => {
+            bytes.put_u8(tag::TABLE_DROPPED);
+            bytes.put_u32(table.0);
+        }
         Edit::SstableAdded { level, meta } => {
             bytes.put_u8(tag::SSTABLE_ADDED);
             bytes.put_u8(*level);
@@ -228,6 +236,7 @@ fn decode_edit(decoder: &mut Decoder<'_>) -> Result<Edit, DecodeError> {
     match decoder.u8("edit tag")? {
         tag::TABLE_CREATED => Ok(Edit::TableCreated(decode_table(decoder)?)),
         tag::TABLE_ALTERED => Ok(Edit::TableAltered(decode_table(decoder)?)),
+        tag::TABLE_DROPPED => Ok(Edit::TableDropped { table: TableId(decoder.u32("table id")?) }),
         tag::SSTABLE_ADDED => {
             let level = decoder.u8("level")?;
             Ok(Edit::SstableAdded { level, meta: decode_meta(decoder)? })

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! table u32 | kind u8 (1 timeline, 2 keyed) | sequence u8 (1 assigned, 2 given)
-//! | compression u8 (1 none, 2 lz4) | option count u8 | options: tag u8, value u64, tags rising
+//! | compression u8 (1 none, 2 lz4, 64 + level: zstd) | option count u8 | options: tag u8, value u64, tags rising
 //! | expired before ms u64 | name length u16 | name (UTF-8)
 //! ```
 //! An option that a table does not have is left out. A tag that is not known is refused: what it
@@ -11,12 +11,16 @@
 use super::format::{decode_kind, kind_byte, option, put_u16_length};
 use crate::codec::{DecodeError, Decoder, Encode};
 use crate::entry::TableId;
+use crate::limits::ZSTD_LEVELS;
 use crate::options::{Compression, Sequence, TableOptions};
 use crate::version::TableRecord;
 
+/// What is added to a level of zstd to make it a byte of compression.
+const ZSTD_LEVEL_ZERO: u8 = 64;
+
 pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     let TableRecord { id, name, options, expired_before_ms } = record;
-    let TableOptions { kind, sequence, ttl_ms, compression } = options;
+    let TableOptions { kind, sequence, ttl_ms, keep_last, compression } = options;
     bytes.put_u32(id.0);
     bytes.put_u8(kind_byte(*kind));
     bytes.put_u8(match sequence {
@@ -26,8 +30,9 @@ pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     bytes.put_u8(match compression {
         Compression::None => 1,
         Compression::Lz4 => 2,
+        Compression::Zstd { level } => ZSTD_LEVEL_ZERO + level,
     });
-    put_options(bytes, &[(option::TTL, *ttl_ms)]);
+    put_options(bytes, &[(option::TTL, *ttl_ms), (option::KEEP_LAST, *keep_last)]);
     bytes.put_u64(*expired_before_ms);
     put_u16_length(bytes, name.as_bytes());
     bytes.put(name.as_bytes());
@@ -56,9 +61,12 @@ pub(super) fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, Dec
     let compression = match decoder.u8("compression")? {
         1 => Compression::None,
         2 => Compression::Lz4,
-        _ => return Err(unknown),
+        byte => match byte.checked_sub(ZSTD_LEVEL_ZERO) {
+            Some(level) if ZSTD_LEVELS.contains(&level) => Compression::Zstd { level },
+            _ => return Err(unknown),
+        },
     };
-    let mut options = TableOptions { kind, sequence, ttl_ms: None, compression };
+    let mut options = TableOptions { kind, sequence, ttl_ms: None, keep_last: None, compression };
     decode_options(decoder, &mut options)?;
     let expired_before_ms = decoder.u64("expired before")?;
     let length = usize::from(decoder.u16("name length")?);
@@ -84,6 +92,7 @@ fn decode_options(
         let value = decoder.u64("option value")?;
         match tag {
             option::TTL => options.ttl_ms = Some(value),
+            option::KEEP_LAST => options.keep_last = Some(value),
             _ => return Err(unknown),
         }
     }

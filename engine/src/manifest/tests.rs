@@ -95,6 +95,7 @@ fn golden_bytes_of_edits() {
             b"abc",
         ],
     );
+    golden(&Edit::TableDropped { table: crate::entry::TableId(258) }, &[&[8, 2, 1, 0, 0]]);
     golden(&Edit::SstableRemoved { number: 5 }, &[&[3], &numbers(&[5])]);
     golden(&Edit::SstableMoved { number: 5, level: 1 }, &[&[4], &numbers(&[5]), &[1]]);
     golden(&Edit::EpochBegun { commit: 6 }, &[&[5], &numbers(&[6])]);

@@ -182,7 +182,7 @@ impl Memtable {
         let mut found = Vec::new();
         for node in self.keyed.of_key(table, key, commit_max) {
             let version = self.version(&node);
-            let last = matches!(version.operation, KeyedOperation::Put | KeyedOperation::Delete);
+            let last = version.operation.is_base();
             found.push(version);
             if last {
                 break;

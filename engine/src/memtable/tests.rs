@@ -301,6 +301,7 @@ impl Model {
                         KeyedOperation::Delete => batch.delete(id, name),
                         KeyedOperation::Add => batch.add(id, name, *value),
                         KeyedOperation::Max => batch.max(id, name, *value),
+                        KeyedOperation::Mark => unreachable!("not for users' tables"),
                     }
                     .unwrap();
                     let value = match operation {

@@ -7,13 +7,14 @@ use super::layout::{
     EntryWords, TABLE_NAME, TABLE_NEWEST_RUN, TABLE_PREVIOUS, TABLE_WORDS, append, create_run,
     last_seq,
 };
-use crate::batch::{Message, Op, Target, decode};
+use crate::batch::{KeyedOperation, Message, Op, Target, decode};
 use crate::codec::DecodeError;
 use crate::entry::TableId;
 use crate::limits;
 use crate::sync::Ordering;
-use crate::version::TableKind;
+use crate::version::{MARK_TABLE, TableKind};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -32,6 +33,16 @@ struct Applying {
     time_ms: u64,
     stamp: u64,
     frame: u32,
+}
+
+/// A record that becomes a version of a keyed table.
+struct KeyedOp<'a> {
+    index: u32,
+    operation: KeyedOperation,
+    table: TableId,
+    key: &'a [u8],
+    /// Range of the value in the body.
+    value: Range<usize>,
 }
 
 impl Writer {
@@ -59,13 +70,15 @@ impl Writer {
             match op? {
                 Op::Message(message) => self.message(memtable, &message, applying)?,
                 Op::Keyed { index, operation, table, key, value } => {
-                    self.table(memtable, table, TableKind::Keyed).ok_or(full(key.start))?;
-                    let value = offset32(value.start)?..offset32(value.end)?;
                     let key = &body[key];
-                    let Applying { commit, time_ms, frame, .. } = applying;
-                    let write =
-                        KeyedWrite { table, key, commit, index, time_ms, operation, frame, value };
-                    memtable.keyed.insert(&write);
+                    let write = KeyedOp { index, operation, table, key, value };
+                    self.keyed(memtable, write, applying)?;
+                }
+                Op::Mark { index, mark } => {
+                    let (operation, key) = (mark.kind.operation(), mark.stored_key());
+                    let (table, key, value) = (MARK_TABLE, &key[..], mark.value);
+                    let write = KeyedOp { index, operation, table, key, value };
+                    self.keyed(memtable, write, applying)?;
                 }
             }
         }
@@ -75,6 +88,16 @@ impl Writer {
         memtable.last_commit.store(commit, Ordering::Relaxed);
         memtable.last_time_ms.store(time_ms, Ordering::Relaxed);
         memtable.applied.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    fn keyed(&mut self, memtable: &Memtable, write: KeyedOp<'_>, applying: Applying) -> Result<()> {
+        let KeyedOp { index, operation, table, key, value } = write;
+        self.table(memtable, table, TableKind::Keyed).ok_or(full(value.start))?;
+        let value = offset32(value.start)?..offset32(value.end)?;
+        let Applying { commit, time_ms, frame, .. } = applying;
+        let write = KeyedWrite { table, key, commit, index, time_ms, operation, frame, value };
+        memtable.keyed.insert(&write);
         Ok(())
     }
 

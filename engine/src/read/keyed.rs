@@ -2,7 +2,6 @@
 
 use super::pin::Pin;
 use super::{Snapshot, View};
-use crate::batch::KeyedOperation;
 use crate::compaction::fold;
 use crate::entry::{KeyedVersion, Payload, TableId};
 use crate::error::Result;
@@ -36,7 +35,7 @@ pub(crate) fn value_in(
 
 /// Whether nothing older can matter.
 fn is_base(version: Option<&KeyedVersion>) -> bool {
-    version.is_some_and(|v| matches!(v.operation, KeyedOperation::Put | KeyedOperation::Delete))
+    version.is_some_and(|v| v.operation.is_base())
 }
 
 /// Folds versions, newest first. A key expires with its newest version.

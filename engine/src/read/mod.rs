@@ -5,7 +5,8 @@
 //! view     = memtables and version, one pointer        taken second
 //! sources of a timeline, newest first: active memtable, frozen memtables,
 //!                                      level 0 newest first, level 1, 2, …
-//! rank      the range, the snapshot and the TTL fence become index bounds of each source
+//! fences    marks and retention become a lowest seq, a lowest time and a list of holes
+//! rank      the range, the snapshot and the fences become index bounds of each source
 //! cursors   entries of the sources in order, until the range or the caller's limit ends
 //! ```
 //! Inside one timeline the sources hold disjoint ranges of seqs, and neither commit numbers nor
@@ -22,6 +23,9 @@
 //! # Concurrency
 //! Readers take no lock that the commit leader holds for longer than a pointer swap.
 
+mod fences;
+mod items;
+mod kept;
 mod keyed;
 mod pin;
 mod scan;
@@ -31,6 +35,9 @@ mod state;
 mod timelines;
 mod view;
 
+pub(crate) use fences::{Fences, timeline_marks};
+pub use items::{Gap, GapReason, Item, Items};
+pub(crate) use kept::kept_from;
 pub use keyed::Values;
 pub(crate) use keyed::value_in;
 pub use scan::Scan;
@@ -39,4 +46,4 @@ pub use snapshot::Snapshot;
 pub(crate) use snapshot::Snapshots;
 pub(crate) use state::newest_state;
 pub use timelines::{TimelineInfo, Timelines};
-pub(crate) use view::{Frozen, View, Views};
+pub(crate) use view::{Frozen, TableRecords, View, Views};

@@ -2,10 +2,12 @@
 
 use super::pin::Pin;
 use super::source::{Bounds, Cursor, Source};
-use super::{Snapshot, View};
+use super::{Fences, Snapshot, View};
 use crate::entry::{Direction, Entry, TableId};
 use crate::error::{Error, Result};
+use crate::marks::Hole;
 use crate::sync::Arc;
+use std::ops::Range;
 
 /// Entries of one timeline in order; see [`Snapshot::scan`].
 ///
@@ -15,6 +17,8 @@ pub struct Scan {
     table: TableId,
     key: Arc<[u8]>,
     bounds: Bounds,
+    /// Deleted ranges are stepped over.
+    fences: Fences,
     direction: Direction,
     /// Backward: the sources not yet opened, newest first.
     rest: Rest,
@@ -30,12 +34,14 @@ type Rest = Box<dyn Iterator<Item = Result<Source>> + Send>;
 
 /// The source that the scan stands in.
 struct Current {
+    source: Source,
     cursor: Cursor,
     /// Entries inside the bounds that are still to come.
     left: u64,
-    /// Where the source lies in the file.
-    place: u64,
 }
+
+/// A hole of fewer entries is read through; over a longer one a new cursor is opened.
+const HOLE_READ_MAX: u64 = 64;
 
 impl Scan {
     pub(super) fn new(
@@ -43,7 +49,7 @@ impl Scan {
         view: &Arc<View>,
         table: TableId,
         key: &[u8],
-        bounds: Bounds,
+        (bounds, fences): (Bounds, Fences),
         direction: Direction,
     ) -> Result<Scan> {
         let key: Arc<[u8]> = key.into();
@@ -54,6 +60,7 @@ impl Scan {
             table,
             key,
             bounds,
+            fences,
             direction,
             rest,
             pin,
@@ -61,6 +68,10 @@ impl Scan {
             last_seq: None,
             ended: false,
         })
+    }
+
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// Opens the sources of the present view behind the entry given last. See `pin.rs`.
@@ -85,29 +96,51 @@ impl Scan {
         loop {
             if let Some(current) = self.current.as_mut().filter(|current| current.left > 0) {
                 current.left -= 1;
-                let (entry, place) = (current.cursor.next()?, current.place);
+                let (entry, place) = (current.cursor.next()?, current.source.place());
                 let entry = entry.ok_or_else(|| shorter_than_promised(place))?;
                 self.check_order(&entry, place)?;
-                return Ok(Some(entry));
+                match self.fences.hole_at(entry.seq) {
+                    None => return Ok(Some(entry)),
+                    Some(hole) => self.step_over(entry.seq, hole)?,
+                }
+                continue;
             }
             let Some(source) = self.rest.next().transpose()? else {
                 return Ok(None);
             };
             let indexes = source.indexes(&self.bounds)?;
             if !indexes.is_empty() {
-                let start = match self.direction {
-                    Direction::Forward => indexes.start,
-                    Direction::Backward => indexes.end - 1,
-                };
-                self.current = Some(Current {
-                    cursor: source.cursor(start, self.direction)?,
-                    left: indexes.end - indexes.start,
-                    place: source.place(),
-                });
+                self.current = Some(Current::new(source, &indexes, self.direction)?);
             } else if self.direction == Direction::Backward && self.is_before_all(&source) {
                 return Ok(None);
             }
         }
+    }
+
+    /// Goes on behind a long hole that the entry at `seq` lies in.
+    fn step_over(&mut self, seq: u64, hole: Hole) -> Result<()> {
+        let (far, bounds) = match self.direction {
+            Direction::Forward => (hole.to - seq, Bounds { from: hole.to + 1, ..self.bounds }),
+            Direction::Backward => (seq - hole.from, Bounds { to: hole.from - 1, ..self.bounds }),
+        };
+        if far < HOLE_READ_MAX {
+            return Ok(());
+        }
+        let Some(Current { source, .. }) = self.current.take() else {
+            return Ok(());
+        };
+        // What the source holds of the bounds before this place has been given.
+        let bounds = match self.direction {
+            Direction::Forward => Bounds { from: bounds.from.max(self.bounds.from), ..bounds },
+            Direction::Backward => Bounds { to: bounds.to.min(self.bounds.to), ..bounds },
+        };
+        if bounds.from <= bounds.to {
+            let indexes = source.indexes(&bounds)?;
+            if !indexes.is_empty() {
+                self.current = Some(Current::new(source, &indexes, self.direction)?);
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what a file made by somebody else may hold: two sources that share seqs.
@@ -127,6 +160,18 @@ impl Scan {
     /// Backward: whether this source, and so every older one, lies below the bounds.
     fn is_before_all(&self, source: &Source) -> bool {
         source.first_seq() <= self.bounds.from || source.oldest_ms() < self.bounds.alive_from_ms
+    }
+}
+
+impl Current {
+    /// Stands before the first of these entries of a source.
+    fn new(source: Source, indexes: &Range<u64>, direction: Direction) -> Result<Current> {
+        let start = match direction {
+            Direction::Forward => indexes.start,
+            Direction::Backward => indexes.end - 1,
+        };
+        let cursor = source.cursor(start, direction)?;
+        Ok(Current { source, cursor, left: indexes.end - indexes.start })
     }
 }
 
@@ -181,17 +226,41 @@ fn oldest_first(
     Ok(sources)
 }
 
-/// Entries inside the bounds.
-pub(super) fn count(view: &Arc<View>, table: TableId, key: &[u8], bounds: &Bounds) -> Result<u64> {
+/// Entries inside the bounds and outside the holes.
+pub(super) fn count(
+    view: &Arc<View>,
+    table: TableId,
+    key: &[u8],
+    (bounds, fences): &(Bounds, Fences),
+) -> Result<u64> {
     let key: Arc<[u8]> = key.into();
     let mut total = 0;
     for source in Source::all(view, table, &key) {
         let source = source?;
         let indexes = source.indexes(bounds)?;
-        total += indexes.end.saturating_sub(indexes.start);
-        if source.oldest_ms() < bounds.alive_from_ms {
+        let inside = indexes.end.saturating_sub(indexes.start);
+        if inside > 0 {
+            total += inside - hidden(&source, bounds, fences)?;
+        }
+        if source.oldest_ms() < bounds.alive_from_ms || source.first_seq() <= bounds.from {
             break;
         }
+    }
+    Ok(total)
+}
+
+/// Entries of a source inside the bounds that lie in holes.
+fn hidden(source: &Source, bounds: &Bounds, fences: &Fences) -> Result<u64> {
+    let mut total = 0;
+    let mut next = bounds.from.max(source.first_seq());
+    while let Some(hole) = fences.hole_from(next).filter(|hole| hole.from <= source.last_seq()) {
+        let from = hole.from.max(bounds.from);
+        let to = hole.to.min(bounds.to);
+        if from <= to {
+            let indexes = source.indexes(&Bounds { from, to, ..*bounds })?;
+            total += indexes.end.saturating_sub(indexes.start);
+        }
+        next = hole.to + 1;
     }
     Ok(total)
 }
@@ -203,11 +272,21 @@ pub(super) fn newest_at(
     key: &[u8],
     commit: u64,
 ) -> Result<Option<Entry>> {
-    let key: Arc<[u8]> = key.into();
     let bounds = Bounds { from: 0, to: u64::MAX, commit, alive_from_ms: 0 };
+    newest_within(view, table, key, &bounds)
+}
+
+/// The newest entry inside some bounds.
+pub(super) fn newest_within(
+    view: &Arc<View>,
+    table: TableId,
+    key: &[u8],
+    bounds: &Bounds,
+) -> Result<Option<Entry>> {
+    let key: Arc<[u8]> = key.into();
     for source in Source::all(view, table, &key) {
         let source = source?;
-        let indexes = source.indexes(&bounds)?;
+        let indexes = source.indexes(bounds)?;
         if !indexes.is_empty() {
             let entry = source.cursor(indexes.end - 1, Direction::Backward)?.next()?;
             return match entry {

@@ -4,11 +4,13 @@
 //! leaves out what is newer. Entries of timelines are never overwritten, so all a snapshot holds
 //! back is older versions of keyed values, which compaction keeps while the snapshot is registered.
 
+use super::items::{Items, Reasons};
 use super::source::Bounds;
-use super::{Scan, Timelines, Values, View, keyed, scan};
+use super::{Fences, Scan, Timelines, Values, View, keyed, scan};
 use crate::engine::Core;
 use crate::entry::{Direction, Entry, Payload, TableId};
 use crate::error::{Error, Result};
+use crate::options::Sequence;
 use crate::sync::{Arc, Mutex, Ordering};
 use crate::version::TableKind;
 use std::collections::BTreeMap;
@@ -81,7 +83,7 @@ impl Snapshot {
         self.registration.commit
     }
 
-    /// The entry at `seq`, if it is there and has not expired.
+    /// The entry at `seq`, if it is there and has neither expired nor been trimmed or deleted.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an unknown table, [`Error::Corruption`] or [`Error::Io`] where the
@@ -90,7 +92,7 @@ impl Snapshot {
         self.scan(table, key, seq, seq, Direction::Backward)?.next().transpose()
     }
 
-    /// The newest entry that has not expired.
+    /// The newest entry that is shown: one that has neither expired nor been trimmed or deleted.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -99,7 +101,7 @@ impl Snapshot {
     }
 
     /// The highest sequence id that the timeline had at this snapshot; 0 if it was never written.
-    /// It never goes back, whatever expires.
+    /// It never goes back, whatever expires or is deleted.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
@@ -114,8 +116,11 @@ impl Snapshot {
     /// As [`Snapshot::get`].
     pub fn len(&self, table: TableId, key: &[u8]) -> Result<u64> {
         let (now_ms, view) = self.checked(table, key, TableKind::Timeline)?;
-        let bounds = self.bounds(now_ms, &view, table, 0, u64::MAX);
-        scan::count(&view, table, key, &bounds).map_err(|error| self.explain(error))
+        let count = || {
+            let limits = self.limits(now_ms, &view, table, key, (0, u64::MAX))?;
+            scan::count(&view, table, key, &limits)
+        };
+        count().map_err(|error| self.explain(error))
     }
 
     /// Entries with `from <= seq <= to`, oldest or newest first.
@@ -131,8 +136,37 @@ impl Snapshot {
         direction: Direction,
     ) -> Result<Scan> {
         let (now_ms, view) = self.checked(table, key, TableKind::Timeline)?;
-        let bounds = self.bounds(now_ms, &view, table, from, to);
-        Scan::new(self, &view, table, key, bounds, direction).map_err(|error| self.explain(error))
+        let scan = || {
+            let limits = self.limits(now_ms, &view, table, key, (from, to))?;
+            Scan::new(self, &view, table, key, limits, direction)
+        };
+        scan().map_err(|error| self.explain(error))
+    }
+
+    /// See [`Snapshot::scan_items`].
+    pub(super) fn items(
+        &self,
+        table: TableId,
+        key: &[u8],
+        (from, to): (u64, u64),
+        direction: Direction,
+    ) -> Result<Items> {
+        let (now_ms, view) = self.checked(table, key, TableKind::Timeline)?;
+        let limits = self.limits(now_ms, &view, table, key, (from, to))?;
+        let fences = limits.1.clone();
+        let scan = Scan::new(self, &view, table, key, limits, direction)?;
+        let record = view.tables.get(&table).expect("its table was there a moment ago");
+        let range = match record.options.sequence {
+            Sequence::Given => None,
+            Sequence::Assigned => {
+                let latest = self.core.latest_seq_in(&view, table, key, self.commit())?;
+                Some((from.max(1), to.min(latest)))
+            }
+        };
+        let expires = record.alive_from_ms(now_ms).max(fences.marks.alive_from_ms(now_ms)) > 0;
+        let (commit, key) = (self.commit(), key.into());
+        let reasons = Reasons { view, table, key, commit, fences, expires };
+        Ok(Items::new(scan, direction, range, reasons))
     }
 
     /// The value of a key.
@@ -204,9 +238,22 @@ impl Snapshot {
         Ok((now_ms, view))
     }
 
-    fn bounds(&self, now_ms: u64, view: &View, table: TableId, from: u64, to: u64) -> Bounds {
-        let alive_from_ms = alive_from_ms(now_ms, view, table);
-        Bounds { from, to, commit: self.commit(), alive_from_ms }
+    /// What bounds a read of these seqs, and the holes in it.
+    fn limits(
+        &self,
+        now_ms: u64,
+        view: &Arc<View>,
+        table: TableId,
+        key: &[u8],
+        (from, to): (u64, u64),
+    ) -> Result<(Bounds, Fences)> {
+        let commit = self.commit();
+        let mut fences = Fences::read(view, table, key, commit)?;
+        fences.shown_from = self.core.shown_from(view, table, key, commit, &fences.marks)?;
+        let own = fences.marks.alive_from_ms(now_ms);
+        let alive_from_ms = alive_from_ms(now_ms, view, table).max(own);
+        let from = from.max(fences.shown_from);
+        Ok((Bounds { from, to, commit, alive_from_ms }, fences))
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Bounds {
     pub(super) to: u64,
     /// The snapshot: nothing committed later.
     pub(super) commit: u64,
-    /// The TTL fence: nothing committed earlier than this time.
+    /// The fence of times to live: nothing committed earlier than this time.
     pub(super) alive_from_ms: u64,
 }
 
@@ -60,6 +60,13 @@ impl Source {
         match self {
             Source::Memory { run, .. } => run.first_seq(),
             Source::Disk { run, .. } => run.first_seq,
+        }
+    }
+
+    pub(super) fn last_seq(&self) -> u64 {
+        match self {
+            Source::Memory { run, count } => run.seq(index(count - 1)),
+            Source::Disk { run, .. } => run.last_seq,
         }
     }
 

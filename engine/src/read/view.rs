@@ -4,7 +4,7 @@ use crate::entry::TableId;
 use crate::memtable::Memtable;
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
-use crate::version::{TableRecord, Version};
+use crate::version::{MARK_TABLE, TableRecord, Version};
 use crate::wal::WalPosition;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,8 @@ pub(crate) struct View {
     pub(crate) level0_depth: usize,
     /// Tables with SSTables that cannot be compacted, since they are damaged.
     pub(crate) damaged: BTreeSet<TableId>,
+    /// Tables that may have marks. Grows only.
+    pub(crate) marked: BTreeSet<TableId>,
     /// Commits at which an epoch began, see `Durability`.
     pub(crate) epochs: Arc<[u64]>,
 }
@@ -57,6 +59,18 @@ impl View {
     pub(crate) fn sstables_of(&self, table: TableId) -> impl Iterator<Item = &Arc<Sstable>> {
         let shards = self.version.shards(table);
         shards.flat_map(|(_, levels)| levels.iter().map(|(_, sstable)| sstable))
+    }
+
+    /// Tables that may have marks in SSTables, by the keys of these alone.
+    pub(crate) fn tables_with_marks(&self) -> BTreeSet<TableId> {
+        let table_of = |key: &[u8]| key.first_chunk().map(|id| TableId(u32::from_be_bytes(*id)));
+        let spans = self.sstables_of(MARK_TABLE).filter_map(|sstable| {
+            let meta = sstable.meta();
+            Some(table_of(&meta.first.0)?..=table_of(&meta.last.0)?)
+        });
+        let spans: Vec<_> = spans.collect();
+        let may_have = |id: &&TableId| spans.iter().any(|span| span.contains(id));
+        self.tables.keys().filter(may_have).copied().collect()
     }
 
     /// How deep level 0 lies at its deepest: the flushes that a key may be in, of the shard with

@@ -27,8 +27,8 @@ pub(crate) struct BlockInfo {
     pub(crate) length: u64,
     /// What it should be.
     pub(crate) kind: &'static str,
-    /// Whether the content is compressed.
-    pub(crate) compressed: bool,
+    /// How the content is compressed.
+    pub(crate) codec: &'static str,
     /// Bytes of the content after decompression.
     pub(crate) raw_length: u64,
     /// Fragments, versions or entries.
@@ -84,6 +84,10 @@ fn handles(fetcher: &Fetcher) -> Vec<Handle> {
     section(BlockKind::Directory, &footer.directory);
     section(BlockKind::Filter, &footer.filter);
     section(BlockKind::Properties, &footer.properties);
+    handles.extend(fetcher.dictionary_handle());
+    let mut section = |kind, section: &Section| {
+        handles.push(fetcher.page_handle(kind, section, 0));
+    };
     let offset = footer.bytes - PAGE_SIZE as u64;
     let page = Section { offset, length: PAGE_SIZE as u64, count: 1, checksum: 0 };
     section(BlockKind::Footer, &page);
@@ -101,7 +105,7 @@ fn info(fetcher: &Fetcher, handle: &Handle) -> BlockInfo {
         offset: handle.offset,
         length: handle.length as u64,
         kind: handle.kind.name(),
-        compressed: header.is_some_and(|header| header.codec == Codec::Lz4),
+        codec: header.map_or(Codec::None, |header| header.codec).name(),
         raw_length: header.map_or(0, |header| u64::from(header.raw_length)),
         items: header.map_or(0, |header| u64::from(header.items)),
         damage: damage.map(|error| error.to_string()),
@@ -127,6 +131,10 @@ fn describe(
         BlockKind::Properties => {
             let properties = Properties::decode(block.content())?;
             line(text, format_args!("{properties:#?}"));
+            Ok(())
+        }
+        BlockKind::Dictionary => {
+            line(text, format_args!("{}", preview(block.content())));
             Ok(())
         }
         BlockKind::Footer => {

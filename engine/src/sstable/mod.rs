@@ -1,11 +1,12 @@
 //! SSTables: immutable sorted tables of one table's data, each in one contiguous extent.
 //!
 //! ```text
-//! 0                                                                          bytes
-//! | data blocks ... | pad | index | directory | filter | properties | footer |
-//!   ~16 KiB each           pages   pages       pages    1 page       1 page
+//! 0                                                                                          bytes
+//! | data blocks ... | pad | index | directory | filter | properties | dictionary | pad | footer |
+//!   ~16 or 64 KiB each     pages   pages       pages    1 page       0 or 1 block       1 page
 //!
 //! footer      the sections: where they are, their checksums      `footer.rs`
+//! dictionary  of zstd, where one pays                            `packing.rs`, `unpacking.rs`
 //! properties  counts and ranges                                  `properties.rs`
 //! filter      is this key here at all?                           `filter.rs`
 //! directory   key -> its run: first and last block, seqs, times  `directory.rs`
@@ -39,12 +40,15 @@ mod hash;
 mod index;
 mod keyed_block;
 mod keyed_cursor;
+mod packing;
 mod properties;
 mod reader;
 mod scan;
 mod timeline_block;
 mod timeline_cursor;
+mod unpacking;
 mod verify;
+pub(crate) mod zstd;
 
 #[cfg(test)]
 mod testing;
@@ -62,3 +66,5 @@ pub(crate) use keyed_cursor::KeyedCursor;
 pub(crate) use reader::{Rank, Sstable};
 pub(crate) use scan::{FragmentCursor, OwnedFragment};
 pub(crate) use timeline_cursor::TimelineCursor;
+#[cfg(test)]
+pub(crate) use unpacking::Unpacking;

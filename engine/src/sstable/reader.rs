@@ -28,7 +28,6 @@ use super::keyed_cursor::KeyedCursor;
 use super::scan::FragmentCursor;
 use super::timeline_block::TimelineBlock;
 use super::timeline_cursor::TimelineCursor;
-use crate::batch::KeyedOperation;
 use crate::codec::DecodeError;
 use crate::entry::{Direction, KeyedVersion};
 use crate::error::{Error, Result};
@@ -219,7 +218,7 @@ impl Sstable {
         };
         let mut cursor = KeyedCursor::at_version(Arc::clone(self), block, key, commit_max)?;
         while let Some(version) = cursor.next_of(key)? {
-            let base = matches!(version.operation, KeyedOperation::Put | KeyedOperation::Delete);
+            let base = version.operation.is_base();
             versions.push(version);
             if base {
                 break;

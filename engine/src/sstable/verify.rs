@@ -4,7 +4,7 @@
 //! 2. Every page: its checksum, and the checksum of its section over those.
 //! 3. Every data block, against the index: its place and checksum; every fragment and entry, every
 //!    version; the order of keys, seqs, commits and times.
-//! 4. The zeros behind the data.
+//! 4. The dictionary, and the zeros behind it and behind the data.
 //! 5. Directory and filter against the data, both ways (each key is found; there are no others).
 //! 6. Properties and manifest against the counts and ranges of the data.
 //!
@@ -77,8 +77,10 @@ impl Verifier<'_> {
         self.verify_pages(BlockKind::Directory, &footer.directory);
         self.verify_pages(BlockKind::Filter, &footer.filter);
         self.verify_pages(BlockKind::Index, &footer.index);
+        self.verify_dictionary();
         self.verify_data();
-        self.verify_padding();
+        self.verify_padding(self.fetcher.data_kind(), &footer.data);
+        self.verify_padding(BlockKind::Dictionary, &footer.dictionary);
         if self.damage.is_empty() {
             // Counts of damaged data say nothing more.
             self.verify_totals();
@@ -138,6 +140,19 @@ impl Verifier<'_> {
             }
             _ => {}
         }
+    }
+
+    fn verify_dictionary(&mut self) {
+        let section = self.fetcher.footer.dictionary;
+        let mut hasher = Hasher::new();
+        if let Some(handle) = self.fetcher.dictionary_handle() {
+            let block = self.fetcher.fetch_fresh(&handle);
+            let loaded = block.map(|block| hasher.update(&carried_bytes(&block)));
+            if let Err(error) = loaded.and_then(|()| self.fetcher.digest().map(drop)) {
+                return self.report(error, BlockKind::Dictionary, section.offset);
+            }
+        }
+        self.verify_section(BlockKind::Dictionary, &section, true, hasher);
     }
 
     fn verify_data(&mut self) {
@@ -349,17 +364,14 @@ impl Verifier<'_> {
         self.totals.keys += 1;
     }
 
-    fn verify_padding(&mut self) {
-        let data = self.fetcher.footer.data;
-        let length = round_up(data.length, BLOCK_SIZE) - data.length;
+    fn verify_padding(&mut self, kind: BlockKind, section: &Section) {
+        let end = section.end();
+        let length = round_up(end, BLOCK_SIZE) - end;
         let length = usize::try_from(length).expect("less than a page");
-        match self.fetcher.read(data.length, length) {
+        match self.fetcher.read(end, length) {
             Ok(zeros) if zeros.iter().all(|byte| *byte == 0) => {}
-            Ok(_) => {
-                let kind = self.fetcher.data_kind();
-                self.note(kind, data.length, "the bytes behind the data are not zero".into());
-            }
-            Err(error) => self.report(error, self.fetcher.data_kind(), data.length),
+            Ok(_) => self.note(kind, end, "the bytes behind it are not zero".into()),
+            Err(error) => self.report(error, kind, end),
         }
     }
 

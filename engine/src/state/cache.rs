@@ -49,13 +49,14 @@ impl StateCache {
         }
     }
 
-    /// The timeline's cell, loaded with `load` where it is not cached. While the caller holds the
+    /// The timeline's cell, loaded with `load` where it is not cached: its state, and the seq behind
+    /// its newest entry. While the caller holds the
     /// returned pointer the cell cannot be evicted.
     pub(crate) fn pin(
         &self,
         table: TableId,
         key: &[u8],
-        mut load: impl FnMut() -> Result<StateRecord>,
+        mut load: impl FnMut() -> Result<(StateRecord, u64)>,
     ) -> Result<Arc<StateCell>> {
         let hash = self.hash(table, key);
         let shard = &self.shards[(hash >> 58) as usize % SHARDS];
@@ -67,7 +68,7 @@ impl StateCache {
                 }
                 shard.evictions
             };
-            let record = load()?;
+            let (record, end) = load()?;
             self.loads.fetch_add(1, Ordering::Relaxed);
             let mut shard = shard.lock();
             if let Some(cell) = shard.get(hash, table, key) {
@@ -80,7 +81,7 @@ impl StateCache {
             if shard.bytes + CELL_BYTES + key.len() > self.shard_bytes_max {
                 shard.evict();
             }
-            let cell = Arc::new(StateCell::new(&record));
+            let cell = Arc::new(StateCell::new(&record, end));
             let slot = Slot { hash, table, key: key.into(), cell: Arc::clone(&cell) };
             shard.bytes += CELL_BYTES + key.len();
             shard.cells.insert_unique(hash, slot, |slot| slot.hash);

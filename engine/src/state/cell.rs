@@ -7,15 +7,19 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 #[derive(Debug)]
 pub(crate) struct StateCell {
     next_seq: AtomicU64,
+    /// The seq behind the newest entry: `next_seq` without the jumps that no entry has made yet.
+    end: AtomicU64,
     last_commit: AtomicU64,
     /// Second chance for the cache's clock.
     pub(super) touched: AtomicBool,
 }
 
 impl StateCell {
-    pub(crate) fn new(record: &StateRecord) -> StateCell {
+    /// The cell of a timeline in this state; `end` is the seq behind its newest entry.
+    pub(crate) fn new(record: &StateRecord, end: u64) -> StateCell {
         StateCell {
             next_seq: AtomicU64::new(record.next_seq),
+            end: AtomicU64::new(end),
             last_commit: AtomicU64::new(record.last_commit),
             touched: AtomicBool::new(true),
         }
@@ -32,9 +36,20 @@ impl StateCell {
         self.last_commit.load(Ordering::Acquire)
     }
 
-    /// Leader only.
-    pub(crate) fn set_next_seq(&self, seq: u64) {
-        self.next_seq.store(seq, Ordering::Release);
+    /// The seq behind the newest entry.
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Leader only: there is an entry of this seq now.
+    pub(crate) fn assign(&self, seq: u64) {
+        self.restore(seq + 1, seq + 1);
+    }
+
+    /// Leader only: takes back what was assigned.
+    pub(crate) fn restore(&self, next_seq: u64, end: u64) {
+        self.next_seq.store(next_seq, Ordering::Release);
+        self.end.store(end, Ordering::Release);
     }
 
     /// Leader only.

@@ -20,10 +20,10 @@ fn golden_bytes_of_a_state_record() {
 #[test]
 fn a_pinned_cell_is_never_evicted_and_never_doubled() {
     let cache = StateCache::new(0);
-    let pinned = cache.pin(TABLE, b"pinned", || Ok(StateRecord::NEW)).unwrap();
-    pinned.set_next_seq(42);
+    let pinned = cache.pin(TABLE, b"pinned", || Ok((StateRecord::NEW, 1))).unwrap();
+    pinned.assign(41);
     for number in 0..10_000u32 {
-        cache.pin(TABLE, &number.to_be_bytes(), || Ok(StateRecord::NEW)).unwrap();
+        cache.pin(TABLE, &number.to_be_bytes(), || Ok((StateRecord::NEW, 1))).unwrap();
     }
     assert!(cache.len() < 2_000, "the cache is bounded, it holds {}", cache.len());
     let again = cache.pin(TABLE, b"pinned", || panic!("it is cached")).unwrap();
@@ -41,13 +41,13 @@ fn a_loader_overtaken_by_an_eviction_loads_again() {
         .pin(TABLE, b"raced", || {
             loads += 1;
             if loads == 1 {
-                cache.pin(TABLE, b"raced", || Ok(StateRecord::NEW)).unwrap();
+                cache.pin(TABLE, b"raced", || Ok((StateRecord::NEW, 1))).unwrap();
                 for number in 0..10_000u32 {
-                    cache.pin(TABLE, &number.to_be_bytes(), || Ok(StateRecord::NEW)).unwrap();
+                    cache.pin(TABLE, &number.to_be_bytes(), || Ok((StateRecord::NEW, 1))).unwrap();
                 }
-                return Ok(StateRecord::NEW);
+                return Ok((StateRecord::NEW, 1));
             }
-            Ok(StateRecord { next_seq: 2, last_commit: 1, last_time_ms: 1 })
+            Ok((StateRecord { next_seq: 2, last_commit: 1, last_time_ms: 1 }, 2))
         })
         .unwrap();
     assert_eq!((loads, cell.next_seq()), (2, 2));

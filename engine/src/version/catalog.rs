@@ -2,8 +2,8 @@
 //! its edits to a new catalog.
 //!
 //! # Invariants
-//! 1. Table 1 is the engine's own; users' tables begin at 16; ids and names are unique, and ids
-//!    grow.
+//! 1. Tables 1 to 3 are the engine's own; users' tables begin at 16; ids and names are unique, and
+//!    ids grow.
 //! 2. Every SSTable belongs to a table of its kind, and lies in the version's order.
 //! 3. `next_sstable` and `next_table` are above everything that was ever there.
 //! 4. Epochs never fall.
@@ -12,19 +12,18 @@
 //! 6. `places` has exactly the live SSTables, so that replay does not search for each number.
 //! 7. A refused edit changes nothing.
 
-use super::edit::{FIRST_USER_TABLE, STATE_TABLE};
+use super::edit::{ENGINE_TABLES, FIRST_USER_TABLE};
 use super::{Edit, Shard, SstableMeta, TableKind, TableRecord, Version};
 use crate::entry::TableId;
 use crate::limits::{
-    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, STATE_KEY_LENGTH_MAX, TABLE_COUNT_MAX,
-    TABLE_NAME_LENGTH_MAX,
+    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, TABLE_COUNT_MAX, TABLE_NAME_LENGTH_MAX,
 };
 use std::collections::{BTreeMap, HashMap};
 
 /// Tables, live SSTables, epochs and counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Catalog {
-    /// By id, the engine's own table included.
+    /// By id, the engine's own tables included.
     pub(crate) tables: BTreeMap<TableId, TableRecord>,
     /// The live SSTables.
     pub(crate) version: Version<SstableMeta>,
@@ -45,10 +44,11 @@ impl Default for Catalog {
 }
 
 impl Catalog {
-    /// The catalog of a new store: nothing but the table of timeline state.
+    /// The catalog of a new store: nothing but the engine's own tables.
     pub(crate) fn new() -> Catalog {
+        let own = ENGINE_TABLES.map(|(id, name, _)| (id, TableRecord::engine_owned(id, name)));
         Catalog {
-            tables: BTreeMap::from([(STATE_TABLE, TableRecord::state())]),
+            tables: BTreeMap::from(own),
             version: Version::default(),
             places: HashMap::new(),
             epochs: Vec::new(),
@@ -62,6 +62,11 @@ impl Catalog {
         self.tables.values().find(|record| record.name == name)
     }
 
+    /// Tables beside the engine's own.
+    pub(crate) fn user_table_count(&self) -> usize {
+        self.tables.len() - ENGINE_TABLES.len()
+    }
+
     /// Takes one step.
     ///
     /// # Errors
@@ -69,6 +74,7 @@ impl Catalog {
     pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
         match edit {
             Edit::TableCreated(record) => self.create_table(record),
+            Edit::TableDropped { table } => self.drop_table(*table),
             Edit::TableAltered(record) => self.alter_table(record),
             Edit::SstableAdded { level, meta } => self.add_sstable(*level, meta),
             Edit::SstableRemoved { number } => self.remove_sstable(*number),
@@ -120,7 +126,7 @@ impl Catalog {
         if self.table_named(name).is_some() {
             return Err(format!("there are two tables with the name {name:?}"));
         }
-        if self.tables.len() >= TABLE_COUNT_MAX {
+        if self.user_table_count() >= TABLE_COUNT_MAX {
             return Err(format!("there are more than {TABLE_COUNT_MAX} tables"));
         }
         self.tables.insert(*id, record.clone());
@@ -142,6 +148,17 @@ impl Catalog {
             return Err(format!("what has expired in table {} would come back", id.0));
         }
         *old = record.clone();
+        Ok(())
+    }
+
+    fn drop_table(&mut self, table: TableId) -> Result<(), String> {
+        if table.is_engine_owned() || !self.tables.contains_key(&table) {
+            return Err(format!("{table:?} is dropped and is no table of a user"));
+        }
+        if self.version.shards(table).next().is_some() {
+            return Err(format!("{table:?} is dropped with live SSTables"));
+        }
+        self.tables.remove(&table);
         Ok(())
     }
 
@@ -216,7 +233,8 @@ fn check_meta(meta: &SstableMeta) -> Result<(), String> {
     if meta.bytes == 0 || meta.bytes > extent.length {
         return Err(format!("{} bytes in an extent of {}", meta.bytes, extent.length));
     }
-    let longest = if meta.table == STATE_TABLE { STATE_KEY_LENGTH_MAX } else { KEY_LENGTH_MAX };
+    let own = ENGINE_TABLES.iter().find(|(id, ..)| *id == meta.table);
+    let longest = own.map_or(KEY_LENGTH_MAX, |(.., longest)| *longest);
     for (key, _) in [&meta.first, &meta.last] {
         if !(KEY_LENGTH_MIN..=longest).contains(&key.len()) {
             return Err(format!("a key of {} bytes", key.len()));

@@ -2,12 +2,22 @@
 
 use super::{SstableMeta, TableKind};
 use crate::entry::TableId;
+use crate::limits::{AMENDMENT_KEY_LENGTH_MAX, MARK_KEY_LENGTH_MAX, STATE_KEY_LENGTH_MAX};
 use crate::options::{Compression, Sequence, TableOptions};
 
-/// The engine's own keyed table of timeline state, in every catalog from the beginning.
+/// The engine's own keyed table of timeline state.
 pub(crate) const STATE_TABLE: TableId = TableId(1);
-/// Its name: users cannot choose one that begins with a zero.
-pub(crate) const STATE_TABLE_NAME: &str = "\u{0}state";
+/// The engine's own keyed table of amendments.
+pub(crate) const AMENDMENT_TABLE: TableId = TableId(2);
+/// The engine's own keyed table of marks: low-water marks, deleted ranges, retention.
+pub(crate) const MARK_TABLE: TableId = TableId(3);
+/// The engine's own keyed tables, in every catalog from the beginning, and their longest keys.
+/// Users cannot choose names that begin with a zero.
+pub(super) const ENGINE_TABLES: [(TableId, &str, usize); 3] = [
+    (STATE_TABLE, "\u{0}state", STATE_KEY_LENGTH_MAX),
+    (AMENDMENT_TABLE, "\u{0}amendments", AMENDMENT_KEY_LENGTH_MAX),
+    (MARK_TABLE, "\u{0}marks", MARK_KEY_LENGTH_MAX),
+];
 /// The first id of a user's table.
 pub(crate) const FIRST_USER_TABLE: u32 = 16;
 
@@ -45,15 +55,16 @@ impl TableRecord {
         TableRecord { options, expired_before_ms, ..self.clone() }
     }
 
-    /// The table of timeline state.
-    pub(crate) fn state() -> TableRecord {
+    /// A keyed table of the engine's own.
+    pub(super) fn engine_owned(id: TableId, name: &str) -> TableRecord {
         let options = TableOptions {
             kind: TableKind::Keyed,
             sequence: Sequence::Assigned,
             ttl_ms: None,
+            keep_last: None,
             compression: Compression::None,
         };
-        TableRecord::new(STATE_TABLE, STATE_TABLE_NAME, options)
+        TableRecord::new(id, name, options)
     }
 }
 
@@ -64,6 +75,11 @@ pub(crate) enum Edit {
     TableCreated(TableRecord),
     /// A user's table gets another record: other options, a later fence.
     TableAltered(TableRecord),
+    /// A user's table ends. Its SSTables were removed before; its id is never used again.
+    TableDropped {
+        /// Its id.
+        table: TableId,
+    },
     /// An SSTable becomes live.
     SstableAdded {
         /// Its level.

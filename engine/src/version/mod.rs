@@ -27,7 +27,7 @@ pub(crate) mod tests;
 use crate::entry::TableId;
 use crate::limits::LEVEL_COUNT;
 pub(crate) use catalog::Catalog;
-pub(crate) use edit::{Edit, STATE_TABLE, TableRecord};
+pub(crate) use edit::{Edit, MARK_TABLE, STATE_TABLE, TableRecord};
 pub(crate) use levels::Levels;
 pub use meta::{SstableMeta, TableKind};
 pub use shard::{Shard, Tier};

@@ -1,4 +1,4 @@
-use super::edit::{FIRST_USER_TABLE, STATE_TABLE_NAME};
+use super::edit::FIRST_USER_TABLE;
 use super::*;
 use crate::file::Extent;
 use crate::limits::LEVEL_COUNT;
@@ -168,7 +168,7 @@ fn impossible_edits_change_nothing() {
         Edit::TableCreated(timeline_table(16, "other")),
         Edit::TableCreated(timeline_table(17, "inbox")),
         Edit::TableCreated(timeline_table(17, "")),
-        Edit::TableCreated(timeline_table(17, STATE_TABLE_NAME)),
+        Edit::TableCreated(timeline_table(17, "\u{0}state")),
         Edit::TableCreated(timeline_table(2, "other")),
         Edit::TableCreated(timeline_table(u32::MAX, "other")),
         added(1, sample(3)),

@@ -52,7 +52,13 @@ fn workload(seed: u64, batches: usize, sync_share: u64) -> Vec<(Vec<Step>, Durab
 
 fn step(random: &mut Random, number: usize) -> Step {
     let key = u8::try_from(random.below(6)).unwrap();
-    match random.below(8) {
+    let timeline = u8::try_from(random.below(12)).unwrap();
+    let seq = random.below(12);
+    match random.below(11) {
+        8 => Step::Trim { timeline, before: seq },
+        9 => Step::DeleteRange { timeline, from: 1 + seq, to: 1 + seq + random.below(4) },
+        10 if seq < 4 => Step::DeleteTimeline { timeline },
+        10 => Step::KeepLast { timeline },
         0 => Step::Put { key, value: vec![key; random.index(40)] },
         1 => Step::Delete { key },
         2 => Step::Add { key, amount: 3 },

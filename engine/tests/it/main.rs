@@ -10,8 +10,10 @@
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `regression`: defects that were mended, each with its story
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
+//! - `marks`: trims, deletions, retention, gaps, dropped tables
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
+//! - `tiers`: zstd and the cold tier
 //! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
@@ -25,10 +27,12 @@ mod expiry;
 mod faults;
 mod hooked_disk;
 mod lookups;
+mod marks;
 mod model;
 mod real;
 mod reference;
 mod regression;
 mod regression_reads;
 mod space;
+mod tiers;
 mod world;

@@ -5,7 +5,7 @@ use super::reference::{Contents, Step, Tables, commit, contents};
 use super::world::{Process, World, tiny, tiny_read};
 use proptest::prelude::*;
 use tidelog_engine::testing::CrashPolicy;
-use tidelog_engine::{Compression, Durability, Options, TableOptions};
+use tidelog_engine::{Compression, Direction, Durability, Options, TableOptions};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -36,6 +36,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u8..8).prop_map(|key| Step::Delete { key }),
         1 => (0u8..8, any::<i64>()).prop_map(|(key, amount)| Step::Add { key, amount }),
         1 => (0u8..8, any::<i64>()).prop_map(|(key, value)| Step::Max { key, value }),
+        1 => (0u8..10, 0u64..40).prop_map(|(timeline, before)| Step::Trim { timeline, before }),
+        2 => (0u8..10, 1u64..40, 0u64..6).prop_map(|(timeline, from, more)| Step::DeleteRange {
+            timeline, from, to: from + more
+        }),
+        1 => (0u8..10).prop_map(|timeline| Step::DeleteTimeline { timeline }),
+        1 => (0u8..10).prop_map(|timeline| Step::KeepLast { timeline }),
     ]
 }
 
@@ -105,11 +111,17 @@ impl Run {
         let found = contents(&self.process().engine, self.tables).unwrap();
         assert_eq!(found, self.expected);
         for (snapshot, expected) in &self.held {
-            for (key, entries) in &self.expected.timelines {
-                let then = expected.timelines.get(key).map_or(0, Vec::len);
-                assert_eq!(snapshot.len(self.tables.messages, key).unwrap(), then as u64);
-                let seq = then.checked_sub(1).map_or(0, |last| entries[last].0);
+            for key in self.expected.timelines.keys() {
+                let then = expected.timelines.get(key).map_or(&[][..], |entries| &entries[..]);
+                assert_eq!(snapshot.len(self.tables.messages, key).unwrap(), then.len() as u64);
+                let seq = expected.latest.get(key).copied().unwrap_or(0);
                 assert_eq!(snapshot.latest_seq(self.tables.messages, key).unwrap(), seq);
+                let found: Vec<_> = snapshot
+                    .scan(self.tables.messages, key, 0, u64::MAX, Direction::Forward)
+                    .unwrap()
+                    .map(|entry| entry.map(|entry| (entry.seq, entry.payload.to_vec())).unwrap())
+                    .collect();
+                assert_eq!(found, then);
             }
             let (from, to) = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
             let values = snapshot.values(self.tables.values, from, to).unwrap();

@@ -1,8 +1,11 @@
 //! The reference: what a store must hold after a list of batches, in fifty lines of maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use tidelog_engine::{Committed, Direction, Durability, Engine, Result, TableId, WriteBatch};
+use tidelog_engine::{
+    Committed, Direction, Durability, Engine, Gap, GapReason, Item, Result, Snapshot, TableId,
+    WriteBatch,
+};
 
 /// One write of a batch.
 #[derive(Debug, Clone)]
@@ -27,13 +30,70 @@ pub(crate) enum Step {
         key: u8,
         value: i64,
     },
+    Trim {
+        timeline: u8,
+        before: u64,
+    },
+    DeleteRange {
+        timeline: u8,
+        from: u64,
+        to: u64,
+    },
+    DeleteTimeline {
+        timeline: u8,
+    },
+    /// From now on the timeline shows its newest [`KEPT`] entries.
+    KeepLast {
+        timeline: u8,
+    },
 }
 
+/// What [`Step::KeepLast`] leaves.
+pub(crate) const KEPT: u64 = 12;
+
 /// Everything that readers can see.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Contents {
+    /// The entries that are shown.
     pub(crate) timelines: BTreeMap<Vec<u8>, Vec<(u64, Vec<u8>)>>,
+    /// The highest seq that each timeline had.
+    pub(crate) latest: BTreeMap<Vec<u8>, u64>,
+    /// What is missing of each timeline, and why.
+    pub(crate) gaps: BTreeMap<Vec<u8>, Vec<Gap>>,
     pub(crate) values: BTreeMap<Vec<u8>, Vec<u8>>,
+    marks: BTreeMap<Vec<u8>, Marks>,
+}
+
+/// What hides entries of a timeline.
+#[derive(Debug, Clone, Default)]
+struct Marks {
+    trimmed_below: u64,
+    deleted_below: u64,
+    deleted: BTreeSet<u64>,
+    kept: bool,
+}
+
+impl Marks {
+    /// Why a seq is not shown, if it is not.
+    fn reason(&self, seq: u64, latest: u64) -> Option<GapReason> {
+        let deleted = seq < self.deleted_below;
+        let trimmed = seq < self.trimmed_below || self.kept && seq + KEPT <= latest;
+        match (deleted || self.deleted.contains(&seq) && seq >= self.trimmed_below, trimmed) {
+            (true, _) => Some(GapReason::Deleted),
+            (false, true) => Some(GapReason::Trimmed),
+            (false, false) => None,
+        }
+    }
+}
+
+/// What readers see is compared, not how it came about.
+impl PartialEq for Contents {
+    fn eq(&self, other: &Contents) -> bool {
+        self.timelines == other.timelines
+            && self.latest == other.latest
+            && self.gaps == other.gaps
+            && self.values == other.values
+    }
 }
 
 /// The tables that the reference writes to.
@@ -54,10 +114,29 @@ impl Contents {
             match step {
                 Step::Send { timelines, payload } => {
                     for timeline in timelines {
-                        let entries = self.timelines.entry(timeline_key(*timeline)).or_default();
-                        let seq = entries.last().map_or(1, |(seq, _)| seq + 1);
-                        entries.push((seq, payload.clone()));
+                        let key = timeline_key(*timeline);
+                        let latest = self.latest.entry(key.clone()).or_default();
+                        *latest += 1;
+                        let entry = (*latest, payload.clone());
+                        self.timelines.entry(key.clone()).or_default().push(entry);
+                        self.hide(&key);
                     }
+                }
+                Step::Trim { timeline, before } => {
+                    self.mark(*timeline, |marks, end| {
+                        marks.trimmed_below = marks.trimmed_below.max((*before).min(end));
+                    });
+                }
+                Step::DeleteRange { timeline, from, to } => {
+                    self.mark(*timeline, |marks, end| {
+                        marks.deleted.extend(*from..end.min(to + 1).max(*from));
+                    });
+                }
+                Step::DeleteTimeline { timeline } => {
+                    self.mark(*timeline, |marks, end| marks.deleted_below = end);
+                }
+                Step::KeepLast { timeline } => {
+                    self.mark(*timeline, |marks, _| marks.kept = true);
                 }
                 Step::Put { key, value } => {
                     self.values.insert(vec![*key], value.clone());
@@ -74,6 +153,33 @@ impl Contents {
                     self.values.insert(vec![*key], max.to_le_bytes().to_vec());
                 }
             }
+        }
+    }
+
+    fn mark(&mut self, timeline: u8, change: impl FnOnce(&mut Marks, u64)) {
+        let key = timeline_key(timeline);
+        let end = self.latest.get(&key).copied().unwrap_or(0) + 1;
+        change(self.marks.entry(key.clone()).or_default(), end);
+        self.hide(&key);
+    }
+
+    /// Takes away what marks hide, and says what is missing.
+    fn hide(&mut self, key: &[u8]) {
+        let Some(marks) = self.marks.get(key) else { return };
+        let Some(latest) = self.latest.get(key).copied() else { return };
+        let entries = self.timelines.get_mut(key).expect("it was written");
+        entries.retain(|(seq, _)| marks.reason(*seq, latest).is_none());
+        let mut gaps: Vec<Gap> = Vec::new();
+        for seq in 1..=latest {
+            let Some(reason) = marks.reason(seq, latest) else { continue };
+            match gaps.last_mut() {
+                Some(last) if last.to + 1 == seq && last.reason == reason => last.to = seq,
+                _ => gaps.push(Gap { from: seq, to: seq, reason }),
+            }
+        }
+        self.gaps.insert(key.to_vec(), gaps);
+        if self.gaps[key].is_empty() {
+            self.gaps.remove(key);
         }
     }
 
@@ -99,6 +205,20 @@ pub(crate) fn batch(tables: Tables, steps: &[Step]) -> WriteBatch {
             Step::Delete { key } => batch.delete(tables.values, &[*key]).unwrap(),
             Step::Add { key, amount } => batch.add(tables.values, &[*key], *amount).unwrap(),
             Step::Max { key, value } => batch.max(tables.values, &[*key], *value).unwrap(),
+            Step::Trim { timeline, before } => {
+                batch.trim(tables.messages, &timeline_key(*timeline), *before).unwrap();
+            }
+            Step::DeleteRange { timeline, from, to } => {
+                let key = timeline_key(*timeline);
+                batch.delete_range(tables.messages, &key, *from..=*to).unwrap();
+            }
+            Step::DeleteTimeline { timeline } => {
+                batch.delete_timeline(tables.messages, &timeline_key(*timeline)).unwrap();
+            }
+            Step::KeepLast { timeline } => {
+                let key = timeline_key(*timeline);
+                batch.set_keep_last(tables.messages, &key, Some(KEPT)).unwrap();
+            }
         }
     }
     batch
@@ -133,7 +253,12 @@ pub(crate) fn contents(engine: &Engine, tables: Tables) -> Result<Contents> {
         assert_eq!(forward, backward, "both directions agree");
         assert_eq!(snapshot.len(tables.messages, key)?, forward.len() as u64);
         let last = forward.last().map_or(0, |(seq, _)| *seq);
-        assert_eq!(snapshot.latest_seq(tables.messages, key)?, last);
+        let latest_seq = snapshot.latest_seq(tables.messages, key)?;
+        contents.latest.insert(key.to_vec(), latest_seq);
+        let gaps = gaps(&snapshot, tables, key, &forward)?;
+        if !gaps.is_empty() {
+            contents.gaps.insert(key.to_vec(), gaps);
+        }
         let latest = snapshot.latest(tables.messages, key)?.map(|entry| entry.seq);
         assert_eq!(latest.unwrap_or(0), last);
         for (seq, payload) in forward.iter().step_by(7) {
@@ -149,4 +274,32 @@ pub(crate) fn contents(engine: &Engine, tables: Tables) -> Result<Contents> {
         contents.values.insert(key.to_vec(), value.to_vec());
     }
     Ok(contents)
+}
+
+/// What is missing of a timeline, read both ways, which must agree with its entries.
+fn gaps(
+    snapshot: &Snapshot,
+    tables: Tables,
+    key: &[u8],
+    entries: &[(u64, Vec<u8>)],
+) -> Result<Vec<Gap>> {
+    let read = |direction| {
+        snapshot
+            .scan_items(tables.messages, key, 0, u64::MAX, direction)?
+            .collect::<Result<Vec<Item>>>()
+    };
+    let forward = read(Direction::Forward)?;
+    let mut backward = read(Direction::Backward)?;
+    backward.reverse();
+    assert_eq!(forward, backward, "both directions agree");
+    let mut gaps = Vec::new();
+    let mut found = Vec::new();
+    for item in forward {
+        match item {
+            Item::Entry(entry) => found.push(entry.seq),
+            Item::Gap(gap) => gaps.push(gap),
+        }
+    }
+    assert_eq!(found, entries.iter().map(|(seq, _)| *seq).collect::<Vec<_>>());
+    Ok(gaps)
 }

@@ -1,5 +1,6 @@
 //! [`Batch`]: what one commit writes, in plain data that every backend can read.
 
+use std::time::Duration;
 use tidelog_engine::{KeyedOperation, Origin, Payload, Precondition, TableId};
 
 /// Where one entry of a message goes.
@@ -41,6 +42,33 @@ pub struct KeyedWrite {
     pub value: Vec<u8>,
 }
 
+/// What is done to the entries that a timeline has, and to what is kept of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum MarkChange {
+    /// Entries below this sequence id are trimmed; those that come later are not.
+    TrimBefore(u64),
+    /// Entries from one sequence id to another, both inclusive, are deleted, as far as they are
+    /// there.
+    DeleteRange(u64, u64),
+    /// All entries are deleted.
+    DeleteAll,
+    /// The timeline gets a time to live of its own, or none. What has expired stays expired.
+    TimeToLive(Option<Duration>),
+    /// Only so many of the newest entries are shown, or as many as the table says.
+    KeepLast(Option<u64>),
+}
+
+/// A change of a timeline that appends nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TimelineMark {
+    /// The timeline; its `seq` is `None`.
+    pub target: Target,
+    /// How many messages of the batch it comes behind.
+    pub after: usize,
+    /// What is done.
+    pub change: MarkChange,
+}
+
 /// Writes that are committed together or not at all. Messages take their sequence ids in order.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
@@ -48,6 +76,8 @@ pub struct Batch {
     pub messages: Vec<BatchMessage>,
     /// Writes to keyed tables; a later write of one key wins.
     pub keyed: Vec<KeyedWrite>,
+    /// Trims, deletions and retention, by rising `after`.
+    pub marks: Vec<TimelineMark>,
     /// What must hold before anything of the batch takes effect.
     pub preconditions: Vec<Precondition>,
 }
@@ -59,6 +89,12 @@ impl Batch {
         let message =
             BatchMessage { payload, event_ms, origin: None, first_is_origin: false, targets };
         Batch::of(message)
+    }
+
+    /// A batch of one mark.
+    pub fn mark(table: TableId, key: &[u8], change: MarkChange) -> Batch {
+        let target = Target { table, key: key.into(), seq: None };
+        Batch { marks: vec![TimelineMark { target, after: 0, change }], ..Batch::default() }
     }
 
     /// A batch of one message.
@@ -82,15 +118,26 @@ impl Batch {
                 + message.targets.iter().map(target).sum::<usize>()
         };
         let keyed = |write: &KeyedWrite| 12 + write.key.len() + write.value.len();
+        let mark = |mark: &TimelineMark| 2 * (65 + mark.target.key.len());
         self.messages.iter().map(message).sum::<usize>()
             + self.keyed.iter().map(keyed).sum::<usize>()
+            + self.marks.iter().map(mark).sum::<usize>()
     }
 
     /// Adds all writes of `other` behind those of this batch.
     pub fn join(&mut self, mut other: Batch) {
+        for mut mark in other.marks {
+            mark.after += self.messages.len();
+            self.marks.push(mark);
+        }
         self.messages.append(&mut other.messages);
         self.keyed.append(&mut other.keyed);
         self.preconditions.append(&mut other.preconditions);
+    }
+
+    /// Every timeline that the batch writes to, once for each write.
+    pub fn places(&self) -> impl Iterator<Item = &Target> {
+        self.targets().chain(self.marks.iter().map(|mark| &mark.target))
     }
 
     /// Every target, in the order in which sequence ids are answered.

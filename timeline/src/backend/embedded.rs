@@ -4,8 +4,8 @@
 //! promises.
 
 use super::{
-    Backend, BackendSnapshot, Batch, BatchMessage, CommitFuture, Committed, Direction, KeyValue,
-    Page, ScanRequest, TableDescription, TimelineDescription,
+    Backend, BackendSnapshot, Batch, BatchMessage, CommitFuture, Committed, Direction, ItemPage,
+    KeyValue, MarkChange, Page, ScanRequest, TableDescription, TimelineDescription, TimelineMark,
 };
 use crate::error::{Error, Result};
 use std::ops::Bound;
@@ -52,6 +52,10 @@ impl EmbeddedBackend {
 impl Backend for EmbeddedBackend {
     fn create_table(&self, name: &str, options: &TableOptions) -> Result<TableId> {
         Ok(self.engine.create_table(name, options.clone())?)
+    }
+
+    fn drop_table(&self, table: TableId) -> Result<()> {
+        Ok(self.engine.drop_table(table)?)
     }
 
     fn table(&self, name: &str) -> Result<Option<TableDescription>> {
@@ -110,8 +114,15 @@ fn committed(committed: tidelog_engine::Committed) -> Committed {
 
 fn write_batch(batch: &Batch) -> Result<WriteBatch> {
     let mut writes = WriteBatch::new();
-    for message in &batch.messages {
+    let mut marks = batch.marks.iter().peekable();
+    for (index, message) in batch.messages.iter().enumerate() {
+        while let Some(mark) = marks.next_if(|mark| mark.after <= index) {
+            add_mark(&mut writes, mark)?;
+        }
         add_message(&mut writes, message)?;
+    }
+    for mark in marks {
+        add_mark(&mut writes, mark)?;
     }
     for write in &batch.keyed {
         let counter = || {
@@ -123,6 +134,7 @@ fn write_batch(batch: &Batch) -> Result<WriteBatch> {
             KeyedOperation::Delete => writes.delete(write.table, &write.key)?,
             KeyedOperation::Add => writes.add(write.table, &write.key, counter()?)?,
             KeyedOperation::Max => writes.max(write.table, &write.key, counter()?)?,
+            KeyedOperation::Mark => return Err(Error::invalid("marks are not written by key")),
         }
     }
     for precondition in &batch.preconditions {
@@ -148,7 +160,26 @@ fn add_message(writes: &mut WriteBatch, message: &BatchMessage) -> Result<()> {
     Ok(writes.fan_out(targets, payload, event_ms, origin, message.first_is_origin)?)
 }
 
+fn add_mark(writes: &mut WriteBatch, mark: &TimelineMark) -> Result<()> {
+    let (table, key) = (mark.target.table, &*mark.target.key);
+    match mark.change {
+        MarkChange::TrimBefore(seq) => writes.trim(table, key, seq)?,
+        MarkChange::DeleteRange(from, to) => writes.delete_range(table, key, from..=to)?,
+        MarkChange::DeleteAll => writes.delete_timeline(table, key)?,
+        MarkChange::TimeToLive(ttl) => writes.set_timeline_ttl(table, key, ttl)?,
+        MarkChange::KeepLast(count) => writes.set_keep_last(table, key, count)?,
+    }
+    Ok(())
+}
+
 struct EmbeddedSnapshot(tidelog_engine::Snapshot);
+
+fn bounds(request: &ScanRequest) -> (u64, u64, tidelog_engine::Direction) {
+    match request.direction {
+        Direction::Forward => (request.from, request.to, tidelog_engine::Direction::Forward),
+        Direction::Backward => (request.to, request.from, tidelog_engine::Direction::Backward),
+    }
+}
 
 impl BackendSnapshot for EmbeddedSnapshot {
     fn commit(&self) -> u64 {
@@ -172,12 +203,15 @@ impl BackendSnapshot for EmbeddedSnapshot {
     }
 
     fn scan(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<Page> {
-        let (low, high, direction) = match request.direction {
-            Direction::Forward => (request.from, request.to, tidelog_engine::Direction::Forward),
-            Direction::Backward => (request.to, request.from, tidelog_engine::Direction::Backward),
-        };
+        let (low, high, direction) = bounds(request);
         let entries = self.0.scan(table, key, low, high, direction)?;
         Page::fill(entries.map(|entry| Ok(entry?)), request)
+    }
+
+    fn scan_items(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<ItemPage> {
+        let (low, high, direction) = bounds(request);
+        let items = self.0.scan_items(table, key, low, high, direction)?;
+        ItemPage::fill(items.map(|item| Ok(item?)), request)
     }
 
     fn value(&self, table: TableId, key: &[u8]) -> Result<Option<Payload>> {

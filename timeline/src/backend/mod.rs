@@ -13,7 +13,11 @@
 //! 4. A snapshot shows one moment, for ever, except that entries older than their table's time to
 //!    live are shown by no one.
 //! 5. A commit is visible to each snapshot taken after the call (or its future) returned.
-//! 6. `latest_seq` never goes back, whatever expires.
+//! 6. `latest_seq` never goes back, whatever expires or is deleted.
+//! 7. A mark hides what its timeline has at its place of the batch, and nothing that comes later;
+//!    snapshots of earlier moments go on showing it.
+//! 8. On tables of assigned ids, the items of a scan tile the range asked for, as far as the timeline
+//!    had come: what is missing is told once, with its reason.
 
 mod batch;
 mod embedded;
@@ -24,9 +28,9 @@ use std::future::Future;
 use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::Arc;
-use tidelog_engine::{Durability, Entry, Payload, TableId, TableOptions};
+use tidelog_engine::{Durability, Entry, Item, Payload, TableId, TableOptions};
 
-pub use batch::{Batch, BatchMessage, KeyedWrite, Target};
+pub use batch::{Batch, BatchMessage, KeyedWrite, MarkChange, Target, TimelineMark};
 pub use embedded::EmbeddedBackend;
 pub use memory::MemoryBackend;
 
@@ -133,6 +137,49 @@ impl Page {
     }
 }
 
+/// A page of a scan with gaps.
+#[derive(Debug, Clone, Default)]
+pub struct ItemPage {
+    /// Entries and gaps, in the order of the scan.
+    pub items: Vec<Item>,
+    /// Where the next page begins; `None` when the scan has ended.
+    pub next: Option<u64>,
+}
+
+impl ItemPage {
+    /// A page of the items of a scan, as [`Page::fill`].
+    ///
+    /// # Errors
+    /// As [`Page::fill`].
+    pub fn fill(
+        items: impl Iterator<Item = Result<Item>>,
+        request: &ScanRequest,
+    ) -> Result<ItemPage> {
+        if request.limit == 0 {
+            return Err(crate::Error::invalid("a page of no entries"));
+        }
+        let mut page = ItemPage::default();
+        let mut bytes = 0;
+        for item in items {
+            let item = item?;
+            let full = page.items.len() == request.limit || bytes >= request.byte_limit;
+            if full && !page.items.is_empty() {
+                page.next = Some(match (&item, request.direction) {
+                    (Item::Entry(entry), _) => entry.seq,
+                    (Item::Gap(gap), Direction::Forward) => gap.from,
+                    (Item::Gap(gap), Direction::Backward) => gap.to,
+                });
+                break;
+            }
+            if let Item::Entry(entry) = &item {
+                bytes += entry.payload.len();
+            }
+            page.items.push(item);
+        }
+        Ok(page)
+    }
+}
+
 /// A key of a keyed table and its value.
 pub type KeyValue = (Box<[u8]>, Payload);
 
@@ -152,6 +199,12 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists), whatever its options.
     fn create_table(&self, name: &str, options: &TableOptions) -> Result<TableId>;
+
+    /// Drops a table and everything in it. Its id is never used again, its name may be.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for one that is not there.
+    fn drop_table(&self, table: TableId) -> Result<()>;
 
     /// A table by its name.
     ///
@@ -237,6 +290,13 @@ pub trait BackendSnapshot: Send + Sync + 'static {
     /// # Errors
     /// As [`BackendSnapshot::get`].
     fn scan(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<Page>;
+
+    /// A page of a timeline's entries, with what is missing between them. Entries and gaps count
+    /// towards the limit.
+    ///
+    /// # Errors
+    /// As [`BackendSnapshot::get`].
+    fn scan_items(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<ItemPage>;
 
     /// The value of a key of a keyed table.
     ///

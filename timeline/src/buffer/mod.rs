@@ -175,7 +175,7 @@ impl Buffer {
             return Err(Error::closed());
         }
         self.start(queue)?;
-        for target in write.batch.targets() {
+        for target in write.batch.places() {
             *queue.waiting.entry((target.table, target.key.clone())).or_default() += 1;
             self.shared.waiting_count.fetch_add(1, Ordering::Release);
         }

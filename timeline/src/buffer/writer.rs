@@ -143,7 +143,7 @@ impl Shared {
 
 fn split(item: Item) -> (Batch, Durability, Taken) {
     let write = item.write;
-    let keys = write.batch.targets().map(|target| (target.table, target.key.clone())).collect();
+    let keys = write.batch.places().map(|target| (target.table, target.key.clone())).collect();
     let report = write.report.then(|| (write.table.to_string(), write.timeline));
     let taken = Taken { ticket: item.ticket, done: write.done, keys, report };
     (write.batch, write.durability, taken)

@@ -105,7 +105,7 @@ impl Core {
     }
 
     fn is_behind_buffer(&self, request: &Request) -> bool {
-        self.buffer.has_writes_of(request.batch.targets())
+        self.buffer.has_writes_of(request.batch.places())
     }
 
     /// Commits, and waits for it.

@@ -8,7 +8,7 @@ mod table;
 
 use self::core::{Core, Settings};
 use crate::backend::{Backend, TableDescription};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
 use std::path::Path;
 use std::sync::Arc;
@@ -110,6 +110,20 @@ impl Store {
     pub fn tables(&self) -> Result<Vec<TableDescription>> {
         self.core.check_open()?;
         self.core.backend.tables()
+    }
+
+    /// Drops a table and everything in it; durable on return. Handles of it fail with
+    /// [`NotFound`](crate::ErrorKind::NotFound) from now on; its name may be used again.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for one that is not there; those of the backend.
+    pub fn drop_table(&self, name: &str) -> Result<()> {
+        self.core.check_open()?;
+        let Some(table) = self.core.backend.table(name)? else {
+            let text = format!("not found: table {name}");
+            return Err(Error::new(ErrorKind::NotFound, text));
+        };
+        self.core.backend.drop_table(table.id)
     }
 
     /// The present moment of the whole store: everything read through it belongs to one commit.

@@ -2,6 +2,8 @@
 
 mod append;
 mod entry;
+mod items;
+mod retention;
 mod scan;
 mod stream;
 mod view;
@@ -15,6 +17,7 @@ use crate::store::{Snapshot, Table};
 pub use append::Append;
 pub(crate) use entry::first_seq;
 pub use entry::{Origin, TimelineEntry};
+pub use items::{Items, TimelineItem};
 pub use scan::{Entries, Scan};
 pub use stream::EntryStream;
 pub use view::TimelineView;
@@ -218,7 +221,7 @@ impl<M: Message> Timeline<M> {
     }
 
     /// The sequence id of the newest entry that was ever written; 0 for none. Never goes back,
-    /// whatever expires (the original's does).
+    /// whatever expires or is deleted (the original's does).
     ///
     /// # Errors
     /// As [`Timeline::get`].
@@ -265,6 +268,33 @@ impl<M: Message> Timeline<M> {
     /// item of its own, and the scan goes on behind it.
     pub fn scan(&self, scan: Scan) -> Result<Entries<M>> {
         self.now()?.scan(scan)
+    }
+
+    /// As [`Timeline::scan`], with what is missing: between the entries, and before and behind them
+    /// as far as the timeline has come. Each missing stretch comes once, in the order of the scan,
+    /// with its reason; where nothing is missing there is none, so a reader tells "nothing new" from
+    /// "expired", "trimmed", "deleted" and "lost". Not on tables of given ids. The scan's limit
+    /// counts entries alone.
+    ///
+    /// ```
+    /// # let store = tidelog::Store::in_memory();
+    /// # let room = store.table::<String>("message").create()?.timeline("room")?;
+    /// use tidelog::{Gap, GapReason, Scan, TimelineItem};
+    /// for text in ["a", "b", "c"] {
+    ///     room.store(&text.to_string())?;
+    /// }
+    /// room.delete(2)?;
+    /// let items = room.scan_items(Scan::forward().from(2))?.collect::<tidelog::Result<Vec<_>>>()?;
+    /// let deleted = Gap { from: 2, to: 2, reason: GapReason::Deleted };
+    /// assert_eq!(items[0], TimelineItem::Gap(deleted));
+    /// assert!(matches!(&items[1], TimelineItem::Entry(entry) if entry.seq == 3));
+    /// # Ok::<(), tidelog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Timeline::scan`].
+    pub fn scan_items(&self, scan: Scan) -> Result<Items<M>> {
+        self.now()?.scan_items(scan)
     }
 
     /// As [`Timeline::get`].

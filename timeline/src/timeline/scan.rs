@@ -68,6 +68,11 @@ impl Scan {
         self
     }
 
+    /// The first request, and most entries to return.
+    pub(super) fn request_and_limit(&self) -> Result<(ScanRequest, usize)> {
+        Ok((self.request()?, self.limit.unwrap_or(usize::MAX)))
+    }
+
     /// The first request, without the limit.
     fn request(&self) -> Result<ScanRequest> {
         let (first, last) = match self.direction {
@@ -111,7 +116,8 @@ pub struct Entries<M> {
 
 impl<M: Message> Entries<M> {
     pub(super) fn new(place: Place<M>, scan: Scan, core: Option<Arc<Core>>) -> Result<Entries<M>> {
-        let (request, left) = (Some(scan.request()?), scan.limit.unwrap_or(usize::MAX));
+        let (request, left) = scan.request_and_limit()?;
+        let request = Some(request);
         Ok(Entries { place, core, page: VecDeque::new(), request, left, filter: None, error: None })
     }
 

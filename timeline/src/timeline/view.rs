@@ -1,5 +1,6 @@
 //! [`TimelineView`]: reads of one timeline at one moment.
 
+use super::items::Items;
 use super::scan::{Entries, Scan};
 use super::{Timeline, TimelineEntry};
 use crate::error::Result;
@@ -88,6 +89,14 @@ impl<M: Message> TimelineView<M> {
     /// As [`Timeline::get`].
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
+    }
+
+    /// As [`Timeline::scan_items`].
+    ///
+    /// # Errors
+    /// As [`Timeline::scan_items`].
+    pub fn scan_items(&self, scan: Scan) -> Result<Items<M>> {
+        Items::new(self.place.clone(), scan)
     }
 
     /// As [`Timeline::scan`].

@@ -2,15 +2,19 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 use tidelog::backend::{
-    Backend, BackendSnapshot, Batch, BatchMessage, Committed, KeyedWrite, ScanRequest, Target,
+    Backend, BackendSnapshot, Batch, BatchMessage, Committed, KeyedWrite, MarkChange, ScanRequest,
+    Target,
 };
-use tidelog::{Direction, Durability, ErrorKind, Payload, Result, TableId, TableOptions};
-use tidelog_engine::{KeyedOperation, Precondition, Sequence};
+use tidelog::{
+    Direction, Durability, ErrorKind, Gap, GapReason, Payload, Result, TableId, TableOptions,
+};
+use tidelog_engine::{Item, KeyedOperation, Precondition, Sequence};
 
 /// Runs the whole suite over new, empty backends.
 fn suite(new: &dyn Fn() -> Arc<dyn Backend>) {
-    let tests: [fn(&dyn Backend); 14] = [
+    let tests: [fn(&dyn Backend); 17] = [
         tables,
         dense_ids,
         given_ids,
@@ -24,6 +28,9 @@ fn suite(new: &dyn Fn() -> Arc<dyn Backend>) {
         listing,
         limits,
         order_of_calls,
+        marks,
+        retention,
+        dropped_tables,
         closing,
     ];
     for test in tests {
@@ -115,6 +122,136 @@ fn dense_ids(backend: &dyn Backend) {
     assert!(now.latest(table, b"none").unwrap().is_none());
     assert_eq!(now.latest_seq(table, b"none").unwrap(), 0);
     assert_eq!(now.len(table, b"none").unwrap(), 0);
+}
+
+/// What a scan with gaps meets, both ways, in pages of two: seqs of entries, and gaps.
+fn items(now: &dyn BackendSnapshot, table: TableId, from: u64, to: u64) -> Vec<(u64, Option<Gap>)> {
+    let read = |direction| {
+        let (mut start, end) = match direction {
+            Direction::Forward => (from, to),
+            Direction::Backward => (to, from),
+        };
+        let mut found = Vec::new();
+        loop {
+            let request =
+                ScanRequest { from: start, to: end, direction, limit: 2, byte_limit: 1 << 20 };
+            let page = now.scan_items(table, b"a", &request).unwrap();
+            found.extend(page.items.into_iter().map(|item| match item {
+                Item::Entry(entry) => (entry.seq, None),
+                Item::Gap(gap) => (gap.from, Some(gap)),
+            }));
+            let Some(next) = page.next else { return found };
+            start = next;
+        }
+    };
+    let forward = read(Direction::Forward);
+    let mut backward = read(Direction::Backward);
+    backward.reverse();
+    assert_eq!(forward, backward);
+    forward
+}
+
+fn gap(from: u64, to: u64, reason: GapReason) -> (u64, Option<Gap>) {
+    (from, Some(Gap { from, to, reason }))
+}
+
+fn marks(backend: &dyn Backend) {
+    let table = timelines(backend);
+    let mark = |change| Batch::mark(table, b"a", change);
+    for _ in 0..10 {
+        commit(backend, append(table, "a", b"x")).unwrap();
+    }
+    let before = backend.snapshot().unwrap();
+    assert_eq!(items(&*before, table, 9, 99), [(9, None), (10, None)]);
+    commit(backend, mark(MarkChange::TrimBefore(3))).unwrap();
+    commit(backend, mark(MarkChange::TrimBefore(2))).unwrap();
+    commit(backend, mark(MarkChange::DeleteRange(5, 6))).unwrap();
+    commit(backend, mark(MarkChange::DeleteRange(10, u64::MAX))).unwrap();
+    // In one batch each mark has its place.
+    let mut batch = append(table, "a", b"x");
+    batch.join(mark(MarkChange::DeleteRange(11, 12)));
+    batch.join(append(table, "a", b"x"));
+    assert_eq!(commit(backend, batch).unwrap().seqs, [11, 12]);
+    let now = backend.snapshot().unwrap();
+    assert_eq!(seqs(&*now, table, "a", 0, u64::MAX), [3, 4, 7, 8, 9, 12]);
+    assert_eq!(now.len(table, b"a").unwrap(), 6);
+    assert_eq!(now.latest_seq(table, b"a").unwrap(), 12);
+    assert!(now.get(table, b"a", 5).unwrap().is_none());
+    use GapReason::{Deleted, Trimmed};
+    let all = [
+        gap(1, 2, Trimmed),
+        (3, None),
+        (4, None),
+        gap(5, 6, Deleted),
+        (7, None),
+        (8, None),
+        (9, None),
+        gap(10, 11, Deleted),
+        (12, None),
+    ];
+    assert_eq!(items(&*now, table, 0, u64::MAX), all);
+    assert_eq!(items(&*now, table, 6, 8), [gap(6, 6, Deleted), (7, None), (8, None)]);
+    commit(backend, mark(MarkChange::DeleteAll)).unwrap();
+    commit(backend, mark(MarkChange::TrimBefore(u64::MAX))).unwrap();
+    let cleared = backend.snapshot().unwrap();
+    assert_eq!(items(&*cleared, table, 0, u64::MAX), [gap(1, 12, Deleted)]);
+    assert!(cleared.latest(table, b"a").unwrap().is_none());
+    assert_eq!(commit(backend, append(table, "a", b"x")).unwrap().seqs, [13]);
+    assert_eq!(seqs(&*backend.snapshot().unwrap(), table, "a", 0, u64::MAX), [13]);
+    assert_eq!(seqs(&*before, table, "a", 0, u64::MAX), (1..=10).collect::<Vec<u64>>());
+    assert_eq!(seqs(&*now, table, "a", 0, u64::MAX).len(), 6, "snapshots show their moment");
+    commit(backend, Batch::mark(table, b"none", MarkChange::DeleteAll)).unwrap();
+    let listed = backend.snapshot().unwrap().timelines(table, b"", None, 9).unwrap();
+    assert_eq!(listed.len(), 1, "a mark makes no timeline");
+}
+
+fn retention(backend: &dyn Backend) {
+    let options = TableOptions::timeline().keep_last(3);
+    let table = backend.create_table("kept", &options).unwrap();
+    let mark = |change| Batch::mark(table, b"a", change);
+    for _ in 0..10 {
+        commit(backend, append(table, "a", b"x")).unwrap();
+    }
+    let shown = || seqs(&*backend.snapshot().unwrap(), table, "a", 0, u64::MAX);
+    assert_eq!(shown(), [8, 9, 10]);
+    let now = backend.snapshot().unwrap();
+    assert_eq!(items(&*now, table, 0, 8), [gap(1, 7, GapReason::Trimmed), (8, None)]);
+    commit(backend, mark(MarkChange::DeleteRange(9, 9))).unwrap();
+    assert_eq!(shown(), [8, 10], "deleted entries count");
+    commit(backend, mark(MarkChange::KeepLast(Some(1)))).unwrap();
+    assert_eq!(shown(), [10]);
+    commit(backend, mark(MarkChange::KeepLast(None))).unwrap();
+    commit(backend, append(table, "a", b"x")).unwrap();
+    assert_eq!(shown(), [10, 11]);
+    for wrong in [
+        MarkChange::KeepLast(Some(0)),
+        MarkChange::TimeToLive(Some(Duration::ZERO)),
+        MarkChange::DeleteRange(4, 3),
+    ] {
+        assert_eq!(refused(backend, mark(wrong)), ErrorKind::InvalidUse);
+    }
+    commit(backend, mark(MarkChange::TimeToLive(Some(Duration::from_secs(9999))))).unwrap();
+    assert_eq!(shown(), [10, 11]);
+    let given = TableOptions { sequence: Sequence::Given, ..TableOptions::timeline() };
+    let refusal = backend.create_table("given", &given.clone().keep_last(3)).unwrap_err();
+    assert_eq!(refusal.kind(), ErrorKind::InvalidUse);
+    let given = backend.create_table("given", &given).unwrap();
+    let wrong = Batch::mark(given, b"a", MarkChange::KeepLast(Some(3)));
+    assert_eq!(refused(backend, wrong), ErrorKind::InvalidUse);
+}
+
+fn dropped_tables(backend: &dyn Backend) {
+    let table = timelines(backend);
+    commit(backend, append(table, "a", b"x")).unwrap();
+    let before = backend.snapshot().unwrap();
+    backend.drop_table(table).unwrap();
+    assert_eq!(backend.drop_table(table).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(refused(backend, append(table, "a", b"x")), ErrorKind::NotFound);
+    assert_eq!(before.get(table, b"a", 1).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(backend.tables().unwrap().is_empty());
+    let again = timelines(backend);
+    assert!(again > table, "ids are never used again");
+    assert_eq!(commit(backend, append(again, "a", b"x")).unwrap().seqs, [1]);
 }
 
 fn given_ids(backend: &dyn Backend) {

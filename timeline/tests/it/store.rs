@@ -295,6 +295,10 @@ impl tidelog::Backend for Blocking {
         self.0.create_table(name, options)
     }
 
+    fn drop_table(&self, table: tidelog::TableId) -> Result<()> {
+        self.0.drop_table(table)
+    }
+
     fn table(&self, name: &str) -> Result<Option<tidelog::backend::TableDescription>> {
         self.0.table(name)
     }

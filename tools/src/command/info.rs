@@ -151,7 +151,7 @@ fn print_json(
             "kind": kind(&table.info),
             "sequence": format!("{:?}", table.info.options.sequence).to_lowercase(),
             "ttl_ms": table.info.options.ttl_ms,
-            "compression": format!("{:?}", table.info.options.compression).to_lowercase(),
+            "compression": table.info.options.compression.to_string(),
             "timelines": table.timelines,
             "sstables": table.sstables,
             "sstable_bytes": table.sstable_bytes,

@@ -1,17 +1,11 @@
 //! What is measured around a stretch of work, from the counters of the process and of the device.
 
-mod device;
-mod latencies;
-mod memory;
-mod process;
-
 use crate::Result;
 use crate::record::Record;
-use device::Device;
-pub use latencies::Latencies;
-use memory::MemoryWatch;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+pub use tidelog_benches::measure::Latencies;
+use tidelog_benches::measure::{Device, MemoryWatch, disk_bytes, process, settle};
 
 /// Measures one stretch of work of this process.
 pub struct Meter {
@@ -82,43 +76,4 @@ impl Meter {
             wrong_answers: 0,
         })
     }
-}
-
-/// Waits until the process has written nothing and hardly computed for a second.
-fn settle() -> Result<()> {
-    const STEP: Duration = Duration::from_millis(100);
-    const QUIET_STEPS: u32 = 10;
-    const GIVE_UP: Duration = Duration::from_secs(600);
-    let start = Instant::now();
-    let mut quiet = 0;
-    let mut before = (process::written_bytes()?, process::cpu_time());
-    while quiet < QUIET_STEPS {
-        if start.elapsed() > GIVE_UP {
-            return Err("background work did not end in ten minutes".into());
-        }
-        std::thread::sleep(STEP);
-        let now = (process::written_bytes()?, process::cpu_time());
-        let is_quiet = now.0 == before.0 && now.1 - before.1 < STEP / 20;
-        quiet = if is_quiet { quiet + 1 } else { 0 };
-        before = now;
-    }
-    Ok(())
-}
-
-/// Bytes that a folder's files take on the disk.
-fn disk_bytes(directory: &Path) -> Result<u64> {
-    use std::os::unix::fs::MetadataExt;
-    let mut total = 0;
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        // A file that background work deletes just now takes nothing.
-        let Ok(metadata) = entry.metadata() else {
-            continue;
-        };
-        total += match metadata.is_dir() {
-            true => disk_bytes(&entry.path())?,
-            false => metadata.blocks() * 512,
-        };
-    }
-    Ok(total)
 }

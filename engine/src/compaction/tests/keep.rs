@@ -47,6 +47,7 @@ fn naive(versions: &[KeyedVersion], snapshot: u64) -> Option<Vec<u8>> {
                 (None, Some(operand)) => Some(operand.to_le_bytes().to_vec()),
                 (_, None) => value,
             },
+            KeyedOperation::Mark => unreachable!("tested where marks are"),
         };
     }
     value

@@ -1,5 +1,6 @@
 //! The picker: decisions read from a text, and invariants under random flushes and jobs.
 
+use crate::compaction::dead_share::pick_dead;
 use crate::compaction::picker::{Job, JobKind, PickerOptions, pick};
 use crate::entry::TableId;
 use crate::file::Extent;
@@ -125,6 +126,7 @@ fn describe(job: &Job<SstableMeta>, output: &mut String) {
     let kind = match job.kind {
         JobKind::Move => "move",
         JobKind::Merge => "merge",
+        JobKind::Drop => "drop",
     };
     write!(output, "table {} {kind}", job.table.0).unwrap();
     for (level, meta) in &job.inputs {
@@ -245,6 +247,7 @@ impl Model {
                 let pieces = self.concatenate(&numbers);
                 self.write(pieces)
             }
+            JobKind::Drop => unreachable!("nothing is dead here"),
         };
         let added = outputs.into_iter().map(|meta| (job.output_level, meta)).collect();
         self.version = self.version.apply(&numbers, added);
@@ -296,6 +299,44 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let flush = prop::array::uniform6(count).prop_map(Step::Flush);
     let finish = (0usize..4).prop_map(Step::Finish);
     prop::collection::vec(prop_oneof![3 => flush, 3 => Just(Step::Start), 2 => finish], 1..80)
+}
+
+#[test]
+fn what_is_dead_is_dropped_rewritten_or_taken_down() {
+    let timeline = TableKind::Timeline;
+    let options =
+        PickerOptions { level0_compact: 4, level_bytes_base: 400, ratio: 10, sstable_bytes: 100 };
+    let at = |level, number, first: &str, last: &str, bytes| {
+        let mut meta = meta(number, 16, timeline, (place(first), place(last)), bytes);
+        meta.entries = 100;
+        (level, meta)
+    };
+    let version = Version::default().apply(
+        &[],
+        vec![
+            at(0, 9, "a:90", "z:99", 100),
+            at(1, 5, "a:50", "c:59", 100),
+            at(1, 6, "d:50", "m:59", 100),
+            at(2, 2, "a:1", "z:9", 1000),
+        ],
+    );
+    let picked = |dead: &[(u64, u64)], busy: &[u64]| {
+        let busy = busy.iter().copied().collect();
+        let job = pick_dead(&version, &dead.iter().copied().collect(), &options, &busy)?;
+        let mut text = String::new();
+        describe(&job, &mut text);
+        Some(text)
+    };
+    assert_eq!(picked(&[], &[]), None);
+    assert_eq!(picked(&[(5, 24), (2, 24), (77, 100)], &[]), None, "less than a quarter");
+    let rewritten = picked(&[(5, 25)], &[]).unwrap();
+    assert_eq!(rewritten.trim(), "table 16 merge L1:5 -> L1");
+    assert_eq!(picked(&[(5, 25)], &[5]), None, "somebody works on it");
+    let most = picked(&[(5, 99), (2, 30)], &[]).unwrap();
+    assert_eq!(most.trim(), "table 16 merge L2:2 -> L2", "what frees most comes first");
+    assert_eq!(picked(&[(9, 100)], &[]).unwrap().trim(), "table 16 drop L0:9 -> L0");
+    let taken_down = picked(&[(9, 50)], &[]).unwrap();
+    assert_eq!(taken_down.trim(), "table 16 merge L1:5 L1:6 L0:9 -> L1");
 }
 
 proptest! {

@@ -64,7 +64,7 @@ impl Store {
             pacer: Arc::new(pacer),
             next_number: Arc::new(AtomicU64::new(1)),
             sstable_bytes,
-            source: Source { disk: shared, file, mode, cache },
+            source: Source { disk: shared, file, mode, cache, unpacking: Arc::default() },
             memory: Arc::default(),
         };
         let options = PickerOptions {
@@ -214,6 +214,7 @@ impl Store {
             KeyedOperation::Delete => batch.delete(META, &key).unwrap(),
             KeyedOperation::Add => batch.add(META, &key, number).unwrap(),
             KeyedOperation::Max => batch.max(META, &key, number).unwrap(),
+            KeyedOperation::Mark => unreachable!("not for users' tables"),
         }
         let version = KeyedVersion {
             key: key.clone().into(),

@@ -5,6 +5,7 @@ use super::super::space::SpaceWish;
 use super::super::{Core, Counters};
 use super::Parts;
 use super::tail::{KeepAll, Replayed, Sink, Tail};
+use crate::batch::{Op, decode};
 use crate::cache::BlockCache;
 use crate::commit::{CommitQueue, Leader};
 use crate::compaction::{OutputContext, OutputMemory};
@@ -126,7 +127,13 @@ fn assemble(
     let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
     // Beside a writer an extent may be reused under a map, after its blocks were verified in it.
     let mode = if options.read_only { ReadMode::Read } else { options.read_mode };
-    let source = Source { disk: Arc::clone(&disk), file: superblock.file, mode, cache };
+    let source = Source {
+        disk: Arc::clone(&disk),
+        file: superblock.file,
+        mode,
+        cache,
+        unpacking: Arc::default(),
+    };
     let version = open_sstables(&catalog, &source, &allocator);
     let clock = StoreClock::new(Arc::clone(&parts.clock), clock_mark(parts, superblock));
     let pacer = Arc::new(Pacer::new(
@@ -222,6 +229,7 @@ fn first_view(
     let mut view = View {
         level0_depth: 0,
         damaged: BTreeSet::new(),
+        marked: BTreeSet::new(),
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
         frozen: Vec::new(),
         version: Arc::new(version),
@@ -230,6 +238,7 @@ fn first_view(
         epochs: catalog.epochs.clone().into(),
     };
     view.level0_depth = view.measure_level0();
+    view.marked = view.tables_with_marks();
     view
 }
 
@@ -318,6 +327,7 @@ fn replay(core: &Core, superblock: &Superblock, sink: &mut dyn Sink) -> Result<L
             memtable
                 .apply(Arc::clone(&body), commit, group.time_ms)
                 .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
+            show_marked(core, &body);
             bodies.push(body);
         }
         let Group { first_commit, time_ms, .. } = group;
@@ -335,6 +345,15 @@ fn replay(core: &Core, superblock: &Superblock, sink: &mut dyn Sink) -> Result<L
         &mut each,
     )?;
     Ok(LogEnd { position: end.end, commit, time_ms })
+}
+
+/// The view says which tables have marks: those in the log as well.
+fn show_marked(core: &Core, body: &[u8]) {
+    for op in decode(body).map_while(std::result::Result::ok) {
+        if let Op::Mark { mark, .. } = op {
+            core.views.replace(|view| view.marked.extend([mark.table]));
+        }
+    }
 }
 
 fn group_bytes_max(core: &Core) -> u64 {

@@ -41,7 +41,7 @@ impl<O: Output> Builder<O> {
         };
         let blocks = 2 + pieces;
         let rest = self.block.size() + fragment + added + blocks * HEADER_SIZE;
-        let data = round_up(self.writer.offset() + rest as u64, PAGE_SIZE as u64);
+        let data = round_up(self.writer.offset_bound() + rest as u64, PAGE_SIZE as u64);
         let block_count = u64::from(self.writer.block_count()) + blocks as u64;
         let index = block_count.div_ceil(INDEX_ENTRIES_PER_PAGE as u64);
         let entry_size = |length| match self.options.kind {
@@ -53,6 +53,6 @@ impl<O: Output> Builder<O> {
             _ => 0,
         };
         let pages = index + self.directory.pages_with([open, entry_size(key_length)]) + 2;
-        data + pages * PAGE_SIZE as u64
+        data + pages * PAGE_SIZE as u64 + self.writer.dictionary_bound()
     }
 }

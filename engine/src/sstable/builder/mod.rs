@@ -1,5 +1,6 @@
 //! Builds an SSTable front to back: data blocks are written as they fill; the index and the
-//! directory's entries (about 64 bytes and the key for each timeline) are kept until the end.
+//! directory's entries (about 64 bytes and the key for each timeline) are kept until the end, and
+//! with zstd the first 4 MiB of blocks until it is known whether a dictionary pays.
 //!
 //! How entries become blocks, for a timeline table:
 //! 1. Entries of one timeline gather in a fragment (`fragment_writer.rs`).
@@ -36,7 +37,7 @@ use crate::codec::Encode;
 use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::file::FileId;
-use crate::limits::{DATA_BLOCK_BYTES, FRAGMENT_UNCUT_BYTES, PAGE_SIZE, PAYLOAD_LENGTH_MAX};
+use crate::limits::{FRAGMENT_UNCUT_BYTES, PAGE_SIZE, PAYLOAD_LENGTH_MAX};
 use crate::options::Compression;
 use crate::version::TableKind;
 
@@ -53,6 +54,8 @@ pub(crate) struct BuilderOptions {
     pub(crate) kind: TableKind,
     /// Compression of data blocks.
     pub(crate) compression: Compression,
+    /// Bytes of a data block before compression, about.
+    pub(crate) block_bytes: usize,
 }
 
 /// What the manifest needs to know of a finished SSTable.
@@ -146,15 +149,15 @@ impl<O: Output> Builder<O> {
             last: Last::Nothing,
             directory: DirectoryWriter::new(options.file),
             properties: Properties::default(),
-            block_target: DATA_BLOCK_BYTES,
+            block_target: options.block_bytes,
         }
     }
 
-    /// With data blocks of about so many bytes.
+    /// With the decision about a dictionary of at most so many bytes after so many bytes of data.
     #[cfg(test)]
     #[must_use]
-    pub(crate) fn block_target(mut self, bytes: usize) -> Builder<O> {
-        self.block_target = bytes;
+    pub(crate) fn sample(mut self, sample_bytes: usize, dictionary_bytes: usize) -> Builder<O> {
+        self.writer.set_sample(sample_bytes, dictionary_bytes);
         self
     }
 
@@ -180,7 +183,7 @@ impl<O: Output> Builder<O> {
             self.properties.last = (key.as_slice().into(), 0);
         }
         let writer = &mut self.writer;
-        let data = writer.end_section()?;
+        let data = writer.end_data()?;
         writer.write_index()?;
         let index = writer.end_section()?;
         self.directory.write_directory(writer)?;
@@ -191,9 +194,11 @@ impl<O: Output> Builder<O> {
         self.properties.encode(&mut content);
         writer.write_page(BlockKind::Properties, 0, 1, &mut content)?;
         let properties = writer.end_section()?;
+        let dictionary = writer.write_dictionary()?;
         let bytes = writer.offset() + PAGE_SIZE as u64;
         let BuilderOptions { table, kind, .. } = self.options;
-        let footer = Footer { kind, table, bytes, data, index, directory, filter, properties };
+        let footer =
+            Footer { kind, table, bytes, data, index, directory, filter, properties, dictionary };
         content.clear();
         footer.encode(&mut content);
         let footer_checksum = writer.write_page(BlockKind::Footer, 0, 1, &mut content)?;

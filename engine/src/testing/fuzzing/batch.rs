@@ -3,6 +3,7 @@
 use crate::batch::{KeyedOperation, Op, WriteBatch, decode, message_at};
 use crate::entry::Origin;
 use crate::entry::TableId;
+use crate::limits;
 
 /// A target of a message: table, key, seq.
 pub type Target = (TableId, Vec<u8>, u64);
@@ -32,6 +33,15 @@ pub enum Record {
         /// The operand.
         value: Vec<u8>,
     },
+    /// A mark of a timeline.
+    Mark {
+        /// The table.
+        table: TableId,
+        /// The timeline.
+        key: Vec<u8>,
+        /// The operand.
+        value: Vec<u8>,
+    },
 }
 
 /// The body of a batch.
@@ -46,6 +56,9 @@ pub fn assign(batch: &mut WriteBatch, mut seq: impl FnMut(TableId, &[u8]) -> u64
         let assigned = seq(target.table, target.key);
         batch.assign(index, assigned);
     }
+    for index in 0..batch.mark_count() {
+        batch.settle_mark(index, u64::MAX, 0);
+    }
 }
 
 /// The records of a body, up to the first that does not decode; then the error.
@@ -58,6 +71,12 @@ pub fn records(body: &[u8]) -> (Vec<Record>, Option<String>) {
                 assert_eq!(index, place, "records are counted");
                 let (key, value) = (body[key].to_vec(), body[value].to_vec());
                 records.push(Record::Keyed { operation, table, key, value });
+            }
+            Ok(Op::Mark { index, mark }) => {
+                assert_eq!(index, place, "records are counted");
+                assert!(mark.stored_key().len() <= limits::MARK_KEY_LENGTH_MAX);
+                let (key, value) = (mark.key.to_vec(), body[mark.value.clone()].to_vec());
+                records.push(Record::Mark { table: mark.table, key, value });
             }
             Ok(Op::Message(message)) => {
                 let shared = message_at(body, message.offset).expect("the record was decoded");

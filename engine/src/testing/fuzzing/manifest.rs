@@ -138,7 +138,11 @@ fn any_edit(random: &mut Random, catalog: &Catalog) -> Edit {
         Some(number) if !random.chance(1, 20) => *number,
         _ => random.below(1000),
     };
-    match random.below(13) {
+    match random.below(14) {
+        13 => {
+            let ids: Vec<TableId> = catalog.tables.keys().copied().collect();
+            Edit::TableDropped { table: ids[random.index(ids.len())] }
+        }
         12 => Edit::TableAltered(altered_table(random, catalog)),
         0 => Edit::TableCreated(any_table(random, catalog)),
         1 => Edit::EpochBegun { commit: catalog.epochs.last().unwrap_or(&0) + random.below(9) },
@@ -160,11 +164,16 @@ fn level(random: &mut Random) -> u8 {
 fn any_table(random: &mut Random, catalog: &Catalog) -> TableRecord {
     let id = TableId(catalog.next_table + u32::try_from(random.below(3)).expect("it is below 3"));
     let kind = if random.chance(1, 3) { TableKind::Keyed } else { TableKind::Timeline };
-    let compression = if random.chance(1, 2) { Compression::Lz4 } else { Compression::None };
+    let compression = match random.below(3) {
+        0 => Compression::None,
+        1 => Compression::Lz4,
+        _ => Compression::Zstd { level: u8::try_from(1 + random.below(19)).expect("it is small") },
+    };
     let options = TableOptions {
         kind,
         sequence: if random.chance(1, 4) { Sequence::Given } else { Sequence::Assigned },
         ttl_ms: random.chance(1, 2).then(|| random.next_u64()),
+        keep_last: random.chance(1, 3).then(|| random.next_u64()),
         compression,
     };
     TableRecord::new(id, &format!("table-{}", random.below(400)), options)

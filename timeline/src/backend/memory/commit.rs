@@ -5,8 +5,11 @@
 //! 2. Preconditions, against the state before the batch.
 //! 3. Entries and values are added; what has expired for good is dropped.
 
+use super::marks::{Fences, Settled};
 use super::state::{Key, Run, State, Version};
-use crate::backend::{Batch, BatchMessage, Committed, KeyedWrite, Target};
+use crate::backend::{
+    Batch, BatchMessage, Committed, KeyedWrite, MarkChange, Target, TimelineMark,
+};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use tidelog_engine::{
@@ -24,15 +27,21 @@ pub(super) fn commit(state: &mut State, batch: Batch, now: u64) -> Result<Commit
     for precondition in &batch.preconditions {
         check_precondition(state, precondition, now)?;
     }
-    if batch.messages.is_empty() && batch.keyed.is_empty() {
+    check_marks(state, &batch)?;
+    if batch.messages.is_empty() && batch.keyed.is_empty() && batch.marks.is_empty() {
         return Ok(Committed::new(state.commit, state.time_ms, seqs));
     }
     state.commit += 1;
     state.time_ms = now;
     let mut assigned = seqs.iter().copied();
-    for message in batch.messages {
+    let mut marks = batch.marks.into_iter().peekable();
+    for (index, message) in batch.messages.into_iter().enumerate() {
+        while let Some(mark) = marks.next_if(|mark| mark.after <= index) {
+            add_mark(state, mark);
+        }
         add_message(state, message, &mut assigned);
     }
+    marks.for_each(|mark| add_mark(state, mark));
     for write in batch.keyed {
         add_keyed(state, write);
     }
@@ -104,8 +113,41 @@ fn check_keyed(state: &State, batch: &Batch) -> Result<()> {
         check_key(&write.key)?;
         check_length("value length", write.value.len(), limits::PAYLOAD_LENGTH_MAX)?;
         state.table(write.table, TableKind::Keyed)?;
+        if write.operation == KeyedOperation::Mark {
+            return Err(Error::invalid("marks are not written by key"));
+        }
     }
     Ok(())
+}
+
+fn check_marks(state: &State, batch: &Batch) -> Result<()> {
+    for mark in &batch.marks {
+        check_key(&mark.target.key)?;
+        let table = state.table(mark.target.table, TableKind::Timeline)?;
+        let given = table.options.sequence == Sequence::Given;
+        let what = match mark.change {
+            MarkChange::DeleteRange(from, to) if from == 0 || from > to => "an empty range of ids",
+            MarkChange::TimeToLive(Some(ttl)) if ttl.as_millis() == 0 => {
+                "a time to live of nothing"
+            }
+            MarkChange::KeepLast(Some(0)) => "keep_last of 0",
+            MarkChange::KeepLast(Some(_)) if given => "keep_last on a table of given ids",
+            _ => continue,
+        };
+        return Err(Error::invalid(what));
+    }
+    Ok(())
+}
+
+/// Adds a mark, and drops what nobody sees any more because of it.
+fn add_mark(state: &mut State, mark: TimelineMark) {
+    let (commit, time_ms, oldest) = (state.commit, state.time_ms, state.oldest_snapshot());
+    let run = state.timelines.entry((mark.target.table, mark.target.key)).or_default();
+    run.marks.push(Settled::new(mark.change, run.last_seq(), commit, time_ms));
+    let low_water = Fences::new(&run.marks, oldest, (None, 0), 0).low_water();
+    while run.entries.front().is_some_and(|entry| entry.seq < low_water) {
+        run.forgotten = run.entries.pop_front().map_or(run.forgotten, |entry| entry.seq);
+    }
 }
 
 fn check_precondition(state: &State, precondition: &Precondition, now: u64) -> Result<()> {
@@ -181,7 +223,7 @@ fn add_keyed(state: &mut State, write: KeyedWrite) {
     let given = || counter_of(&write.value);
     let value = match write.operation {
         KeyedOperation::Put => Some(write.value),
-        KeyedOperation::Delete => None,
+        KeyedOperation::Delete | KeyedOperation::Mark => None,
         KeyedOperation::Add => {
             Some(counter.unwrap_or(0).wrapping_add(given()).to_le_bytes().to_vec())
         }

@@ -13,6 +13,7 @@
 //! One readers-writer lock over everything. Snapshots register in it, and deregister when dropped.
 
 mod commit;
+mod marks;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use snapshot::MemorySnapshot;
 use state::State;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tidelog_engine::{Durability, TableId, TableOptions, limits};
+use tidelog_engine::{Durability, Sequence, TableId, TableOptions, limits};
 
 /// Wall time in milliseconds since 1970.
 type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
@@ -94,7 +95,12 @@ impl Backend for MemoryBackend {
         }
         let mut state = self.shared.state.write();
         state.check_open()?;
-        if state.tables.iter().any(|table| table.name == name) {
+        if let Some(count) = options.keep_last
+            && (count == 0 || options.sequence == Sequence::Given)
+        {
+            return Err(Error::invalid("keep_last of 0, or on a table of given ids"));
+        }
+        if state.tables.values().any(|table| table.name == name) {
             let text = format!("exists already: table {name}");
             return Err(Error::new(ErrorKind::AlreadyExists, text));
         }
@@ -102,19 +108,30 @@ impl Backend for MemoryBackend {
             let limit = limits::TABLE_COUNT_MAX;
             return Err(Error::too_large("table count", state.tables.len() + 1, limit));
         }
-        let id =
-            TableId(state::TABLE_FIRST + u32::try_from(state.tables.len()).unwrap_or(u32::MAX));
-        state.tables.push(TableDescription::new(id, name, options.clone()));
+        let id = TableId(state::TABLE_FIRST + state.created);
+        state.created += 1;
+        state.tables.insert(id, TableDescription::new(id, name, options.clone()));
         Ok(id)
+    }
+
+    fn drop_table(&self, table: TableId) -> Result<()> {
+        let mut state = self.shared.state.write();
+        state.check_open()?;
+        if state.tables.remove(&table).is_none() {
+            return Err(Error::new(ErrorKind::NotFound, format!("not found: table {}", table.0)));
+        }
+        state.timelines.retain(|(of, _), _| *of != table);
+        state.keyed.retain(|(of, _), _| *of != table);
+        Ok(())
     }
 
     fn table(&self, name: &str) -> Result<Option<TableDescription>> {
         let state = self.shared.state.read();
-        Ok(state.tables.iter().find(|table| table.name == name).cloned())
+        Ok(state.tables.values().find(|table| table.name == name).cloned())
     }
 
     fn tables(&self) -> Result<Vec<TableDescription>> {
-        let mut tables = self.shared.state.read().tables.clone();
+        let mut tables: Vec<_> = self.shared.state.read().tables.values().cloned().collect();
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tables)
     }

@@ -1,15 +1,17 @@
 //! Reading memory as of one commit.
 
 use super::Shared;
+use super::marks::Fences;
 use super::state::{Run, State, Version};
 use crate::backend::{
-    BackendSnapshot, Direction, KeyValue, Page, ScanRequest, TableDescription, TimelineDescription,
+    BackendSnapshot, Direction, ItemPage, KeyValue, Page, ScanRequest, TableDescription,
+    TimelineDescription,
 };
 use crate::error::Result;
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
-use tidelog_engine::{Entry, Payload, TableId, TableKind};
+use tidelog_engine::{Entry, Gap, GapReason, Item, Payload, Sequence, TableId, TableKind};
 
 pub(super) struct MemorySnapshot {
     shared: Arc<Shared>,
@@ -25,23 +27,27 @@ impl MemorySnapshot {
         MemorySnapshot { shared, commit }
     }
 
-    /// What can be read of a timeline: the run, and the range of its entries.
-    fn with_run<T>(
+    /// What can be read of a timeline: its entries, and what hides some of them.
+    fn with_run<T: Default>(
         &self,
         table: TableId,
         key: &[u8],
-        read: impl FnOnce(Option<&Run>, std::ops::Range<usize>) -> T,
+        read: impl FnOnce(&Shown<'_>) -> T,
     ) -> Result<T> {
         let state = self.shared.state.read();
         state.check_open()?;
         let table = state.table(table, TableKind::Timeline)?;
         let fence = self.fence(&state, table);
         let Some(run) = state.timelines.get(&(table.id, key.into())) else {
-            return Ok(read(None, 0..0));
+            return Ok(T::default());
         };
         let end = run.visible(self.commit);
         let start = run.entries.partition_point(|entry| entry.time_ms < fence).min(end);
-        Ok(read(Some(run), start..end))
+        let latest = run.last_seq_at(self.commit);
+        let kept = (table.options.keep_last, latest);
+        let fences = Fences::new(&run.marks, self.commit, kept, self.shared.now(&state));
+        let dense = table.options.sequence == Sequence::Assigned;
+        Ok(read(&Shown { run, range: start..end, fences, latest, dense }))
     }
 
     fn fence(&self, state: &State, table: &TableDescription) -> u64 {
@@ -52,6 +58,61 @@ impl MemorySnapshot {
         let visible = versions.partition_point(|version| version.commit <= self.commit);
         let newest = versions.get(visible.checked_sub(1)?)?;
         newest.value.as_ref().filter(|_| newest.time_ms >= fence)
+    }
+}
+
+/// What a snapshot shows of a timeline.
+struct Shown<'a> {
+    run: &'a Run,
+    /// Entries that were there and have not outlived their table's time to live.
+    range: std::ops::Range<usize>,
+    fences: Fences,
+    latest: u64,
+    /// Whether the sequence ids are dense, so that gaps can be told.
+    dense: bool,
+}
+
+impl Shown<'_> {
+    fn entries(&self, low: u64, high: u64) -> impl DoubleEndedIterator<Item = &Entry> {
+        let entries = &self.run.entries;
+        let end = entries.partition_point(|entry| entry.seq <= high).min(self.range.end);
+        let start = entries.partition_point(|entry| entry.seq < low).max(self.range.start);
+        let shows = |entry: &&Entry| self.fences.shows(entry.seq, entry.time_ms);
+        entries.range(start.min(end)..end).filter(shows)
+    }
+
+    /// Entries and gaps, oldest first. Nothing is ever lost here.
+    fn items(&self, low: u64, high: u64) -> Vec<Item> {
+        let mut items: Vec<Item> = Vec::new();
+        let mut next = low.max(1);
+        let end = high.min(self.latest);
+        let mut missing = |items: &mut Vec<Item>, to: u64| {
+            for seq in next..=to {
+                let reason = self.fences.reason(seq).unwrap_or(GapReason::Expired);
+                match items.last_mut() {
+                    Some(Item::Gap(gap)) if gap.reason == reason => gap.to = seq,
+                    _ => items.push(Item::Gap(Gap { from: seq, to: seq, reason })),
+                }
+            }
+            next = to + 2;
+        };
+        for entry in self.entries(low, high) {
+            if self.dense {
+                missing(&mut items, entry.seq - 1);
+            }
+            items.push(Item::Entry(entry.clone()));
+        }
+        if self.dense {
+            missing(&mut items, end);
+        }
+        items
+    }
+}
+
+fn bounds(request: &ScanRequest) -> (u64, u64) {
+    match request.direction {
+        Direction::Forward => (request.from, request.to),
+        Direction::Backward => (request.to, request.from),
     }
 }
 
@@ -74,42 +135,43 @@ impl BackendSnapshot for MemorySnapshot {
     }
 
     fn get(&self, table: TableId, key: &[u8], seq: u64) -> Result<Option<Entry>> {
-        self.with_run(table, key, |run, range| {
-            let run = run?;
-            let index = run.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
-            range.contains(&index).then(|| run.entries[index].clone())
-        })
+        self.with_run(table, key, |shown| shown.entries(seq, seq).next().cloned())
     }
 
     fn latest(&self, table: TableId, key: &[u8]) -> Result<Option<Entry>> {
-        self.with_run(table, key, |run, range| run?.entries.range(range).next_back().cloned())
+        self.with_run(table, key, |shown| shown.entries(0, u64::MAX).next_back().cloned())
     }
 
     fn latest_seq(&self, table: TableId, key: &[u8]) -> Result<u64> {
-        self.with_run(table, key, |run, _| run.map_or(0, |run| run.last_seq_at(self.commit)))
+        self.with_run(table, key, |shown| shown.latest)
     }
 
     fn len(&self, table: TableId, key: &[u8]) -> Result<u64> {
-        self.with_run(table, key, |_, range| range.len() as u64)
+        self.with_run(table, key, |shown| shown.entries(0, u64::MAX).count() as u64)
     }
 
     fn scan(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<Page> {
-        let (low, high) = match request.direction {
-            Direction::Forward => (request.from, request.to),
-            Direction::Backward => (request.to, request.from),
-        };
-        self.with_run(table, key, |run, range| {
-            let Some(run) = run else {
-                return Ok(Page::default());
-            };
-            let end = run.entries.partition_point(|entry| entry.seq <= high).min(range.end);
-            let start = run.entries.partition_point(|entry| entry.seq < low).max(range.start);
-            let entries = run.entries.range(start.min(end)..end);
-            match request.direction {
+        let (low, high) = bounds(request);
+        let page = self.with_run(table, key, |shown| {
+            let entries = shown.entries(low, high);
+            Some(match request.direction {
                 Direction::Forward => Page::fill(entries.cloned().map(Ok), request),
                 Direction::Backward => Page::fill(entries.rev().cloned().map(Ok), request),
-            }
-        })?
+            })
+        })?;
+        page.unwrap_or_else(|| Ok(Page::default()))
+    }
+
+    fn scan_items(&self, table: TableId, key: &[u8], request: &ScanRequest) -> Result<ItemPage> {
+        let (low, high) = bounds(request);
+        let page = self.with_run(table, key, |shown| {
+            let items = shown.items(low, high).into_iter().map(Ok);
+            Some(match request.direction {
+                Direction::Forward => ItemPage::fill(items, request),
+                Direction::Backward => ItemPage::fill(items.rev(), request),
+            })
+        })?;
+        page.unwrap_or_else(|| Ok(ItemPage::default()))
     }
 
     fn value(&self, table: TableId, key: &[u8]) -> Result<Option<Payload>> {
@@ -167,7 +229,7 @@ impl BackendSnapshot for MemorySnapshot {
         };
         let runs = state.timelines.range((lower, Bound::Unbounded));
         let runs = runs.take_while(|((table, key), _)| *table == id && key.starts_with(prefix));
-        let born = runs.filter(|(_, run)| run.born <= self.commit);
+        let born = runs.filter(|(_, run)| (1..=self.commit).contains(&run.born));
         let found = born.map(|((_, key), run)| TimelineDescription {
             key: key.clone(),
             next_seq: run.last_seq_at(self.commit) + 1,

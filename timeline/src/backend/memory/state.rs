@@ -1,5 +1,6 @@
 //! What the memory backend holds.
 
+use super::marks::Settled;
 use crate::backend::TableDescription;
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +18,9 @@ pub(super) struct State {
     pub(super) commit: u64,
     /// The time of the last commit: times never fall.
     pub(super) time_ms: u64,
-    pub(super) tables: Vec<TableDescription>,
+    pub(super) tables: BTreeMap<TableId, TableDescription>,
+    /// Tables created so far: ids are never used again.
+    pub(super) created: u32,
     pub(super) timelines: BTreeMap<Key, Run>,
     pub(super) keyed: BTreeMap<Key, VecDeque<Version>>,
     /// Snapshots that are held: commit to how many.
@@ -33,6 +36,8 @@ pub(super) struct Run {
     pub(super) forgotten: u64,
     /// The first commit that wrote here.
     pub(super) born: u64,
+    /// Oldest first.
+    pub(super) marks: Vec<Settled>,
 }
 
 impl Run {
@@ -71,9 +76,7 @@ impl State {
     }
 
     pub(super) fn table(&self, id: TableId, kind: TableKind) -> Result<&TableDescription> {
-        let index = id.0.checked_sub(TABLE_FIRST).map(|index| index as usize);
-        let table = index.and_then(|index| self.tables.get(index));
-        let Some(table) = table else {
+        let Some(table) = self.tables.get(&id) else {
             return Err(Error::new(ErrorKind::NotFound, format!("not found: table {}", id.0)));
         };
         if table.options.kind != kind {

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The device and its counters at one moment.
+#[derive(Debug)]
 pub struct Device {
     number: (u32, u32),
     counters: Counters,
@@ -14,7 +15,9 @@ pub struct Device {
 /// What is counted.
 #[derive(Debug, Clone, Copy)]
 pub struct Counters {
+    /// Flushes of its write cache.
     pub flushes: u64,
+    /// Bytes written.
     pub written_bytes: u64,
 }
 
@@ -23,10 +26,7 @@ impl Device {
     pub fn of(directory: &Path) -> Option<Device> {
         let device = std::fs::metadata(directory).ok()?.dev();
         let number = (major(device), minor(device));
-        Some(Device {
-            number,
-            counters: counters(number)?,
-        })
+        Some(Device { number, counters: counters(number)? })
     }
 
     /// What was counted since.
@@ -43,16 +43,11 @@ impl Device {
 /// 18 flushes (not there before Linux 5.5).
 fn counters(number: (u32, u32)) -> Option<Counters> {
     let table = std::fs::read_to_string("/proc/diskstats").ok()?;
-    let rows = table
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let row = rows.into_iter().find(|row| {
         let column = |index: usize| row.get(index).and_then(|text| text.parse::<u32>().ok());
         (column(0), column(1)) == (Some(number.0), Some(number.1))
     })?;
     let column = |index: usize| row.get(index).and_then(|text| text.parse::<u64>().ok());
-    Some(Counters {
-        flushes: column(18)?,
-        written_bytes: column(9)? * 512,
-    })
+    Some(Counters { flushes: column(18)?, written_bytes: column(9)? * 512 })
 }

@@ -8,12 +8,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Watches from its start to its finish.
+#[derive(Debug)]
 pub struct MemoryWatch {
     state: Arc<State>,
     thread: JoinHandle<()>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     peak: AtomicU64,
     is_over: AtomicBool,
@@ -39,6 +40,12 @@ impl MemoryWatch {
             }
         });
         MemoryWatch { state, thread }
+    }
+
+    /// The highest that was seen so far.
+    pub fn peak(&self) -> u64 {
+        self.state.look();
+        self.state.peak.load(Ordering::Relaxed)
     }
 
     /// The highest that was seen, the end included.

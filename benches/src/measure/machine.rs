@@ -4,13 +4,17 @@ use serde::Serialize;
 use std::path::Path;
 
 /// Facts of the machine; what cannot be found is "unknown".
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Machine {
+    /// Threads that run at once.
     pub cores: usize,
+    /// The processor's name.
     pub cpu: String,
+    /// Memory, in MiB.
     pub memory_mib: u64,
     /// Type and source of the file system under the databases.
     pub file_system: String,
+    /// The kernel's release.
     pub kernel: String,
 }
 
@@ -58,7 +62,5 @@ fn file_system(directory: &Path) -> Option<String> {
     });
     let holding = mounts.filter(|(point, _)| directory.starts_with(point));
     // Of two mounts on one point the later one is seen.
-    holding
-        .max_by_key(|(point, _)| point.len())
-        .map(|(_, text)| text)
+    holding.max_by_key(|(point, _)| point.len()).map(|(_, text)| text)
 }

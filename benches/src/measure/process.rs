@@ -1,7 +1,7 @@
 //! Counters that the kernel keeps for this process.
 
-use crate::Result;
 use rustix::time::{ClockId, clock_gettime};
+use std::io::{Error, Result};
 use std::time::Duration;
 
 /// CPU time of all threads so far.
@@ -28,8 +28,6 @@ pub fn anonymous_bytes() -> Result<u64> {
 fn field(path: &str, name: &str) -> Result<u64> {
     let text = std::fs::read_to_string(path)?;
     let value = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = value.and_then(|value| value.split_whitespace().next());
-    Ok(number
-        .ok_or_else(|| format!("{path} has no {name}"))?
-        .parse()?)
+    let number = value.and_then(|value| value.split_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| Error::other(format!("{path} has no number {name}")))
 }

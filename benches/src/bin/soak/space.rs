@@ -1,0 +1,258 @@
+//! `soak space`: gigabytes are written and expire, and the file shrinks while the store runs; then
+//! once more beside a snapshot and a scan that are held all the while.
+//!
+//! ```text
+//!   file     ╱▔▔▔╲                 ╱▔╲
+//!           ╱     ╲_______________╱   ╲____
+//!          write  expire          write, expire, let go
+//!                                 └── held ──┘
+//! ```
+
+use crate::Result;
+use crate::arguments::{Common, SpaceArguments};
+use crate::payload;
+use crate::report::{Matter, Report, note, rounded};
+use crate::sample::{Gauge, joined};
+use crate::stage::{Stage, small_options};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tidelog_benches::key;
+use tidelog_engine::{
+    Direction, Durability, Engine, Options, Scan, Snapshot, TableId, TableOptions, WriteBatch,
+};
+
+/// See [`SpaceArguments`].
+#[derive(Debug, Clone, Serialize)]
+struct Parameters {
+    megabytes: u64,
+    held_megabytes: u64,
+    timelines: u64,
+    payload: usize,
+    ttl_ms: u64,
+    /// Space is free this long after expiry, at most; the file is waited for as long again.
+    lag_ms: u64,
+    seed: u64,
+}
+
+impl Parameters {
+    fn new(common: &Common, asked: &SpaceArguments) -> Parameters {
+        let (megabytes, held, timelines, ttl_ms, lag_ms) = match common.short {
+            true => (40, 20, 200, 1_500, 1_500),
+            false => (5_000, 1_000, 10_000, 20_000, 6_000),
+        };
+        Parameters {
+            megabytes: asked.megabytes.unwrap_or(megabytes),
+            held_megabytes: asked.held_megabytes.unwrap_or(held),
+            timelines: asked.timelines.unwrap_or(timelines),
+            payload: asked.payload.unwrap_or(1_000),
+            ttl_ms: asked.ttl_ms.unwrap_or(ttl_ms),
+            lag_ms,
+            seed: common.seed,
+        }
+    }
+
+    fn lag(&self) -> Duration {
+        Duration::from_millis(self.lag_ms)
+    }
+}
+
+/// Messages of one commit.
+const BATCH: u64 = 100;
+const MB: u64 = 1_000_000;
+
+/// Runs the mode. Returns whether all was right.
+pub(crate) fn run(common: &Common, arguments: &SpaceArguments) -> Result<bool> {
+    let parameters = Parameters::new(common, arguments);
+    let mut report = Report::new("space", common.strict);
+    let base = if common.short { small_options() } else { Options::default() };
+    let stage = Stage::new(common, base)?;
+    let engine = stage.open()?;
+    let ttl = Duration::from_millis(parameters.ttl_ms);
+    let mut run = Run {
+        table: engine.create_table("message", TableOptions::timeline().ttl(ttl))?,
+        gauge: Gauge::new(&stage.path())?,
+        // 100 MB beside the ring at the full size; the same share of what was written when short.
+        limit: stage.options.ring_bytes + parameters.megabytes * MB / 50,
+        written: 0,
+        engine,
+        parameters,
+        report: &report,
+    };
+
+    run.write("write", run.parameters.megabytes)?;
+    let free = run.expire("expire", ttl)?;
+    let held = run.held(ttl)?;
+    let (engine, limit, parameters) = (run.engine, run.limit, run.parameters);
+    engine.compact()?;
+    let compacted = std::fs::metadata(stage.path())?.len();
+    engine.close()?;
+    drop(engine);
+    let engine = stage.open()?;
+    let reopened = std::fs::metadata(stage.path())?.len();
+    engine.close()?;
+    stage.verify(&report)?;
+
+    let bytes = |after: &After| after.file_bytes as f64;
+    report.goal("file_bytes_after_expiry", bytes(&free), limit as f64, Matter::Size);
+    report.goal("file_bytes_beside_snapshot", bytes(&held.beside), limit as f64, Matter::Size);
+    report.goal("file_bytes_after_snapshot", bytes(&held.after), limit as f64, Matter::Size);
+    let lag = free.seconds.unwrap_or(f64::INFINITY);
+    report.goal("seconds_until_free", lag, parameters.lag().as_secs_f64(), Matter::Speed);
+    let values = json!({
+        "after_expiry": free, "beside_snapshot": held.beside, "after_snapshot": held.after,
+        "file_bytes_compacted": compacted, "file_bytes_reopened": reopened,
+    });
+    report.end(stage.folder(), serde_json::to_value(&parameters)?, values)
+}
+
+/// The file some time after everything has expired.
+#[derive(Debug, Clone, Serialize)]
+struct After {
+    file_bytes: u64,
+    allocated_bytes: u64,
+    /// How long after the last expiry the file was below the limit; none if it never was.
+    seconds: Option<f64>,
+}
+
+struct Held {
+    beside: After,
+    after: After,
+}
+
+struct Run<'a> {
+    engine: Engine,
+    table: TableId,
+    gauge: Gauge,
+    limit: u64,
+    written: u64,
+    parameters: Parameters,
+    report: &'a Report,
+}
+
+impl Run<'_> {
+    /// Writes as fast as it goes.
+    fn write(&mut self, phase: &str, megabytes: u64) -> Result<()> {
+        let Parameters { timelines, payload: length, seed, .. } = self.parameters;
+        let mut payload = vec![0; length];
+        let mut second = Instant::now();
+        let until = self.written + megabytes * MB / length as u64;
+        while self.written < until {
+            let mut batch = WriteBatch::new();
+            for message in self.written..self.written + BATCH {
+                let (timeline, seq) = (message % timelines, message / timelines + 1);
+                payload::fill(&mut payload, seed, timeline, seq);
+                batch.append(self.table, &key(timeline), &payload, None)?;
+            }
+            let committed = self.engine.commit(batch, Durability::Buffered)?;
+            let messages = self.written..self.written + BATCH;
+            let expected = messages.map(|message| message / timelines + 1);
+            if !committed.seqs.iter().copied().eq(expected) {
+                let first = self.written;
+                self.report.wrong.add(format_args!("message {first}: seqs {:?}", committed.seqs));
+            }
+            self.written += BATCH;
+            if second.elapsed() >= Duration::from_secs(1) {
+                second = Instant::now();
+                self.line(phase, json!({}))?;
+            }
+        }
+        self.line(phase, json!({}))
+    }
+
+    /// Waits until all has expired and the file is below the limit, for as long as is promised and
+    /// that again.
+    fn expire(&self, phase: &str, ttl: Duration) -> Result<After> {
+        let expiry = Instant::now() + ttl;
+        loop {
+            std::thread::sleep(Duration::from_millis(250));
+            let is_expired = Instant::now() >= expiry;
+            let sample = self.gauge.take(&self.engine)?;
+            self.line(phase, json!({ "expired": is_expired }))?;
+            let is_small = sample.file_bytes <= self.limit;
+            let is_late = Instant::now() >= expiry + 2 * self.parameters.lag();
+            if is_expired && (is_small || is_late) {
+                self.check_empty()?;
+                return Ok(After {
+                    file_bytes: sample.file_bytes,
+                    allocated_bytes: sample.allocated_bytes,
+                    seconds: is_small.then_some(expiry.elapsed().as_secs_f64()),
+                });
+            }
+        }
+    }
+
+    /// Writes and lets expire while a snapshot and a scan in the middle of a timeline are held.
+    fn held(&mut self, ttl: Duration) -> Result<Held> {
+        let megabytes = self.parameters.held_megabytes;
+        self.write("fill", megabytes / 10)?;
+        let snapshot = self.engine.snapshot();
+        let (mut scan, seen) = self.begin_scan(&snapshot)?;
+        self.write("write beside a snapshot", megabytes)?;
+        let beside = self.expire("expire beside a snapshot", ttl)?;
+        self.go_on(&mut scan, seen);
+        drop((scan, snapshot));
+        let after = self.expire("let go", Duration::ZERO)?;
+        note(format_args!(
+            "soak space: {} MB beside the snapshot, {} MB after it",
+            beside.file_bytes / MB,
+            after.file_bytes / MB
+        ));
+        Ok(Held { beside, after })
+    }
+
+    fn begin_scan(&self, snapshot: &Snapshot) -> Result<(Scan, u64)> {
+        let newest = snapshot.latest_seq(self.table, &key(0))?;
+        let mut scan = snapshot.scan(self.table, &key(0), 1, u64::MAX, Direction::Forward)?;
+        let first = scan.next().transpose()?;
+        let seq = first.as_ref().map_or(0, |entry| entry.seq);
+        if first.is_none() || seq > newest {
+            self.report.wrong.add(format_args!("timeline 0 of {newest} begins at {seq}"));
+        }
+        Ok((scan, seq))
+    }
+
+    /// What a scan gives that was held while everything expired: entries in order or none, and no
+    /// others than those of its snapshot.
+    fn go_on(&self, scan: &mut Scan, mut seen: u64) {
+        let Parameters { payload: length, seed, .. } = self.parameters;
+        for entry in scan {
+            match entry {
+                Ok(entry) => {
+                    let is_right = payload::is_right(&entry.payload, length, seed, 0, entry.seq);
+                    if entry.seq <= seen || !is_right {
+                        self.report.wrong.add(format_args!("behind {seen} comes {entry:?}"));
+                    }
+                    seen = entry.seq;
+                }
+                Err(error) => self.report.wrong.add(format_args!("the held scan: {error}")),
+            }
+        }
+    }
+
+    /// Nothing may be left, and every timeline goes on where it was.
+    fn check_empty(&self) -> Result<()> {
+        let snapshot = self.engine.snapshot();
+        for timeline in 0..self.parameters.timelines {
+            if let Some(entry) = snapshot.latest(self.table, &key(timeline))? {
+                self.report.wrong.add(format_args!("timeline {timeline} shows {entry:?}"));
+            }
+            let full = self.written / self.parameters.timelines;
+            let expected = full + u64::from(timeline < self.written % self.parameters.timelines);
+            let newest = snapshot.latest_seq(self.table, &key(timeline))?;
+            if newest != expected {
+                self.report
+                    .wrong
+                    .add(format_args!("timeline {timeline} is at {newest}, not {expected}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&self, phase: &str, values: Value) -> Result<()> {
+        let megabytes = self.written as f64 * self.parameters.payload as f64 / MB as f64;
+        let named = json!({ "phase": phase, "written_mb": rounded(megabytes) });
+        let sample = self.gauge.take(&self.engine)?.json();
+        self.report.interval(joined(joined(named, values), sample))
+    }
+}

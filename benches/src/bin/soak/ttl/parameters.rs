@@ -1,0 +1,70 @@
+//! The figures of `ttl`.
+
+use crate::arguments::{Common, TtlArguments};
+use serde::Serialize;
+
+/// See [`TtlArguments`].
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Parameters {
+    pub(crate) rate: u64,
+    pub(crate) batch: u64,
+    pub(crate) timelines: u64,
+    pub(crate) payload: usize,
+    pub(crate) ttl_ms: u64,
+    pub(crate) seconds: u64,
+    pub(crate) reads: u64,
+    pub(crate) steady_clock: bool,
+    pub(crate) seed: u64,
+}
+
+impl Parameters {
+    /// The full size or the short one, and what was asked for in its place.
+    pub(crate) fn new(common: &Common, asked: &TtlArguments) -> Parameters {
+        let base = if common.short { Parameters::short() } else { Parameters::full() };
+        Parameters {
+            rate: asked.rate.unwrap_or(base.rate),
+            batch: asked.batch.unwrap_or(base.batch),
+            timelines: asked.timelines.unwrap_or(base.timelines),
+            payload: asked.payload.unwrap_or(base.payload),
+            ttl_ms: asked.ttl_ms.unwrap_or(base.ttl_ms),
+            seconds: asked.seconds.unwrap_or(base.seconds),
+            reads: asked.reads.unwrap_or(base.reads),
+            steady_clock: asked.steady_clock,
+            seed: common.seed,
+        }
+    }
+
+    fn full() -> Parameters {
+        Parameters {
+            rate: 100_000,
+            batch: 100,
+            timelines: 100_000,
+            payload: 100,
+            ttl_ms: 60_000,
+            seconds: 600,
+            reads: 500,
+            steady_clock: false,
+            seed: 1,
+        }
+    }
+
+    fn short() -> Parameters {
+        Parameters {
+            rate: 20_000,
+            timelines: 2_000,
+            ttl_ms: 2_000,
+            seconds: 10,
+            ..Parameters::full()
+        }
+    }
+
+    /// Commits in all.
+    pub(crate) fn commits(&self) -> u64 {
+        self.rate * self.seconds / self.batch
+    }
+
+    /// Bytes of payload and id of one message.
+    pub(crate) fn logical_bytes(&self) -> u64 {
+        16 + self.payload as u64
+    }
+}

@@ -1,0 +1,132 @@
+//! What compaction may leave out: dead entries of timelines, and what the engine's own tables say
+//! of tables and ranges that are no more.
+//!
+//! # Invariants
+//! 1. An entry is dead when every live snapshot, and now, are shown nothing of it. Low-water marks
+//!    and deleted ranges only grow, so the oldest of these moments decides; times to live and
+//!    keep-last may be changed back, so the most generous one does.
+//! 2. The published commit is read before the snapshots are listed: a snapshot that is missing in
+//!    the list is not older than it.
+//! 3. What is read at a commit that no snapshot holds any more may have been folded into a later
+//!    one, which says less of the past: then less is left out, never more.
+//!
+//! # Concurrency
+//! Asked by the worker that compacts, in its steps; takes the view of each moment.
+
+use super::Core;
+use crate::compaction::{Dead, DeadEntries};
+use crate::entry::{KeyedVersion, TableId};
+use crate::error::{Error, Result};
+use crate::marks::{MarkKey, MarkKind, decode_range_end};
+use crate::read::{Fences, TableRecords, View, timeline_marks};
+use crate::sync::{Arc, Ordering};
+use crate::version::MARK_TABLE;
+use std::sync::Weak;
+
+/// What a job is told of the dead.
+struct Burial {
+    core: Weak<Core>,
+    table: TableId,
+    moments: Vec<u64>,
+    /// The tables when the job was picked: all that its inputs may speak of.
+    tables: Arc<TableRecords>,
+}
+
+impl Core {
+    /// The commits that somebody may read at, the oldest first.
+    pub(super) fn moments(&self) -> Vec<u64> {
+        let now = self.published.load(Ordering::Acquire);
+        let mut moments = self.snapshots.commits();
+        moments.push(now);
+        moments.sort_unstable();
+        moments.dedup();
+        moments
+    }
+
+    /// Whether marks or keep-last may hide something in a table.
+    pub(super) fn may_have_dead(view: &View, table: TableId) -> bool {
+        let record = view.tables.get(&table);
+        view.marked.contains(&table)
+            || record.is_some_and(|record| record.options.keep_last.is_some())
+    }
+
+    /// What a compaction of this table may leave out, if there may be anything.
+    pub(super) fn burial(
+        self: &Arc<Self>,
+        view: &View,
+        table: TableId,
+    ) -> Option<Arc<dyn DeadEntries>> {
+        if !table.is_engine_owned() && !Core::may_have_dead(view, table) {
+            return None;
+        }
+        let (core, tables) = (Arc::downgrade(self), Arc::clone(&view.tables));
+        Some(Arc::new(Burial { core, table, moments: self.moments(), tables }))
+    }
+
+    /// What is dead of a timeline to readers at `moments`, of which there is at least one.
+    pub(super) fn dead_of(&self, table: TableId, key: &[u8], moments: &[u64]) -> Result<Dead> {
+        let now_ms = self.expiry_now();
+        let view = self.views.current();
+        let Some(record) = view.tables.get(&table) else {
+            return Ok(Dead::default());
+        };
+        let oldest = moments[0];
+        let fences = Fences::read(&view, table, key, oldest)?;
+        let mut dead =
+            Dead { below: u64::MAX, before_ms: u64::MAX, holes: Arc::clone(&fences.holes) };
+        for moment in moments {
+            let marks = match *moment == oldest || !view.marked.contains(&table) {
+                true => fences.marks,
+                false => timeline_marks(&view, table, key, *moment)?.unwrap_or_default(),
+            };
+            dead.before_ms = dead.before_ms.min(marks.alive_from_ms(now_ms));
+            let keeps = marks.keep_last.value().or(record.options.keep_last).is_some();
+            if !keeps {
+                dead.below = fences.marks.low_water();
+            } else if dead.below > fences.marks.low_water() {
+                let shown = self.shown_from(&view, table, key, *moment, &marks)?;
+                dead.below = dead.below.min(shown);
+            }
+            if dead.before_ms == 0 && !keeps {
+                // No later moment can make this any less.
+                break;
+            }
+        }
+        dead.below = dead.below.max(fences.marks.low_water());
+        Ok(dead)
+    }
+}
+
+impl DeadEntries for Burial {
+    fn of_timeline(&self, key: &[u8]) -> Result<Dead> {
+        match self.core.upgrade() {
+            Some(core) => core.dead_of(self.table, key, &self.moments),
+            None => Ok(Dead::default()),
+        }
+    }
+
+    fn forgets(&self, survivors: &[KeyedVersion]) -> Result<bool> {
+        let Some(first) = survivors.first().filter(|_| self.table.is_engine_owned()) else {
+            return Ok(false);
+        };
+        // Every table of the engine's own begins its keys with the table that it speaks of.
+        let table = first.key.first_chunk().map(|id| TableId(u32::from_be_bytes(*id)));
+        if table.is_some_and(|table| !self.tables.contains_key(&table)) {
+            return Ok(true);
+        }
+        if self.table != MARK_TABLE {
+            return Ok(false);
+        }
+        let damage = || Error::corruption("mark", 0, "a key that none can have");
+        let key = MarkKey::decode(&first.key).ok_or_else(damage)?;
+        if key.kind != MarkKind::Range {
+            return Ok(false);
+        }
+        // A range that the low-water mark covers for everybody says nothing more.
+        let end = survivors.iter().filter_map(|version| decode_range_end(&version.value)).max();
+        let Some(core) = self.core.upgrade() else { return Ok(false) };
+        let view = core.views.current();
+        let marks = timeline_marks(&view, key.table, key.id, self.moments[0])?.unwrap_or_default();
+        Ok(end.is_some_and(|end| end <= marks.low_water() || end <= key.from))
+    }
+}

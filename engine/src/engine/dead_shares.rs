@@ -1,0 +1,301 @@
+//! How much of each SSTable is dead: looked up in rounds, in bounded steps.
+//!
+//! ```text
+//! mark table ──────────────► timelines with marks ─┐       for each: what is dead, and the runs in
+//! state table, for tables                          ├─►     the SSTables' directories
+//! with keep-last ──────────► all their timelines ──┘   ──► dead entries of each SSTable
+//! ```
+//! A round begins when marks were committed, when a flush or a compaction has changed the SSTables,
+//! or when a snapshot that held something back has gone. It costs what there are marks, not what
+//! there are entries, and then rests for a multiple of the time it took.
+//!
+//! # Invariants
+//! 1. What counts as dead is what a job finds dead, or less: so every job that this leads to makes
+//!    progress, and an SSTable counts as dead only if all of it is.
+//! 2. Nothing is taken from SSTables that came after the round began, and numbers are not reused.
+//! 3. A step looks at no more than [`STEP_TIMELINES`] timelines.
+//!
+//! # Concurrency
+//! Owned by the worker that compacts.
+
+use super::Core;
+use crate::compaction::Dead;
+use crate::entry::TableId;
+use crate::error::{Error, Result};
+use crate::marks::{MarkKey, MarkKind};
+use crate::sstable::{Rank, RunLocation};
+use crate::sync::{Arc, Ordering};
+use crate::version::{MARK_TABLE, STATE_TABLE};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+/// Timelines that one step looks at.
+const STEP_TIMELINES: usize = 256;
+/// Deleted ranges of one run that are counted; more only make it look less dead than it is.
+const HOLES_COUNTED: usize = 256;
+/// After a round the rest lasts so many times as long as it took.
+const REST: u64 = 20;
+
+/// What a round depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cause {
+    marks: u64,
+    changes: u64,
+    oldest: u64,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct DeadShares {
+    round: Option<Round>,
+    /// The cause of the last round that ended, and when the next may begin.
+    last: Option<Cause>,
+    rested_ms: u64,
+    /// Dead entries by number of the SSTable.
+    found: BTreeMap<u64, u64>,
+}
+
+struct Round {
+    cause: Cause,
+    began_ms: u64,
+    moments: Vec<u64>,
+    /// What is still to be listed, the last first: an engine's own table, and how its keys begin.
+    lists: Vec<(TableId, Vec<u8>)>,
+    /// The last key looked at in the present list.
+    after: Option<Box<[u8]>>,
+    found: BTreeMap<u64, u64>,
+}
+
+/// What is to be done now.
+pub(super) enum Search {
+    /// Step again.
+    Running,
+    /// The numbers are as new as they get; look again after so many milliseconds, if at all.
+    Rests(Option<u64>),
+}
+
+impl DeadShares {
+    pub(super) fn found(&self) -> &BTreeMap<u64, u64> {
+        &self.found
+    }
+
+    /// Goes on with a round, or begins one if there is cause. `asked`: without a rest.
+    pub(super) fn step(&mut self, core: &Core, asked: bool) -> Result<Search> {
+        let Some(round) = &mut self.round else {
+            return Ok(self.begin(core, asked));
+        };
+        match round.step(core) {
+            Ok(false) => Ok(Search::Running),
+            Ok(true) => {
+                let round = self.round.take().expect("it ended just now");
+                let now_ms = core.raw_clock.monotonic_ms();
+                self.rested_ms = now_ms + (now_ms - round.began_ms) * REST;
+                self.last = Some(round.cause);
+                self.found = round.found;
+                // The worker looks for a job before it comes back here.
+                Ok(Search::Running)
+            }
+            Err(error) => {
+                self.last = self.round.take().map(|round| round.cause);
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(&mut self, core: &Core, asked: bool) -> Search {
+        let view = core.views.current();
+        let keeping = view.tables.values().filter(|record| record.options.keep_last.is_some());
+        let keeping: Vec<TableId> = keeping.map(|record| record.id).collect();
+        if view.marked.is_empty() && keeping.is_empty() {
+            return Search::Rests(None);
+        }
+        let moments = core.moments();
+        let count = |counter: &crate::sync::AtomicU64| counter.load(Ordering::Relaxed);
+        let cause = Cause {
+            marks: count(&core.counters.marks),
+            changes: count(&core.counters.flushes) + count(&core.counters.compactions),
+            // Without a snapshot the oldest moment is now, which is no cause.
+            oldest: if moments.len() > 1 { moments[0] } else { u64::MAX },
+        };
+        if self.last == Some(cause) {
+            // A snapshot tells nobody that it goes.
+            return Search::Rests((moments.len() > 1).then_some(1000));
+        }
+        let now_ms = core.raw_clock.monotonic_ms();
+        if now_ms < self.rested_ms && !asked {
+            return Search::Rests(Some(self.rested_ms - now_ms));
+        }
+        let mut lists: Vec<_> =
+            keeping.iter().map(|id| (STATE_TABLE, id.0.to_be_bytes().to_vec())).collect();
+        lists.push((MARK_TABLE, Vec::new()));
+        let found = BTreeMap::new();
+        self.round = Some(Round { cause, began_ms: now_ms, moments, lists, after: None, found });
+        Search::Running
+    }
+}
+
+impl Round {
+    /// Whether it was the last step.
+    fn step(&mut self, core: &Core) -> Result<bool> {
+        let Some((list, prefix)) = self.lists.last() else {
+            return Ok(true);
+        };
+        let keys = keys_behind(core, *list, prefix, self.after.as_deref())?;
+        for key in &keys {
+            let place = match *list == MARK_TABLE {
+                true => MarkKey::decode(key)
+                    .filter(|key| key.kind == MarkKind::Timeline)
+                    .map(|key| (key.table, key.id)),
+                false => key
+                    .split_first_chunk()
+                    .map(|(id, rest)| (TableId(u32::from_be_bytes(*id)), rest)),
+            };
+            if let Some((table, id)) = place {
+                look_at(core, table, id, &self.moments, &mut self.found)?;
+            }
+        }
+        self.after = keys.last().cloned();
+        if keys.len() < STEP_TIMELINES {
+            self.lists.pop();
+            self.after = None;
+        }
+        Ok(false)
+    }
+}
+
+/// The next keys of an engine's own table that begin with `prefix`: all there are, if they are
+/// fewer than a step looks at.
+fn keys_behind(
+    core: &Core,
+    table: TableId,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+) -> Result<Vec<Box<[u8]>>> {
+    let view = core.views.current();
+    let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+    let mut keys: BTreeSet<Box<[u8]>> = BTreeSet::new();
+    let mut take = |key: Box<[u8]>, taken: &mut usize| {
+        let wanted = key.starts_with(prefix) && *taken < STEP_TIMELINES;
+        if wanted && keys.insert(key) {
+            *taken += 1;
+        }
+        wanted
+    };
+    for memtable in view.memtables() {
+        let mut taken = 0;
+        for version in memtable.keyed_range(table, from) {
+            if !take(version.key, &mut taken) {
+                break;
+            }
+        }
+    }
+    for sstable in view.sstables_of(table) {
+        let mut taken = 0;
+        let mut cursor = sstable.keyed_cursor(from)?;
+        while let Some(version) = cursor.next()? {
+            if !take(version.key, &mut taken) {
+                break;
+            }
+        }
+    }
+    // Each source gave its first ones, so together they have the first ones of all.
+    Ok(keys.into_iter().take(STEP_TIMELINES).collect())
+}
+
+/// Adds what is dead of a timeline to the numbers of the SSTables it lies in.
+fn look_at(
+    core: &Core,
+    table: TableId,
+    id: &[u8],
+    moments: &[u64],
+    found: &mut BTreeMap<u64, u64>,
+) -> Result<()> {
+    let dead = core.dead_of(table, id, moments)?;
+    if dead == Dead::default() {
+        return Ok(());
+    }
+    let view = core.views.current();
+    for sstable in view.sstables(table, id).map(Arc::clone) {
+        let run = match sstable.find(id) {
+            Ok(run) => run,
+            // What is damaged is not rewritten; whoever reads it hears of it.
+            Err(Error::Corruption(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        let rank = |run: &RunLocation, by| sstable.rank(id, run, by);
+        let count = match run.map_or(Ok(0), |run| dead_in(&dead, &run, |by| rank(&run, by))) {
+            Ok(count) => count,
+            Err(Error::Corruption(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        if count > 0 {
+            *found.entry(sstable.meta().number).or_default() += count;
+        }
+    }
+    Ok(())
+}
+
+/// Dead entries of a run. `rank` counts its entries below a value.
+fn dead_in(
+    dead: &Dead,
+    run: &RunLocation,
+    mut rank: impl FnMut(Rank) -> Result<u64>,
+) -> Result<u64> {
+    let (first, last, (oldest_ms, newest_ms)) = (run.first_seq, run.last_seq, run.times_ms);
+    if dead.covers(first, last, newest_ms) {
+        return Ok(run.count);
+    }
+    if dead.spares(first, last, oldest_ms) {
+        return Ok(0);
+    }
+    let below = rank(Rank::Seq(dead.below))?.max(rank(Rank::Time(dead.before_ms))?);
+    let mut total = below;
+    let inside = dead.holes.iter().filter(|hole| hole.from <= last && hole.to >= first);
+    for hole in inside.take(HOLES_COUNTED) {
+        let from = rank(Rank::Seq(hole.from))?.max(below);
+        total += rank(Rank::Seq(hole.to + 1))?.saturating_sub(from);
+    }
+    Ok(total.min(run.count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::marks::Hole;
+
+    #[test]
+    fn dead_entries_of_a_run_are_counted() {
+        // Every second seq from 101 on was taken out before; entry k is of time 1000 + k.
+        let run = RunLocation {
+            first_seq: 101,
+            last_seq: 299,
+            count: 100,
+            first_block: 0,
+            last_block: 0,
+            times_ms: (1000, 1099),
+            last_commit: 9,
+        };
+        let rank = |by| {
+            Ok(match by {
+                Rank::Seq(seq) => seq.saturating_sub(100).div_euclid(2).min(100),
+                Rank::Time(time_ms) => time_ms.saturating_sub(1000).min(100),
+                Rank::Commit(_) => unreachable!("nobody asks"),
+            })
+        };
+        let count = |below, before_ms, holes: &[Hole]| {
+            let dead = Dead { below, before_ms, holes: Arc::from(holes) };
+            dead_in(&dead, &run, rank).unwrap()
+        };
+        assert_eq!(count(101, 1000, &[]), 0);
+        assert_eq!(count(201, 0, &[]), 50);
+        assert_eq!(count(0, 1030, &[]), 30);
+        assert_eq!(count(201, 1030, &[]), 50);
+        assert_eq!(count(300, 0, &[]), 100);
+        assert_eq!(count(0, 1100, &[]), 100);
+        let holes = [Hole { from: 101, to: 120 }, Hole { from: 280, to: 400 }];
+        assert_eq!(count(0, 0, &holes), 20);
+        assert_eq!(count(111, 0, &holes), 20, "what is dead twice counts once");
+        assert_eq!(count(0, 0, &[Hole { from: 102, to: 102 }]), 0, "it is gone already");
+        assert_eq!(count(0, 0, &[Hole { from: 101, to: 299 }]), 100);
+    }
+}
