@@ -64,6 +64,8 @@ impl Shard {
             let slot = &mut self.slots[self.hand];
             if slot.credit == 0 {
                 self.take(self.hand);
+                // The newest slot has taken its place: it is not the next to go.
+                self.hand += 1;
                 return;
             }
             slot.credit -= 1;

@@ -4,9 +4,9 @@
 //!    which filters find without a read.
 //! 2. Where no SSTable has it, the record in the state table is asked: a timeline that never was,
 //!    mostly.
-//! 3. Where compaction may have left newer entries out and older ones in (a table that has marks, or
-//!    has had a TTL), a directory may tell of an older one: there the record alone is believed. No
-//!    seq is ever given out twice.
+//! 3. Where compaction may have left newer entries out and older ones in (a table that has marks,
+//!    or has had a TTL), a directory may tell of an older one: there the record alone is believed.
+//!    No seq is ever given out twice.
 
 use super::View;
 use crate::entry::TableId;

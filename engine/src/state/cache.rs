@@ -9,9 +9,9 @@ use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
 
 const SHARDS: usize = 64;
-/// Heap bytes that one cached timeline takes beside its id, about: its slot in a table that is seven
-/// tenths full on average, the cell behind its counters, and the allocator's rounding of both and
-/// of the id.
+/// Heap bytes that one cached timeline takes beside its id, about: its slot in a table that is
+/// seven tenths full on average, the cell behind its counters, and the allocator's rounding of both
+/// and of the id.
 const CELL_BYTES: usize = size_of::<Slot>() * 3 / 2 + size_of::<StateCell>() + 64;
 
 /// Cells by timeline, in shards.
@@ -49,9 +49,8 @@ impl StateCache {
         }
     }
 
-    /// The timeline's cell, loaded with `load` where it is not cached: its state, and the seq behind
-    /// its newest entry. While the caller holds the
-    /// returned pointer the cell cannot be evicted.
+    /// The timeline's cell, loaded with `load` where it is not cached: its state, and the seq
+    /// behind its newest entry. While the caller holds the returned pointer the cell cannot be evicted.
     pub(crate) fn pin(
         &self,
         table: TableId,

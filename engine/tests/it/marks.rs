@@ -178,6 +178,7 @@ fn a_snapshot_sees_what_a_later_mark_hides_through_flush_and_compaction() {
     assert_eq!(gaps(&snapshot, table, 0, 99), [(1, 30, GapReason::Trimmed)]);
     drop(snapshot);
     engine.close().unwrap();
+    drop(process);
     let again = world.open(&tiny()).unwrap();
     assert_eq!(seqs(&again.engine.snapshot(), table), (31..=50).collect::<Vec<_>>());
     assert_eq!(again.engine.snapshot().latest_seq(table, KEY).unwrap(), 50);

@@ -124,16 +124,7 @@ fn assemble(
     let disk = Arc::clone(&parts.disk);
     let health = Health::default();
     let allocator = open_allocator(&disk, superblock, &catalog, &health)?;
-    let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
-    // Beside a writer an extent may be reused under a map, after its blocks were verified in it.
-    let mode = if options.read_only { ReadMode::Read } else { options.read_mode };
-    let source = Source {
-        disk: Arc::clone(&disk),
-        file: superblock.file,
-        mode,
-        cache,
-        unpacking: Arc::default(),
-    };
+    let source = open_source(&disk, superblock, options);
     let version = open_sstables(&catalog, &source, &allocator);
     let clock = StoreClock::new(Arc::clone(&parts.clock), clock_mark(parts, superblock));
     let pacer = Arc::new(Pacer::new(
@@ -190,6 +181,15 @@ fn assemble(
         ungated_disk: Arc::clone(&disk),
         disk,
     })
+}
+
+/// How SSTables are read.
+fn open_source(disk: &Arc<dyn Disk>, superblock: &Superblock, options: &Options) -> Source {
+    let (disk, file) = (Arc::clone(disk), superblock.file);
+    let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
+    // Beside a writer an extent may be reused under a map, after its blocks were verified in it.
+    let mode = if options.read_only { ReadMode::Read } else { options.read_mode };
+    Source { disk, file, mode, cache, unpacking: Arc::default() }
 }
 
 /// The free space: all that neither an SSTable nor the manifest has.
