@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! table u32 | kind u8 (1 timeline, 2 keyed) | sequence u8 (1 assigned, 2 given)
-//! | compression u8 (1 none, 2 lz4, 64 + level: zstd) | option count u8 | options: tag u8, value u64, tags rising
+//! | compression u8 (1 none, 2 lz4, 64 + level: zstd)
+//! | option count u8 | options: tag u8, value u64, tags rising
 //! | expired before ms u64 | name length u16 | name (UTF-8)
 //! ```
 //! An option that a table does not have is left out. A tag that is not known is refused: what it

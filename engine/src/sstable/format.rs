@@ -20,9 +20,9 @@
 //! A block is valid if and only if: (1) the checksum holds; (2) kind, number and offset are those
 //! that were asked for; (3) the stored length is the length that the parent gave, less the header;
 //! (4) codec none: raw length = stored length; codec lz4: stored length < raw length, at most 255
-//! times as long; codecs zstd: stored length < raw length, at most 32,768 times as long; (5) the raw
-//! length is at most [`RAW_LENGTH_MAX`], that of a dictionary 1 to 65,536; (6) unknown flags and
-//! reserved bytes are zero.
+//! times as long; codecs zstd: stored length < raw length, at most 32,768 times as long; (5) the
+//! raw length is at most [`RAW_LENGTH_MAX`], that of a dictionary 1 to 65,536; (6) unknown flags
+//! and reserved bytes are zero.
 //! Pages are blocks of exactly [`PAGE_SIZE`] bytes with codec none.
 
 use crate::codec::{DecodeError, Decoder, Encode};

@@ -50,7 +50,8 @@ impl StateCache {
     }
 
     /// The timeline's cell, loaded with `load` where it is not cached: its state, and the seq
-    /// behind its newest entry. While the caller holds the returned pointer the cell cannot be evicted.
+    /// behind its newest entry. While the caller holds the returned pointer the cell cannot be
+    /// evicted.
     pub(crate) fn pin(
         &self,
         table: TableId,

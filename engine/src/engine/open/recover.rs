@@ -185,11 +185,15 @@ fn assemble(
 
 /// How SSTables are read.
 fn open_source(disk: &Arc<dyn Disk>, superblock: &Superblock, options: &Options) -> Source {
-    let (disk, file) = (Arc::clone(disk), superblock.file);
-    let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
     // Beside a writer an extent may be reused under a map, after its blocks were verified in it.
     let mode = if options.read_only { ReadMode::Read } else { options.read_mode };
-    Source { disk, file, mode, cache, unpacking: Arc::default() }
+    Source {
+        disk: Arc::clone(disk),
+        file: superblock.file,
+        mode,
+        cache: Arc::new(BlockCache::new(options.memory_budget / 8)),
+        unpacking: Arc::default(),
+    }
 }
 
 /// The free space: all that neither an SSTable nor the manifest has.
