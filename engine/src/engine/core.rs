@@ -22,7 +22,7 @@ use crate::limits;
 use crate::marks::TimelineMarks;
 use crate::memtable::Memtable;
 use crate::options::{Durability, Options, Sequence};
-use crate::read::{Fences, Frozen, Snapshots, View, Views, kept_from, newest_state, value_in};
+use crate::read::{Fences, Frozen, Snapshots, View, Views, kept_from, state_at, value_in};
 use crate::runtime::{Clock, Scheduler, StoreClock};
 use crate::state::{StateCache, StateCell, StateRecord};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -216,7 +216,7 @@ impl Core {
                 });
             }
         }
-        Ok(newest_state(&view, table, key)?.unwrap_or(StateRecord::NEW))
+        Ok(state_at(&view, table, key, u64::MAX)?.unwrap_or(StateRecord::NEW))
     }
 
     /// The epoch rule: a jump of G for every power loss since the timeline's last commit in which
@@ -274,13 +274,15 @@ impl Core {
                 return Ok(run.seq(last));
             }
         }
-        let record = newest_state(view, table, key)?.unwrap_or(StateRecord::NEW);
+        let record = state_at(view, table, key, u64::MAX)?.unwrap_or(StateRecord::NEW);
         if record.last_commit <= commit {
             return Ok(record.next_seq - 1);
         }
         // Compaction may have taken what marks hide.
         let hidden = Fences::read(view, table, key, commit)?.highest_hidden();
-        Ok(crate::read::latest_seq_at(view, table, key, commit)?.max(hidden))
+        let recorded = state_at(view, table, key, commit)?.unwrap_or(StateRecord::NEW);
+        let found = crate::read::latest_seq_at(view, table, key, commit)?;
+        Ok(found.max(hidden).max(recorded.next_seq - 1))
     }
 
     /// The newest value of a key, published or about to be: for preconditions. (At an older commit

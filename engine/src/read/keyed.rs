@@ -35,11 +35,16 @@ pub(crate) fn value_in(
     Ok(alive(versions, alive_from_ms))
 }
 
-/// The newest durable record of a timeline, if it has one.
-pub(crate) fn newest_state(view: &View, table: TableId, key: &[u8]) -> Result<Option<StateRecord>> {
+/// The newest durable record of a timeline up to a commit, if it has one.
+pub(crate) fn state_at(
+    view: &View,
+    table: TableId,
+    key: &[u8],
+    commit: u64,
+) -> Result<Option<StateRecord>> {
     let key = state_key(table, key);
     for sstable in view.sstables(STATE_TABLE, &key) {
-        if let Some(version) = sstable.versions(&key, u64::MAX)?.first() {
+        if let Some(version) = sstable.versions(&key, commit)?.first() {
             let record = StateRecord::decode(&version.value).map_err(|error| {
                 let place = sstable.meta().extent.offset;
                 Error::corruption("timeline state", place, error.to_string())

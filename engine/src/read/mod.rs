@@ -38,7 +38,7 @@ pub(crate) use fences::{Fences, timeline_marks};
 pub use items::{Gap, GapReason, Item, Items};
 pub(crate) use kept::kept_from;
 pub use keyed::Values;
-pub(crate) use keyed::{newest_state, value_in};
+pub(crate) use keyed::{state_at, value_in};
 pub use scan::Scan;
 pub(crate) use scan::latest_seq_at;
 pub use snapshot::Snapshot;

@@ -206,6 +206,28 @@ fn an_older_snapshot_knows_the_latest_seq_of_what_is_gone() {
     assert_eq!(gaps(&snapshot, table, 0, 99), [(1, 19, Trimmed), (41, 50, Deleted)]);
 }
 
+#[test]
+fn an_older_snapshot_lists_a_timeline_that_is_gone() {
+    let (_world, process, table) = open();
+    let engine = &process.engine;
+    append(engine, table, 50, Durability::Sync);
+    mark(engine, |batch| batch.delete_timeline(table, KEY));
+    let snapshot = engine.snapshot();
+    append(engine, table, 50, Durability::Sync);
+    engine.compact().unwrap();
+    mark(engine, |batch| batch.delete_timeline(table, KEY));
+    engine.compact().unwrap();
+    let listed = |snapshot: &Snapshot| -> Vec<u64> {
+        let list = snapshot.timelines(table, b"", None).unwrap();
+        list.map(|timeline| timeline.unwrap().next_seq).collect()
+    };
+    assert_eq!(listed(&snapshot), [51]);
+    assert_eq!(snapshot.latest_seq(table, KEY).unwrap(), 50);
+    assert_eq!(gaps(&snapshot, table, 0, 99), [(1, 50, GapReason::Deleted)]);
+    assert_eq!(listed(&engine.snapshot()), [101]);
+    assert_eq!(engine.snapshot().latest_seq(table, KEY).unwrap(), 100);
+}
+
 fn roomy() -> Options {
     Options {
         ring_bytes: 8 << 20,
