@@ -14,8 +14,9 @@ pub(crate) struct Counters {
     pub(crate) compactions: AtomicU64,
     pub(crate) compacted_bytes: AtomicU64,
     pub(crate) stalled_nanos: AtomicU64,
-    /// Batches with marks.
+    /// Batches with marks, and how many there were when a round over them last began.
     pub(crate) marks: AtomicU64,
+    pub(crate) marks_seen: AtomicU64,
 }
 
 impl Counters {

@@ -44,6 +44,6 @@ pub use scan::Scan;
 pub(crate) use scan::latest_seq_at;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::Snapshots;
-pub(crate) use state::newest_state;
+pub(crate) use state::{newest_state, recorded_state};
 pub use timelines::{TimelineInfo, Timelines};
 pub(crate) use view::{Frozen, TableRecords, View, Views};
