@@ -46,4 +46,4 @@ pub(crate) use flush::FlushJob;
 pub(crate) use job::{CompactionJob, JobOutput};
 pub(crate) use keep::fold;
 pub(crate) use output::{OutputContext, OutputMemory};
-pub(crate) use picker::{PickerOptions, pick};
+pub(crate) use picker::{JobKind, PickerOptions, pick};
