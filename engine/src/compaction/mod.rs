@@ -49,5 +49,5 @@ pub(crate) use dead_share::pick_dead;
 pub(crate) use flush::{FlushJob, FlushOutput, FlushTable};
 pub(crate) use job::{CompactionJob, JobOutput};
 pub(crate) use keep::fold;
-pub(crate) use output::OutputContext;
-pub(crate) use picker::{PickerOptions, pick};
+pub(crate) use output::{OutputContext, OutputMemory};
+pub(crate) use picker::{JobKind, PickerOptions, pick};

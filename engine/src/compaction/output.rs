@@ -53,6 +53,18 @@ pub(crate) struct OutputContext {
     pub(crate) sstable_bytes: u64,
     /// How the finished SSTables are read.
     pub(crate) source: Source,
+    /// What all sinks hold in memory.
+    pub(crate) memory: Arc<OutputMemory>,
+}
+
+/// Bytes that SSTables being written hold in memory, over all jobs of a store.
+#[derive(Debug, Default)]
+pub(crate) struct OutputMemory(AtomicU64);
+
+impl OutputMemory {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl std::fmt::Debug for OutputContext {
@@ -141,6 +153,13 @@ impl Output for ExtentWriter {
     }
 }
 
+impl Drop for SstableSink {
+    fn drop(&mut self) {
+        self.open = None;
+        self.count_memory();
+    }
+}
+
 /// The SSTable being written.
 struct Open {
     number: u64,
@@ -158,6 +177,8 @@ pub(crate) struct SstableSink {
     /// That entries may refer to.
     segments: Segments,
     open: Option<Open>,
+    /// Bytes that the open SSTable has in `memory` of the context.
+    counted: u64,
     done: PendingOutputs,
 }
 
@@ -187,6 +208,7 @@ impl SstableSink {
             compression,
             segments: Segments::default(),
             open: None,
+            counted: 0,
             done,
         }
     }
@@ -258,7 +280,17 @@ impl SstableSink {
             }
             self.open = Some(open);
         }
+        self.count_memory();
         Ok(&mut self.open.as_mut().expect("opened just now").builder)
+    }
+
+    fn count_memory(&mut self) {
+        let bytes = self.open.as_ref().map_or(0, |open| open.builder.memory() as u64);
+        if bytes != self.counted {
+            self.context.memory.0.fetch_add(bytes, Ordering::Relaxed);
+            self.context.memory.0.fetch_sub(self.counted, Ordering::Relaxed);
+            self.counted = bytes;
+        }
     }
 
     /// An SSTable in an extent of the usual size, or of the largest that a nearly full disk gives.

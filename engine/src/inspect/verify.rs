@@ -9,10 +9,12 @@
 //!    counts against the manifest, and each of its references against the records of the segments.
 //! 7. Each timeline over all SSTables of its table: disjoint runs of sequence ids, newer SSTables
 //!    with higher ones.
+//! 8. Each mark: that it is one.
 //!
 //! Goes on after each fault, so one call names them all.
 
 use super::log::LogEnding;
+use super::marks::verify_marks;
 use super::{CopyVerdict, Inspector, space};
 use crate::entry::TableId;
 use crate::error::{Corruption, Error, Result};
@@ -20,7 +22,7 @@ use crate::file::superblock::Superblock;
 use crate::segment::RecordPlaces;
 use crate::sstable::{RunLocation, Sstable, TimelineCursor};
 use crate::sync::Arc;
-use crate::version::{Catalog, Shard, TableKind};
+use crate::version::{Catalog, MARK_TABLE, Shard, TableKind};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -74,7 +76,7 @@ pub struct Counts {
 }
 
 impl Report {
-    fn fault(&mut self, what: &'static str, offset: u64, detail: impl Into<String>) {
+    pub(super) fn fault(&mut self, what: &'static str, offset: u64, detail: impl Into<String>) {
         self.faults.push(Fault { what, offset, detail: detail.into() });
     }
 
@@ -218,6 +220,9 @@ impl Inspector {
             }
             if table.options.kind == TableKind::Timeline {
                 verify_timelines(table.id, &sound, report)?;
+            }
+            if table.id == MARK_TABLE {
+                sound.iter().try_for_each(|(_, sstable)| verify_marks(sstable, report))?;
             }
         }
         Ok(())

@@ -15,7 +15,7 @@
 
 use super::Reference;
 use super::format::{self, FOOTER_SIZE, RECORD_HEADER, RECORD_UNIT, RecordHead};
-use crate::cache::Source;
+use crate::cache::{Keep, Source};
 use crate::entry::{OriginRef, Payload};
 use crate::error::{Error, Result};
 use crate::file::disk::read_exact_at;
@@ -166,7 +166,7 @@ impl Segment {
         let bytes = self.read_record(offset, room)?;
         let head = self.verify(offset, &bytes)?;
         let region = Region::from_memory(bytes.into());
-        self.source.cache.insert(key, region.clone());
+        self.source.cache.insert(key, region.clone(), Keep::Data);
         Ok(Record { region, start: 0, head, place })
     }
 
