@@ -8,6 +8,7 @@
 //! level 0     SSTables of 16        │  SSTables of 17   SSTables of 18
 //!                                   └──────► SSTables of 1 ◄───────┘
 //! ```
+//! 0. Payloads that several entries share go into segments (`sharing.rs`).
 //! 1. Tables in order of their ids. A timeline table's runs are cut by time into portions, one for
 //!    each window of its grid that the flush needs, older ones first; what has expired is left out.
 //!    A portion is written by key, each run front to back. A keyed table's versions are written by
@@ -30,11 +31,13 @@
 use super::flush_state::StateStage;
 use super::keep::Keeper;
 use super::output::{OutputContext, PendingOutputs, SstableSink};
+use super::sharing::{SharedPayloads, SharingStage};
 use crate::entry::{Direction, Entry, TableId};
 use crate::error::{Error, Result};
-use crate::memtable::{KeyedRange, Memtable, Run, RunCursor};
+use crate::memtable::{KeyedRange, Memtable, Placed, Run, RunCursor};
 use crate::options::{Compression, Sequence, TableOptions};
-use crate::sstable::{EntryRef, OriginRef, Sstable};
+use crate::segment::Segment;
+use crate::sstable::{EntryRef, OriginRef, Shared, Sstable};
 use crate::version::{Grid, Part, STATE_TABLE, Shard, TableKind, TableRecord};
 use std::iter::Peekable;
 use std::ops::Bound;
@@ -50,6 +53,8 @@ pub(super) const ENTRY_OVERHEAD: usize = 32;
 pub(crate) struct FlushOutput {
     /// All for level 0, in rising order of their numbers.
     pub(crate) sstables: Vec<Arc<Sstable>>,
+    /// The payload segments that they refer to.
+    pub(crate) segments: Vec<Arc<Segment>>,
 }
 
 /// What a flush must know of a table.
@@ -59,6 +64,8 @@ pub(crate) struct FlushTable {
     pub(crate) kind: TableKind,
     pub(crate) sequence: Sequence,
     pub(crate) compression: Compression,
+    /// Time to live; none is for ever.
+    pub(crate) ttl_ms: Option<u64>,
     /// How it is cut by time.
     pub(crate) grid: Grid,
     /// What was committed before this time has expired, for ever.
@@ -68,12 +75,13 @@ pub(crate) struct FlushTable {
 impl FlushTable {
     /// The table at `now_ms` of the expiry clock, which was read before the record.
     pub(crate) fn new(record: &TableRecord, now_ms: u64) -> FlushTable {
-        let TableOptions { kind, sequence, compression, .. } = record.options;
+        let TableOptions { kind, sequence, compression, ttl_ms, .. } = record.options;
         FlushTable {
             id: record.id,
             kind,
             sequence,
             compression,
+            ttl_ms,
             grid: record.grid.clone(),
             alive_from_ms: record.alive_from_ms(now_ms),
         }
@@ -87,6 +95,7 @@ pub(crate) struct FlushJob {
     memtable: Arc<Memtable>,
     tables: Vec<FlushTable>,
     snapshots: Vec<u64>,
+    shared: Arc<SharedPayloads>,
     /// The memtable's tables that are still to come, the next one last.
     ahead: Vec<(TableId, TableKind)>,
     /// The runs of the present timeline table, and its portions that are still to come, the next one
@@ -99,6 +108,7 @@ pub(crate) struct FlushJob {
 
 #[derive(Debug)]
 enum Stage {
+    Sharing(SharingStage),
     /// Between tables.
     Next,
     Timelines(TimelineStage),
@@ -119,15 +129,18 @@ impl FlushJob {
         let mut ahead = memtable.tables();
         ahead.reverse();
         let outputs = PendingOutputs::new(&context);
+        let keeps = tables.iter().map(|table| (table.id, table.ttl_ms.unwrap_or(u64::MAX)));
+        let stage = Stage::Sharing(SharingStage::new(&memtable, keeps.collect()));
         FlushJob {
             context,
             memtable,
             tables,
             snapshots,
+            shared: Arc::default(),
             ahead,
             runs: Arc::default(),
             portions: Vec::new(),
-            stage: Stage::Next,
+            stage,
             outputs,
         }
     }
@@ -153,6 +166,7 @@ impl FlushJob {
 
     fn try_step(&mut self) -> Result<Option<FlushOutput>> {
         let finished = match &mut self.stage {
+            Stage::Sharing(stage) => stage.step(&self.context, &mut self.outputs)?,
             Stage::Next => return self.next_table(),
             Stage::Timelines(stage) => stage.step()?,
             Stage::Keyed(stage) => stage.step(&self.snapshots)?,
@@ -163,6 +177,10 @@ impl FlushJob {
             return Ok(None);
         }
         let (sink, expected, last) = match std::mem::replace(&mut self.stage, Stage::Next) {
+            Stage::Sharing(stage) => {
+                self.shared = Arc::new(stage.finish());
+                return Ok(None);
+            }
             Stage::Timelines(stage) => (stage.sink, Some(stage.entries), false),
             Stage::Keyed(stage) => (stage.sink, None, false),
             Stage::State(stage) => (stage.sink, Some(stage.records), true),
@@ -179,13 +197,15 @@ impl FlushJob {
             return Ok(None);
         }
         self.stage = Stage::Over;
-        Ok(Some(FlushOutput { sstables: self.outputs.take() }))
+        let (sstables, segments) = (self.outputs.take(), self.outputs.take_segments());
+        Ok(Some(FlushOutput { sstables, segments }))
     }
 
     fn next_table(&mut self) -> Result<Option<FlushOutput>> {
         if let Some(portion) = self.portions.pop() {
             let sink = self.sink(portion.table, TableKind::Timeline, portion.shard)?;
-            let stage = TimelineStage::new(portion, Arc::clone(&self.runs), sink);
+            let stage =
+                TimelineStage::new(portion, Arc::clone(&self.runs), Arc::clone(&self.shared), sink);
             self.stage = Stage::Timelines(stage);
             return Ok(None);
         }
@@ -244,7 +264,8 @@ impl FlushJob {
             STATE_TABLE => Compression::None,
             _ => self.table(table, kind)?.compression,
         };
-        Ok(SstableSink::new(&self.context, table, kind, shard, compression))
+        let sink = SstableSink::new(&self.context, table, kind, shard, compression);
+        Ok(sink.with_segments(self.outputs.segments()))
     }
 }
 
@@ -268,14 +289,20 @@ struct TimelineStage {
     current: Option<RunCursor>,
     /// Entries of the current run that are still to come.
     left: usize,
+    shared: Arc<SharedPayloads>,
     sink: SstableSink,
     /// Entries of the runs so far.
     entries: u64,
 }
 
 impl TimelineStage {
-    fn new(portion: Portion, runs: Arc<[Run]>, sink: SstableSink) -> TimelineStage {
-        TimelineStage { portion, runs, next: 0, current: None, left: 0, sink, entries: 0 }
+    fn new(
+        portion: Portion,
+        runs: Arc<[Run]>,
+        shared: Arc<SharedPayloads>,
+        sink: SstableSink,
+    ) -> TimelineStage {
+        TimelineStage { portion, runs, next: 0, current: None, left: 0, shared, sink, entries: 0 }
     }
 
     /// Whether it was the last step.
@@ -284,11 +311,9 @@ impl TimelineStage {
         while bytes < STEP_BYTES {
             if self.left > 0
                 && let Some(cursor) = &mut self.current
-                && let Some(entry) = cursor.next()
+                && let Some(placed) = cursor.next_placed()
             {
-                let key = cursor.run().key();
-                self.sink.append(key, &borrowed(&entry))?;
-                bytes += entry.payload.len() + ENTRY_OVERHEAD;
+                bytes += append(&mut self.sink, &self.shared, cursor.run(), placed)?;
                 self.left -= 1;
                 continue;
             }
@@ -307,6 +332,32 @@ impl TimelineStage {
     }
 }
 
+/// Writes an entry, by reference where its payload is shared. Gives the bytes that it counts.
+fn append(
+    sink: &mut SstableSink,
+    shared: &SharedPayloads,
+    run: &Run,
+    placed: Placed,
+) -> Result<usize> {
+    let Some(found) = shared.find(placed.place) else {
+        let entry = run.build(placed);
+        sink.append(run.key(), &borrowed(&entry))?;
+        return Ok(entry.payload.len() + ENTRY_OVERHEAD);
+    };
+    let is_origin = found.has_origin && run.is_origin(placed.place);
+    let entry = EntryRef {
+        seq: placed.seq,
+        commit: placed.commit,
+        time_ms: placed.time_ms,
+        event_ms: None,
+        origin: None,
+        payload: &[],
+        shared: Some(Shared { reference: found.reference, is_origin }),
+    };
+    sink.append(run.key(), &entry)?;
+    Ok(ENTRY_OVERHEAD)
+}
+
 fn borrowed(entry: &Entry) -> EntryRef<'_> {
     EntryRef {
         seq: entry.seq,
@@ -319,6 +370,7 @@ fn borrowed(entry: &Entry) -> EntryRef<'_> {
             seq: origin.seq,
         }),
         payload: &entry.payload,
+        shared: None,
     }
 }
 

@@ -20,7 +20,9 @@
 //! 2. As many entries are read of each input as its meta says; and a timeline table's outputs hold
 //!    as many as the inputs, less what is dead (`dead.rs`). Otherwise the job fails.
 //! 3. A job that fails, or is dropped, leaves its inputs live, and gives its outputs back.
-//! 4. Memory: a block, or a piece of the file, and one fragment or version a source; the survivors
+//! 4. References to payload segments are copied, never what they refer to; an output lists exactly
+//!    the segments that its entries need.
+//! 5. Memory: a block, or a piece of the file, and one fragment or version a source; the survivors
 //!    of one key; the outputs' directories.
 //!
 //! # Concurrency
@@ -37,6 +39,7 @@ use crate::codec::DecodeError;
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::options::Compression;
+use crate::segment::Segments;
 use crate::sstable::{FragmentView, Sstable};
 use crate::state::StateRecord;
 use crate::version::{STATE_TABLE, Shard, TableKind};
@@ -83,7 +86,10 @@ impl CompactionJob {
         snapshots: Vec<u64>,
     ) -> CompactionJob {
         let kind = job.inputs.first().map_or(TableKind::Keyed, |(_, input)| input.meta().kind);
+        let inputs = job.inputs.iter().flat_map(|(_, input)| input.segments().iter().cloned());
+        let segments = Segments::new(inputs);
         let sink = SstableSink::new(&context, job.table, kind, job.shard, compression);
+        let sink = sink.with_segments(segments);
         let stage = match (job.kind, kind) {
             (JobKind::Move | JobKind::Drop, _) => Stage::Manifest,
             (JobKind::Merge, TableKind::Timeline) => {
@@ -111,11 +117,6 @@ impl CompactionJob {
     /// The table of the inputs.
     pub(crate) fn table(&self) -> TableId {
         self.job.table
-    }
-
-    /// The numbers of the inputs: busy while the job runs.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
-        self.job.inputs.iter().map(|(_, input)| input.meta().number)
     }
 
     /// Does a bounded piece; the last one returns the outcome. After an error the job is over, and

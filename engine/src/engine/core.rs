@@ -22,7 +22,9 @@ use crate::limits;
 use crate::marks::TimelineMarks;
 use crate::memtable::Memtable;
 use crate::options::{Durability, Options, Sequence, TableOptions};
-use crate::read::{Fences, Frozen, Snapshots, View, Views, kept_from, known_state, value_in};
+use crate::read::{
+    Fences, Frozen, Snapshots, View, Views, kept_from, known_state, recorded_state, value_in,
+};
 use crate::runtime::{Clock, Scheduler, StoreClock};
 use crate::state::{StateCache, StateCell, StateRecord};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -277,8 +279,9 @@ impl Core {
         });
         // Compaction may have taken what marks hide.
         let hidden = Fences::read(view, table, key, commit)?.highest_hidden();
+        let recorded = recorded_state(view, table, key, commit)?.unwrap_or(StateRecord::NEW);
         let latest = crate::read::latest_seq_at(view, table, key, commit, may_be_dropped)?;
-        Ok(latest.max(hidden))
+        Ok(latest.max(hidden).max(recorded.next_seq - 1))
     }
 
     /// The newest value of a key, published or about to be: for preconditions. (At an older commit

@@ -207,7 +207,7 @@ impl DropJob {
             let removed: Vec<u64> = self.claim.numbers().iter().copied().collect();
             gone = removed.iter().any(|number| root.catalog.version.find(*number).is_none());
             if gone {
-                core.output.discard(records.clone());
+                core.output.discard(records.clone(), Vec::new());
                 return Err(Error::NotFound { what: "a table that was dropped".to_owned() });
             }
             let added = records.iter().map(|sstable| (0, Arc::clone(sstable))).collect();

@@ -11,7 +11,8 @@ use super::root::Change;
 use super::space::SpaceWorker;
 use super::{Core, Counters};
 use crate::compaction::{
-    CompactionJob, FlushJob, FlushTable, JobKind, JobOutput, PickerOptions, pick, pick_dead,
+    CompactionJob, FlushJob, FlushOutput, FlushTable, JobKind, JobOutput, PickerOptions, pick,
+    pick_dead,
 };
 use crate::entry::TableId;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +22,7 @@ use crate::read::Frozen;
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::version::STATE_TABLE;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -175,7 +177,7 @@ impl FlushWorker {
         if let Some(output) = job.step()? {
             let frozen = Arc::clone(frozen);
             self.job = None;
-            core.finish_flush(frozen, output.sstables)?;
+            core.finish_flush(frozen, output)?;
             *core.flush_error.lock() = None;
             core.wake(|wakes| &wakes.compact);
             core.wake(|wakes| &wakes.expire);
@@ -213,18 +215,17 @@ impl Core {
     }
 
     /// Makes a flush durable and visible.
-    pub(crate) fn finish_flush(
-        &self,
-        frozen: Arc<Frozen>,
-        sstables: Vec<Arc<Sstable>>,
-    ) -> Result<()> {
-        let bytes = sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
+    pub(crate) fn finish_flush(&self, frozen: Arc<Frozen>, output: FlushOutput) -> Result<()> {
+        let FlushOutput { sstables, segments } = output;
+        let bytes: u64 = sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
+        let shared: u64 = segments.iter().map(|segment| segment.meta().extent.length).sum();
+        let bytes = bytes + shared;
         self.commit_root_with(|root| {
             let of_table = |sstable: &Arc<Sstable>| root.has_table(sstable.meta().table);
             let (live, dropped): (Vec<_>, Vec<_>) = sstables.into_iter().partition(of_table);
-            self.output.discard(dropped);
+            self.output.discard(dropped, Vec::new());
             let added = live.into_iter().map(|sstable| (0, sstable)).collect();
-            Ok(Change { added, flushed: Some(frozen), ..Change::default() })
+            Ok(Change { added, segments, flushed: Some(frozen), ..Change::default() })
         })?;
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
@@ -320,8 +321,12 @@ impl Core {
             if state_written {
                 busy.extend(view.sstables_of(STATE_TABLE).map(|sstable| sstable.meta().number));
             }
-            let due = pick(&view.version, &options, &busy);
-            let job = due.or_else(|| pick_dead(&view.version, shares.found(), &options, &busy))?;
+            // To drop what is all dead costs nothing; the rest of the dead waits for what is due.
+            let dead = pick_dead(&view.version, shares.found(), &options, &busy);
+            let job = match dead {
+                Some(job) if job.kind == JobKind::Drop => job,
+                dead => pick(&view.version, &options, &busy).or(dead)?,
+            };
             let claim = self.claims.claim(job.numbers().collect());
             // Somebody may have been quicker, and may have taken away what was claimed then.
             let now = self.views.current();
@@ -358,7 +363,8 @@ impl Core {
                 return Ok(Change { removed, added, moved, ..Change::default() });
             }
             dropped = true;
-            self.output.discard(added.into_iter().map(|(_, sstable)| sstable).collect());
+            let added = added.into_iter().map(|(_, sstable)| sstable);
+            self.output.discard(added.collect(), Vec::new());
             Err(Error::NotFound { what: format!("table {}", table.0) })
         });
         if dropped { Ok(()) } else { finished }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! table u32 | kind u8 (1 timeline, 2 keyed) | sequence u8 (1 assigned, 2 given)
-//! | compression u8 (1 none, 2 lz4) | option count u8 | options: tag u8, value u64, tags rising
+//! | compression u8 (1 none, 2 lz4, 64 + level: zstd)
+//! | option count u8 | options: tag u8, value u64, tags rising
 //! | expired before ms u64 | piece count u8 | pieces: from ms u64, width ms u64, rising
 //! | name length u16 | name (UTF-8)
 //! ```
@@ -12,8 +13,12 @@
 use super::format::{decode_kind, kind_byte, option, put_u16_length};
 use crate::codec::{DecodeError, Decoder, Encode};
 use crate::entry::TableId;
+use crate::limits::ZSTD_LEVELS;
 use crate::options::{Compression, Sequence, TableOptions};
 use crate::version::{Grid, Piece, TableRecord};
+
+/// What is added to a level of zstd to make it a byte of compression.
+const ZSTD_LEVEL_ZERO: u8 = 64;
 
 pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     let TableRecord { id, name, options, expired_before_ms, grid } = record;
@@ -27,6 +32,7 @@ pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     bytes.put_u8(match compression {
         Compression::None => 1,
         Compression::Lz4 => 2,
+        Compression::Zstd { level } => ZSTD_LEVEL_ZERO + level,
     });
     put_options(bytes, &[(option::TTL, *ttl_ms), (option::KEEP_LAST, *keep_last)]);
     bytes.put_u64(*expired_before_ms);
@@ -62,7 +68,10 @@ pub(super) fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, Dec
     let compression = match decoder.u8("compression")? {
         1 => Compression::None,
         2 => Compression::Lz4,
-        _ => return Err(unknown),
+        byte => match byte.checked_sub(ZSTD_LEVEL_ZERO) {
+            Some(level) if ZSTD_LEVELS.contains(&level) => Compression::Zstd { level },
+            _ => return Err(unknown),
+        },
     };
     let mut options = TableOptions { kind, sequence, ttl_ms: None, keep_last: None, compression };
     decode_options(decoder, &mut options)?;

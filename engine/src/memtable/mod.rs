@@ -42,6 +42,7 @@ mod keyed;
 mod layout;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod messages;
 mod run;
 mod segments;
 #[cfg(not(loom))]
@@ -54,7 +55,7 @@ use crate::entry::TableId;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::version::TableKind;
 use arena::{WordArena, pack, unpack};
-pub(crate) use cursor::RunCursor;
+pub(crate) use cursor::{Placed, RunCursor};
 use foldhash::fast::FixedState;
 use frames::Frames;
 use index::RunIndex;
@@ -64,6 +65,7 @@ use layout::{
     EntryWords, RUN_KEY_LENGTH, RUN_KEY_PLACE, RUN_PREVIOUS, TABLE_NAME, TABLE_NEWEST_RUN,
     TABLE_PREVIOUS, TABLE_WORDS, WORDS_PER_ENTRY_MAX,
 };
+pub(crate) use messages::MessagePlace;
 pub(crate) use run::Run;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Bound;

@@ -78,9 +78,19 @@ pub(crate) fn newest_record(
     table: TableId,
     key: &[u8],
 ) -> Result<Option<StateRecord>> {
+    recorded_state(view, table, key, u64::MAX)
+}
+
+/// The newest record of a timeline up to a commit, if it has one in the state table.
+pub(crate) fn recorded_state(
+    view: &View,
+    table: TableId,
+    key: &[u8],
+    commit: u64,
+) -> Result<Option<StateRecord>> {
     let key = state_key(table, key);
     for sstable in view.sstables(STATE_TABLE, &key) {
-        if let Some(version) = sstable.versions(&key, u64::MAX)?.first() {
+        if let Some(version) = sstable.versions(&key, commit)?.first() {
             let record = StateRecord::decode(&version.value).map_err(|error| {
                 let place = sstable.meta().extent.offset;
                 Error::corruption("timeline state", place, error.to_string())

@@ -4,7 +4,7 @@
 
 use super::pin::Pin;
 use super::state::{newest_of, state_in_memory, state_on_disk};
-use super::{Snapshot, View, scan};
+use super::{Fences, Snapshot, View, scan};
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::memtable::Run;
@@ -124,7 +124,13 @@ impl Timelines {
             last_commit: entry.commit,
             last_time_ms: entry.time_ms,
         });
-        Ok(newest_of(newest, recorded).unwrap_or(StateRecord::NEW))
+        let mut known = newest_of(newest, recorded).unwrap_or(StateRecord::NEW);
+        // Compaction may have taken what marks hide; that it was there they know.
+        let hidden = Fences::read(&self.view, self.table, key, commit)?.highest_hidden();
+        if hidden >= known.next_seq {
+            known = StateRecord { next_seq: hidden + 1, last_commit: commit, ..known };
+        }
+        Ok(known)
     }
 
     /// The newest of the records that the snapshot may know of.

@@ -2,7 +2,7 @@
 //! data touched.
 
 use super::block::Block;
-use super::directory::{self, RunLocation};
+use super::directory::{self, Bases, RunLocation};
 use super::format::BlockKind;
 use super::reader::Sstable;
 use crate::error::Result;
@@ -20,9 +20,10 @@ impl Sstable {
     pub(crate) fn runs_of_page(&self, number: u64) -> Result<Vec<(Box<[u8]>, RunLocation)>> {
         let fetcher = self.fetcher()?;
         let page: Block = fetcher.page(BlockKind::Directory, &fetcher.footer.directory, number)?;
+        let bases = Bases::of(self.meta());
         (0..page.items())
             .map(|slot| {
-                directory::timeline_entry(page.content(), page.items(), slot)
+                directory::timeline_entry(page.content(), page.items(), bases, slot)
                     .map(|(key, run)| (key.into(), run))
                     .map_err(|error| page.damage(&error))
             })

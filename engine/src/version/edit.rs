@@ -1,6 +1,6 @@
 //! Edits: the steps by which the catalog of a store changes. The manifest is a log of them.
 
-use super::{Grid, SstableMeta, TableKind};
+use super::{Grid, SegmentMeta, SstableMeta, TableKind};
 use crate::entry::TableId;
 use crate::limits::{AMENDMENT_KEY_LENGTH_MAX, MARK_KEY_LENGTH_MAX, STATE_KEY_LENGTH_MAX};
 use crate::options::{Compression, Sequence, TableOptions};
@@ -101,6 +101,16 @@ pub(crate) enum Edit {
         number: u64,
         /// Its new level.
         level: u8,
+    },
+    /// A payload segment becomes live, before the SSTables that need it.
+    SegmentAdded {
+        /// What is known of it.
+        meta: SegmentMeta,
+    },
+    /// A segment that no live SSTable needs is live no more.
+    SegmentRemoved {
+        /// Its number.
+        number: u64,
     },
     /// The store was opened after commits may have been lost: seqs jump behind this commit.
     EpochBegun {

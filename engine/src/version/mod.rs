@@ -7,6 +7,7 @@
 //! - here, `Version`: the levels of all shards of all tables at one moment; never changed once it
 //!   is shared.
 //! - `edit.rs`: the steps from one moment to the next, as the manifest logs them.
+//! - `segments.rs`: the live payload segments, and how many SSTables need each.
 //! - `catalog.rs`: everything that the manifest knows: tables, version, epochs, counters.
 //!
 //! A version is generic over its handles: the catalog's holds the metas themselves, the readers'
@@ -24,6 +25,7 @@ mod grid;
 mod grid_tests;
 mod levels;
 mod meta;
+mod segments;
 mod shard;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -34,7 +36,7 @@ pub(crate) use catalog::Catalog;
 pub(crate) use edit::{Edit, MARK_TABLE, STATE_TABLE, TableRecord};
 pub(crate) use grid::{Grid, Part, Piece, window_width_ms};
 pub(crate) use levels::Levels;
-pub use meta::{SstableMeta, TableKind};
+pub use meta::{SegmentMeta, SstableMeta, TableKind};
 pub use shard::{Shard, Tier};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

@@ -16,8 +16,8 @@
 //! 6. `latest_seq` never goes back, whatever expires or is deleted.
 //! 7. A mark hides what its timeline has at its place of the batch, and nothing that comes later;
 //!    snapshots of earlier moments go on showing it.
-//! 8. On tables of assigned ids, the items of a scan tile the range asked for, as far as the timeline
-//!    had come: what is missing is told once, with its reason.
+//! 8. On tables of assigned ids, the items of a scan tile the range asked for, as far as the
+//!    timeline had come: what is missing is told once, with its reason.
 
 mod batch;
 mod embedded;

@@ -2,7 +2,7 @@
 //! that was ever written.
 
 use crate::batch::{KeyedOperation, WriteBatch};
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, Source};
 use crate::compaction::job::JobOutput;
 use crate::compaction::{
     CompactionJob, FlushJob, FlushTable, OutputContext, PickerOptions, fold, pick,
@@ -14,7 +14,7 @@ use crate::memtable::Memtable;
 use crate::options::{Compression, ReadMode, TableOptions};
 use crate::read::state_of_run;
 use crate::runtime::Clock;
-use crate::sstable::{Source, Sstable};
+use crate::sstable::Sstable;
 use crate::state::{StateRecord, state_key};
 use crate::sync::{AtomicU64, Ordering};
 use crate::testing::{Random, SimClock, SimDisk, SimOptions, SimScheduler};
@@ -68,7 +68,8 @@ impl Store {
             pacer: Arc::new(pacer),
             next_number: Arc::new(AtomicU64::new(1)),
             sstable_bytes,
-            source: Source { disk: shared, file, mode, cache },
+            source: Source { disk: shared, file, mode, cache, unpacking: Arc::default() },
+            memory: Arc::default(),
         };
         let options = PickerOptions {
             level0_compact: 3,
@@ -296,10 +297,20 @@ impl Store {
         for number in output.removed {
             let (_, sstable) = before.find(number).expect("a removed SSTable was live");
             sstable.mark_obsolete(self.generation);
+            let live = self.segments();
+            let gone = sstable.segments().iter().filter(|s| !live.contains_key(&s.meta().number));
+            gone.for_each(|segment| segment.mark_obsolete(self.generation));
         }
         drop(before);
         self.generation += 1;
         self.context.allocator.durable(self.generation);
+    }
+
+    /// The segments that live SSTables need, with the bytes of their extents.
+    pub(super) fn segments(&self) -> BTreeMap<u64, u64> {
+        let needed = self.version.iter().flat_map(|(.., item)| item.segments().iter());
+        let metas = needed.map(|segment| segment.meta());
+        metas.map(|meta| (meta.number, meta.extent.length)).collect()
     }
 
     /// Runs a job to its end. On an error it is dropped.
@@ -328,6 +339,7 @@ impl Store {
     pub(super) fn check_space(&self) {
         let allocator = &self.context.allocator;
         let live: u64 = self.version.iter().map(|(.., item)| item.meta().extent.length).sum();
+        let live = live + self.segments().values().sum::<u64>();
         let all = allocator.file_length() - GRID_START;
         assert_eq!(allocator.free_bytes() + allocator.released() + live, all, "bytes of the grid");
     }

@@ -137,7 +137,7 @@ impl Tail {
                 break output;
             }
         };
-        core.finish_flush(Arc::clone(frozen), output.sstables)
+        core.finish_flush(Arc::clone(frozen), output)
     }
 }
 
