@@ -31,9 +31,22 @@ pub(super) fn state_on_disk(
     table: TableId,
     key: &[u8],
 ) -> Result<Option<StateRecord>> {
-    let record = newest_record(view, table, key)?;
-    let run = newest_run(view, table, key)?;
-    Ok(newest_of(record, run.map(|run| state_of_run(&run))))
+    let run = newest_run(view, table, key)?.map(|run| state_of_run(&run));
+    if run.is_some() && keeps_newest(view, table) {
+        // One page of one directory: the record could not say more.
+        return Ok(run);
+    }
+    Ok(newest_of(newest_record(view, table, key)?, run))
+}
+
+/// Whether the newest entry of a timeline is never left out while an older one is there: deleted
+/// ranges alone do that, and the marks of a table whose ranges hid something stay. Expiry takes
+/// whole SSTables, and may take one whose newest entry is newer than what others have.
+fn keeps_newest(view: &View, table: TableId) -> bool {
+    let record = view.tables.get(&table);
+    let never_expired = record
+        .is_some_and(|record| record.options.ttl_ms.is_none() && record.expired_before_ms == 0);
+    never_expired && !view.marked.contains(&table)
 }
 
 /// The newest entry of a run that a snapshot of `commit` shows.
