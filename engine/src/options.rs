@@ -44,8 +44,12 @@ pub struct Options {
     /// is asked for here.
     pub memtable_bytes: usize,
     /// Bytes after which flush and compaction begin a new SSTable. Default 64 MiB, at least 16 KiB.
+    /// Its directory is held in memory until it is written, so it takes at most a quarter of
+    /// `memory_budget`, whatever is asked for here.
     pub sstable_bytes: u64,
-    /// Bytes for memtables, caches and timeline state together. Default 512 MiB.
+    /// Bytes for all that the engine keeps in memory: half for memtables, an eighth each for the
+    /// block cache and for the state of timelines, the rest for flush and compaction. Maps of the
+    /// file and what a reader holds are not counted. Default 512 MiB.
     pub memory_budget: usize,
     /// How blocks are read. Default: maps.
     pub read_mode: ReadMode,
@@ -102,10 +106,11 @@ impl Options {
         Ok(())
     }
 
-    /// These options with memtables that the memory budget has room for.
+    /// These options with memtables and SSTables that the memory budget has room for.
     pub(crate) fn within_budget(mut self) -> Options {
         let quarter = (self.memory_budget / 4).max(limits::MEMTABLE_BYTES_MIN);
         self.memtable_bytes = self.memtable_bytes.min(quarter);
+        self.sstable_bytes = self.sstable_bytes.min(quarter as u64);
         self
     }
 

@@ -4,12 +4,14 @@
 //! has been verified when it went in, so a hit costs no checksum.
 //!
 //! ```text
-//! key (SSTable number, offset) --hash--> shard --map--> slot [key | region | referenced]
+//! key (SSTable number, offset) --hash--> shard --map--> slot [key | region | credit]
 //!                                                        ^ hand
 //! ```
 //!
-//! Eviction is CLOCK: a hit sets the slot's bit; the hand clears bits until it meets a slot without
-//! one, and takes that.
+//! Eviction is CLOCK: a hit fills the slot's credit; the hand takes one from each slot it passes,
+//! until it meets a slot without any, and takes that. What tells where data lie ([`Keep::Lookup`])
+//! has more credit: one such page spares the reads of many others, and a first append to a timeline
+//! must not cost more than one.
 //!
 //! # Invariants
 //! 1. The bytes of a shard never exceed its capacity; a block larger than that is never cached.
@@ -33,6 +35,25 @@ const SHARD_BYTES_MIN: usize = 1024 * 1024;
 
 /// A block's name: SSTable number and offset in the SSTable.
 pub(crate) type BlockKey = (u64, u64);
+
+/// How hard a block is to come by without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Filters and indexes.
+    Lookup,
+    /// Data, and directories: one page of many.
+    Data,
+}
+
+impl Keep {
+    /// Turns of the hand that a block stays after its last use.
+    fn credit(self) -> u8 {
+        match self {
+            Keep::Lookup => 8,
+            Keep::Data => 1,
+        }
+    }
+}
 
 /// The cache, shared by all SSTables of a store.
 #[derive(Debug)]
@@ -59,12 +80,11 @@ impl BlockCache {
     }
 
     /// Keeps a verified block.
-    pub(crate) fn insert(&self, key: BlockKey, region: Region) {
-        self.shard(key).lock().insert(key, region);
+    pub(crate) fn insert(&self, key: BlockKey, region: Region, keep: Keep) {
+        self.shard(key).lock().insert(key, region, keep);
     }
 
     /// Bytes held now.
-    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().bytes()).sum()
     }

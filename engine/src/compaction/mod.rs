@@ -45,5 +45,5 @@ pub(crate) use dead_share::pick_dead;
 pub(crate) use flush::FlushJob;
 pub(crate) use job::{CompactionJob, JobOutput};
 pub(crate) use keep::fold;
-pub(crate) use output::OutputContext;
-pub(crate) use picker::{PickerOptions, pick};
+pub(crate) use output::{OutputContext, OutputMemory};
+pub(crate) use picker::{JobKind, PickerOptions, pick};

@@ -49,6 +49,18 @@ pub(crate) struct OutputContext {
     pub(crate) sstable_bytes: u64,
     /// How the finished SSTables are read.
     pub(crate) source: Source,
+    /// What all sinks hold in memory.
+    pub(crate) memory: Arc<OutputMemory>,
+}
+
+/// Bytes that SSTables being written hold in memory, over all jobs of a store.
+#[derive(Debug, Default)]
+pub(crate) struct OutputMemory(AtomicU64);
+
+impl OutputMemory {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl std::fmt::Debug for OutputContext {
@@ -108,6 +120,13 @@ impl Output for ExtentWriter {
     }
 }
 
+impl Drop for SstableSink {
+    fn drop(&mut self) {
+        self.open = None;
+        self.count_memory();
+    }
+}
+
 /// The SSTable being written.
 struct Open {
     number: u64,
@@ -123,6 +142,8 @@ pub(crate) struct SstableSink {
     shard: Shard,
     compression: Compression,
     open: Option<Open>,
+    /// Bytes that the open SSTable has in `memory` of the context.
+    counted: u64,
     done: PendingOutputs,
 }
 
@@ -144,7 +165,16 @@ impl SstableSink {
         compression: Compression,
     ) -> SstableSink {
         let done = PendingOutputs::new(context);
-        SstableSink { context: context.clone(), table, kind, shard, compression, open: None, done }
+        SstableSink {
+            context: context.clone(),
+            table,
+            kind,
+            shard,
+            compression,
+            open: None,
+            counted: 0,
+            done,
+        }
     }
 
     /// Appends an entry: keys rise, seqs rise inside a key.
@@ -201,7 +231,17 @@ impl SstableSink {
             }
             self.open = Some(open);
         }
+        self.count_memory();
         Ok(&mut self.open.as_mut().expect("opened just now").builder)
+    }
+
+    fn count_memory(&mut self) {
+        let bytes = self.open.as_ref().map_or(0, |open| open.builder.memory() as u64);
+        if bytes != self.counted {
+            self.context.memory.0.fetch_add(bytes, Ordering::Relaxed);
+            self.context.memory.0.fetch_sub(self.counted, Ordering::Relaxed);
+            self.counted = bytes;
+        }
     }
 
     /// An SSTable in an extent of the usual size, or of the largest that a nearly full disk gives.

@@ -22,7 +22,9 @@ use crate::limits;
 use crate::marks::TimelineMarks;
 use crate::memtable::Memtable;
 use crate::options::{Durability, Options, Sequence};
-use crate::read::{Fences, Frozen, Snapshots, View, Views, kept_from, newest_state, value_in};
+use crate::read::{
+    Fences, Frozen, Snapshots, View, Views, kept_from, newest_state, recorded_state, value_in,
+};
 use crate::runtime::{Clock, Scheduler, StoreClock};
 use crate::state::{StateCache, StateCell, StateRecord};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -280,7 +282,9 @@ impl Core {
         }
         // Compaction may have taken what marks hide.
         let hidden = Fences::read(view, table, key, commit)?.highest_hidden();
-        Ok(crate::read::latest_seq_at(view, table, key, commit)?.max(hidden))
+        let recorded = recorded_state(view, table, key, commit)?.unwrap_or(StateRecord::NEW);
+        let found = crate::read::latest_seq_at(view, table, key, commit)?;
+        Ok(found.max(hidden).max(recorded.next_seq - 1))
     }
 
     /// The newest value of a key, published or about to be: for preconditions. (At an older commit

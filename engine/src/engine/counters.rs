@@ -14,8 +14,9 @@ pub(crate) struct Counters {
     pub(crate) compactions: AtomicU64,
     pub(crate) compacted_bytes: AtomicU64,
     pub(crate) stalled_nanos: AtomicU64,
-    /// Batches with marks.
+    /// Batches with marks, and how many there were when a round over them last began.
     pub(crate) marks: AtomicU64,
+    pub(crate) marks_seen: AtomicU64,
 }
 
 impl Counters {
@@ -50,6 +51,14 @@ pub struct Stats {
     pub memtable_bytes: u64,
     /// Timelines whose state is in memory.
     pub state_cells: u64,
+    /// Bytes that they take.
+    pub state_bytes: u64,
+    /// Bytes in the block cache.
+    pub cache_bytes: u64,
+    /// Bytes that the flush and the compaction at work hold for the SSTables they write.
+    pub output_bytes: u64,
+    /// Bytes that the list of SSTables takes, and what is kept of each open one.
+    pub sstable_list_bytes: u64,
     /// Loads of timeline state from memtables or the file.
     pub state_loads: u64,
     /// Blocks that were found in the cache.
@@ -100,6 +109,9 @@ impl Core {
             stalled_nanos: read(&counters.stalled_nanos),
             memtable_bytes: view.memtables().map(|memtable| memtable.bytes() as u64).sum(),
             state_cells: self.states.len() as u64,
+            state_bytes: self.states.bytes() as u64,
+            cache_bytes: self.output.source.cache.bytes() as u64,
+            output_bytes: self.output.memory.bytes(),
             state_loads: self.states.loads(),
             cache_hits,
             cache_misses,
@@ -120,6 +132,7 @@ impl Core {
             stats.levels[level] += 1;
             stats.sstables += 1;
             stats.sstable_bytes += sstable.meta().extent.length;
+            stats.sstable_list_bytes += sstable.memory() as u64;
         }
         stats
     }

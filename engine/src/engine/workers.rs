@@ -8,7 +8,9 @@ use super::dead_shares::{DeadShares, Search};
 use super::root::Change;
 use super::space::SpaceWorker;
 use super::{Core, Counters};
-use crate::compaction::{CompactionJob, FlushJob, JobOutput, PickerOptions, pick, pick_dead};
+use crate::compaction::{
+    CompactionJob, FlushJob, JobKind, JobOutput, PickerOptions, pick, pick_dead,
+};
 use crate::entry::TableId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
@@ -291,8 +293,12 @@ impl Core {
             sstable_bytes: self.options.sstable_bytes,
         };
         let view = self.views.current();
-        let due = pick(&view.version, &options, busy);
-        let job = due.or_else(|| pick_dead(&view.version, shares.found(), &options, busy))?;
+        // To drop what is all dead costs nothing; the rest of the dead waits for what is due.
+        let dead = pick_dead(&view.version, shares.found(), &options, busy);
+        let job = match dead {
+            Some(job) if job.kind == JobKind::Drop => job,
+            dead => pick(&view.version, &options, busy).or(dead)?,
+        };
         let dead = self.burial(&view, job.table);
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;

@@ -8,17 +8,19 @@
 //!    counts against the manifest.
 //! 6. Each timeline over all SSTables of its table: disjoint runs of sequence ids, newer SSTables
 //!    with higher ones.
+//! 7. Each mark: that it is one.
 //!
 //! Goes on after each fault, so one call names them all.
 
 use super::log::LogEnding;
+use super::marks::verify_marks;
 use super::{CopyVerdict, Inspector, space};
 use crate::entry::TableId;
 use crate::error::{Corruption, Error, Result};
 use crate::file::superblock::Superblock;
 use crate::sstable::{RunLocation, Sstable, TimelineCursor};
 use crate::sync::Arc;
-use crate::version::{Catalog, Shard, TableKind};
+use crate::version::{Catalog, MARK_TABLE, Shard, TableKind};
 use std::ops::Bound;
 
 /// What [`Inspector::verify`] found.
@@ -65,7 +67,7 @@ pub struct Counts {
 }
 
 impl Report {
-    fn fault(&mut self, what: &'static str, offset: u64, detail: impl Into<String>) {
+    pub(super) fn fault(&mut self, what: &'static str, offset: u64, detail: impl Into<String>) {
         self.faults.push(Fault { what, offset, detail: detail.into() });
     }
 
@@ -180,6 +182,9 @@ impl Inspector {
             }
             if table.options.kind == TableKind::Timeline {
                 verify_timelines(table.id, &sound, report)?;
+            }
+            if table.id == MARK_TABLE {
+                sound.iter().try_for_each(|(_, sstable)| verify_marks(sstable, report))?;
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! The list of a table's timelines: the state table's records and the memtables' runs, merged.
 
 use super::pin::Pin;
-use super::{Snapshot, View, scan};
+use super::{Fences, Snapshot, View, scan};
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::memtable::Run;
@@ -105,7 +105,7 @@ impl Timelines {
     /// A record tells of the newest entry there is. Where that is newer than the snapshot, and no
     /// memtable has a visible entry, the snapshot's newest lies between two records: it is read.
     fn take(&mut self, key: &[u8]) -> Result<StateRecord> {
-        let recorded = self.take_records(key)?;
+        let (recorded, earlier) = self.take_records(key)?;
         let in_memory = self.take_runs(key);
         let commit = self.snapshot.commit();
         if in_memory.last_commit > 0 {
@@ -115,16 +115,24 @@ impl Timelines {
             return Ok(recorded);
         }
         let newest = scan::newest_at(&self.view, self.table, key, commit)?;
-        Ok(newest.map_or(StateRecord::NEW, |entry| StateRecord {
+        let newest = newest.map_or(StateRecord::NEW, |entry| StateRecord {
             next_seq: entry.seq.saturating_add(1),
             last_commit: entry.commit,
             last_time_ms: entry.time_ms,
-        }))
+        });
+        let mut known = if newest.last_commit > earlier.last_commit { newest } else { earlier };
+        // Compaction may have taken what marks hide; that it was there they know.
+        let hidden = Fences::read(&self.view, self.table, key, commit)?.highest_hidden();
+        if hidden >= known.next_seq {
+            known = StateRecord { next_seq: hidden + 1, last_commit: commit, ..known };
+        }
+        Ok(known)
     }
 
-    /// The newest of the records.
-    fn take_records(&mut self, key: &[u8]) -> Result<StateRecord> {
-        let mut newest = StateRecord::NEW;
+    /// The newest of the records, and the newest that the snapshot sees.
+    fn take_records(&mut self, key: &[u8]) -> Result<(StateRecord, StateRecord)> {
+        let (mut newest, mut visible) = (StateRecord::NEW, StateRecord::NEW);
+        let commit = self.snapshot.commit();
         let full_key = state_key(self.table, key);
         for (cursor, head) in &mut self.records {
             while head.as_ref().is_some_and(|version| *version.key == full_key[..]) {
@@ -135,9 +143,12 @@ impl Timelines {
                 if record.last_commit > newest.last_commit {
                     newest = record;
                 }
+                if record.last_commit <= commit && record.last_commit > visible.last_commit {
+                    visible = record;
+                }
             }
         }
-        Ok(newest)
+        Ok((newest, visible))
     }
 
     /// The newest entry in memory that the snapshot shows; it is newer than any on disk.

@@ -121,6 +121,12 @@ impl<O: Output> BlockWriter<O> {
         self.offset
     }
 
+    /// Bytes held for the index, and in blocks that wait for the dictionary.
+    pub(super) fn memory(&self) -> usize {
+        let waiting = self.sample.as_ref().map_or(0, |sample| sample.bytes);
+        self.index.capacity() * size_of::<IndexEntry>() + waiting
+    }
+
     /// Where the data blocks so far will end at most.
     pub(super) fn offset_bound(&self) -> u64 {
         let waiting = self

@@ -48,6 +48,15 @@ impl DirectoryWriter {
         (self.timelines.len() + self.keyed.len()) as u64
     }
 
+    /// Bytes held until the directory is written, and what writing it takes beside them.
+    pub(super) fn memory(&self) -> usize {
+        let entries = self.timelines.len() + self.keyed.len();
+        self.keys.capacity()
+            + self.timelines.capacity() * size_of::<Timeline>()
+            + self.keyed.capacity() * size_of::<(u64, u32)>()
+            + entries * (size_of::<u32>() + size_of::<usize>() + size_of::<u64>())
+    }
+
     pub(super) fn push_timeline(&mut self, key: &[u8], run: RunLocation) {
         self.keys.extend_from_slice(key);
         let hash = key_hash(self.file, key);

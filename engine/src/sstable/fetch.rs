@@ -23,7 +23,7 @@ use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE};
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
 use super::unpacking::Unpacking;
 use super::zstd::{self, Digest};
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, Keep};
 use crate::error::{Error, Result};
 use crate::file::disk::read_exact_at;
 use crate::file::{Disk, FileId, Region};
@@ -92,7 +92,11 @@ impl Fetcher {
             ReadMode::Map => map(meta, source, guard)?,
             ReadMode::Read => None,
         };
-        let units = footer.data.count + (meta.bytes / PAGE);
+        // What is read, not mapped, is verified at each read.
+        let units = match map {
+            Some(_) => footer.data.count + (meta.bytes / PAGE),
+            None => 0,
+        };
         let words = usize::try_from(units.div_ceil(64)).expect("fewer units than bytes in memory");
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
         let identity = Identity { file: source.file, number: meta.number };
@@ -113,6 +117,11 @@ impl Fetcher {
         verify(identity, offset, BlockKind::Footer, Some(meta.footer_checksum), &page)
             .map_err(damage)?;
         Footer::decode(&page[HEADER_SIZE..], meta).map_err(|error| damage(error.to_string()))
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&*self.verified)
     }
 
     pub(super) fn file(&self) -> FileId {
@@ -189,7 +198,7 @@ impl Fetcher {
             return self.cached(region, handle);
         }
         let block = self.decompressed(&header, &map[start..start + handle.length], handle)?;
-        self.source.cache.insert(key, block.region().clone());
+        self.source.cache.insert(key, block.region().clone(), Keep::Data);
         Ok(block)
     }
 
@@ -242,7 +251,11 @@ impl Fetcher {
             return self.cached(region, handle);
         }
         let block = self.fetch_fresh(handle)?;
-        self.source.cache.insert(key, block.region().clone());
+        let keep = match handle.kind {
+            BlockKind::Filter | BlockKind::Index => Keep::Lookup,
+            _ => Keep::Data,
+        };
+        self.source.cache.insert(key, block.region().clone(), keep);
         Ok(block)
     }
 

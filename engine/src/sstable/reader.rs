@@ -127,6 +127,14 @@ impl Sstable {
         &self.meta
     }
 
+    /// Bytes that it takes in memory, in the list of readers and in that of the manifest: what is
+    /// known of it, and a bit for each block once it is open in a map.
+    pub(crate) fn memory(&self) -> usize {
+        let keys = self.meta.first.0.len() + self.meta.last.0.len();
+        let open = self.opened.get().map_or(0, Fetcher::memory);
+        size_of::<Sstable>() + size_of::<SstableMeta>() + 2 * keys + open
+    }
+
     /// The manifest no longer lists it: its extent is free for reuse once nobody reads it and the
     /// roots up to `generation` are superseded.
     pub(crate) fn mark_obsolete(&self, generation: u64) {

@@ -2,6 +2,7 @@
 //!
 //! One binary, so that the engine is linked once. Topics:
 //! - `basic`: what each call promises, on the simulated disk
+//! - `lookups`: how many reads a first append costs
 //! - `model`: random operations against a model, with flushes, compactions, snapshots and
 //!   reopenings
 //! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in
@@ -25,6 +26,7 @@ mod damage;
 mod expiry;
 mod faults;
 mod hooked_disk;
+mod lookups;
 mod marks;
 mod model;
 mod real;

@@ -65,6 +65,7 @@ impl Store {
             next_number: Arc::new(AtomicU64::new(1)),
             sstable_bytes,
             source: Source { disk: shared, file, mode, cache, unpacking: Arc::default() },
+            memory: Arc::default(),
         };
         let options = PickerOptions {
             level0_compact: 3,

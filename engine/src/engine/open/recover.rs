@@ -8,7 +8,7 @@ use super::tail::{KeepAll, Replayed, Sink, Tail};
 use crate::batch::{Op, decode};
 use crate::cache::BlockCache;
 use crate::commit::{CommitQueue, Leader};
-use crate::compaction::OutputContext;
+use crate::compaction::{OutputContext, OutputMemory};
 use crate::error::{Error, Result};
 use crate::file::disk::sync;
 use crate::file::superblock::{self, Superblock};
@@ -141,6 +141,7 @@ fn assemble(
         next_number: Arc::new(AtomicU64::new(catalog.next_sstable)),
         sstable_bytes: options.sstable_bytes,
         source,
+        memory: Arc::new(OutputMemory::default()),
     };
     let manifest = (!options.read_only).then(|| open_manifest(&disk, superblock, &allocator));
     let manifest = manifest.transpose()?;

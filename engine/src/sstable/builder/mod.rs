@@ -161,6 +161,11 @@ impl<O: Output> Builder<O> {
         self
     }
 
+    /// Bytes held for what is written at the end: directory and index. Blocks come and go.
+    pub(crate) fn memory(&self) -> usize {
+        self.directory.memory() + self.writer.memory()
+    }
+
     /// Entries or versions so far.
     pub(crate) fn entries(&self) -> u64 {
         self.properties.entries
