@@ -119,6 +119,12 @@ impl CompactionJob {
         self.job.table
     }
 
+    /// The numbers of the inputs: busy while the job runs.
+    #[cfg(test)]
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        self.job.numbers()
+    }
+
     /// Does a bounded piece; the last one returns the outcome. After an error the job is over, and
     /// everything it wrote is given back.
     pub(crate) fn step(&mut self) -> Result<Option<JobOutput>> {
