@@ -30,6 +30,23 @@ pub struct Origin {
     pub seq: u64,
 }
 
+/// The entry that an entry was fanned out from, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OriginRef<'a> {
+    /// The table of the original entry.
+    pub(crate) table: TableId,
+    /// The encoded timeline id of the original entry.
+    pub(crate) key: &'a [u8],
+    /// The original entry's sequence id.
+    pub(crate) seq: u64,
+}
+
+impl OriginRef<'_> {
+    pub(crate) fn to_origin(self) -> Origin {
+        Origin { table: self.table, key: self.key.into(), seq: self.seq }
+    }
+}
+
 /// One entry of a timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

@@ -52,6 +52,18 @@ pub const MEMORY_BUDGET_DEFAULT: usize = 512 * 1024 * 1024;
 
 /// Target size of a data block in an SSTable, before compression, in bytes.
 pub const DATA_BLOCK_BYTES: usize = 16 * 1024;
+/// The same in a cold SSTable: few reads, so larger blocks, which compress better.
+pub const COLD_BLOCK_BYTES: usize = 64 * 1024;
+/// Bytes of the dictionary that an SSTable compressed with zstd is given, at most.
+pub const DICTIONARY_BYTES: usize = 32 * 1024;
+/// Longest dictionary that is believed, in bytes.
+pub const DICTIONARY_BYTES_MAX: usize = 64 * 1024;
+/// Raw bytes at the front of an SSTable that a dictionary is trained and judged on.
+pub const DICTIONARY_SAMPLE_BYTES: usize = 4 * 1024 * 1024;
+/// The fastest and the densest level of zstd.
+pub const ZSTD_LEVELS: std::ops::RangeInclusive<u8> = 1..=19;
+/// Level of zstd in the cold tier where the table does not say.
+pub const ZSTD_LEVEL_COLD: u8 = 6;
 /// A timeline's fragment below this many bytes is not cut over two blocks.
 pub const FRAGMENT_UNCUT_BYTES: usize = 4 * 1024;
 /// Size of index, directory and filter pages of an SSTable, in bytes.
@@ -94,6 +106,8 @@ const _: () = assert!(BATCH_BYTES_MAX >= PAYLOAD_LENGTH_MAX);
 const _: () = assert!(LEVEL0_COMPACT < LEVEL0_SLOW && LEVEL0_SLOW < LEVEL0_STOP);
 const _: () = assert!(FRAGMENT_UNCUT_BYTES < DATA_BLOCK_BYTES);
 const _: () = assert!(PAGE_SIZE as u64 == BLOCK_SIZE);
+const _: () = assert!(DICTIONARY_BYTES <= DICTIONARY_BYTES_MAX);
+const _: () = assert!(DATA_BLOCK_BYTES <= COLD_BLOCK_BYTES);
 
 /// Longest key of the state table: a timeline id behind the id of its table.
 pub const STATE_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 4;
@@ -113,6 +127,28 @@ pub const LEADER_GROUPS_MAX: usize = 4;
 pub const FROZEN_MEMTABLES_MAX: usize = 1;
 /// Fewest bytes that an entry's target takes in a frame.
 pub const TARGET_BYTES_MIN: usize = 15;
+/// Shortest and longest time between two looks for what has expired, in milliseconds.
+pub const EXPIRY_TICK_MS: u64 = 250;
+/// Longest time between two looks for what has expired, in milliseconds.
+pub const EXPIRY_TICK_MS_MAX: u64 = 5000;
+/// Windows in the time to live of a timeline table.
+pub const TTL_WINDOWS: u64 = 20;
+/// Most pieces in the grid of a table: times to live that its data were written under.
+pub const GRID_PIECES_MAX: usize = 64;
 /// How far the expiry clock may run ahead of its mark in the superblock, in milliseconds. While a
 /// table has a TTL, a superblock is written every half of it.
 pub const CLOCK_LEASE_MS: u64 = 60_000;
+
+/// Longest payload segment before its footer: what references reach, 2^24 units of 16 bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Highest number of a segment: 40 bits of a reference. Numbers are shared with SSTables.
+pub const SEGMENT_NUMBER_MAX: u64 = (1 << 40) - 1;
+/// Most segments that the entries of one SSTable refer to: its record must fit in the manifest's.
+pub const SEGMENTS_PER_SSTABLE_MAX: usize = 65_536;
+/// An entry of a message with two or more targets keeps up to so many bytes (payload, event time
+/// and origin) to itself; a longer one goes to a payload segment.
+///
+/// Measured in bytes: a shared payload costs a reader one record more, so it must at least halve
+/// what is written, even where it saves least: two entries, a flush and one compaction. That is so
+/// from 52 bytes on, rounded up; a test counts it again (`compaction/sharing.rs`).
+pub const INLINE_BYTES_MAX: usize = 64;

@@ -44,8 +44,12 @@ pub struct Options {
     /// is asked for here.
     pub memtable_bytes: usize,
     /// Bytes after which flush and compaction begin a new SSTable. Default 64 MiB, at least 16 KiB.
+    /// Its directory is held in memory until it is written, so it takes at most a quarter of
+    /// `memory_budget`, whatever is asked for here.
     pub sstable_bytes: u64,
-    /// Bytes for memtables, caches and timeline state together. Default 512 MiB.
+    /// Bytes for all that the engine keeps in memory: half for memtables, an eighth each for the
+    /// block cache and for the state of timelines, the rest for flush and compaction. Maps of the
+    /// file and what a reader holds are not counted. Default 512 MiB.
     pub memory_budget: usize,
     /// How blocks are read. Default: maps.
     pub read_mode: ReadMode,
@@ -102,10 +106,11 @@ impl Options {
         Ok(())
     }
 
-    /// These options with memtables that the memory budget has room for.
+    /// These options with memtables and SSTables that the memory budget has room for.
     pub(crate) fn within_budget(mut self) -> Options {
         let quarter = (self.memory_budget / 4).max(limits::MEMTABLE_BYTES_MIN);
         self.memtable_bytes = self.memtable_bytes.min(quarter);
+        self.sstable_bytes = self.sstable_bytes.min(quarter as u64);
         self
     }
 
@@ -134,6 +139,42 @@ pub enum Compression {
     None,
     /// lz4, where it makes a block smaller.
     Lz4,
+    /// zstd, where it makes a block smaller, with a trained dictionary where that pays. Needs the
+    /// feature `zstd`.
+    Zstd {
+        /// From 1, the fastest, to 19, the smallest.
+        level: u8,
+    },
+}
+
+impl std::fmt::Display for Compression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Compression::None => f.write_str("none"),
+            Compression::Lz4 => f.write_str("lz4"),
+            Compression::Zstd { level } => write!(f, "zstd:{level}"),
+        }
+    }
+}
+
+impl Compression {
+    /// Checks that this build can do it.
+    ///
+    /// # Errors
+    /// `InvalidUse` for a level that does not exist, `Unsupported` where the feature is missing.
+    pub fn validate(&self) -> Result<()> {
+        let Compression::Zstd { level } = self else { return Ok(()) };
+        if !limits::ZSTD_LEVELS.contains(level) {
+            let (first, last) = limits::ZSTD_LEVELS.into_inner();
+            return Err(Error::invalid(format!(
+                "the zstd level is {level}, it must be from {first} to {last}"
+            )));
+        }
+        match crate::sstable::zstd::AVAILABLE {
+            true => Ok(()),
+            false => Err(crate::sstable::zstd::unsupported("a table compressed with zstd")),
+        }
+    }
 }
 
 /// Options of one table.
@@ -201,6 +242,6 @@ impl TableOptions {
         if self.ttl_ms == Some(0) {
             return Err(Error::invalid("ttl_ms is 0, a time to live must be at least 1"));
         }
-        Ok(())
+        self.compression.validate()
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::amendment;
 use crate::codec::{DecodeError, Decoder};
-use crate::entry::{Origin, TableId};
+use crate::entry::{Origin, OriginRef, TableId};
 use crate::limits;
 use crate::marks::{MarkKey, MarkKind, TimelineMarks};
 use std::ops::Range;
@@ -107,15 +107,29 @@ pub(crate) struct MessageRef<'a> {
     first: Target<'a>,
 }
 
-impl MessageRef<'_> {
+impl<'a> MessageRef<'a> {
+    /// The origin of all its entries, or of all but that of the first target.
+    pub(crate) fn shared_origin(&self) -> Option<OriginRef<'a>> {
+        if let Some((table, seq, key)) = self.origin {
+            return Some(OriginRef { table, seq, key });
+        }
+        let Target { table, key, seq } = self.first;
+        (self.flags & FLAG_ORIGIN_IS_FIRST != 0).then_some(OriginRef { table, key, seq })
+    }
+
+    /// Whether the entry of this message in `(table, key)` is the origin of the others.
+    pub(crate) fn is_origin(&self, table: TableId, key: &[u8]) -> bool {
+        let is_first = self.first.table == table && self.first.key == key;
+        self.flags & FLAG_ORIGIN_IS_FIRST != 0 && is_first
+    }
+
     /// The origin of the entry of this message in `(table, key)`. The first target of a fan-out has
     /// none: it is the origin.
     pub(crate) fn origin(&self, table: TableId, key: &[u8]) -> Option<Origin> {
         if let Some((table, seq, key)) = self.origin {
             return Some(Origin { table, seq, key: key.into() });
         }
-        let is_first = self.first.table == table && self.first.key == key;
-        if self.flags & FLAG_ORIGIN_IS_FIRST == 0 || is_first {
+        if self.flags & FLAG_ORIGIN_IS_FIRST == 0 || self.is_origin(table, key) {
             return None;
         }
         Some(Origin { table: self.first.table, seq: self.first.seq, key: self.first.key.into() })

@@ -29,7 +29,7 @@ use crate::codec::Encode;
 use crate::entry::{Origin, TableId};
 use crate::error::{Error, Result};
 use crate::limits;
-pub(crate) use decode::{Message, Op, Target, decode, message_at};
+pub(crate) use decode::{Message, MessageRef, Op, Target, decode, message_at};
 use marks::MarkPlace;
 
 /// First byte of a message record.

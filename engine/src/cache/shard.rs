@@ -1,6 +1,6 @@
 //! One shard of the block cache: a map to slots, and the CLOCK hand over them.
 
-use super::BlockKey;
+use super::{BlockKey, Keep};
 use crate::file::Region;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -12,7 +12,9 @@ const SLOT_OVERHEAD: usize = 96;
 struct Slot {
     key: BlockKey,
     region: Region,
-    referenced: bool,
+    /// Turns of the hand that the slot has still to live through unused.
+    credit: u8,
+    keep: Keep,
 }
 
 #[derive(Debug)]
@@ -29,18 +31,17 @@ impl Shard {
         Shard { capacity, bytes: 0, slots: Vec::new(), places: HashMap::default(), hand: 0 }
     }
 
-    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     pub(super) fn get(&mut self, key: BlockKey) -> Option<Region> {
         let slot = &mut self.slots[*self.places.get(&key)?];
-        slot.referenced = true;
+        slot.credit = slot.keep.credit();
         Some(slot.region.clone())
     }
 
-    pub(super) fn insert(&mut self, key: BlockKey, region: Region) {
+    pub(super) fn insert(&mut self, key: BlockKey, region: Region, keep: Keep) {
         let cost = region.len() + SLOT_OVERHEAD;
         if cost > self.capacity || self.places.contains_key(&key) {
             return;
@@ -50,19 +51,24 @@ impl Shard {
         }
         self.bytes += cost;
         self.places.insert(key, self.slots.len());
-        self.slots.push(Slot { key, region, referenced: false });
+        let credit = keep.credit() - 1;
+        self.slots.push(Slot { key, region, credit, keep });
     }
 
-    /// Takes the first slot from the hand on whose bit is clear. Bounded: one turn clears all bits.
+    /// Takes the first slot from the hand on that has no credit left. Bounded: a few turns take all
+    /// of it.
     fn evict(&mut self) {
         debug_assert!(!self.slots.is_empty(), "a shard that is too full holds something");
         loop {
             self.hand = if self.hand < self.slots.len() { self.hand } else { 0 };
-            if !self.slots[self.hand].referenced {
+            let slot = &mut self.slots[self.hand];
+            if slot.credit == 0 {
                 self.take(self.hand);
+                // The newest slot has taken its place: it is not the next to go.
+                self.hand += 1;
                 return;
             }
-            self.slots[self.hand].referenced = false;
+            slot.credit -= 1;
             self.hand += 1;
         }
     }

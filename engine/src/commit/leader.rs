@@ -174,8 +174,10 @@ impl Leader {
         core.published.store(self.next_commit - 1, Ordering::Release);
         core.counters.commits.fetch_add(ended.len() as u64, Ordering::Relaxed);
         if marked > 0 {
-            core.counters.marks.fetch_add(marked, Ordering::Relaxed);
-            core.wake(|wakes| &wakes.compact);
+            let before = core.counters.marks.fetch_add(marked, Ordering::SeqCst);
+            if before == core.counters.marks_seen.load(Ordering::SeqCst) {
+                core.wake(|wakes| &wakes.compact);
+            }
         }
         for (slot, committed) in ended {
             self.complete(slot, Outcome::Final(Ok(committed)));

@@ -16,6 +16,7 @@
 use crate::entry::KeyedVersion;
 use crate::error::Result;
 use crate::marks::Hole;
+use crate::state::StateRecord;
 use std::sync::Arc;
 
 /// What is dead of one timeline.
@@ -63,6 +64,10 @@ impl Dead {
 pub(crate) trait DeadEntries: Send + Sync {
     /// Of a timeline of the job's table.
     fn of_timeline(&self, key: &[u8]) -> Result<Dead>;
+
+    /// Whether nothing but the job's inputs knows as much of a timeline of its table as `state`: then
+    /// it is recorded before they go.
+    fn is_last_known(&self, key: &[u8], state: &StateRecord) -> Result<bool>;
 
     /// Whether versions of a key of the job's keyed table, all that survived, can go together.
     fn forgets(&self, survivors: &[KeyedVersion]) -> Result<bool>;

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An SSTable is written anew when one in so many of its entries is dead.
 const DEAD_SHARE: u64 = 4;
 
-/// The job that frees most, if one is worth it. `dead`: dead entries by number of the SSTable;
-/// where they are as many as it has, all are.
+/// The job that drops or frees most, if one is worth it. `dead`: dead entries by number of the
+/// SSTable; where they are as many as it has, all are.
 pub(crate) fn pick_dead<T: HasMeta + Clone>(
     version: &Version<T>,
     dead: &BTreeMap<u64, u64>,
@@ -30,7 +30,7 @@ pub(crate) fn pick_dead<T: HasMeta + Clone>(
         return None;
     }
     let dead_in = |item: &T| dead.get(&item.meta().number).copied().unwrap_or(0);
-    let mut best: Option<(u64, Job<T>)> = None;
+    let mut best: Option<((bool, u64), Job<T>)> = None;
     for (table, shard, levels) in version.all_shards() {
         let entries: u64 = levels.level(0).iter().map(|item| item.meta().entries).sum();
         let level0: u64 = levels.level(0).iter().map(&dead_in).sum();
@@ -43,16 +43,18 @@ pub(crate) fn pick_dead<T: HasMeta + Clone>(
             if kind == JobKind::Merge && (level == 0 || count * DEAD_SHARE < meta.entries) {
                 continue;
             }
+            // What costs nothing comes first.
             let freed = meta.bytes.saturating_mul(count) / meta.entries.max(1);
-            if best.as_ref().is_some_and(|(most, _)| *most >= freed) {
+            let worth = (kind == JobKind::Drop, freed);
+            if best.as_ref().is_some_and(|(most, _)| *most >= worth) {
                 continue;
             }
             let (inputs, below) = (vec![(level, item.clone())], KeyRanges::default());
-            best = Some((freed, Job { table, shard, inputs, output_level: level, kind, below }));
+            best = Some((worth, Job { table, shard, inputs, output_level: level, kind, below }));
         }
         if best.is_none() && level0 > 0 && level0 * DEAD_SHARE >= entries {
             let job = pick_level0(version, (table, shard), options, busy);
-            best = job.map(|job| (0, job));
+            best = job.map(|job| ((false, 0), job));
         }
     }
     best.map(|(_, job)| job)

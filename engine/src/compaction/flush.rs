@@ -1,5 +1,5 @@
-//! Flush: a frozen memtable becomes SSTables of level 0, and the state of its timelines goes into
-//! the state table.
+//! Flush: a frozen memtable becomes SSTables of level 0, and the state of timelines that nothing else
+//! would tell goes into the state table (`flush_state.rs`).
 //!
 //! ```text
 //! memtable   table 16 (timelines)   table 17 (keyed)   table 18 (timelines)
@@ -8,15 +8,18 @@
 //! level 0     SSTables of 16        │  SSTables of 17   SSTables of 18
 //!                                   └──────► SSTables of 1 ◄───────┘
 //! ```
-//! 1. Tables in order of their ids. A timeline table's runs are written by key, each front to back;
-//!    a keyed table's versions by key, less what no snapshot can see.
-//! 2. Then the state table: a Put for each timeline written, in the order of its keys, that is by
-//!    table and timeline. It carries the commit and the time of the timeline's newest entry.
+//! 0. Payloads that several entries share go into segments (`sharing.rs`).
+//! 1. Tables in order of their ids. A timeline table's runs are cut by time into portions, one for
+//!    each window of its grid that the flush needs, older ones first; what has expired is left out.
+//!    A portion is written by key, each run front to back. A keyed table's versions are written by
+//!    key, less what no snapshot can see.
+//! 2. Then the state table: a Put for each timeline that needs it, in the order of its keys, that is
+//!    by table and timeline. It carries the commit and the time of the timeline's newest entry.
 //! 3. The last step hands over the SSTables of all tables, which the caller makes live together.
 //!
 //! # Invariants
-//! 1. The SSTables hold each timeline entry of the memtable once: counted and checked. Tables that
-//!    were dropped since are left out.
+//! 1. The SSTables hold each timeline entry of the memtable that has not expired once: counted and
+//!    checked. Tables that were dropped since are left out.
 //! 2. The memtable is frozen: nobody writes to it any more.
 //! 3. Amendments are all kept: what nobody can meet goes in compaction.
 //! 4. Nothing is dropped for lying at the bottom: a flush does not look below.
@@ -26,16 +29,17 @@
 //! One owner. Flushes of one store follow each other in the order of their memtables, since the
 //! numbers of their SSTables are the age of level 0. Readers go on with the memtable meanwhile.
 
+use super::flush_state::StateStage;
 use super::keep::Keeper;
 use super::output::{OutputContext, PendingOutputs, SstableSink};
-use crate::batch::KeyedOperation;
-use crate::entry::{Direction, Entry, KeyedVersion, Payload, TableId};
+use super::sharing::{SharedPayloads, SharingStage};
+use crate::entry::{Direction, Entry, TableId};
 use crate::error::{Error, Result};
-use crate::memtable::{KeyedRange, Memtable, Run, RunCursor};
-use crate::options::Compression;
-use crate::sstable::{EntryRef, OriginRef, Sstable};
-use crate::state::{StateRecord, state_key};
-use crate::version::{AMENDMENT_TABLE, STATE_TABLE, Shard, TableKind};
+use crate::memtable::{KeyedRange, Memtable, Placed, Run, RunCursor};
+use crate::options::{Compression, Sequence, TableOptions};
+use crate::segment::Segment;
+use crate::sstable::{EntryRef, OriginRef, Shared, Sstable};
+use crate::version::{AMENDMENT_TABLE, Grid, Part, STATE_TABLE, Shard, TableKind, TableRecord};
 use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -50,6 +54,39 @@ pub(super) const ENTRY_OVERHEAD: usize = 32;
 pub(crate) struct FlushOutput {
     /// All for level 0, in rising order of their numbers.
     pub(crate) sstables: Vec<Arc<Sstable>>,
+    /// The payload segments that they refer to.
+    pub(crate) segments: Vec<Arc<Segment>>,
+}
+
+/// What a flush must know of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct FlushTable {
+    pub(crate) id: TableId,
+    pub(crate) kind: TableKind,
+    pub(crate) sequence: Sequence,
+    pub(crate) compression: Compression,
+    /// Time to live; none is for ever.
+    pub(crate) ttl_ms: Option<u64>,
+    /// How it is cut by time.
+    pub(crate) grid: Grid,
+    /// What was committed before this time has expired, for ever.
+    pub(crate) alive_from_ms: u64,
+}
+
+impl FlushTable {
+    /// The table at `now_ms` of the expiry clock, which was read before the record.
+    pub(crate) fn new(record: &TableRecord, now_ms: u64) -> FlushTable {
+        let TableOptions { kind, sequence, compression, ttl_ms, .. } = record.options;
+        FlushTable {
+            id: record.id,
+            kind,
+            sequence,
+            compression,
+            ttl_ms,
+            grid: record.grid.clone(),
+            alive_from_ms: record.alive_from_ms(now_ms),
+        }
+    }
 }
 
 /// The flush of one memtable, stepped by a worker. Dropped before its end it leaves nothing behind.
@@ -57,18 +94,22 @@ pub(crate) struct FlushOutput {
 pub(crate) struct FlushJob {
     context: OutputContext,
     memtable: Arc<Memtable>,
-    tables: Vec<(TableId, TableKind, Compression)>,
+    tables: Vec<FlushTable>,
     snapshots: Vec<u64>,
+    shared: Arc<SharedPayloads>,
     /// The memtable's tables that are still to come, the next one last.
     ahead: Vec<(TableId, TableKind)>,
-    /// Tables of the memtable that are no more: nothing is written of them.
-    dropped: Vec<TableId>,
+    /// The runs of the present timeline table, and its portions that are still to come, the next one
+    /// last.
+    runs: Arc<[Run]>,
+    portions: Vec<Portion>,
     stage: Stage,
     outputs: PendingOutputs,
 }
 
 #[derive(Debug)]
 enum Stage {
+    Sharing(SharingStage),
     /// Between tables.
     Next,
     Timelines(TimelineStage),
@@ -83,21 +124,33 @@ impl FlushJob {
     pub(crate) fn new(
         context: OutputContext,
         memtable: Arc<Memtable>,
-        tables: Vec<(TableId, TableKind, Compression)>,
+        tables: Vec<FlushTable>,
         snapshots: Vec<u64>,
     ) -> FlushJob {
         let mut ahead = memtable.tables();
         ahead.reverse();
         let outputs = PendingOutputs::new(&context);
-        let (stage, dropped) = (Stage::Next, Vec::new());
-        FlushJob { context, memtable, tables, snapshots, ahead, dropped, stage, outputs }
+        let keeps = tables.iter().map(|table| (table.id, table.ttl_ms.unwrap_or(u64::MAX)));
+        let stage = Stage::Sharing(SharingStage::new(&memtable, keeps.collect()));
+        FlushJob {
+            context,
+            memtable,
+            tables,
+            snapshots,
+            shared: Arc::default(),
+            ahead,
+            runs: Arc::default(),
+            portions: Vec::new(),
+            stage,
+            outputs,
+        }
     }
 
     /// The same job without these tables, which were dropped since they were written to.
     #[must_use]
-    pub(crate) fn without(mut self, dropped: Vec<TableId>) -> FlushJob {
+    pub(crate) fn without(mut self, dropped: &[TableId]) -> FlushJob {
         self.ahead.retain(|(table, _)| !dropped.contains(table));
-        self.dropped = dropped;
+        self.tables.retain(|table| !dropped.contains(&table.id));
         self
     }
 
@@ -114,6 +167,7 @@ impl FlushJob {
 
     fn try_step(&mut self) -> Result<Option<FlushOutput>> {
         let finished = match &mut self.stage {
+            Stage::Sharing(stage) => stage.step(&self.context, &mut self.outputs)?,
             Stage::Next => return self.next_table(),
             Stage::Timelines(stage) => stage.step()?,
             Stage::Keyed(stage) => stage.step(&self.snapshots)?,
@@ -124,6 +178,10 @@ impl FlushJob {
             return Ok(None);
         }
         let (sink, expected, last) = match std::mem::replace(&mut self.stage, Stage::Next) {
+            Stage::Sharing(stage) => {
+                self.shared = Arc::new(stage.finish());
+                return Ok(None);
+            }
             Stage::Timelines(stage) => (stage.sink, Some(stage.entries), false),
             Stage::Keyed(stage) => (stage.sink, None, false),
             Stage::State(stage) => (stage.sink, Some(stage.records), true),
@@ -140,76 +198,165 @@ impl FlushJob {
             return Ok(None);
         }
         self.stage = Stage::Over;
-        Ok(Some(FlushOutput { sstables: self.outputs.take() }))
+        let (sstables, segments) = (self.outputs.take(), self.outputs.take_segments());
+        Ok(Some(FlushOutput { sstables, segments }))
     }
 
     fn next_table(&mut self) -> Result<Option<FlushOutput>> {
-        let Some((table, kind)) = self.ahead.pop() else {
-            let sink = self.sink(STATE_TABLE, TableKind::Keyed)?;
-            self.stage = Stage::State(StateStage::new(&self.memtable, &self.dropped, sink));
+        if let Some(portion) = self.portions.pop() {
+            let sink = self.sink(portion.table, TableKind::Timeline, portion.shard)?;
+            let stage =
+                TimelineStage::new(portion, Arc::clone(&self.runs), Arc::clone(&self.shared), sink);
+            self.stage = Stage::Timelines(stage);
             return Ok(None);
-        };
-        let sink = self.sink(table, kind)?;
-        self.stage = match kind {
-            TableKind::Timeline => {
-                Stage::Timelines(TimelineStage::new(&self.memtable, table, sink))
+        }
+        match self.ahead.pop() {
+            Some((table, TableKind::Timeline)) => self.cut(table)?,
+            Some((table, TableKind::Keyed)) => {
+                let sink = self.sink(table, TableKind::Keyed, Shard::default())?;
+                self.stage = Stage::Keyed(KeyedStage::new(&self.memtable, table, sink));
             }
-            TableKind::Keyed => Stage::Keyed(KeyedStage::new(&self.memtable, table, sink)),
-        };
+            None => {
+                self.runs = Arc::default();
+                let sink = self.sink(STATE_TABLE, TableKind::Keyed, Shard::default())?;
+                self.stage = Stage::State(StateStage::new(&self.memtable, &self.tables, sink));
+            }
+        }
         Ok(None)
     }
 
-    fn sink(&self, table: TableId, kind: TableKind) -> Result<SstableSink> {
-        let record = self.tables.iter().find(|(id, ..)| *id == table);
-        let compression = match record {
-            Some((_, known, compression)) if *known == kind => *compression,
-            None if table.is_engine_owned() => Compression::None,
-            _ => {
-                let detail = format!("the log has {kind:?} writes to {table:?}, the catalog not");
-                return Err(Error::corruption("memtable", 0, detail));
+    /// Cuts the runs of a timeline table into portions.
+    fn cut(&mut self, id: TableId) -> Result<()> {
+        let table = self.table(id, TableKind::Timeline)?;
+        let (alive_from_ms, grid) = (table.alive_from_ms, table.grid.clone());
+        self.runs = self.memtable.runs_sorted(id, Bound::Unbounded).into();
+        let (mut oldest, mut newest) = (u64::MAX, 0);
+        for run in self.runs.iter() {
+            let count = run.count();
+            let first = run.rank_time(alive_from_ms, count);
+            if first < count {
+                oldest = oldest.min(run.time_ms(first));
+                newest = newest.max(run.time_ms(count - 1));
             }
+        }
+        if oldest > newest {
+            return Ok(());
+        }
+        let mut from_ms = alive_from_ms;
+        for Part { window, until_ms } in grid.cut(oldest, newest) {
+            let shard = Shard::hot(window);
+            self.portions.push(Portion { table: id, shard, from_ms, until_ms });
+            from_ms = until_ms;
+        }
+        self.portions.reverse();
+        Ok(())
+    }
+
+    fn table(&self, id: TableId, kind: TableKind) -> Result<&FlushTable> {
+        let found = self.tables.iter().find(|table| table.id == id && table.kind == kind);
+        found.ok_or_else(|| {
+            let detail = format!("the log has {kind:?} writes to {id:?}, the catalog not");
+            Error::corruption("memtable", 0, detail)
+        })
+    }
+
+    fn sink(&self, table: TableId, kind: TableKind, shard: Shard) -> Result<SstableSink> {
+        let compression = match table {
+            _ if table.is_engine_owned() => Compression::None,
+            _ => self.table(table, kind)?.compression,
         };
-        Ok(SstableSink::new(&self.context, table, kind, Shard::default(), compression))
+        let sink = SstableSink::new(&self.context, table, kind, shard, compression);
+        Ok(sink.with_segments(self.outputs.segments()))
     }
 }
 
-/// Writes the runs of one timeline table.
+/// A part of a timeline table's runs: what goes to one shard.
+#[derive(Debug, Clone, Copy)]
+struct Portion {
+    table: TableId,
+    shard: Shard,
+    /// Entries committed from this time on, and before that one.
+    from_ms: u64,
+    until_ms: u64,
+}
+
+/// Writes one portion of the runs of a timeline table.
 #[derive(Debug)]
 struct TimelineStage {
-    runs: std::vec::IntoIter<Run>,
+    portion: Portion,
+    runs: Arc<[Run]>,
+    /// The run that comes next.
+    next: usize,
     current: Option<RunCursor>,
+    /// Entries of the current run that are still to come.
+    left: usize,
+    shared: Arc<SharedPayloads>,
     sink: SstableSink,
     /// Entries of the runs so far.
     entries: u64,
 }
 
 impl TimelineStage {
-    fn new(memtable: &Arc<Memtable>, table: TableId, sink: SstableSink) -> TimelineStage {
-        let runs = memtable.runs_sorted(table, Bound::Unbounded).into_iter();
-        TimelineStage { runs, current: None, sink, entries: 0 }
+    fn new(
+        portion: Portion,
+        runs: Arc<[Run]>,
+        shared: Arc<SharedPayloads>,
+        sink: SstableSink,
+    ) -> TimelineStage {
+        TimelineStage { portion, runs, next: 0, current: None, left: 0, shared, sink, entries: 0 }
     }
 
     /// Whether it was the last step.
     fn step(&mut self) -> Result<bool> {
         let mut bytes = 0;
         while bytes < STEP_BYTES {
-            if let Some(cursor) = &mut self.current
-                && let Some(entry) = cursor.next()
+            if self.left > 0
+                && let Some(cursor) = &mut self.current
+                && let Some(placed) = cursor.next_placed()
             {
-                let key = cursor.run().key();
-                self.sink.append(key, &borrowed(&entry))?;
-                bytes += entry.payload.len() + ENTRY_OVERHEAD;
+                bytes += append(&mut self.sink, &self.shared, cursor.run(), placed)?;
+                self.left -= 1;
                 continue;
             }
-            let Some(run) = self.runs.next() else {
+            let Some(run) = self.runs.get(self.next) else {
                 return Ok(true);
             };
+            self.next += 1;
             bytes += run.key().len();
-            self.entries += run.count() as u64;
-            self.current = Some(run.cursor(0, Direction::Forward));
+            let count = run.count();
+            let from = run.rank_time(self.portion.from_ms, count);
+            self.left = run.rank_time(self.portion.until_ms, count).saturating_sub(from);
+            self.entries += self.left as u64;
+            self.current = Some(run.cursor(from, Direction::Forward));
         }
         Ok(false)
     }
+}
+
+/// Writes an entry, by reference where its payload is shared. Gives the bytes that it counts.
+fn append(
+    sink: &mut SstableSink,
+    shared: &SharedPayloads,
+    run: &Run,
+    placed: Placed,
+) -> Result<usize> {
+    let Some(found) = shared.find(placed.place) else {
+        let entry = run.build(placed);
+        sink.append(run.key(), &borrowed(&entry))?;
+        return Ok(entry.payload.len() + ENTRY_OVERHEAD);
+    };
+    let is_origin = found.has_origin && run.is_origin(placed.place);
+    let entry = EntryRef {
+        seq: placed.seq,
+        commit: placed.commit,
+        time_ms: placed.time_ms,
+        event_ms: None,
+        origin: None,
+        payload: &[],
+        shared: Some(Shared { reference: found.reference, is_origin }),
+    };
+    sink.append(run.key(), &entry)?;
+    Ok(ENTRY_OVERHEAD)
 }
 
 fn borrowed(entry: &Entry) -> EntryRef<'_> {
@@ -224,6 +371,7 @@ fn borrowed(entry: &Entry) -> EntryRef<'_> {
             seq: origin.seq,
         }),
         payload: &entry.payload,
+        shared: None,
     }
 }
 
@@ -272,68 +420,4 @@ impl KeyedStage {
         }
         Ok(false)
     }
-}
-
-/// Writes the state of the timelines.
-#[derive(Debug)]
-struct StateStage {
-    memtable: Arc<Memtable>,
-    /// Timeline tables that are still to come, by id.
-    tables: std::vec::IntoIter<(TableId, TableKind)>,
-    runs: std::vec::IntoIter<Run>,
-    sink: SstableSink,
-    records: u64,
-}
-
-impl StateStage {
-    fn new(memtable: &Arc<Memtable>, dropped: &[TableId], sink: SstableSink) -> StateStage {
-        let mut tables = memtable.tables();
-        tables.retain(|(id, kind)| *kind == TableKind::Timeline && !dropped.contains(id));
-        StateStage {
-            memtable: Arc::clone(memtable),
-            tables: tables.into_iter(),
-            runs: Vec::new().into_iter(),
-            sink,
-            records: 0,
-        }
-    }
-
-    /// Whether it was the last step.
-    fn step(&mut self) -> Result<bool> {
-        let mut bytes = 0;
-        while bytes < STEP_BYTES {
-            if let Some(run) = self.runs.next() {
-                let version = state_of(&run)?;
-                bytes += version.key.len() + version.value.len() + ENTRY_OVERHEAD;
-                self.sink.add_versions(&[version])?;
-                self.records += 1;
-                continue;
-            }
-            let Some((table, _)) = self.tables.next() else {
-                return Ok(true);
-            };
-            self.runs = self.memtable.runs_sorted(table, Bound::Unbounded).into_iter();
-        }
-        Ok(false)
-    }
-}
-
-/// What the state table is told of a timeline: that of its newest entry.
-fn state_of(run: &Run) -> Result<KeyedVersion> {
-    let newest = run.count().checked_sub(1);
-    let newest = newest.ok_or_else(|| Error::corruption("memtable", 0, "a run without entries"))?;
-    let (commit, time_ms) = (run.commit(newest), run.time_ms(newest));
-    let record = StateRecord {
-        next_seq: run.seq(newest).saturating_add(1),
-        last_commit: commit,
-        last_time_ms: time_ms,
-    };
-    Ok(KeyedVersion {
-        key: state_key(run.table(), run.key()).into(),
-        commit,
-        index: 0,
-        time_ms,
-        operation: KeyedOperation::Put,
-        value: Payload::from_vec(record.encode()),
-    })
 }

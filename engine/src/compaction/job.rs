@@ -21,7 +21,9 @@
 //! 2. As many entries are read of each input as its meta says; and a timeline table's outputs hold
 //!    as many as the inputs, less what is dead (`dead.rs`). Otherwise the job fails.
 //! 3. A job that fails, or is dropped, leaves its inputs live, and gives its outputs back.
-//! 4. Memory: a block, or a piece of the file, and one fragment or version a source; the survivors
+//! 4. References to payload segments are copied, never what they refer to; an output lists exactly
+//!    the segments that its entries need.
+//! 5. Memory: a block, or a piece of the file, and one fragment or version a source; the survivors
 //!    of one key; the outputs' directories.
 //!
 //! # Concurrency
@@ -39,8 +41,10 @@ use crate::codec::DecodeError;
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::options::Compression;
+use crate::segment::Segments;
 use crate::sstable::{FragmentView, Sstable};
-use crate::version::TableKind;
+use crate::state::StateRecord;
+use crate::version::{STATE_TABLE, Shard, TableKind};
 use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
@@ -79,7 +83,7 @@ pub(crate) struct CompactionJob {
 enum Stage {
     /// Nothing is written: the inputs move, or go.
     Manifest,
-    Timelines(TimelineMerge),
+    Timelines(Box<TimelineMerge>),
     Keyed(KeyedMerge),
     Over,
 }
@@ -93,11 +97,18 @@ impl CompactionJob {
         kept: Kept,
     ) -> CompactionJob {
         let kind = job.inputs.first().map_or(TableKind::Keyed, |(_, input)| input.meta().kind);
+        let inputs = job.inputs.iter().flat_map(|(_, input)| input.segments().iter().cloned());
+        let segments = Segments::new(inputs);
         let sink = SstableSink::new(&context, job.table, kind, job.shard, compression);
+        let sink = sink.with_segments(segments);
         let stage = match (job.kind, kind) {
             (JobKind::Move | JobKind::Drop, _) => Stage::Manifest,
             (JobKind::Merge, TableKind::Timeline) => {
-                Stage::Timelines(TimelineMerge::new(sources(&job.inputs), sink))
+                let (compression, shard) = (Compression::None, Shard::default());
+                let records =
+                    SstableSink::new(&context, STATE_TABLE, TableKind::Keyed, shard, compression);
+                let merge = TimelineMerge::new(job.table, sources(&job.inputs), sink, records);
+                Stage::Timelines(Box::new(merge))
             }
             (JobKind::Merge, TableKind::Keyed) => {
                 let below = job.below.clone();
@@ -120,8 +131,9 @@ impl CompactionJob {
     }
 
     /// The numbers of the inputs: busy while the job runs.
+    #[cfg(test)]
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
-        self.job.inputs.iter().map(|(_, input)| input.meta().number)
+        self.job.numbers()
     }
 
     /// Does a bounded piece; the last one returns the outcome. After an error the job is over, and
@@ -145,9 +157,9 @@ impl CompactionJob {
             return Ok(None);
         }
         let level = self.job.output_level;
-        let (sink, left_out) = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Timelines(merge) => (merge.sink, Some(merge.left_out)),
-            Stage::Keyed(merge) => (merge.sink, None),
+        let (sink, left_out, records) = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Timelines(merge) => (merge.sink, Some(merge.left_out), Some(merge.records)),
+            Stage::Keyed(merge) => (merge.sink, None, None),
             Stage::Manifest | Stage::Over if self.job.kind == JobKind::Drop => {
                 let removed = self.job.numbers().collect();
                 return Ok(Some(JobOutput { removed, ..JobOutput::default() }));
@@ -165,8 +177,12 @@ impl CompactionJob {
             let detail = format!("{written} entries were written of {read} that were read");
             return Err(Error::corruption("compaction", 0, detail));
         }
+        let mut recorded = PendingOutputs::new(&self.context);
+        recorded.extend(records.map(SstableSink::finish).transpose()?.unwrap_or_default());
         let removed = self.job.numbers().collect();
-        let added = outputs.take().into_iter().map(|sstable| (level, sstable)).collect();
+        let at = |level| move |sstable| (level, sstable);
+        let added = outputs.take().into_iter().map(at(level));
+        let added = added.chain(recorded.take().into_iter().map(at(0))).collect();
         Ok(Some(JobOutput { removed, added, moved: Vec::new() }))
     }
 }
@@ -174,6 +190,7 @@ impl CompactionJob {
 /// Concatenates timelines.
 #[derive(Debug)]
 struct TimelineMerge {
+    table: TableId,
     sources: Vec<SourceCursor<FragmentSource>>,
     /// Key and last seq of the last fragment.
     last: Option<(Vec<u8>, u64)>,
@@ -181,12 +198,41 @@ struct TimelineMerge {
     dead: Dead,
     /// Dead entries so far.
     left_out: u64,
+    /// What the newest entry of that timeline so far says, where it was left out.
+    unwritten: Option<StateRecord>,
     sink: SstableSink,
+    /// State of timelines that would be known less of without it.
+    records: SstableSink,
 }
 
 impl TimelineMerge {
-    fn new(sources: Vec<SourceCursor<FragmentSource>>, sink: SstableSink) -> TimelineMerge {
-        TimelineMerge { sources, last: None, dead: Dead::default(), left_out: 0, sink }
+    fn new(
+        table: TableId,
+        sources: Vec<SourceCursor<FragmentSource>>,
+        sink: SstableSink,
+        records: SstableSink,
+    ) -> TimelineMerge {
+        TimelineMerge {
+            table,
+            sources,
+            last: None,
+            dead: Dead::default(),
+            left_out: 0,
+            unwritten: None,
+            sink,
+            records,
+        }
+    }
+
+    /// Records the state of the timeline of the last fragment, if it is known nowhere else.
+    fn settle(&mut self, dead: Option<&dyn DeadEntries>) -> Result<()> {
+        let unwritten = self.unwritten.take();
+        if let (Some(state), Some((key, _)), Some(dead)) = (unwritten, &self.last, dead)
+            && dead.is_last_known(key, &state)?
+        {
+            self.records.add_versions(&[state.version(self.table, key)])?;
+        }
+        Ok(())
     }
 
     /// Whether it was the last step.
@@ -205,6 +251,7 @@ impl TimelineMerge {
                 }
             }
             let Some((index, _)) = least else {
+                self.settle(dead)?;
                 return Ok(true);
             };
             bytes += self.take_fragment(index, dead)?;
@@ -236,6 +283,7 @@ impl TimelineMerge {
         if let Some(dead) = dead
             && self.last.as_ref().is_none_or(|(key, _)| key != view.key())
         {
+            self.settle(Some(dead))?;
             self.dead = dead.of_timeline(view.key())?;
         }
         self.write_living(&view, last_seq)
@@ -252,6 +300,12 @@ impl TimelineMerge {
         let count = view.count();
         let (oldest_ms, newest_ms) = (view.time_ms(0)?, view.time_ms(count - 1)?);
         let first_seq = view.first_seq();
+        self.unwritten = None;
+        if self.dead.hides(last_seq, newest_ms) {
+            let last_commit = view.entry(count - 1)?.commit;
+            let next_seq = last_seq.saturating_add(1);
+            self.unwritten = Some(StateRecord { next_seq, last_commit, last_time_ms: newest_ms });
+        }
         if self.dead.covers(first_seq, last_seq, newest_ms) {
             self.left_out += count as u64;
             return Ok(());

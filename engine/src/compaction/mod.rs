@@ -12,6 +12,9 @@
 //!   output.rs: SSTables of bounded size, in extents that belong to the job
 //! ```
 //!
+//! A flush writes payload segments (`sharing.rs`) before the SSTables that refer to them;
+//! compaction copies the references.
+//!
 //! 1. A worker of the engine makes a job and steps it; a step is a bounded piece of work.
 //! 2. The last step hands over SSTables that nobody knows of. The worker syncs once, appends one
 //!    edit to the manifest, writes the superblock, and swaps the view.
@@ -32,23 +35,25 @@
 mod dead;
 mod dead_share;
 mod flush;
+mod flush_state;
 mod job;
 mod keep;
 mod keep_amendments;
 mod key_ranges;
 mod output;
 mod picker;
+mod sharing;
 mod source;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use dead::{Dead, DeadEntries};
 pub(crate) use dead_share::pick_dead;
-pub(crate) use flush::FlushJob;
+pub(crate) use flush::{FlushJob, FlushOutput, FlushTable};
 pub(crate) use job::{CompactionJob, JobOutput, Kept};
 pub(crate) use keep::fold;
 pub(crate) use keep_amendments::AmendmentFences;
 #[cfg(test)]
 pub(crate) use keep_amendments::AmendmentKeeper;
-pub(crate) use output::OutputContext;
-pub(crate) use picker::{PickerOptions, pick};
+pub(crate) use output::{OutputContext, OutputMemory, SstableSink};
+pub(crate) use picker::{JobKind, PickerOptions, pick};

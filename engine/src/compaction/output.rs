@@ -16,12 +16,16 @@
 //!    and nobody reads them.
 //! 3. Nothing is synced here: the caller syncs once, before the root that names the SSTables.
 
+use crate::cache::Source;
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::file::{Allocator, Disk, ExtentGuard, ExtentWriter, FileId, Pacer, Reservation};
-use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
+use crate::limits::{
+    BLOCK_SIZE, DATA_BLOCK_BYTES, PAGE_SIZE, SEGMENT_NUMBER_MAX, SEGMENTS_PER_SSTABLE_MAX,
+};
 use crate::options::Compression;
-use crate::sstable::{Builder, BuilderOptions, EntryRef, FragmentView, Output, Source, Sstable};
+use crate::segment::{Segment, Segments};
+use crate::sstable::{Builder, BuilderOptions, EntryRef, FragmentView, Output, Sstable};
 use crate::sync::{AtomicU64, Ordering};
 use crate::version::{Shard, SstableMeta, TableKind};
 use std::sync::Arc;
@@ -43,12 +47,24 @@ pub(crate) struct OutputContext {
     pub(crate) allocator: Arc<Allocator>,
     /// Limits the rate of background output.
     pub(crate) pacer: Arc<Pacer>,
-    /// The number of the next SSTable.
+    /// The number of the next SSTable or segment.
     pub(crate) next_number: Arc<AtomicU64>,
     /// Bytes after which a new SSTable begins.
     pub(crate) sstable_bytes: u64,
     /// How the finished SSTables are read.
     pub(crate) source: Source,
+    /// What all sinks hold in memory.
+    pub(crate) memory: Arc<OutputMemory>,
+}
+
+/// Bytes that SSTables being written hold in memory, over all jobs of a store.
+#[derive(Debug, Default)]
+pub(crate) struct OutputMemory(AtomicU64);
+
+impl OutputMemory {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl std::fmt::Debug for OutputContext {
@@ -60,23 +76,35 @@ impl std::fmt::Debug for OutputContext {
 }
 
 impl OutputContext {
-    /// Gives the extents of SSTables back that no root ever named: the caller could not publish
-    /// them, and has not tried to write a superblock that covers them.
-    pub(crate) fn discard(&self, sstables: Vec<Arc<Sstable>>) {
-        drop(PendingOutputs { allocator: Arc::clone(&self.allocator), sstables });
+    /// Gives the extents of SSTables and segments back that no root ever named: the caller could
+    /// not publish them, and has not tried to write a superblock that covers them.
+    pub(crate) fn discard(&self, sstables: Vec<Arc<Sstable>>, segments: Vec<Arc<Segment>>) {
+        drop(PendingOutputs { allocator: Arc::clone(&self.allocator), sstables, segments });
+    }
+
+    /// The number of a new segment.
+    pub(crate) fn segment_number(&self) -> Result<u64> {
+        let value = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let limit = SEGMENT_NUMBER_MAX;
+        match value <= limit {
+            true => Ok(value),
+            false => Err(Error::TooLarge { what: "number of a payload segment", value, limit }),
+        }
     }
 }
 
-/// Finished SSTables that no root names yet. Dropped, they give their extents back.
+/// Finished SSTables and segments that no root names yet. Dropped, they give their extents back.
 #[derive(Debug)]
 pub(super) struct PendingOutputs {
     allocator: Arc<Allocator>,
     sstables: Vec<Arc<Sstable>>,
+    segments: Vec<Arc<Segment>>,
 }
 
 impl PendingOutputs {
     pub(super) fn new(context: &OutputContext) -> PendingOutputs {
-        PendingOutputs { allocator: Arc::clone(&context.allocator), sstables: Vec::new() }
+        let allocator = Arc::clone(&context.allocator);
+        PendingOutputs { allocator, sstables: Vec::new(), segments: Vec::new() }
     }
 
     pub(super) fn extend(&mut self, sstables: Vec<Arc<Sstable>>) {
@@ -86,6 +114,20 @@ impl PendingOutputs {
     /// Entries, or versions, of all of them.
     pub(super) fn entries(&self) -> u64 {
         self.sstables.iter().map(|sstable| sstable.meta().entries).sum()
+    }
+
+    pub(super) fn push_segment(&mut self, segment: Arc<Segment>) {
+        self.segments.push(segment);
+    }
+
+    /// The segments so far, to be referred to.
+    pub(super) fn segments(&self) -> Segments {
+        Segments::new(self.segments.iter().cloned())
+    }
+
+    /// Hands the segments over, like the SSTables.
+    pub(super) fn take_segments(&mut self) -> Vec<Arc<Segment>> {
+        std::mem::take(&mut self.segments)
     }
 
     /// Hands the SSTables over: from now on their extents are the caller's.
@@ -99,12 +141,22 @@ impl Drop for PendingOutputs {
         for sstable in self.take() {
             self.allocator.forfeit(sstable.meta().extent);
         }
+        for segment in self.take_segments() {
+            self.allocator.forfeit(segment.meta().extent);
+        }
     }
 }
 
 impl Output for ExtentWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         ExtentWriter::write(self, bytes)
+    }
+}
+
+impl Drop for SstableSink {
+    fn drop(&mut self) {
+        self.open = None;
+        self.count_memory();
     }
 }
 
@@ -122,7 +174,11 @@ pub(crate) struct SstableSink {
     kind: TableKind,
     shard: Shard,
     compression: Compression,
+    /// That entries may refer to.
+    segments: Segments,
     open: Option<Open>,
+    /// Bytes that the open SSTable has in `memory` of the context.
+    counted: u64,
     done: PendingOutputs,
 }
 
@@ -144,19 +200,38 @@ impl SstableSink {
         compression: Compression,
     ) -> SstableSink {
         let done = PendingOutputs::new(context);
-        SstableSink { context: context.clone(), table, kind, shard, compression, open: None, done }
+        SstableSink {
+            context: context.clone(),
+            table,
+            kind,
+            shard,
+            compression,
+            segments: Segments::default(),
+            open: None,
+            counted: 0,
+            done,
+        }
+    }
+
+    /// With the segments that its entries may refer to.
+    #[must_use]
+    pub(crate) fn with_segments(mut self, segments: Segments) -> SstableSink {
+        self.segments = segments;
+        self
     }
 
     /// Appends an entry: keys rise, seqs rise inside a key.
     pub(crate) fn append(&mut self, key: &[u8], entry: &EntryRef<'_>) -> Result<()> {
         let origin = entry.origin.map_or(0, |origin| origin.key.len());
-        let bytes = entry.payload.len() + origin;
-        self.with_room(|builder| builder.bound_with(key.len(), bytes))?.append(key, entry)
+        let reference = entry.shared.map_or(0, |_| size_of::<u64>());
+        let bytes = entry.payload.len() + origin + reference;
+        self.with_room(1, |builder| builder.bound_with(key.len(), bytes))?.append(key, entry)
     }
 
     /// Appends the entries of a fragment.
     pub(crate) fn append_fragment(&mut self, fragment: &FragmentView<'_>) -> Result<()> {
-        let builder = self.with_room(|builder| builder.bound_with_fragment(fragment))?;
+        let entries = fragment.count();
+        let builder = self.with_room(entries, |builder| builder.bound_with_fragment(fragment))?;
         builder.append_fragment(fragment)
     }
 
@@ -171,7 +246,7 @@ impl SstableSink {
         // The index and the data may each need a page more.
         let pages = if others == 0 { 0 } else { 2 * PAGE_SIZE };
         let bytes = values + others + pages;
-        let builder = self.with_room(|builder| builder.bound_with(key_length, bytes))?;
+        let builder = self.with_room(0, |builder| builder.bound_with(key_length, bytes))?;
         versions.iter().try_for_each(|version| builder.add_version(version))
     }
 
@@ -181,13 +256,17 @@ impl SstableSink {
         Ok(self.done.take())
     }
 
-    /// The builder to write to, which has room for what `bound` tells the size with.
+    /// The builder to write to, which has room for what `bound` tells the size with, and for
+    /// `references` more to other segments than so far.
     fn with_room(
         &mut self,
+        references: usize,
         bound: impl Fn(&Builder<ExtentWriter>) -> u64,
     ) -> Result<&mut Builder<ExtentWriter>> {
         let full = self.open.as_ref().is_some_and(|open| {
-            bound(&open.builder) > open.reservation.extent().length && open.builder.entries() > 0
+            let too_long = bound(&open.builder) > open.reservation.extent().length;
+            let segments = open.builder.segments() + references;
+            (too_long || segments > SEGMENTS_PER_SSTABLE_MAX) && open.builder.entries() > 0
         });
         if full {
             self.close()?;
@@ -201,7 +280,17 @@ impl SstableSink {
             }
             self.open = Some(open);
         }
+        self.count_memory();
         Ok(&mut self.open.as_mut().expect("opened just now").builder)
+    }
+
+    fn count_memory(&mut self) {
+        let bytes = self.open.as_ref().map_or(0, |open| open.builder.memory() as u64);
+        if bytes != self.counted {
+            self.context.memory.0.fetch_add(bytes, Ordering::Relaxed);
+            self.context.memory.0.fetch_sub(self.counted, Ordering::Relaxed);
+            self.counted = bytes;
+        }
     }
 
     /// An SSTable in an extent of the usual size, or of the largest that a nearly full disk gives.
@@ -232,6 +321,7 @@ impl SstableSink {
             table: self.table,
             kind: self.kind,
             compression: self.compression,
+            block_bytes: DATA_BLOCK_BYTES,
         };
         Ok(Open { number, builder: Builder::new(writer, options), reservation })
     }
@@ -264,10 +354,23 @@ impl SstableSink {
             commits: built.commits,
             times_ms: built.times_ms,
             oldest_origin: built.oldest_origin,
+            segments: built.segments,
         };
+        let segments = self.segments.select(&meta.segments).map_err(|missing| {
+            let detail = format!("an entry refers to segment {missing}, which no input knows");
+            Error::corruption("SSTable output", extent.offset, detail)
+        });
         let guard = ExtentGuard::new(extent, Arc::clone(&self.context.allocator));
         let sstable = Sstable::new(meta, self.context.source.clone(), Some(Arc::new(guard)));
-        self.done.sstables.push(Arc::new(sstable));
-        Ok(())
+        match segments {
+            Ok(segments) => {
+                self.done.sstables.push(Arc::new(sstable.with_segments(segments)));
+                Ok(())
+            }
+            Err(error) => {
+                self.context.allocator.forfeit(extent);
+                Err(error)
+            }
+        }
     }
 }

@@ -18,7 +18,8 @@ use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::options::TableOptions;
 use crate::sync::Arc;
-use crate::version::{Edit, TableRecord};
+use crate::version::{Edit, TableRecord, window_width_ms};
+use std::collections::BTreeSet;
 
 impl Core {
     /// Gives a table other options.
@@ -27,7 +28,7 @@ impl Core {
         options.validate()?;
         let altered = self.commit_root_with(|root| {
             let old = alterable(root, id, options)?;
-            let record = self.altered(old, options);
+            let record = self.altered(root, old, options);
             Ok(Change { edits: vec![Edit::TableAltered(record)], ..Change::default() })
         });
         if altered.is_err() {
@@ -36,19 +37,27 @@ impl Core {
             let tables = Arc::new(root.catalog.tables.clone());
             self.views.replace(|view| view.tables = tables);
         }
+        self.wake(|wakes| &wakes.expire);
         altered
     }
 
     /// The record of `old` with other options, shown to readers at once where it hides less.
-    fn altered(&self, old: &TableRecord, options: &TableOptions) -> TableRecord {
+    fn altered(&self, root: &Root, old: &TableRecord, options: &TableOptions) -> TableRecord {
+        // All that was committed before has this time at the latest, and all that comes later has it
+        // at the earliest.
+        let from_ms = self.clock.commit_now();
+        let windows: BTreeSet<u64> =
+            root.catalog.version.shards(old.id).map(|(shard, _)| shard.window).collect();
+        let is_live = |from, end| windows.range(from..end).next().is_some();
+        let grid = old.grid.altered(from_ms, window_width_ms(options), is_live);
         let forever = u64::MAX;
         let ttl_ms = |options: &TableOptions| options.ttl_ms.unwrap_or(forever);
         if ttl_ms(options) <= ttl_ms(&old.options) {
-            return old.altered(options.clone(), self.expiry_now());
+            return old.altered(options.clone(), grid, self.expiry_now());
         }
         let mut record = None;
         self.views.replace(|view| {
-            let altered = old.altered(options.clone(), self.expiry_now());
+            let altered = old.altered(options.clone(), grid, self.expiry_now());
             Arc::make_mut(&mut view.tables).insert(old.id, altered.clone());
             record = Some(altered);
         });

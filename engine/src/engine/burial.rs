@@ -19,9 +19,11 @@ use crate::compaction::{Dead, DeadEntries};
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::marks::{MarkKey, MarkKind, decode_range_end};
-use crate::read::{Fences, TableRecords, View, timeline_marks};
+use crate::read::{Fences, TableRecords, View, is_known_without, timeline_marks};
+use crate::state::StateRecord;
 use crate::sync::{Arc, Ordering};
 use crate::version::{AMENDMENT_TABLE, MARK_TABLE};
+use std::collections::BTreeSet;
 use std::sync::Weak;
 
 /// What a job is told of the dead.
@@ -34,6 +36,8 @@ struct Burial {
     /// The smallest commit of an entry with an origin, as it was then: amendments older than that
     /// are laid over their own entries alone.
     oldest_origin: u64,
+    /// The inputs.
+    leaving: BTreeSet<u64>,
 }
 
 impl Core {
@@ -59,13 +63,15 @@ impl Core {
         self: &Arc<Self>,
         view: &View,
         table: TableId,
+        leaving: &BTreeSet<u64>,
     ) -> Option<Arc<dyn DeadEntries>> {
         if !table.is_engine_owned() && !Core::may_have_dead(view, table) {
             return None;
         }
         let (core, tables) = (Arc::downgrade(self), Arc::clone(&view.tables));
         let oldest_origin = if table == AMENDMENT_TABLE { oldest_origin(view) } else { 0 };
-        Some(Arc::new(Burial { core, table, moments: self.moments(), tables, oldest_origin }))
+        let (moments, leaving) = (self.moments(), leaving.clone());
+        Some(Arc::new(Burial { core, table, moments, tables, oldest_origin, leaving }))
     }
 
     /// What is dead of a timeline to readers at `moments`, of which there is at least one.
@@ -130,6 +136,12 @@ impl DeadEntries for Burial {
             Some(core) => core.dead_of(self.table, key, &self.moments),
             None => Ok(Dead::default()),
         }
+    }
+
+    fn is_last_known(&self, key: &[u8], state: &StateRecord) -> Result<bool> {
+        let Some(core) = self.core.upgrade() else { return Ok(true) };
+        let view = core.views.current();
+        Ok(!is_known_without(&view, self.table, key, state, &self.leaving)?)
     }
 
     fn forgets(&self, survivors: &[KeyedVersion]) -> Result<bool> {

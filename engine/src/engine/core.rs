@@ -4,10 +4,10 @@
 //! Everything is shared; each field says who changes it. Locks are taken in the order `leader`,
 //! `root`, `views`; the leader takes `root` only when it has poisoned the store.
 
-use super::Counters;
 use super::root::{Change, Root};
 use super::space::SpaceWish;
 use super::workers::Wakes;
+use super::{Claims, Counters};
 use crate::batch::WriteBatch;
 use crate::commit::{
     CommitFuture, CommitQueue, Committed, Leader, Leadership, Outcome, Pressure, Slot, Stall,
@@ -21,8 +21,10 @@ use crate::health::Health;
 use crate::limits;
 use crate::marks::TimelineMarks;
 use crate::memtable::Memtable;
-use crate::options::{Durability, Options, Sequence};
-use crate::read::{Fences, Frozen, Snapshots, View, Views, kept_from, newest_state, value_in};
+use crate::options::{Durability, Options, Sequence, TableOptions};
+use crate::read::{
+    Fences, Frozen, Snapshots, View, Views, kept_from, known_state, recorded_state, value_in,
+};
 use crate::runtime::{Clock, Scheduler, StoreClock};
 use crate::state::{StateCache, StateCell, StateRecord};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -81,6 +83,8 @@ pub(crate) struct Core {
     pub(crate) unsynced_declared: AtomicBool,
     /// The superblock says nothing of this boot any more, see `poison_log`.
     pub(crate) boot_forgotten: AtomicBool,
+    /// What background jobs work on.
+    pub(crate) claims: Arc<Claims>,
     /// New commits are refused.
     pub(crate) closing: AtomicBool,
     /// Workers end, reads are refused.
@@ -201,22 +205,10 @@ impl Core {
         })
     }
 
-    /// What memtables and the state table know of a timeline.
+    /// What memtables, SSTables and the state table know of a timeline.
     pub(crate) fn load_state(&self, table: TableId, key: &[u8]) -> Result<StateRecord> {
         let view = self.views.current();
-        for memtable in view.memtables() {
-            let Some(run) = memtable.run(table, key) else {
-                continue;
-            };
-            if let Some(last) = run.count_at(u64::MAX).checked_sub(1) {
-                return Ok(StateRecord {
-                    next_seq: run.seq(last) + 1,
-                    last_commit: run.commit(last),
-                    last_time_ms: run.time_ms(last),
-                });
-            }
-        }
-        Ok(newest_state(&view, table, key)?.unwrap_or(StateRecord::NEW))
+        Ok(known_state(&view, table, key)?.unwrap_or(StateRecord::NEW))
     }
 
     /// The epoch rule: a jump of G for every power loss since the timeline's last commit in which
@@ -274,13 +266,22 @@ impl Core {
                 return Ok(run.seq(last));
             }
         }
-        let record = newest_state(view, table, key)?.unwrap_or(StateRecord::NEW);
-        if record.last_commit <= commit {
-            return Ok(record.next_seq - 1);
+        let state = known_state(view, table, key)?.unwrap_or(StateRecord::NEW);
+        if state.last_commit <= commit {
+            return Ok(state.next_seq - 1);
         }
+        // What a snapshot saw may have expired, and been dropped since.
+        let record = view.tables.get(&table);
+        let may_be_dropped = record.is_some_and(|record| {
+            let TableOptions { sequence, ttl_ms, .. } = record.options;
+            let expires = ttl_ms.is_some() || record.expired_before_ms > 0;
+            sequence == Sequence::Assigned && expires
+        });
         // Compaction may have taken what marks hide.
         let hidden = Fences::read(view, table, key, commit)?.highest_hidden();
-        Ok(crate::read::latest_seq_at(view, table, key, commit)?.max(hidden))
+        let recorded = recorded_state(view, table, key, commit)?.unwrap_or(StateRecord::NEW);
+        let latest = crate::read::latest_seq_at(view, table, key, commit, may_be_dropped)?;
+        Ok(latest.max(hidden).max(recorded.next_seq - 1))
     }
 
     /// The newest value of a key, published or about to be: for preconditions. (At an older commit

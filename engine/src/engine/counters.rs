@@ -13,9 +13,12 @@ pub(crate) struct Counters {
     pub(crate) flushed_bytes: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) compacted_bytes: AtomicU64,
+    pub(crate) dropped_sstables: AtomicU64,
+    pub(crate) dropped_bytes: AtomicU64,
     pub(crate) stalled_nanos: AtomicU64,
-    /// Batches with marks.
+    /// Batches with marks, and how many there were when a round over them last began.
     pub(crate) marks: AtomicU64,
+    pub(crate) marks_seen: AtomicU64,
 }
 
 impl Counters {
@@ -38,18 +41,30 @@ pub struct Stats {
     pub synced_groups: u64,
     /// Memtables flushed since then, and the bytes of their SSTables.
     pub flushes: u64,
-    /// Bytes written by flushes.
+    /// Bytes written by flushes: SSTables and payload segments.
     pub flushed_bytes: u64,
     /// Compactions finished since then.
     pub compactions: u64,
     /// Bytes written by compactions.
     pub compacted_bytes: u64,
+    /// SSTables dropped since then, since all in them had expired.
+    pub dropped_sstables: u64,
+    /// Bytes of dropped SSTables.
+    pub dropped_bytes: u64,
     /// Nanoseconds that writers were slowed down or stopped.
     pub stalled_nanos: u64,
     /// Bytes in memtables.
     pub memtable_bytes: u64,
     /// Timelines whose state is in memory.
     pub state_cells: u64,
+    /// Bytes that they take.
+    pub state_bytes: u64,
+    /// Bytes in the block cache.
+    pub cache_bytes: u64,
+    /// Bytes that the flush and the compaction at work hold for the SSTables they write.
+    pub output_bytes: u64,
+    /// Bytes that the list of SSTables takes, and what is kept of each open one.
+    pub sstable_list_bytes: u64,
     /// Loads of timeline state from memtables or the file.
     pub state_loads: u64,
     /// Blocks that were found in the cache.
@@ -60,6 +75,10 @@ pub struct Stats {
     pub sstables: u64,
     /// Bytes of live SSTables.
     pub sstable_bytes: u64,
+    /// Live payload segments.
+    pub segments: u64,
+    /// Bytes of live payload segments.
+    pub segment_bytes: u64,
     /// Live SSTables by level, all tables together.
     pub levels: Vec<u64>,
     /// Bytes of the file.
@@ -97,9 +116,14 @@ impl Core {
             flushed_bytes: read(&counters.flushed_bytes),
             compactions: read(&counters.compactions),
             compacted_bytes: read(&counters.compacted_bytes),
+            dropped_sstables: read(&counters.dropped_sstables),
+            dropped_bytes: read(&counters.dropped_bytes),
             stalled_nanos: read(&counters.stalled_nanos),
             memtable_bytes: view.memtables().map(|memtable| memtable.bytes() as u64).sum(),
             state_cells: self.states.len() as u64,
+            state_bytes: self.states.bytes() as u64,
+            cache_bytes: self.output.source.cache.bytes() as u64,
+            output_bytes: self.output.memory.bytes(),
             state_loads: self.states.loads(),
             cache_hits,
             cache_misses,
@@ -112,6 +136,8 @@ impl Core {
             oldest_snapshot_age_ms: oldest
                 .map_or(0, |(_, since_ms)| self.raw_clock.monotonic_ms().saturating_sub(since_ms)),
             ring_used_bytes: self.log.used_bytes(),
+            segments: view.segments.count,
+            segment_bytes: view.segments.bytes,
             ..Stats::default()
         };
         for (_, level, sstable) in view.version.iter() {
@@ -120,6 +146,7 @@ impl Core {
             stats.levels[level] += 1;
             stats.sstables += 1;
             stats.sstable_bytes += sstable.meta().extent.length;
+            stats.sstable_list_bytes += sstable.memory() as u64;
         }
         stats
     }

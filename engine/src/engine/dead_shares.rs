@@ -16,7 +16,8 @@
 //! 3. A step looks at no more than [`STEP_TIMELINES`] timelines.
 //!
 //! # Concurrency
-//! Owned by the worker that compacts.
+//! Owned by the worker that compacts. The leader wakes it for the first marks since a round began,
+//! and not for each; whatever comes during a round is seen when it has ended.
 
 use super::Core;
 use crate::compaction::Dead;
@@ -110,7 +111,7 @@ impl DeadShares {
             return Search::Rests(None);
         }
         let moments = core.moments();
-        let count = |counter: &crate::sync::AtomicU64| counter.load(Ordering::Relaxed);
+        let count = |counter: &crate::sync::AtomicU64| counter.load(Ordering::SeqCst);
         let cause = Cause {
             marks: count(&core.counters.marks),
             changes: count(&core.counters.flushes) + count(&core.counters.compactions),
@@ -128,6 +129,7 @@ impl DeadShares {
         let mut lists: Vec<_> =
             keeping.iter().map(|id| (STATE_TABLE, id.0.to_be_bytes().to_vec())).collect();
         lists.push((MARK_TABLE, Vec::new()));
+        core.counters.marks_seen.store(cause.marks, Ordering::SeqCst);
         let found = BTreeMap::new();
         self.round = Some(Round { cause, began_ms: now_ms, moments, lists, after: None, found });
         Search::Running

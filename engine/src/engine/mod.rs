@@ -2,14 +2,17 @@
 
 mod alter;
 mod burial;
+mod claims;
 mod core;
 mod counters;
 mod dead_shares;
+mod expiry;
 mod open;
 mod root;
 mod space;
 mod workers;
 
+pub(crate) use self::claims::Claims;
 pub(crate) use self::core::Core;
 pub(crate) use counters::Counters;
 pub use counters::Stats;

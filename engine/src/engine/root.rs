@@ -21,7 +21,8 @@ use crate::file::superblock::{self, Superblock};
 use crate::limits;
 use crate::manifest::Manifest;
 use crate::options::{Durability, TableOptions};
-use crate::read::{AmendmentSstables, Frozen};
+use crate::read::{AmendmentSstables, Frozen, SegmentTotals};
+use crate::segment::Segment;
 use crate::sstable::Sstable;
 use crate::sync::{Arc, Ordering};
 use crate::version::{Catalog, Edit, HasMeta, SstableMeta, TableRecord, Version};
@@ -41,6 +42,9 @@ pub(crate) struct Change {
     pub(crate) edits: Vec<Edit>,
     pub(crate) removed: Vec<u64>,
     pub(crate) added: Vec<(u8, Arc<Sstable>)>,
+    /// New payload segments, which `added` refers to. Those that nobody needs any more go by
+    /// themselves.
+    pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) moved: Vec<(u64, u8)>,
     /// A table that ends, once its SSTables are removed.
     pub(crate) dropped: Option<TableId>,
@@ -72,7 +76,7 @@ impl Core {
             Err(error) => {
                 // No superblock was tried for it: nothing on the disk names what was added.
                 let added = change.added.into_iter().map(|(_, sstable)| sstable);
-                self.output.discard(added.collect());
+                self.output.discard(added.collect(), change.segments);
                 if self.health.check().is_err() {
                     self.forget_boot(&root.superblock);
                 }
@@ -99,11 +103,15 @@ impl Core {
     /// Steps 1 and 2: the next superblock and the catalog behind it.
     fn prepare(&self, root: &mut Root, change: &Change) -> Result<(Superblock, Catalog)> {
         self.health.check()?;
-        let edits = edits(change);
+        let mut edits = edits(change);
         let mut catalog = root.catalog.clone();
-        for edit in &edits {
-            catalog.apply(edit).map_err(|why| Error::invalid(format!("impossible edit: {why}")))?;
-        }
+        apply(&mut catalog, &edits)?;
+        // A segment goes in the same root as the last SSTable that needed it.
+        let unused: Vec<u64> = catalog.segments.unused().collect();
+        let gone = unused.into_iter().map(|number| Edit::SegmentRemoved { number });
+        let gone: Vec<Edit> = gone.collect();
+        apply(&mut catalog, &gone)?;
+        edits.extend(gone);
         let manifest = root.manifest.as_mut().ok_or(Error::Closed { what: "the manifest" })?;
         let mut next = root.superblock.clone();
         if change.manifest_anew {
@@ -159,6 +167,7 @@ impl Core {
         let sequence = root.superblock.sequence;
         let tables = Arc::new(root.catalog.tables.clone());
         let epochs: Arc<[u64]> = root.catalog.epochs.clone().into();
+        let segments = SegmentTotals::of(&root.catalog);
         let old = self.views.current();
         let version = Arc::new(next_version(&old.version, &change));
         let amendments = Arc::new(AmendmentSstables::of(&version));
@@ -167,6 +176,7 @@ impl Core {
             view.amendments = amendments;
             view.tables = tables;
             view.epochs = epochs;
+            view.segments = segments;
             view.level0_depth = view.measure_level0();
             if let Some(dropped) = change.dropped {
                 view.marked.remove(&dropped);
@@ -175,11 +185,17 @@ impl Core {
                 view.frozen.retain(|frozen| !Arc::ptr_eq(frozen, flushed));
             }
         });
+        let is_live = |segment: &Segment| root.catalog.segments.contains(segment.meta().number);
+        let obsolete = |segment: &&Arc<Segment>| !is_live(segment);
         for (_, _, sstable) in old.version.iter() {
             if change.removed.contains(&sstable.meta().number) {
                 sstable.mark_obsolete(sequence - 1);
+                let gone = sstable.segments().iter().filter(obsolete);
+                gone.for_each(|segment| segment.mark_obsolete(sequence - 1));
             }
         }
+        let unneeded = change.segments.iter().filter(obsolete);
+        unneeded.for_each(|segment| segment.mark_obsolete(sequence - 1));
     }
 
     /// Before the first commit that is acknowledged unsynced: the superblock says so, so that the
@@ -235,6 +251,11 @@ impl Core {
     }
 }
 
+fn apply(catalog: &mut Catalog, edits: &[Edit]) -> Result<()> {
+    let refused = |why| Error::invalid(format!("impossible edit: {why}"));
+    edits.iter().try_for_each(|edit| catalog.apply(edit)).map_err(refused)
+}
+
 impl Root {
     /// Whether a table still is. A flush or a compaction may have begun before it was dropped.
     pub(super) fn has_table(&self, table: TableId) -> bool {
@@ -258,6 +279,8 @@ fn next_version(old: &Version<Arc<Sstable>>, change: &Change) -> Version<Arc<Sst
 fn edits(change: &Change) -> Vec<Edit> {
     let mut edits = change.edits.clone();
     edits.extend(change.removed.iter().map(|number| Edit::SstableRemoved { number: *number }));
+    let segments = change.segments.iter();
+    edits.extend(segments.map(|segment| Edit::SegmentAdded { meta: segment.meta().clone() }));
     edits.extend(change.added.iter().map(|(level, sstable)| Edit::SstableAdded {
         level: *level,
         meta: SstableMeta::clone(sstable.meta()),

@@ -12,7 +12,9 @@
 //!
 //! An SSTable is moved as bytes: its blocks name their SSTable and their place in it, not their
 //! place in the file. One root takes the old extent out and the new one in, under the same number;
-//! readers hold the old one as long as they need it. The manifest moves by beginning a new base.
+//! readers hold the old one as long as they need it. Payload segments stay where they are: every
+//! open SSTable that refers to one would have to be replaced with it. The manifest moves by
+//! beginning a new base.
 //!
 //! `Engine::compact` asks for all of it at once, and for everything that is free.
 //!
@@ -276,7 +278,8 @@ impl Moving {
         let (number, old) = (meta.number, sstable.meta().extent);
         let guard = ExtentGuard::new(extent, Arc::clone(&core.allocator));
         let source = core.output.source.clone();
-        let moved = Arc::new(Sstable::new(meta, source, Some(Arc::new(guard))));
+        let moved = Sstable::new(meta, source, Some(Arc::new(guard)));
+        let moved = Arc::new(moved.with_segments(sstable.segments().clone()));
         let mut gone = false;
         let outcome = core.commit_root_with(|root| {
             let live = root.catalog.version.find(number);
@@ -288,7 +291,7 @@ impl Moving {
             Ok(Change { removed: vec![number], added, ..Change::default() })
         });
         if gone {
-            core.output.discard(vec![moved]);
+            core.output.discard(vec![moved], Vec::new());
             return Ok(());
         }
         outcome

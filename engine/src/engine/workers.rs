@@ -1,16 +1,19 @@
-//! The background workers: flush, compaction, log sync, commits of async callers, and space
-//! (`space.rs`).
+//! The background workers: flush, compaction, log sync, commits of async callers, expiry
+//! (`expiry.rs`) and space (`space.rs`).
 //!
 //! Each is stepped by the scheduler and does a bounded piece of work a step. None holds a lock
 //! between steps. A worker that dies poisons the store: no silent stop.
 
 use super::burial::oldest_origin;
+use super::claims::Claim;
 use super::dead_shares::{DeadShares, Search};
+use super::expiry::{DropJob, ExpiryWorker};
 use super::root::Change;
 use super::space::SpaceWorker;
 use super::{Core, Counters};
 use crate::compaction::{
-    AmendmentFences, CompactionJob, FlushJob, JobOutput, Kept, PickerOptions, pick, pick_dead,
+    AmendmentFences, CompactionJob, FlushJob, FlushOutput, FlushTable, JobKind, JobOutput, Kept,
+    PickerOptions, pick, pick_dead,
 };
 use crate::entry::TableId;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,7 +23,7 @@ use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
-use crate::version::AMENDMENT_TABLE;
+use crate::version::{AMENDMENT_TABLE, STATE_TABLE};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,13 +34,14 @@ pub(crate) struct Wakes {
     pub(crate) compact: Arc<dyn Wake>,
     pub(crate) sync: Arc<dyn Wake>,
     pub(crate) commit: Arc<dyn Wake>,
+    pub(crate) expire: Arc<dyn Wake>,
     pub(crate) space: Arc<dyn Wake>,
 }
 
 impl Wakes {
     /// All of them.
-    pub(crate) fn all(&self) -> [&Arc<dyn Wake>; 5] {
-        [&self.flush, &self.compact, &self.sync, &self.commit, &self.space]
+    pub(crate) fn all(&self) -> [&Arc<dyn Wake>; 6] {
+        [&self.flush, &self.compact, &self.sync, &self.commit, &self.expire, &self.space]
     }
 }
 
@@ -68,6 +72,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
             compact: start("tidelog-compact", Box::<CompactWorker>::default())?,
             sync: start("tidelog-sync", Box::new(SyncWorker))?,
             commit: start("tidelog-commit", Box::new(CommitWorker))?,
+            expire: start("tidelog-expire", Box::<ExpiryWorker>::default())?,
             space: start("tidelog-space", Box::new(SpaceWorker::new()))?,
         })
     })();
@@ -164,7 +169,7 @@ impl FlushWorker {
             // Writers fill the other memtable meanwhile: a flush is never slowed down for good
             // manners.
             core.pacer.set_urgent(true);
-            let job = core.flush_job(&view, frozen);
+            let job = core.flush_job(frozen);
             self.job = Some((Arc::clone(frozen), job));
         }
         let Some((frozen, job)) = &mut self.job else {
@@ -173,9 +178,10 @@ impl FlushWorker {
         if let Some(output) = job.step()? {
             let frozen = Arc::clone(frozen);
             self.job = None;
-            core.finish_flush(frozen, output.sstables)?;
+            core.finish_flush(frozen, output)?;
             *core.flush_error.lock() = None;
             core.wake(|wakes| &wakes.compact);
+            core.wake(|wakes| &wakes.expire);
         }
         Ok(Progress::Busy)
     }
@@ -183,24 +189,23 @@ impl FlushWorker {
 
 impl Core {
     /// The job that flushes `frozen`.
-    pub(crate) fn flush_job(&self, view: &View, frozen: &Frozen) -> FlushJob {
-        let tables = view
-            .tables
-            .values()
-            .map(|record| (record.id, record.options.kind, record.options.compression))
-            .collect();
+    pub(crate) fn flush_job(&self, frozen: &Frozen) -> FlushJob {
+        // The clock first, then the records, as readers do.
+        let now_ms = self.expiry_now();
+        let view = self.views.current();
+        let tables = view.tables.values().map(|record| FlushTable::new(record, now_ms)).collect();
         FlushJob::new(
             self.output.clone(),
             Arc::clone(&frozen.memtable),
             tables,
             self.snapshots.commits(),
         )
-        .without(self.dropped_of(view, &frozen.memtable))
+        .without(&self.dropped_of(&view, &frozen.memtable))
     }
 
     /// Tables of a memtable that were dropped since: their ids were given out, and nobody has them
     /// any more. An id that was never given out is for the job to complain of.
-    fn dropped_of(&self, view: &crate::read::View, memtable: &Memtable) -> Vec<TableId> {
+    fn dropped_of(&self, view: &View, memtable: &Memtable) -> Vec<TableId> {
         let ids = memtable.tables().into_iter().map(|(id, _)| id);
         let gone: Vec<TableId> = ids.filter(|id| !view.tables.contains_key(id)).collect();
         if gone.is_empty() {
@@ -211,18 +216,17 @@ impl Core {
     }
 
     /// Makes a flush durable and visible.
-    pub(crate) fn finish_flush(
-        &self,
-        frozen: Arc<Frozen>,
-        sstables: Vec<Arc<Sstable>>,
-    ) -> Result<()> {
-        let bytes = sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
+    pub(crate) fn finish_flush(&self, frozen: Arc<Frozen>, output: FlushOutput) -> Result<()> {
+        let FlushOutput { sstables, segments } = output;
+        let bytes: u64 = sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
+        let shared: u64 = segments.iter().map(|segment| segment.meta().extent.length).sum();
+        let bytes = bytes + shared;
         self.commit_root_with(|root| {
             let of_table = |sstable: &Arc<Sstable>| root.has_table(sstable.meta().table);
             let (live, dropped): (Vec<_>, Vec<_>) = sstables.into_iter().partition(of_table);
-            self.output.discard(dropped);
+            self.output.discard(dropped, Vec::new());
             let added = live.into_iter().map(|sstable| (0, sstable)).collect();
-            Ok(Change { added, flushed: Some(frozen), ..Change::default() })
+            Ok(Change { added, segments, flushed: Some(frozen), ..Change::default() })
         })?;
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
@@ -230,10 +234,26 @@ impl Core {
     }
 }
 
+/// What compaction does at one time, with its claim on the inputs.
+enum Work {
+    Merge(Claim, Box<CompactionJob>),
+    /// All in these SSTables is dead.
+    Drop(DropJob),
+}
+
+impl Work {
+    fn claim(&self) -> &Claim {
+        match self {
+            Work::Merge(claim, _) => claim,
+            Work::Drop(job) => job.claim(),
+        }
+    }
+}
+
 /// Picks and runs compactions, one at a time.
 #[derive(Default)]
 struct CompactWorker {
-    job: Option<CompactionJob>,
+    job: Option<Work>,
     /// Inputs of jobs that met damage: left alone, so that all others go on being compacted. A user
     /// who asks for a compaction, and the next opening, have them tried again.
     damaged: BTreeSet<u64>,
@@ -251,8 +271,8 @@ impl Task for CompactWorker {
             Ok(progress) => progress,
             Err(error) => {
                 let damage = error.kind() == ErrorKind::Corruption;
-                let inputs: Vec<u64> = self.job.iter().flat_map(CompactionJob::numbers).collect();
-                self.job = None;
+                let inputs = self.job.take().map(|work| work.claim().numbers().clone());
+                let inputs = inputs.unwrap_or_default();
                 core.free_released(&error);
                 core.after_failure();
                 *core.compaction_error.lock() = Some(error.clone());
@@ -281,7 +301,8 @@ impl Core {
         });
     }
 
-    /// What amendments may still be laid over. `now_ms`: of the expiry clock, read before the view, as readers do.
+    /// What amendments may still be laid over. `now_ms`: of the expiry clock, read before the view,
+    /// as readers do.
     fn amendment_fences(view: &View, now_ms: u64) -> AmendmentFences {
         let tables = view.tables.values();
         AmendmentFences {
@@ -303,12 +324,13 @@ impl Core {
         metas.filter(|meta| !fences.needs_any_of(meta)).map(|meta| meta.number).collect()
     }
 
-    /// The most urgent compaction that needs nothing `busy`, if any is due.
+    /// The most urgent compaction that needs nothing `damaged` and nothing that others work on, if
+    /// any is due.
     fn pick_compaction(
         self: &Arc<Self>,
         shares: &DeadShares,
-        busy: &BTreeSet<u64>,
-    ) -> Option<CompactionJob> {
+        damaged: &BTreeSet<u64>,
+    ) -> Option<Work> {
         let asked = self.compact_all.load(Ordering::Acquire);
         let options = PickerOptions {
             level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
@@ -317,20 +339,44 @@ impl Core {
             sstable_bytes: self.options.sstable_bytes,
         };
         let now_ms = self.expiry_now();
-        let view = self.views.current();
-        let due = pick(&view.version, &options, busy);
-        let job = due.or_else(|| pick_dead(&view.version, shares.found(), &options, busy))?;
-        let dead = self.burial(&view, job.table);
+        let (view, claim, job) = loop {
+            let mut busy = &self.claims.numbers() | damaged;
+            let state_written = self.claims.is_state_written();
+            let view = self.views.current();
+            if state_written {
+                busy.extend(view.sstables_of(STATE_TABLE).map(|sstable| sstable.meta().number));
+            }
+            // To drop what is all dead costs nothing; the rest of the dead waits for what is due.
+            let dead = pick_dead(&view.version, shares.found(), &options, &busy);
+            let job = match dead {
+                Some(job) if job.kind == JobKind::Drop => job,
+                dead => pick(&view.version, &options, &busy).or(dead)?,
+            };
+            let claim = self.claims.claim(job.numbers().collect());
+            // Somebody may have been quicker, and may have taken away what was claimed then.
+            let now = self.views.current();
+            let same = Arc::ptr_eq(&now.version, &view.version)
+                && state_written == self.claims.is_state_written();
+            if let Some(claim) = claim.filter(|_| same) {
+                break (view, claim, job);
+            }
+        };
+        if job.kind == JobKind::Drop {
+            let sstables = job.inputs.into_iter().map(|(_, sstable)| sstable).collect();
+            return Some(Work::Drop(DropJob::claimed(claim, sstables)));
+        }
+        let dead = self.burial(&view, job.table, claim.numbers());
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;
         let amendments =
             (job.table == AMENDMENT_TABLE).then(|| Core::amendment_fences(&view, now_ms));
         let kept = Kept { snapshots: self.snapshots.commits(), amendments };
         let job = CompactionJob::new(self.output.clone(), job, compression, kept);
-        Some(match dead {
+        let job = match dead {
             Some(dead) => job.burying(dead),
             None => job,
-        })
+        };
+        Some(Work::Merge(claim, Box::new(job)))
     }
 }
 
@@ -344,7 +390,8 @@ impl Core {
                 return Ok(Change { removed, added, moved, ..Change::default() });
             }
             dropped = true;
-            self.output.discard(added.into_iter().map(|(_, sstable)| sstable).collect());
+            let added = added.into_iter().map(|(_, sstable)| sstable);
+            self.output.discard(added.collect(), Vec::new());
             Err(Error::NotFound { what: format!("table {}", table.0) })
         });
         if dropped { Ok(()) } else { finished }
@@ -354,7 +401,7 @@ impl Core {
 impl CompactWorker {
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
-        let Some(job) = &mut self.job else {
+        let Some(work) = &mut self.job else {
             let asked = core.compact_all.load(Ordering::Acquire);
             if asked && !std::mem::replace(&mut self.asked, asked) && !self.damaged.is_empty() {
                 self.damaged.clear();
@@ -379,11 +426,24 @@ impl CompactWorker {
             }
             return Ok(Progress::Busy);
         };
-        if let Some(output) = job.step()? {
-            let table = job.table();
+        if work.claim().is_asked() {
+            // Its inputs are to be dropped: what it has written is given back.
             self.job = None;
-            let bytes = output.added.iter().map(|(_, s)| s.meta().extent.length).sum();
-            core.finish_compaction(table, output)?;
+            return Ok(Progress::Busy);
+        }
+        let bytes = match work {
+            Work::Drop(job) => job.step(core)?.then_some(0),
+            Work::Merge(_, job) => match job.step()? {
+                None => None,
+                Some(output) => {
+                    let bytes = output.added.iter().map(|(_, s)| s.meta().extent.length).sum();
+                    core.finish_compaction(job.table(), output)?;
+                    Some(bytes)
+                }
+            },
+        };
+        if let Some(bytes) = bytes {
+            self.job = None;
             core.compaction_error.lock().clone_from(&self.damage);
             Counters::add(&core.counters.compactions, 1);
             Counters::add(&core.counters.compacted_bytes, bytes);

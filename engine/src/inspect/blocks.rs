@@ -1,13 +1,15 @@
 //! The blocks of SSTables.
 
 use super::Inspector;
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, Source};
 use crate::error::{Error, Result};
 use crate::file::FileId;
+use crate::file::superblock::Superblock;
 use crate::options::ReadMode;
-use crate::sstable::{Source, Sstable};
+use crate::segment::Segment;
+use crate::sstable::Sstable;
 use crate::sync::Arc;
-use crate::version::SstableMeta;
+use crate::version::{Catalog, SegmentMeta, SstableMeta};
 
 /// One block or page of an SSTable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +20,8 @@ pub struct BlockReport {
     pub length: u64,
     /// What it should be.
     pub kind: &'static str,
-    /// Whether the content is compressed.
-    pub compressed: bool,
+    /// How the content is compressed.
+    pub codec: &'static str,
     /// Bytes of the content after decompression.
     pub raw_length: u64,
     /// Fragments, versions or entries in it.
@@ -28,11 +30,13 @@ pub struct BlockReport {
     pub damage: Option<String>,
 }
 
-/// A block in words.
+/// A block, or a record of a segment, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockText {
-    /// Number of its SSTable.
-    pub sstable: u64,
+    /// Number of its SSTable or segment.
+    pub number: u64,
+    /// Whether it is of a segment.
+    pub in_segment: bool,
     /// A line an item.
     pub text: String,
 }
@@ -54,7 +58,7 @@ impl Inspector {
             offset: base + block.offset,
             length: block.length,
             kind: block.kind,
-            compressed: block.compressed,
+            codec: block.codec,
             raw_length: block.raw_length,
             items: block.items,
             damage: block.damage,
@@ -62,13 +66,18 @@ impl Inspector {
         Ok(report.collect())
     }
 
-    /// The block that holds the byte at `address` of the file, in words.
+    /// The block of an SSTable, or the record of a segment, that holds the byte at `address` of the
+    /// file, in words.
     ///
     /// # Errors
-    /// `NotFound` where the address lies in no block of a live SSTable.
+    /// `NotFound` where the address lies in no block of a live SSTable and in no live segment;
+    /// `Corruption` where the record cannot be found behind damaged ones.
     pub fn block(&self, address: u64) -> Result<BlockText> {
         let superblock = self.superblock_or_best_copy()?;
         let catalog = self.catalog(&superblock)?;
+        if let Some(found) = self.record_text(&superblock, &catalog, address) {
+            return found;
+        }
         let no_block = || Error::NotFound { what: format!("a block at address {address}") };
         let inside = |meta: &SstableMeta| {
             (meta.extent.offset..meta.extent.offset.saturating_add(meta.bytes)).contains(&address)
@@ -81,17 +90,42 @@ impl Inspector {
         let holds = |offset: u64, length: u64| (offset..offset + length).contains(&relative);
         let block = blocks.iter().find(|block| holds(block.offset, block.length));
         let text = sstable.describe_block(block.ok_or_else(no_block)?.offset)?;
-        Ok(BlockText { sstable: sstable.meta().number, text })
+        Ok(BlockText { number: sstable.meta().number, in_segment: false, text })
+    }
+
+    /// The record at an address, where that lies in a segment.
+    fn record_text(
+        &self,
+        superblock: &Superblock,
+        catalog: &Catalog,
+        address: u64,
+    ) -> Option<Result<BlockText>> {
+        let inside = |meta: &&SegmentMeta| {
+            (meta.extent.offset..meta.extent.offset.saturating_add(meta.bytes)).contains(&address)
+        };
+        let meta = catalog.segments.iter().find(inside)?;
+        let segment = self.segment(superblock.file, meta.clone());
+        let text = segment.describe(address - meta.extent.offset);
+        Some(text.map(|text| BlockText { number: meta.number, in_segment: true, text }))
+    }
+
+    /// A segment, read past every cache.
+    pub(super) fn segment(&self, file: FileId, meta: SegmentMeta) -> Segment {
+        Segment::new(meta, self.source(file), None)
     }
 
     /// An SSTable, read past every cache.
     pub(super) fn sstable(&self, file: FileId, meta: SstableMeta) -> Arc<Sstable> {
-        let source = Source {
+        Arc::new(Sstable::new(meta, self.source(file), None))
+    }
+
+    fn source(&self, file: FileId) -> Source {
+        Source {
             disk: Arc::clone(&self.disk),
             file,
             mode: ReadMode::Read,
             cache: Arc::new(BlockCache::new(0)),
-        };
-        Arc::new(Sstable::new(meta, source, None))
+            unpacking: Arc::default(),
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::engine::TableInfo;
 use crate::error::{Error, Result};
 use crate::file::superblock::Superblock;
 use crate::manifest;
-use crate::version::{Catalog, Edit, SstableMeta};
+use crate::version::{Catalog, Edit, SegmentMeta, SstableMeta};
 
 /// The records of the manifest, as far as they can be read.
 #[derive(Debug, Clone)]
@@ -88,6 +88,15 @@ impl Inspector {
         Ok(live.map(|(_, level, meta)| SstableReport { level, meta: meta.clone() }).collect())
     }
 
+    /// The live payload segments, by number.
+    ///
+    /// # Errors
+    /// Where root or manifest cannot be read.
+    pub fn segments(&self) -> Result<Vec<SegmentMeta>> {
+        let catalog = self.catalog(&self.superblock_or_best_copy()?)?;
+        Ok(catalog.segments.iter().cloned().collect())
+    }
+
     pub(super) fn catalog(&self, superblock: &Superblock) -> Result<Catalog> {
         manifest::replay(&*self.disk, superblock.file, &superblock.manifest)
     }
@@ -105,7 +114,7 @@ fn describe(edit: &Edit) -> String {
         ),
         Edit::SstableAdded { level, meta } => format!(
             "SSTable {} added to table {}, {:?} window {}, at level {level}: {} bytes at offset \
-             {}, {} entries of {} keys, commits {} to {}",
+             {}, {} entries of {} keys, commits {} to {}, {} segments",
             meta.number,
             meta.table.0,
             meta.shard.tier,
@@ -116,10 +125,21 @@ fn describe(edit: &Edit) -> String {
             meta.keys,
             meta.commits.0,
             meta.commits.1,
+            meta.segments.len(),
         ),
         Edit::SstableRemoved { number } => format!("SSTable {number} removed"),
         Edit::SstableMoved { number, level } => format!("SSTable {number} moved to level {level}"),
         Edit::EpochBegun { commit } => format!("epoch begun behind commit {commit}"),
+        Edit::SegmentAdded { meta } => format!(
+            "segment {} added: {} bytes at offset {}, {} payloads of {} bytes, home table {}",
+            meta.number,
+            meta.bytes,
+            meta.extent.offset,
+            meta.records,
+            meta.payload_bytes,
+            meta.table.0,
+        ),
+        Edit::SegmentRemoved { number } => format!("segment {number} removed"),
         Edit::Counters { next_sstable, next_table } => {
             format!("next SSTable {next_sstable}, next table {next_table}")
         }

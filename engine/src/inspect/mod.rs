@@ -16,6 +16,7 @@
 mod blocks;
 mod log;
 mod manifest;
+mod marks;
 mod space;
 mod superblock;
 #[cfg(test)]

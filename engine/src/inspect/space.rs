@@ -27,6 +27,8 @@ pub enum SpaceKind {
     Manifest,
     /// The SSTable of this number.
     Sstable(u64),
+    /// The payload segment of this number.
+    Segment(u64),
     /// Nobody.
     Free,
 }
@@ -56,6 +58,12 @@ pub(super) fn owned(superblock: &Superblock, catalog: &Catalog) -> Vec<SpaceRun>
         extent: meta.extent,
         kind: SpaceKind::Sstable(meta.number),
     }));
+    runs.extend(
+        catalog
+            .segments
+            .iter()
+            .map(|meta| SpaceRun { extent: meta.extent, kind: SpaceKind::Segment(meta.number) }),
+    );
     runs.sort_by_key(|run| (run.extent, run.kind));
     runs
 }

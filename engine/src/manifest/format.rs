@@ -31,14 +31,18 @@
 //!                   | commits u64, u64 | times ms u64, u64 | oldest origin u64
 //!                   | first seq u64 | last seq u64
 //!                   | first key length u16 | last key length u16 | first key | last key
+//!                   | segment count u32 | segment numbers u64 each, rising
 //! 3 SSTable removed number u64
 //! 4 SSTable moved   number u64 | level u8
 //! 5 epoch begun     commit u64
 //! 6 counters        next SSTable u64 | next table u32
 //! 7 table altered   the new record of a table, see `table.rs`
 //! 8 table dropped   table u32
+//! 9 segment added   see `segment.rs`
+//! 10 segment removed number u64
 //! ```
 
+use super::segment;
 use super::table::{decode_table, encode_table};
 use crate::codec::{DecodeError, Decoder, Encode, checksum_seeded, round_up};
 use crate::entry::TableId;
@@ -67,6 +71,8 @@ mod tag {
     pub(super) const COUNTERS: u8 = 6;
     pub(super) const TABLE_ALTERED: u8 = 7;
     pub(super) const TABLE_DROPPED: u8 = 8;
+    pub(super) const SEGMENT_ADDED: u8 = 9;
+    pub(super) const SEGMENT_REMOVED: u8 = 10;
 }
 
 /// The tags of table options. Persisted.
@@ -224,6 +230,14 @@ fn encode_edit(bytes: &mut Vec<u8>, edit: &Edit) {
             bytes.put_u8(tag::EPOCH_BEGUN);
             bytes.put_u64(*commit);
         }
+        Edit::SegmentAdded { meta } => {
+            bytes.put_u8(tag::SEGMENT_ADDED);
+            segment::encode(bytes, meta);
+        }
+        Edit::SegmentRemoved { number } => {
+            bytes.put_u8(tag::SEGMENT_REMOVED);
+            bytes.put_u64(*number);
+        }
         Edit::Counters { next_sstable, next_table } => {
             bytes.put_u8(tag::COUNTERS);
             bytes.put_u64(*next_sstable);
@@ -248,6 +262,8 @@ fn decode_edit(decoder: &mut Decoder<'_>) -> Result<Edit, DecodeError> {
             Ok(Edit::SstableMoved { number, level: decoder.u8("level")? })
         }
         tag::EPOCH_BEGUN => Ok(Edit::EpochBegun { commit: decoder.u64("commit")? }),
+        tag::SEGMENT_ADDED => Ok(Edit::SegmentAdded { meta: segment::decode(decoder)? }),
+        tag::SEGMENT_REMOVED => Ok(Edit::SegmentRemoved { number: decoder.u64("number")? }),
         tag::COUNTERS => {
             let next_sstable = decoder.u64("next SSTable")?;
             Ok(Edit::Counters { next_sstable, next_table: decoder.u32("next table")? })
@@ -284,6 +300,8 @@ fn encode_meta(bytes: &mut Vec<u8>, meta: &SstableMeta) {
     put_u16_length(bytes, &last.0);
     bytes.put(&first.0);
     bytes.put(&last.0);
+    bytes.put_u32(u32::try_from(meta.segments.len()).expect("the catalog bounds them"));
+    meta.segments.iter().for_each(|number| bytes.put_u64(*number));
 }
 
 fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
@@ -305,6 +323,11 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
     let last_length = usize::from(decoder.u16("last key length")?);
     let first = (decoder.take(first_length, "first key")?.into(), first_seq);
     let last = (decoder.take(last_length, "last key")?.into(), last_seq);
+    let count = decoder.u32("segment count")? as usize;
+    // The record bounds the numbers: a hostile count ends with it.
+    let numbers = decoder.take(count.saturating_mul(8), "segment numbers")?;
+    let (numbers, _) = numbers.as_chunks::<8>();
+    let segments = numbers.iter().map(|number| u64::from_le_bytes(*number)).collect();
     Ok(SstableMeta {
         number,
         table,
@@ -321,6 +344,7 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
         commits,
         times_ms,
         oldest_origin,
+        segments,
     })
 }
 

@@ -18,6 +18,7 @@
 //! - `format.rs`: bytes of records and edits.
 //! - `table.rs`: bytes of the record of a table.
 //! - `log.rs`: the writer.
+//! - `segment.rs`: the edit that adds a payload segment.
 //! - `replay.rs`: the reader.
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod crash_tests;
 mod format;
 mod log;
 mod replay;
+mod segment;
 mod table;
 #[cfg(test)]
 mod tests;

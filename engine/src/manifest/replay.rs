@@ -47,6 +47,10 @@ pub(super) fn replay_numbered(
             catalog.apply(edit).map_err(corrupt)?;
         }
     }
+    if let Some(number) = catalog.segments.unused().next() {
+        let detail = format!("segment {number} is live, and no SSTable needs it");
+        return Err(Error::corruption("manifest", reference.extent.offset, detail));
+    }
     Ok((catalog, reader.number))
 }
 

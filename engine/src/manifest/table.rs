@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! table u32 | kind u8 (1 timeline, 2 keyed) | sequence u8 (1 assigned, 2 given)
-//! | compression u8 (1 none, 2 lz4) | option count u8 | options: tag u8, value u64, tags rising
-//! | expired before ms u64 | name length u16 | name (UTF-8)
+//! | compression u8 (1 none, 2 lz4, 64 + level: zstd)
+//! | option count u8 | options: tag u8, value u64, tags rising
+//! | expired before ms u64 | piece count u8 | pieces: from ms u64, width ms u64, rising
+//! | name length u16 | name (UTF-8)
 //! ```
 //! An option that a table does not have is left out. A tag that is not known is refused: what it
 //! asks for could not be kept.
@@ -11,11 +13,15 @@
 use super::format::{decode_kind, kind_byte, option, put_u16_length};
 use crate::codec::{DecodeError, Decoder, Encode};
 use crate::entry::TableId;
+use crate::limits::ZSTD_LEVELS;
 use crate::options::{Compression, Sequence, TableOptions};
-use crate::version::TableRecord;
+use crate::version::{Grid, Piece, TableRecord};
+
+/// What is added to a level of zstd to make it a byte of compression.
+const ZSTD_LEVEL_ZERO: u8 = 64;
 
 pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
-    let TableRecord { id, name, options, expired_before_ms } = record;
+    let TableRecord { id, name, options, expired_before_ms, grid } = record;
     let TableOptions { kind, sequence, ttl_ms, keep_last, compression } = options;
     bytes.put_u32(id.0);
     bytes.put_u8(kind_byte(*kind));
@@ -26,9 +32,15 @@ pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     bytes.put_u8(match compression {
         Compression::None => 1,
         Compression::Lz4 => 2,
+        Compression::Zstd { level } => ZSTD_LEVEL_ZERO + level,
     });
     put_options(bytes, &[(option::TTL, *ttl_ms), (option::KEEP_LAST, *keep_last)]);
     bytes.put_u64(*expired_before_ms);
+    bytes.put_u8(u8::try_from(grid.pieces().len()).expect("a grid has few pieces"));
+    for Piece { from_ms, width_ms } in grid.pieces() {
+        bytes.put_u64(*from_ms);
+        bytes.put_u64(*width_ms);
+    }
     put_u16_length(bytes, name.as_bytes());
     bytes.put(name.as_bytes());
 }
@@ -56,16 +68,30 @@ pub(super) fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, Dec
     let compression = match decoder.u8("compression")? {
         1 => Compression::None,
         2 => Compression::Lz4,
-        _ => return Err(unknown),
+        byte => match byte.checked_sub(ZSTD_LEVEL_ZERO) {
+            Some(level) if ZSTD_LEVELS.contains(&level) => Compression::Zstd { level },
+            _ => return Err(unknown),
+        },
     };
     let mut options = TableOptions { kind, sequence, ttl_ms: None, keep_last: None, compression };
     decode_options(decoder, &mut options)?;
     let expired_before_ms = decoder.u64("expired before")?;
+    let grid = decode_grid(decoder)?;
     let length = usize::from(decoder.u16("name length")?);
     let error = decoder.error("name");
     let name = decoder.take(length, "name")?;
     let name = std::str::from_utf8(name).map_err(|_| error)?.to_owned();
-    Ok(TableRecord { id, name, options, expired_before_ms })
+    Ok(TableRecord { id, name, options, expired_before_ms, grid })
+}
+
+fn decode_grid(decoder: &mut Decoder<'_>) -> Result<Grid, DecodeError> {
+    let error = decoder.error("grid");
+    let mut pieces = Vec::new();
+    for _ in 0..decoder.u8("piece count")? {
+        let (from_ms, width_ms) = (decoder.u64("piece")?, decoder.u64("piece")?);
+        pieces.push(Piece { from_ms, width_ms });
+    }
+    Grid::from_pieces(pieces).ok_or(error)
 }
 
 fn decode_options(

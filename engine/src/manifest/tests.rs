@@ -8,7 +8,7 @@ use crate::limits::BLOCK_SIZE;
 use crate::testing::{
     CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes, SimDisk, SimOptions, WrittenPart,
 };
-use crate::version::tests::{any_edit, timeline_meta, timeline_table};
+use crate::version::tests::{any_edit, segment_meta, timeline_meta, timeline_table};
 use crate::version::{Catalog, Edit, Shard, SstableMeta, Tier};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -64,16 +64,20 @@ fn golden_bytes_of_edits() {
     let mut record = timeline_table(16, "in");
     golden(
         &Edit::TableCreated(record.clone()),
-        &[&[1, 16, 0, 0, 0, 1, 1, 1, 0], &[0; 8], &[2, 0], b"in"],
+        &[&[1, 16, 0, 0, 0, 1, 1, 1, 0], &[0; 8], &[1], &[0; 16], &[2, 0], b"in"],
     );
     record.options.ttl_ms = Some(258);
     record.expired_before_ms = 772;
+    record.grid = record.grid.altered(515, 12, |_, _| true);
     golden(
         &Edit::TableAltered(record),
         &[
             &[7, 16, 0, 0, 0, 1, 1, 1],
             &[1, 1, 2, 1, 0, 0, 0, 0, 0, 0],
             &[4, 3, 0, 0, 0, 0, 0, 0],
+            &[2],
+            &[0; 16],
+            &[3, 2, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0],
             &[2, 0],
             b"in",
         ],
@@ -93,8 +97,25 @@ fn golden_bytes_of_edits() {
             &numbers(&[3, 2, 30, 7, 17, 5, 6, 0, 3, 4]),
             &[2, 0, 1, 0],
             b"abc",
+            &[0; 4],
         ],
     );
+    let mut meta = timeline_meta(7, ("ab", 3), ("c", 4));
+    meta.segments = [5, 6].into();
+    let bytes = &format::encode_bodies(&[Edit::SstableAdded { level: 2, meta }])[0].bytes;
+    assert!(bytes.ends_with(&[&b"abc\x02\0\0\0"[..], &numbers(&[5, 6])].concat()));
+    golden(
+        &Edit::SegmentAdded { meta: segment_meta(8) },
+        &[
+            &[9],
+            &numbers(&[8]),
+            &[16, 0, 0, 0],
+            &numbers(&[8 * 4096, 4096, 3000]),
+            &[5, 0, 0, 0],
+            &numbers(&[4, 99]),
+        ],
+    );
+    golden(&Edit::SegmentRemoved { number: 8 }, &[&[10], &numbers(&[8])]);
     golden(&Edit::TableDropped { table: crate::entry::TableId(258) }, &[&[8, 2, 1, 0, 0]]);
     golden(&Edit::SstableRemoved { number: 5 }, &[&[3], &numbers(&[5])]);
     golden(&Edit::SstableMoved { number: 5, level: 1 }, &[&[4], &numbers(&[5]), &[1]]);
@@ -164,6 +185,27 @@ fn what_was_appended_is_replayed() {
     assert_eq!(replay(&disk, FILE, &longer).unwrap(), again);
     // The old reference still means the old catalog.
     assert_eq!(replay(&disk, FILE, &reference).unwrap(), catalog);
+}
+
+#[test]
+fn segments_are_replayed_and_one_that_nobody_needs_is_damage() {
+    let (disk, _, mut manifest, mut catalog) = sample();
+    let mut meta = timeline_meta(9, ("x", 1), ("x", 9));
+    meta.segments = [8].into();
+    let edits =
+        [Edit::SegmentAdded { meta: segment_meta(8) }, Edit::SstableAdded { level: 1, meta }];
+    apply(&mut catalog, &edits);
+    let reference = manifest.append(&edits, &catalog).unwrap();
+    assert_eq!(replay(&disk, FILE, &reference).unwrap(), catalog);
+    // The base of a new extent names it too.
+    let (disk, _, again) = create(&catalog);
+    assert_eq!(replay(&disk, FILE, &again.reference()).unwrap(), catalog);
+    let removed = [Edit::SstableRemoved { number: 9 }];
+    apply(&mut catalog, &removed);
+    let (disk, _, dangling) = create(&catalog);
+    let error = replay(&disk, FILE, &dangling.reference()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corruption);
+    drop(manifest);
 }
 
 #[test]

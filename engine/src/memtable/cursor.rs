@@ -3,8 +3,18 @@
 //! Chunks are linked from new to old. Backward that is the way; forward the cursor first notes the
 //! chunks from the newest back to where it starts.
 
+use super::messages::MessagePlace;
 use super::run::{Chunk, Run};
 use crate::entry::{Direction, Entry};
+
+/// An entry, and the message that it is of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placed {
+    pub(crate) seq: u64,
+    pub(crate) commit: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) place: MessagePlace,
+}
 
 /// See the module. Owns what it needs; entries appended after it was made are not met.
 #[derive(Debug)]
@@ -44,6 +54,16 @@ impl RunCursor {
         &self.run
     }
 
+    /// The next entry without what it shares with others of its message.
+    pub(crate) fn next_placed(&mut self) -> Option<Placed> {
+        if self.remaining == 0 {
+            return None;
+        }
+        let words = self.chunk.entry(self.run.memtable(), self.index);
+        self.step();
+        Some(self.run.placed(words))
+    }
+
     fn step(&mut self) {
         self.remaining -= 1;
         if self.remaining == 0 {
@@ -70,13 +90,8 @@ impl Iterator for RunCursor {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
-        if self.remaining == 0 {
-            return None;
-        }
-        let words = self.chunk.entry(self.run.memtable(), self.index);
-        let entry = self.run.build(words);
-        self.step();
-        Some(entry)
+        let placed = self.next_placed()?;
+        Some(self.run.build(placed))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

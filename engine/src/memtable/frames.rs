@@ -50,6 +50,11 @@ impl Frames {
         self.slots.get(number).get().expect("a frame is stored before anything names it")
     }
 
+    /// A frame, if so many were pushed. For memtables that are written no more.
+    pub(super) fn get_if_there(&self, number: u32) -> Option<&Arc<Vec<u8>>> {
+        (number < self.count.load(Ordering::Relaxed)).then(|| self.get(number))
+    }
+
     /// Bytes of all frames and of their slots.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

@@ -43,6 +43,7 @@ mod keyed;
 mod layout;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod messages;
 mod run;
 mod segments;
 #[cfg(not(loom))]
@@ -56,7 +57,7 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::version::TableKind;
 pub(crate) use amended::Amended;
 use arena::{WordArena, pack, unpack};
-pub(crate) use cursor::RunCursor;
+pub(crate) use cursor::{Placed, RunCursor};
 use foldhash::fast::FixedState;
 use frames::Frames;
 use index::RunIndex;
@@ -66,6 +67,7 @@ use layout::{
     EntryWords, RUN_KEY_LENGTH, RUN_KEY_PLACE, RUN_PREVIOUS, TABLE_NAME, TABLE_NEWEST_RUN,
     TABLE_PREVIOUS, TABLE_WORDS, WORDS_PER_ENTRY_MAX,
 };
+pub(crate) use messages::MessagePlace;
 pub(crate) use run::Run;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Bound;

@@ -10,11 +10,11 @@
 
 use super::Memtable;
 use super::arena::unpack;
-use super::cursor::RunCursor;
+use super::cursor::{Placed, RunCursor};
 use super::layout::{
     ENTRY_WORDS, EntryWords, RUN_COUNT, RUN_FIRST_SEQ, RUN_KEY_LENGTH, RUN_TAIL, RUN_WORDS,
 };
-use crate::batch::message_at;
+use super::messages::MessagePlace;
 use crate::entry::{Direction, Entry, Payload, TableId};
 use crate::sync::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -111,7 +111,7 @@ impl Run {
     /// Entry `index`, whole; the payload is not copied.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn entry(&self, index: usize) -> Entry {
-        self.build(self.words(index))
+        self.build(self.placed(self.words(index)))
     }
 
     /// The first index below `visible` whose seq is `seq` or more; `visible` where there is none.
@@ -153,15 +153,28 @@ impl Run {
         chunk
     }
 
-    pub(super) fn build(&self, words: EntryWords) -> Entry {
-        let (frame, offset) = unpack(words.place);
-        let frame = self.memtable.frames.get(frame);
-        let message =
-            message_at(frame, offset as usize).expect("the body was decoded when it was applied");
-        Entry {
+    pub(super) fn placed(&self, words: EntryWords) -> Placed {
+        Placed {
             seq: words.seq,
             commit: self.memtable.commit_of(words),
             time_ms: self.memtable.time_of(words),
+            place: MessagePlace(words.place),
+        }
+    }
+
+    /// Whether the message names an origin that the entry in this run does not have: it is it.
+    pub(crate) fn is_origin(&self, place: MessagePlace) -> bool {
+        let (_, message) = self.memtable.message(place);
+        message.is_origin(self.table(), self.key())
+    }
+
+    /// An entry that a cursor has placed, whole; the payload is not copied.
+    pub(crate) fn build(&self, placed: Placed) -> Entry {
+        let (frame, message) = self.memtable.message(placed.place);
+        Entry {
+            seq: placed.seq,
+            commit: placed.commit,
+            time_ms: placed.time_ms,
             event_ms: message.event_ms,
             origin: message.origin(self.table(), self.key()),
             payload: Payload::in_frame(Arc::clone(frame), message.payload),

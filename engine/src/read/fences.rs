@@ -9,8 +9,8 @@
 //! # Invariants
 //! 1. Marks are read at the snapshot's commit, times to live at a moment of the clock given once:
 //!    so a read mixes no moments.
-//! 2. A timeline without marks, in a table with some, costs one look-up more; one in a table without
-//!    costs none.
+//! 2. A timeline without marks, in a table with some, costs one look-up more; one in a table
+//!    without costs none.
 
 use super::{View, keyed};
 use crate::entry::TableId;

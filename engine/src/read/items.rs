@@ -9,8 +9,8 @@
 //! missing stretch is cut at what marks say; of the rest:
 //! 1. where nothing of the table or timeline can expire, it was lost;
 //! 2. between two entries it was lost: what expires is older than all that is shown;
-//! 3. below the first entry it was lost if the entry before it is still in the file, expired or not,
-//!    and an epoch began between the two;
+//! 3. below the first entry it was lost if the entry before it is still in the file, expired or
+//!    not, and an epoch began between the two;
 //! 4. otherwise it has expired.
 //!
 //! # Invariants

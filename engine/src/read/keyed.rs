@@ -4,11 +4,9 @@ use super::pin::Pin;
 use super::{Snapshot, View};
 use crate::compaction::fold;
 use crate::entry::{KeyedVersion, Payload, TableId};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::memtable::KeyedRange;
 use crate::sstable::KeyedCursor;
-use crate::state::{StateRecord, state_key};
-use crate::version::STATE_TABLE;
 use std::ops::Bound;
 
 /// The value of a key at a commit.
@@ -33,21 +31,6 @@ pub(crate) fn value_in(
         }
     }
     Ok(alive(versions, alive_from_ms))
-}
-
-/// The newest durable record of a timeline, if it has one.
-pub(crate) fn newest_state(view: &View, table: TableId, key: &[u8]) -> Result<Option<StateRecord>> {
-    let key = state_key(table, key);
-    for sstable in view.sstables(STATE_TABLE, &key) {
-        if let Some(version) = sstable.versions(&key, u64::MAX)?.first() {
-            let record = StateRecord::decode(&version.value).map_err(|error| {
-                let place = sstable.meta().extent.offset;
-                Error::corruption("timeline state", place, error.to_string())
-            })?;
-            return Ok(Some(record));
-        }
-    }
-    Ok(None)
 }
 
 /// Whether nothing older can matter.

@@ -6,6 +6,7 @@ use super::source::{Bounds, Cursor, Source};
 use super::{Fences, Snapshot, View};
 use crate::entry::{Direction, Entry, TableId};
 use crate::error::{Error, Result};
+use crate::limits::UNSYNCED_ENTRIES_MAX;
 use crate::marks::Hole;
 use crate::sync::Arc;
 use std::ops::Range;
@@ -325,14 +326,31 @@ pub(super) fn newest_within(
     Ok(None)
 }
 
-/// The highest seq at a commit, expired entries included; 0 if there is none.
+/// The highest seq at a commit, expired entries included; 0 if there is none. Where what the
+/// snapshot saw was dropped since, the seq before the oldest that is left: it never goes back.
 pub(crate) fn latest_seq_at(
     view: &Arc<View>,
     table: TableId,
     key: &[u8],
     commit: u64,
+    may_be_dropped: bool,
 ) -> Result<u64> {
-    Ok(newest_at(view, table, key, commit)?.map_or(0, |entry| entry.seq))
+    if let Some(entry) = newest_at(view, table, key, commit)? {
+        return Ok(entry.seq);
+    }
+    if !may_be_dropped {
+        return Ok(0);
+    }
+    let key: Arc<[u8]> = key.into();
+    let mut oldest = 1;
+    for source in Source::all(view, table, &key) {
+        oldest = source?.first_seq();
+    }
+    match oldest % UNSYNCED_ENTRIES_MAX {
+        // Its first entry of all: it was written later.
+        1 => Ok(0),
+        _ => Ok(oldest - 1),
+    }
 }
 
 fn shorter_than_promised(place: u64) -> Error {

@@ -1,7 +1,10 @@
-//! The list of a table's timelines: the state table's records and the memtables' runs, merged.
+//! The list of a table's timelines: the state table's records and the memtables' runs, merged. Every
+//! timeline has a record from its first flush on; directories say more of those whose records are
+//! older.
 
 use super::pin::Pin;
-use super::{Snapshot, View, scan};
+use super::state::{newest_of, state_in_memory, state_on_disk};
+use super::{Fences, Snapshot, View, scan};
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::memtable::Run;
@@ -102,58 +105,59 @@ impl Timelines {
 
     /// Takes everything known of `key` off the heads, and says what the snapshot shows of it.
     ///
-    /// A record tells of the newest entry there is. Where that is newer than the snapshot, and no
-    /// memtable has a visible entry, the snapshot's newest lies between two records: it is read.
+    /// Records and directories tell of the newest entry there is. Where that is newer than the
+    /// snapshot, and no memtable has a visible entry, the snapshot's newest is looked for.
     fn take(&mut self, key: &[u8]) -> Result<StateRecord> {
         let recorded = self.take_records(key)?;
         let in_memory = self.take_runs(key);
         let commit = self.snapshot.commit();
-        if in_memory.last_commit > 0 {
-            return Ok(in_memory);
+        if let Some(state) = in_memory {
+            return Ok(state);
         }
-        if recorded.last_commit <= commit {
-            return Ok(recorded);
+        let on_disk = state_on_disk(&self.view, self.table, key)?;
+        if let Some(state) = on_disk.filter(|state| state.last_commit <= commit) {
+            return Ok(state);
         }
         let newest = scan::newest_at(&self.view, self.table, key, commit)?;
-        Ok(newest.map_or(StateRecord::NEW, |entry| StateRecord {
+        let newest = newest.map(|entry| StateRecord {
             next_seq: entry.seq.saturating_add(1),
             last_commit: entry.commit,
             last_time_ms: entry.time_ms,
-        }))
+        });
+        let mut known = newest_of(newest, recorded).unwrap_or(StateRecord::NEW);
+        // Compaction may have taken what marks hide; that it was there they know.
+        let hidden = Fences::read(&self.view, self.table, key, commit)?.highest_hidden();
+        if hidden >= known.next_seq {
+            known = StateRecord { next_seq: hidden + 1, last_commit: commit, ..known };
+        }
+        Ok(known)
     }
 
-    /// The newest of the records.
-    fn take_records(&mut self, key: &[u8]) -> Result<StateRecord> {
-        let mut newest = StateRecord::NEW;
+    /// The newest of the records that the snapshot may know of.
+    fn take_records(&mut self, key: &[u8]) -> Result<Option<StateRecord>> {
+        let mut newest = None;
         let full_key = state_key(self.table, key);
+        let commit = self.snapshot.commit();
         for (cursor, head) in &mut self.records {
             while head.as_ref().is_some_and(|version| *version.key == full_key[..]) {
                 let version = std::mem::replace(head, cursor.next()?);
                 let Some(version) = version else { break };
                 let record = StateRecord::decode(&version.value)
                     .map_err(|error| Error::corruption("timeline state", 0, error.to_string()))?;
-                if record.last_commit > newest.last_commit {
-                    newest = record;
-                }
+                let seen = (record.last_commit <= commit).then_some(record);
+                newest = newest_of(newest, seen);
             }
         }
         Ok(newest)
     }
 
     /// The newest entry in memory that the snapshot shows; it is newer than any on disk.
-    fn take_runs(&mut self, key: &[u8]) -> StateRecord {
-        let mut newest = StateRecord::NEW;
+    fn take_runs(&mut self, key: &[u8]) -> Option<StateRecord> {
+        let mut newest = None;
         let commit = self.snapshot.commit();
         for runs in &mut self.runs {
             while let Some(run) = runs.next_if(|run| run.key() == key) {
-                let count = run.count_at(commit);
-                if count > 0 && run.commit(count - 1) > newest.last_commit {
-                    newest = StateRecord {
-                        next_seq: run.seq(count - 1) + 1,
-                        last_commit: run.commit(count - 1),
-                        last_time_ms: run.time_ms(count - 1),
-                    };
-                }
+                newest = newest_of(newest, state_in_memory(&run, commit));
             }
         }
         newest

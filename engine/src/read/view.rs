@@ -5,7 +5,7 @@ use crate::entry::TableId;
 use crate::memtable::Memtable;
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
-use crate::version::{MARK_TABLE, TableRecord, Version};
+use crate::version::{Catalog, MARK_TABLE, TableRecord, Version};
 use crate::wal::WalPosition;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,10 +28,30 @@ pub(crate) struct View {
     pub(crate) level0_depth: usize,
     /// Tables with SSTables that cannot be compacted, since they are damaged.
     pub(crate) damaged: BTreeSet<TableId>,
+    /// Live payload segments.
+    pub(crate) segments: SegmentTotals,
     /// Tables that may have marks. Grows only.
     pub(crate) marked: BTreeSet<TableId>,
     /// Commits at which an epoch began, see `Durability`.
     pub(crate) epochs: Arc<[u64]>,
+}
+
+/// Live payload segments, counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SegmentTotals {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
+}
+
+impl SegmentTotals {
+    pub(crate) fn of(catalog: &Catalog) -> SegmentTotals {
+        let mut totals = SegmentTotals::default();
+        for meta in catalog.segments.iter() {
+            totals.count += 1;
+            totals.bytes += meta.extent.length;
+        }
+        totals
+    }
 }
 
 /// A memtable that takes no more writes, and where the log stood when it was frozen.

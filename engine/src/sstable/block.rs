@@ -1,4 +1,4 @@
-//! Sealing and opening blocks: header, checksum, compression. Nothing here does I/O.
+//! Sealing and opening blocks: header and checksum. Nothing here does I/O.
 //!
 //! # Invariants
 //! 1. A [`Block`] has been verified: its checksum, its place and its lengths are right.
@@ -101,19 +101,6 @@ pub(super) fn verify(
         ));
     }
     Ok(header)
-}
-
-/// Decompresses a verified block into one that looks uncompressed: header, then raw content.
-pub(super) fn decompress(header: &BlockHeader, bytes: &[u8]) -> Result<Arc<[u8]>, String> {
-    let raw_length = header.raw_length as usize;
-    let mut buffer = zeroed(HEADER_SIZE + raw_length);
-    let target = Arc::get_mut(&mut buffer).expect("nobody else has the new buffer yet");
-    target[..HEADER_SIZE].copy_from_slice(&bytes[..HEADER_SIZE]);
-    match lz4_flex::block::decompress_into(&bytes[HEADER_SIZE..], &mut target[HEADER_SIZE..]) {
-        Ok(length) if length == raw_length => Ok(buffer),
-        Ok(length) => Err(format!("it decompresses to {length} bytes, expected {raw_length}")),
-        Err(error) => Err(format!("it does not decompress: {error}")),
-    }
 }
 
 /// A shared buffer of zeros, to be filled while it is still unshared.

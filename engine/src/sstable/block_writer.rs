@@ -1,18 +1,24 @@
 //! Writes sealed blocks and pages one behind the other, and remembers the data blocks for the
 //! index.
 //!
+//! Where zstd is asked for, the first data blocks wait in memory until there are enough of them to
+//! tell whether a dictionary pays (`packing.rs`); then they are written, and all others at once.
+//!
 //! # Invariants
 //! 1. `offset` bytes have been given to the output, no more, no less.
 //! 2. After a failed write nothing more is written: `broken`. What lies in the output is then of no
 //!    use, and `check` refuses everything further.
+//! 3. `offset_bound` is never less than what `offset` will be when nothing waits any more.
 
 use super::block::{Identity, Unsealed, seal};
 use super::builder::BuilderOptions;
 use super::footer::Section;
-use super::format::{BlockKind, Codec, PAGE_CONTENT, length32};
+use super::format::{BlockKind, Codec, HEADER_SIZE, PAGE_CONTENT, length32};
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
+use super::packing::Packing;
+use crate::codec::round_up;
 use crate::error::{Error, Result};
-use crate::limits::PAGE_SIZE;
+use crate::limits::{DICTIONARY_BYTES, DICTIONARY_SAMPLE_BYTES, PAGE_SIZE};
 use crate::options::Compression;
 use crc32fast::Hasher;
 
@@ -41,11 +47,33 @@ pub(super) struct FirstEntry {
     pub(super) time_ms: u64,
 }
 
+/// A data block that is to be written.
+#[derive(Debug)]
+struct Waiting {
+    kind: BlockKind,
+    items: usize,
+    raw: Vec<u8>,
+    first: FirstEntry,
+}
+
+/// Data blocks that wait for the decision about a dictionary.
+#[derive(Debug, Default)]
+struct Sample {
+    blocks: Vec<Waiting>,
+    bytes: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct BlockWriter<O> {
     output: O,
     identity: Identity,
     compression: Compression,
+    /// `None` once the decision is made.
+    sample: Option<Sample>,
+    sample_bytes: usize,
+    dictionary_bytes: usize,
+    packing: Packing,
+    packed: Vec<u8>,
     offset: u64,
     index: Vec<IndexEntry>,
     sealed: Vec<u8>,
@@ -60,6 +88,11 @@ impl<O: Output> BlockWriter<O> {
             output,
             identity: Identity { file: options.file, number: options.number },
             compression: options.compression,
+            sample: matches!(options.compression, Compression::Zstd { .. }).then(Sample::default),
+            sample_bytes: DICTIONARY_SAMPLE_BYTES,
+            dictionary_bytes: DICTIONARY_BYTES,
+            packing: Packing::new(options.compression),
+            packed: Vec::new(),
             offset: 0,
             index: Vec::new(),
             sealed: Vec::new(),
@@ -77,16 +110,49 @@ impl<O: Output> BlockWriter<O> {
         Ok(())
     }
 
+    /// With a decision about the dictionary after so many bytes, for one of at most so many.
+    #[cfg(test)]
+    pub(super) fn set_sample(&mut self, sample_bytes: usize, dictionary_bytes: usize) {
+        self.sample_bytes = sample_bytes;
+        self.dictionary_bytes = dictionary_bytes;
+    }
+
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Data blocks written: also the number of the next one.
-    pub(super) fn block_count(&self) -> u32 {
-        length32(self.index.len())
+    /// Bytes held for the index, and in blocks that wait for the dictionary.
+    pub(super) fn memory(&self) -> usize {
+        let waiting = self.sample.as_ref().map_or(0, |sample| sample.bytes);
+        self.index.capacity() * size_of::<IndexEntry>() + waiting
     }
 
-    /// Writes a data block, compressed if the table wants it and it helps.
+    /// Where the data blocks so far will end at most.
+    pub(super) fn offset_bound(&self) -> u64 {
+        let waiting = self
+            .sample
+            .as_ref()
+            .map_or(0, |sample| sample.bytes + sample.blocks.len() * HEADER_SIZE);
+        self.offset + waiting as u64
+    }
+
+    /// Most bytes that the dictionary will take.
+    pub(super) fn dictionary_bound(&self) -> u64 {
+        let bytes = match (&self.sample, self.packing.dictionary()) {
+            (Some(_), _) => self.dictionary_bytes,
+            (None, Some(dictionary)) => dictionary.len(),
+            (None, None) => return 0,
+        };
+        round_up((HEADER_SIZE + bytes) as u64, PAGE_SIZE as u64)
+    }
+
+    /// Data blocks taken: also the number of the next one.
+    pub(super) fn block_count(&self) -> u32 {
+        let waiting = self.sample.as_ref().map_or(0, |sample| sample.blocks.len());
+        length32(self.index.len() + waiting)
+    }
+
+    /// Takes a data block, which is compressed if the table wants it and it helps.
     pub(super) fn write_data(
         &mut self,
         kind: BlockKind,
@@ -94,19 +160,40 @@ impl<O: Output> BlockWriter<O> {
         raw: &[u8],
         first: FirstEntry,
     ) -> Result<()> {
-        let compressed = match self.compression {
-            Compression::None => None,
-            Compression::Lz4 => Some(lz4_flex::block::compress(raw)),
+        self.check()?;
+        let Some(sample) = &mut self.sample else {
+            return self.write_packed(kind, items, raw, first);
         };
-        let (codec, stored) = match &compressed {
-            Some(smaller) if smaller.len() < raw.len() => (Codec::Lz4, &smaller[..]),
-            _ => (Codec::None, raw),
-        };
-        let raw_length = raw.len();
-        let items = length32(items);
-        let offset = self.offset;
-        let checksum =
-            self.write_block(&Unsealed { kind, flags: 0, items, codec, stored, raw_length })?;
+        sample.bytes += raw.len();
+        sample.blocks.push(Waiting { kind, items, raw: raw.to_vec(), first });
+        if sample.bytes >= self.sample_bytes { self.decide() } else { Ok(()) }
+    }
+
+    /// Decides about a dictionary by the blocks that wait, and writes them.
+    fn decide(&mut self) -> Result<()> {
+        let Some(sample) = self.sample.take() else { return Ok(()) };
+        let raw: Vec<&[u8]> = sample.blocks.iter().map(|block| &*block.raw).collect();
+        self.packing = Packing::trained(self.compression, &raw, self.dictionary_bytes);
+        sample.blocks.iter().try_for_each(|block| {
+            self.write_packed(block.kind, block.items, &block.raw, block.first)
+        })
+    }
+
+    fn write_packed(
+        &mut self,
+        kind: BlockKind,
+        items: usize,
+        raw: &[u8],
+        first: FirstEntry,
+    ) -> Result<()> {
+        let mut packed = std::mem::take(&mut self.packed);
+        let codec = self.packing.pack(raw, &mut packed);
+        let stored = if codec == Codec::None { raw } else { &packed };
+        let (items, raw_length, offset) = (length32(items), raw.len(), self.offset);
+        let written =
+            self.write_block(&Unsealed { kind, flags: 0, items, codec, stored, raw_length });
+        self.packed = packed;
+        let checksum = written?;
         self.index.push(IndexEntry {
             offset,
             length: u32::try_from(self.offset - offset).expect("a block is far below 4 GiB"),
@@ -137,6 +224,27 @@ impl<O: Output> BlockWriter<O> {
             stored: content,
             raw_length: PAGE_CONTENT,
         })
+    }
+
+    /// Ends the data.
+    pub(super) fn end_data(&mut self) -> Result<Section> {
+        self.decide()?;
+        self.end_section()
+    }
+
+    /// Writes the dictionary, if there is one, and ends its section.
+    pub(super) fn write_dictionary(&mut self) -> Result<Section> {
+        if let Some(dictionary) = self.packing.dictionary().map(<[u8]>::to_vec) {
+            self.write_block(&Unsealed {
+                kind: BlockKind::Dictionary,
+                flags: 0,
+                items: 1,
+                codec: Codec::None,
+                stored: &dictionary,
+                raw_length: dictionary.len(),
+            })?;
+        }
+        self.end_section()
     }
 
     /// Writes the pages of the index.

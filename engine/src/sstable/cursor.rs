@@ -5,10 +5,12 @@
 //!    out is exactly entries start, start ± 1, … up to the end of the run: a missing fragment is
 //!    corruption, never the end.
 //! 2. After an error every call returns it again.
-//! 3. Payloads share the bytes of the block; nothing is copied.
+//! 3. Payloads share the bytes of the block, or of the segment; nothing is copied.
+//! 4. An entry whose segment is damaged is an error; those that do not need it are not.
 
 use super::block::Block;
 use super::directory::RunLocation;
+use super::entry::{OriginRef, Shared};
 use super::fragment::{FragmentLayout, FragmentView};
 use super::reader::Sstable;
 use super::timeline_block::TimelineBlock;
@@ -93,7 +95,11 @@ impl EntryCursor {
             self.current = Some(self.fragment_with(index)?);
         }
         let current = self.current.as_ref().expect("just found");
-        let entry = entry(current, index).map_err(|error| current.block.damage(&error))?;
+        let (mut entry, shared) =
+            entry(current, index).map_err(|error| current.block.damage(&error))?;
+        if let Some(shared) = shared {
+            resolve(&self.sstable, &mut entry, shared)?;
+        }
         self.position = match self.direction {
             Direction::Forward => index + 1,
             Direction::Backward => index,
@@ -148,7 +154,8 @@ fn find(
     Ok(inside.then_some((range, layout)))
 }
 
-fn entry(current: &Current, index: u64) -> Result<Entry, DecodeError> {
+/// Entry `index` as it lies in the block, and what it has in a segment.
+fn entry(current: &Current, index: u64) -> Result<(Entry, Option<Shared>), DecodeError> {
     let fragment = current.fragment();
     let k = usize::try_from(index - fragment.base_index()).expect("less than the count");
     let entry = fragment.entry(k)?;
@@ -156,7 +163,7 @@ fn entry(current: &Current, index: u64) -> Result<Entry, DecodeError> {
     let end = start + fragment.entry_range(k)?.end;
     let payload =
         Payload::in_region(current.block.region().clone(), end - entry.payload.len()..end);
-    Ok(Entry {
+    let own = Entry {
         seq: entry.seq,
         commit: entry.commit,
         time_ms: entry.time_ms,
@@ -164,5 +171,18 @@ fn entry(current: &Current, index: u64) -> Result<Entry, DecodeError> {
         origin: entry.origin.map(|origin| origin.to_origin()),
         payload,
         revision: None,
-    })
+    };
+    Ok((own, entry.shared))
+}
+
+/// Takes from the segment what the entry has not itself.
+fn resolve(sstable: &Sstable, entry: &mut Entry, shared: Shared) -> Result<()> {
+    let record = sstable.record(shared.reference)?;
+    let (event_ms, origin) = record.shared()?;
+    entry.event_ms = entry.event_ms.or(event_ms);
+    if entry.origin.is_none() && !shared.is_origin {
+        entry.origin = origin.map(OriginRef::to_origin);
+    }
+    entry.payload = record.payload();
+    Ok(())
 }

@@ -2,7 +2,8 @@
 //! on after damage, hides nothing.
 
 use super::block::Block;
-use super::directory;
+use super::directory::{self, Bases};
+use super::entry::Shared;
 use super::fetch::{Fetcher, Handle};
 use super::footer::Section;
 use super::format::{BlockHeader, BlockKind, Codec, FLAG_CONTINUED};
@@ -15,7 +16,7 @@ use super::timeline_block::TimelineBlock;
 use crate::codec::DecodeError;
 use crate::error::{Error, Result};
 use crate::limits::PAGE_SIZE;
-use crate::version::TableKind;
+use crate::version::{SstableMeta, TableKind};
 use std::fmt::Write;
 
 /// One block or page.
@@ -27,8 +28,8 @@ pub(crate) struct BlockInfo {
     pub(crate) length: u64,
     /// What it should be.
     pub(crate) kind: &'static str,
-    /// Whether the content is compressed.
-    pub(crate) compressed: bool,
+    /// How the content is compressed.
+    pub(crate) codec: &'static str,
     /// Bytes of the content after decompression.
     pub(crate) raw_length: u64,
     /// Fragments, versions or entries.
@@ -54,7 +55,7 @@ impl Sstable {
         let mut text = format!("{:#?}\n", info(fetcher, &handle));
         match fetcher.fetch_fresh(&handle) {
             Ok(block) => {
-                let described = describe(&block, self.meta().kind, fetcher, &mut text);
+                let described = describe(&block, self.meta(), fetcher, &mut text);
                 if let Err(error) = described {
                     line(&mut text, format_args!("damage: {error}"));
                 }
@@ -84,6 +85,10 @@ fn handles(fetcher: &Fetcher) -> Vec<Handle> {
     section(BlockKind::Directory, &footer.directory);
     section(BlockKind::Filter, &footer.filter);
     section(BlockKind::Properties, &footer.properties);
+    handles.extend(fetcher.dictionary_handle());
+    let mut section = |kind, section: &Section| {
+        handles.push(fetcher.page_handle(kind, section, 0));
+    };
     let offset = footer.bytes - PAGE_SIZE as u64;
     let page = Section { offset, length: PAGE_SIZE as u64, count: 1, checksum: 0 };
     section(BlockKind::Footer, &page);
@@ -101,7 +106,7 @@ fn info(fetcher: &Fetcher, handle: &Handle) -> BlockInfo {
         offset: handle.offset,
         length: handle.length as u64,
         kind: handle.kind.name(),
-        compressed: header.is_some_and(|header| header.codec == Codec::Lz4),
+        codec: header.map_or(Codec::None, |header| header.codec).name(),
         raw_length: header.map_or(0, |header| u64::from(header.raw_length)),
         items: header.map_or(0, |header| u64::from(header.items)),
         damage: damage.map(|error| error.to_string()),
@@ -110,7 +115,7 @@ fn info(fetcher: &Fetcher, handle: &Handle) -> BlockInfo {
 
 fn describe(
     block: &Block,
-    table: TableKind,
+    meta: &SstableMeta,
     fetcher: &Fetcher,
     text: &mut String,
 ) -> Result<(), DecodeError> {
@@ -118,7 +123,7 @@ fn describe(
         BlockKind::TimelineData => describe_fragments(block, text),
         BlockKind::KeyedData => describe_versions(block, text),
         BlockKind::Index => describe_index(block, fetcher, text),
-        BlockKind::Directory => describe_directory(block, table, text),
+        BlockKind::Directory => describe_directory(block, meta, text),
         BlockKind::Filter => {
             let set: u32 = block.content().iter().map(|byte| byte.count_ones()).sum();
             line(text, format_args!("{set} bits set"));
@@ -127,6 +132,10 @@ fn describe(
         BlockKind::Properties => {
             let properties = Properties::decode(block.content())?;
             line(text, format_args!("{properties:#?}"));
+            Ok(())
+        }
+        BlockKind::Dictionary => {
+            line(text, format_args!("{}", preview(block.content())));
             Ok(())
         }
         BlockKind::Footer => {
@@ -147,7 +156,10 @@ fn describe_fragments(block: &Block, text: &mut String) -> Result<(), DecodeErro
             let entry = fragment.entry(k)?;
             let (seq, commit, time) = (entry.seq, entry.commit, entry.time_ms);
             let (event, origin) = (entry.event_ms, entry.origin);
-            let payload = preview(entry.payload);
+            let payload = match entry.shared {
+                None => preview(entry.payload),
+                Some(shared) => describe_shared(shared),
+            };
             line(
                 text,
                 format_args!(
@@ -185,20 +197,26 @@ fn describe_index(block: &Block, fetcher: &Fetcher, text: &mut String) -> Result
 
 fn describe_directory(
     block: &Block,
-    table: TableKind,
+    meta: &SstableMeta,
     text: &mut String,
 ) -> Result<(), DecodeError> {
     let continued = block.header().flags & FLAG_CONTINUED != 0;
     line(text, format_args!("continued: {continued}"));
-    if table == TableKind::Keyed {
+    if meta.kind == TableKind::Keyed {
         line(text, format_args!("{} tags with their blocks", block.items()));
         return Ok(());
     }
     for slot in 0..block.items() {
-        let (key, run) = directory::timeline_entry(block.content(), block.items(), slot)?;
+        let (content, items) = (block.content(), block.items());
+        let (key, run) = directory::timeline_entry(content, items, Bases::of(meta), slot)?;
         line(text, format_args!("{}: {run:?}", key.escape_ascii()));
     }
     Ok(())
+}
+
+fn describe_shared(Shared { reference, is_origin }: Shared) -> String {
+    let is_origin = if is_origin { ", is its origin" } else { "" };
+    format!("in segment {} at {}{is_origin}", reference.number(), reference.offset())
 }
 
 /// The front of some bytes, printable.

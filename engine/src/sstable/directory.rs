@@ -7,18 +7,13 @@
 //!   entries         one behind the other; the rest of the page is zero
 //!
 //! entry
-//! offset  size  field        notes
-//!      0     8  first seq
-//!      8     8  last seq
-//!     16     8  oldest time  milliseconds since 1970
-//!     24     8  newest time
-//!     32     8  last commit
-//!     40     4  count        entries in this SSTable
-//!     44     4  first block  number of the data block where the run begins
-//!     48     4  last block
-//!     52     2  key length
-//!     54     2  reserved     zero, checked
-//!     56     k  key
+//! offset  size  field          notes
+//!      0     2  key length     k
+//!      2     …  packed values  see `codec/packed.rs`: first seq, seqs left out of the run, count
+//!                              - 1, first block (number of the data block where the run
+//!                              begins), blocks behind it, oldest time - that of the SSTable,
+//!                              newest time - oldest, last commit - first of the SSTable
+//!      …     k  key
 //!
 //! page content, keyed table
 //!   tags    4·n     high 32 bits of each key's hash
@@ -31,10 +26,12 @@
 //! the data block tells whether a tag meant it.
 
 use super::format::{PAGE_CONTENT, STORED_KEY_LENGTH_MAX, length32};
-use crate::codec::{DecodeError, Decoder, Encode};
+use crate::codec::{DecodeError, Decoder, Encode, packed_size, put_packed, take_packed};
+use crate::version::SstableMeta;
 
-/// Bytes of a timeline entry before its key, without tag and start.
-const ENTRY_HEADER: usize = 56;
+/// Most bytes of a timeline entry before its key, without tag and start: the lengths, and
+/// 8 + 8 + 4 + 4 + 4 + 8 + 8 + 8 of values.
+const ENTRY_HEADER_MAX: usize = 2 + 4 + 52;
 /// Tag and start of a timeline entry.
 const SLOT: usize = 6;
 /// Bytes of a keyed entry.
@@ -70,9 +67,43 @@ pub(super) fn tag(hash: u64) -> u32 {
     u32::try_from(hash >> 32).expect("the high half of 64 bits")
 }
 
-/// Bytes that a timeline entry takes in a page.
-pub(super) fn timeline_entry_size(key_length: usize) -> usize {
-    SLOT + ENTRY_HEADER + key_length
+/// What the commits and times of a directory count from: the lowest of the SSTable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Bases {
+    pub(super) commit: u64,
+    pub(super) time_ms: u64,
+}
+
+impl Bases {
+    /// Those of the SSTable that the manifest describes.
+    pub(super) fn of(meta: &SstableMeta) -> Bases {
+        Bases { commit: meta.commits.0, time_ms: meta.times_ms.0 }
+    }
+}
+
+/// The packed values of an entry.
+fn packed(run: &RunLocation, bases: Bases) -> [u64; 8] {
+    let beyond = run.count - 1;
+    [
+        run.first_seq,
+        run.last_seq - run.first_seq - beyond,
+        beyond,
+        u64::from(run.first_block),
+        u64::from(run.last_block - run.first_block),
+        run.times_ms.0 - bases.time_ms,
+        run.times_ms.1 - run.times_ms.0,
+        run.last_commit - bases.commit,
+    ]
+}
+
+/// Bytes that a timeline entry takes in a page. With lower bases it takes no less.
+pub(super) fn timeline_entry_size(key: &[u8], run: &RunLocation, bases: Bases) -> usize {
+    SLOT + 2 + packed_size(&packed(run, bases)) + key.len()
+}
+
+/// Most bytes that a timeline entry can take.
+pub(super) fn timeline_entry_size_max(key_length: usize) -> usize {
+    SLOT + ENTRY_HEADER_MAX + key_length
 }
 
 /// Bytes that a keyed entry takes in a page.
@@ -112,26 +143,22 @@ pub(super) fn place(
 }
 
 /// Appends the content of a timeline page.
-pub(super) fn encode_timeline_page(entries: &[(u64, &[u8], RunLocation)], out: &mut Vec<u8>) {
+pub(super) fn encode_timeline_page(
+    entries: &[(u64, &[u8], RunLocation)],
+    bases: Bases,
+    out: &mut Vec<u8>,
+) {
     for (hash, _, _) in entries {
         out.put_u32(tag(*hash));
     }
     let mut start = SLOT * entries.len();
-    for (_, key, _) in entries {
+    for (_, key, run) in entries {
         out.put_u16(u16::try_from(start).expect("a page is 4 KiB"));
-        start += ENTRY_HEADER + key.len();
+        start += timeline_entry_size(key, run, bases) - SLOT;
     }
     for (_, key, run) in entries {
-        out.put_u64(run.first_seq);
-        out.put_u64(run.last_seq);
-        out.put_u64(run.times_ms.0);
-        out.put_u64(run.times_ms.1);
-        out.put_u64(run.last_commit);
-        out.put_u32(u32::try_from(run.count).expect("the builder bounds the entries of a run"));
-        out.put_u32(run.first_block);
-        out.put_u32(run.last_block);
         out.put_u16(u16::try_from(key.len()).expect("the builder checks key lengths"));
-        out.put_u16(0);
+        put_packed(out, &packed(run, bases));
         out.put(key);
     }
 }
@@ -151,6 +178,7 @@ pub(super) fn encode_keyed_page(entries: &[(u64, u32)], out: &mut Vec<u8>) {
 pub(super) fn search_timeline(
     content: &[u8],
     items: usize,
+    bases: Bases,
     hash: u64,
     key: &[u8],
 ) -> Result<Found<RunLocation>, DecodeError> {
@@ -159,7 +187,7 @@ pub(super) fn search_timeline(
         if found != tag(hash).to_le_bytes() {
             continue;
         }
-        let (entry_key, run) = timeline_entry(content, items, slot)?;
+        let (entry_key, run) = timeline_entry(content, items, bases, slot)?;
         if entry_key == key {
             return Ok(Found::Here(run));
         }
@@ -171,6 +199,7 @@ pub(super) fn search_timeline(
 pub(super) fn timeline_entry(
     content: &[u8],
     items: usize,
+    bases: Bases,
     slot: usize,
 ) -> Result<(&[u8], RunLocation), DecodeError> {
     let mut decoder = Decoder::new(content);
@@ -178,25 +207,30 @@ pub(super) fn timeline_entry(
     let start = usize::from(decoder.u16("directory start")?);
     let mut decoder = Decoder::new(content);
     decoder.take(start, "directory entry")?;
-    let first_seq = decoder.u64("first seq of a run")?;
-    let last_seq = decoder.u64("last seq of a run")?;
-    let times_ms = (decoder.u64("oldest time of a run")?, decoder.u64("newest time of a run")?);
-    let last_commit = decoder.u64("last commit of a run")?;
-    let count = u64::from(decoder.u32("count of a run")?);
-    let first_block = decoder.u32("first block of a run")?;
-    let last_block = decoder.u32("last block of a run")?;
     let length = usize::from(decoder.u16("key length of a run")?);
-    decoder.zeros(2, "reserved bytes of a directory entry")?;
+    let values = take_packed(&mut decoder, "values of a run")?;
     if length == 0 || length > STORED_KEY_LENGTH_MAX {
         return Err(decoder.error("key length of a run"));
     }
-    if count == 0 || last_seq < first_seq || last_seq - first_seq < count - 1 {
-        return Err(decoder.error("count of a run"));
-    }
-    let key = decoder.take(length, "key of a run")?;
-    let run =
-        RunLocation { first_seq, last_seq, count, first_block, last_block, times_ms, last_commit };
-    Ok((key, run))
+    let run = run_of(values, bases).ok_or(decoder.error("values of a run"))?;
+    Ok((decoder.take(length, "key of a run")?, run))
+}
+
+/// The run that these values mean; none where they add up to what cannot be.
+fn run_of(values: [u64; 8], bases: Bases) -> Option<RunLocation> {
+    let [first_seq, gaps, beyond, first_block, blocks, oldest, span, commits] = values;
+    let beyond = u32::try_from(beyond).ok()?;
+    let first_block = u32::try_from(first_block).ok()?;
+    let oldest = bases.time_ms.checked_add(oldest)?;
+    Some(RunLocation {
+        first_seq,
+        last_seq: first_seq.checked_add(gaps)?.checked_add(u64::from(beyond))?,
+        count: u64::from(beyond) + 1,
+        first_block,
+        last_block: first_block.checked_add(u32::try_from(blocks).ok()?)?,
+        times_ms: (oldest, oldest.checked_add(span)?),
+        last_commit: bases.commit.checked_add(commits)?,
+    })
 }
 
 /// The data blocks that the keys with this tag begin in: nearly always one or none.

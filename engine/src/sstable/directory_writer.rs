@@ -5,7 +5,7 @@
 //! 2. The pages written depend on the keys and their order alone, so equal input gives equal bytes.
 
 use super::block_writer::{BlockWriter, Output};
-use super::directory::{self, RunLocation};
+use super::directory::{self, Bases, RunLocation};
 use super::filter;
 use super::format::{BlockKind, FLAG_CONTINUED, PAGE_CONTENT};
 use super::hash::key_hash;
@@ -27,7 +27,8 @@ pub(super) struct DirectoryWriter {
     timelines: Vec<Timeline>,
     /// Hash and first block of each key of a keyed table.
     keyed: Vec<(u64, u32)>,
-    /// Bytes that all entries will take, and the most that one takes.
+    /// Bytes that all entries will take, and the most that one takes; of timelines at most so many,
+    /// since what their times and commits count from is known at the end alone.
     bytes: u64,
     longest: usize,
 }
@@ -48,11 +49,20 @@ impl DirectoryWriter {
         (self.timelines.len() + self.keyed.len()) as u64
     }
 
+    /// Bytes held until the directory is written, and what writing it takes beside them.
+    pub(super) fn memory(&self) -> usize {
+        let entries = self.timelines.len() + self.keyed.len();
+        self.keys.capacity()
+            + self.timelines.capacity() * size_of::<Timeline>()
+            + self.keyed.capacity() * size_of::<(u64, u32)>()
+            + entries * (size_of::<u32>() + size_of::<usize>() + size_of::<u64>())
+    }
+
     pub(super) fn push_timeline(&mut self, key: &[u8], run: RunLocation) {
         self.keys.extend_from_slice(key);
         let hash = key_hash(self.file, key);
         self.timelines.push(Timeline { hash, key_end: self.keys.len(), run });
-        self.count(directory::timeline_entry_size(key.len()));
+        self.count(directory::timeline_entry_size(key, &run, Bases::default()));
     }
 
     pub(super) fn push_keyed(&mut self, key: &[u8], block: u32) {
@@ -67,13 +77,21 @@ impl DirectoryWriter {
         directory::page_count(bytes, longest) + filter::page_count(self.key_count() + 2)
     }
 
-    pub(super) fn write_directory<O: Output>(&self, writer: &mut BlockWriter<O>) -> Result<()> {
-        let pages = directory::page_count(self.bytes, self.longest);
+    pub(super) fn write_directory<O: Output>(
+        &self,
+        writer: &mut BlockWriter<O>,
+        bases: Bases,
+    ) -> Result<()> {
         let sizes = self.timelines.iter().enumerate().map(|(at, timeline)| {
-            (timeline.hash, directory::timeline_entry_size(self.key(at).len()))
+            let size = directory::timeline_entry_size(self.key(at), &timeline.run, bases);
+            (timeline.hash, size)
         });
         let keyed = self.keyed.iter().map(|(hash, _)| (*hash, directory::keyed_entry_size()));
-        let (places, continued) = directory::place(pages, sizes.chain(keyed));
+        let sizes: Vec<(u64, usize)> = sizes.chain(keyed).collect();
+        let bytes = sizes.iter().map(|(_, size)| *size as u64).sum();
+        let longest = sizes.iter().map(|(_, size)| *size).max().unwrap_or(0);
+        let pages = directory::page_count(bytes, longest);
+        let (places, continued) = directory::place(pages, sizes.into_iter());
         let mut order: Vec<usize> = (0..places.len()).collect();
         order.sort_by_key(|at| places[*at]);
         let mut rest = &order[..];
@@ -83,7 +101,7 @@ impl DirectoryWriter {
                 rest.split_at(rest.partition_point(|at| places[*at] as usize <= page));
             rest = behind;
             content.clear();
-            self.encode_page(here, &mut content);
+            self.encode_page(here, bases, &mut content);
             let flags = if continued { FLAG_CONTINUED } else { 0 };
             writer.write_page(BlockKind::Directory, flags, here.len(), &mut content)?;
         }
@@ -110,7 +128,7 @@ impl DirectoryWriter {
         Ok(())
     }
 
-    fn encode_page(&self, entries: &[usize], content: &mut Vec<u8>) {
+    fn encode_page(&self, entries: &[usize], bases: Bases, content: &mut Vec<u8>) {
         if self.timelines.is_empty() {
             let entries: Vec<_> = entries.iter().map(|at| self.keyed[*at]).collect();
             directory::encode_keyed_page(&entries, content);
@@ -120,7 +138,7 @@ impl DirectoryWriter {
                 (timeline.hash, self.key(*at), timeline.run)
             };
             let entries: Vec<_> = entries.iter().map(timeline).collect();
-            directory::encode_timeline_page(&entries, content);
+            directory::encode_timeline_page(&entries, bases, content);
         }
     }
 

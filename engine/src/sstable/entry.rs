@@ -3,36 +3,47 @@
 //! ```text
 //! [event time i64]                                       flag 1
 //! [origin: table u32 | seq u64 | key length u16 | key]   flag 2
-//! payload                                                the rest
+//! payload                                                the rest, without flag 8
+//! reference u64                                          the rest, with flag 8
 //! ```
 //!
-//! The flags lie in a column of the fragment; seq, commit and time too.
+//! The flags lie in a column of the fragment; seq, commit and time too. With flag 8 the payload is
+//! in a segment, and so are event time and origin where the entry has none itself. Flag 16, beside
+//! 8 and never beside 2, says that the segment's origin is not for this entry: it is that origin.
 
 use super::format::STORED_KEY_LENGTH_MAX;
 use crate::codec::{DecodeError, Decoder, Encode};
-use crate::entry::{Origin, TableId};
+pub(crate) use crate::entry::OriginRef;
+use crate::entry::TableId;
 use crate::limits::PAYLOAD_LENGTH_MAX;
+use crate::segment::Reference;
 
 /// The entry has an event time.
 pub(super) const FLAG_EVENT: u8 = 1;
 /// The entry has an origin.
 pub(super) const FLAG_ORIGIN: u8 = 2;
 
-/// The entry that an entry was fanned out from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct OriginRef<'a> {
-    /// The table of the original entry.
-    pub(crate) table: TableId,
-    /// The encoded timeline id of the original entry.
-    pub(crate) key: &'a [u8],
-    /// The original entry's sequence id.
-    pub(crate) seq: u64,
+/// The payload lies in a segment.
+pub(super) const FLAG_REFERENCE: u8 = 8;
+/// The entry is the origin of the others that refer to the same record.
+pub(super) const FLAG_IS_ORIGIN: u8 = 16;
+const FLAGS: u8 = FLAG_EVENT | FLAG_ORIGIN | FLAG_REFERENCE | FLAG_IS_ORIGIN;
+/// Bytes of a reference.
+pub(super) const REFERENCE_SIZE: usize = 8;
+
+/// Whether an entry of these flags may name an origin other than itself. That of a reference lies
+/// in the segment: it is taken to have one.
+pub(super) fn may_name_origin(flags: u8) -> bool {
+    flags & FLAG_ORIGIN != 0 || flags & (FLAG_REFERENCE | FLAG_IS_ORIGIN) == FLAG_REFERENCE
 }
 
-impl OriginRef<'_> {
-    pub(crate) fn to_origin(self) -> Origin {
-        Origin { table: self.table, key: self.key.into(), seq: self.seq }
-    }
+/// What an entry has in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shared {
+    /// The record.
+    pub(crate) reference: Reference,
+    /// The entry is the origin that the record names, so it has none.
+    pub(crate) is_origin: bool,
 }
 
 /// An entry of a timeline, borrowed.
@@ -48,18 +59,25 @@ pub(crate) struct EntryRef<'a> {
     pub(crate) event_ms: Option<i64>,
     /// Where it was fanned out from.
     pub(crate) origin: Option<OriginRef<'a>>,
-    /// The caller's bytes.
+    /// The caller's bytes; empty where they are shared.
     pub(crate) payload: &'a [u8],
+    /// Where the payload is, if not here; also event time and origin, if not here.
+    pub(crate) shared: Option<Shared>,
 }
 
 impl EntryRef<'_> {
     pub(super) fn flags(&self) -> u8 {
         let event = if self.event_ms.is_some() { FLAG_EVENT } else { 0 };
         let origin = if self.origin.is_some() { FLAG_ORIGIN } else { 0 };
-        event | origin
+        let shared = match self.shared {
+            None => 0,
+            Some(Shared { is_origin: false, .. }) => FLAG_REFERENCE,
+            Some(Shared { is_origin: true, .. }) => FLAG_REFERENCE | FLAG_IS_ORIGIN,
+        };
+        event | origin | shared
     }
 
-    /// Appends what precedes the payload.
+    /// Appends what precedes the payload, or all there is where that is shared.
     pub(super) fn encode_head(&self, out: &mut Vec<u8>) {
         if let Some(event_ms) = self.event_ms {
             out.put_i64(event_ms);
@@ -70,6 +88,9 @@ impl EntryRef<'_> {
             out.put_u16(u16::try_from(origin.key.len()).expect("the builder checks key lengths"));
             out.put(origin.key);
         }
+        if let Some(shared) = self.shared {
+            out.put_u64(shared.reference.bits());
+        }
     }
 }
 
@@ -78,12 +99,13 @@ pub(super) struct EntryBytes<'a> {
     pub(super) event_ms: Option<i64>,
     pub(super) origin: Option<OriginRef<'a>>,
     pub(super) payload: &'a [u8],
+    pub(super) shared: Option<Shared>,
 }
 
 /// Reads an entry's bytes.
 pub(super) fn decode(flags: u8, bytes: &[u8]) -> Result<EntryBytes<'_>, DecodeError> {
     let mut decoder = Decoder::new(bytes);
-    if flags & !(FLAG_EVENT | FLAG_ORIGIN) != 0 {
+    if flags & !FLAGS != 0 || !is_origin_possible(flags) {
         return Err(decoder.error("entry flags"));
     }
     let event_ms = match flags & FLAG_EVENT {
@@ -94,11 +116,39 @@ pub(super) fn decode(flags: u8, bytes: &[u8]) -> Result<EntryBytes<'_>, DecodeEr
         0 => None,
         _ => Some(decode_origin(&mut decoder)?),
     };
+    if flags & FLAG_REFERENCE != 0 {
+        let reference = decode_reference(&mut decoder)?;
+        let shared = Some(Shared { reference, is_origin: flags & FLAG_IS_ORIGIN != 0 });
+        return Ok(EntryBytes { event_ms, origin, payload: &[], shared });
+    }
     if decoder.remaining() > PAYLOAD_LENGTH_MAX {
         return Err(decoder.error("payload length"));
     }
     let payload = decoder.take(decoder.remaining(), "payload")?;
-    Ok(EntryBytes { event_ms, origin, payload })
+    Ok(EntryBytes { event_ms, origin, payload, shared: None })
+}
+
+fn is_origin_possible(flags: u8) -> bool {
+    flags & FLAG_IS_ORIGIN == 0 || flags & (FLAG_REFERENCE | FLAG_ORIGIN) == FLAG_REFERENCE
+}
+
+/// The reference with which the bytes of an entry end.
+fn decode_reference(decoder: &mut Decoder<'_>) -> Result<Reference, DecodeError> {
+    let error = decoder.error("reference to a segment");
+    let bits = decoder.u64("reference to a segment")?;
+    match Reference::from_bits(bits) {
+        Some(reference) if decoder.is_empty() => Ok(reference),
+        _ => Err(error),
+    }
+}
+
+/// The reference in the bytes of an entry, without the rest of it.
+pub(super) fn reference(flags: u8, bytes: &[u8]) -> Result<Option<Reference>, DecodeError> {
+    if flags & FLAG_REFERENCE == 0 {
+        return Ok(None);
+    }
+    let start = bytes.len().saturating_sub(REFERENCE_SIZE);
+    decode_reference(&mut Decoder::new(&bytes[start..])).map(Some)
 }
 
 fn decode_origin<'a>(decoder: &mut Decoder<'a>) -> Result<OriginRef<'a>, DecodeError> {

@@ -17,11 +17,12 @@
 //! # Concurrency
 //! Any thread. The bits are set after the bytes were verified; to verify twice does no harm.
 
-use super::block::{Block, Identity, decompress, verify, zeroed};
+use super::block::{Block, Identity, verify, zeroed};
 use super::footer::{Footer, Section};
 use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE};
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
-use crate::cache::BlockCache;
+use super::zstd::{self, Digest};
+use crate::cache::{Keep, Source};
 use crate::error::{Error, Result};
 use crate::file::disk::read_exact_at;
 use crate::file::{Disk, FileId, Region};
@@ -34,25 +35,6 @@ use std::io;
 use std::sync::Arc;
 
 const PAGE: u64 = PAGE_SIZE as u64;
-
-/// Where SSTables are read from, and how.
-#[derive(Clone)]
-pub(crate) struct Source {
-    /// The store's file.
-    pub(crate) disk: Arc<dyn Disk>,
-    /// Its id.
-    pub(crate) file: FileId,
-    /// Maps or `pread`.
-    pub(crate) mode: ReadMode,
-    /// Verified blocks.
-    pub(crate) cache: Arc<BlockCache>,
-}
-
-impl std::fmt::Debug for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("file", &self.file).field("mode", &self.mode).finish()
-    }
-}
 
 /// A block or page as its parent knows it.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +70,11 @@ impl Fetcher {
             ReadMode::Map => map(meta, source, guard)?,
             ReadMode::Read => None,
         };
-        let units = footer.data.count + (meta.bytes / PAGE);
+        // What is read, not mapped, is verified at each read.
+        let units = match map {
+            Some(_) => footer.data.count + (meta.bytes / PAGE),
+            None => 0,
+        };
         let words = usize::try_from(units.div_ceil(64)).expect("fewer units than bytes in memory");
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
         let identity = Identity { file: source.file, number: meta.number };
@@ -109,6 +95,11 @@ impl Fetcher {
         verify(identity, offset, BlockKind::Footer, Some(meta.footer_checksum), &page)
             .map_err(damage)?;
         Footer::decode(&page[HEADER_SIZE..], meta).map_err(|error| damage(error.to_string()))
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&*self.verified)
     }
 
     pub(super) fn file(&self) -> FileId {
@@ -185,7 +176,7 @@ impl Fetcher {
             return self.cached(region, handle);
         }
         let block = self.decompressed(&header, &map[start..start + handle.length], handle)?;
-        self.source.cache.insert(key, block.region().clone());
+        self.source.cache.insert(key, block.region().clone(), Keep::Data);
         Ok(block)
     }
 
@@ -197,7 +188,7 @@ impl Fetcher {
             Codec::None => {
                 Ok(Block::new(map.clone(), start, header, self.file_offset(handle.offset)))
             }
-            Codec::Lz4 => self.decompressed(&header, &map[start..start + handle.length], handle),
+            _ => self.decompressed(&header, &map[start..start + handle.length], handle),
         }))
     }
 
@@ -238,7 +229,11 @@ impl Fetcher {
             return self.cached(region, handle);
         }
         let block = self.fetch_fresh(handle)?;
-        self.source.cache.insert(key, block.region().clone());
+        let keep = match handle.kind {
+            BlockKind::Filter | BlockKind::Index => Keep::Lookup,
+            _ => Keep::Data,
+        };
+        self.source.cache.insert(key, block.region().clone(), keep);
         Ok(block)
     }
 
@@ -281,9 +276,47 @@ impl Fetcher {
 
     fn decompressed(&self, header: &BlockHeader, bytes: &[u8], handle: &Handle) -> Result<Block> {
         let file_offset = self.file_offset(handle.offset);
-        let buffer = decompress(header, bytes)
+        let digest = match header.codec {
+            Codec::ZstdDictionary => Some(self.digest()?),
+            _ => None,
+        };
+        let buffer = self
+            .source
+            .unpacking
+            .decompress(header, bytes, digest.as_deref())?
             .map_err(|detail| Error::corruption(handle.kind.name(), file_offset, detail))?;
         Ok(Block::new(Region::from_memory(buffer), 0, *header, file_offset))
+    }
+
+    /// The block of the dictionary, if the SSTable has one.
+    pub(super) fn dictionary_handle(&self) -> Option<Handle> {
+        let section = &self.footer.dictionary;
+        let length = usize::try_from(section.length).expect("the footer bounds it");
+        (section.count == 1).then_some(Handle {
+            kind: BlockKind::Dictionary,
+            offset: section.offset,
+            length,
+            checksum: None,
+            unit: self.footer.data.count + section.offset / PAGE,
+        })
+    }
+
+    /// The dictionary of the SSTable, ready for use.
+    pub(super) fn digest(&self) -> Result<Arc<Digest>> {
+        if !zstd::AVAILABLE {
+            return Err(zstd::unsupported("a block compressed with zstd"));
+        }
+        let section = &self.footer.dictionary;
+        let damage = |detail: &str| {
+            let place = self.file_offset(section.offset);
+            Error::corruption(BlockKind::Dictionary.name(), place, detail)
+        };
+        let handle = self
+            .dictionary_handle()
+            .ok_or_else(|| damage("a block needs a dictionary, and the SSTable has none"))?;
+        let load = || self.fetch_fresh(&handle).map(|block| Digest::new(block.content()));
+        let digest = self.source.unpacking.digest(self.identity.number, load)?;
+        digest.ok_or_else(|| damage("its bytes are no dictionary"))
     }
 }
 

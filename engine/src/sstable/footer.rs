@@ -8,14 +8,16 @@
 //!     12     1  table kind      1 timeline, 2 keyed
 //!     13     3  reserved        zero, checked
 //!     16     4  table           id
-//!     20     4  section count   5
+//!     20     4  section count   6
 //!     24     8  bytes           of the SSTable, this page included
-//!     32  5·32  sections        data, index, directory, filter, properties, in this order
-//!    192     …  zeros
+//!     32  6·32  sections        data, index, directory, filter, properties, dictionary, in this
+//!                               order
+//!    224     …  zeros
 //!
 //! section
 //!      0     8  offset          of its first block or page in the SSTable
-//!      8     8  length          bytes; of data without the zeros that fill its last 4 KiB
+//!      8     8  length          bytes; of data and dictionary without the zeros that fill the
+//!                               last 4 KiB
 //!     16     8  count           blocks or pages
 //!     24     4  checksum        CRC-32 over the checksums of its blocks or pages, in order
 //!     28     4  reserved        zero, checked
@@ -25,17 +27,18 @@
 //! manifest holds; (2) magic, version, table kind, table and bytes are as expected; (3) data begin
 //! at 0, and each further section where the one before ends, rounded up to 4 KiB; the footer comes
 //! right behind the last; (4) page sections are `count` pages long, properties one; index pages are
-//! as many as the data blocks need; no section is empty.
+//! as many as the data blocks need; no section is empty but the dictionary, which has one block or
+//! none.
 
 use super::format::{FORMAT_VERSION, HEADER_SIZE};
 use super::index::INDEX_ENTRIES_PER_PAGE;
 use crate::codec::{DecodeError, Decoder, Encode, round_up};
 use crate::entry::TableId;
-use crate::limits::PAGE_SIZE;
+use crate::limits::{DICTIONARY_BYTES_MAX, PAGE_SIZE};
 use crate::version::{SstableMeta, TableKind};
 
 const MAGIC: &[u8; 8] = b"TIDESST\0";
-const SECTION_COUNT: usize = 5;
+const SECTION_COUNT: usize = 6;
 const PAGE: u64 = PAGE_SIZE as u64;
 
 /// One section of an SSTable.
@@ -65,6 +68,8 @@ pub(super) struct Footer {
     pub(super) directory: Section,
     pub(super) filter: Section,
     pub(super) properties: Section,
+    /// Of one block, or empty.
+    pub(super) dictionary: Section,
 }
 
 impl Footer {
@@ -74,7 +79,7 @@ impl Footer {
         out.put_u8(kind_byte(self.kind));
         out.put(&[0; 3]);
         out.put_u32(self.table.0);
-        out.put_u32(5);
+        out.put_u32(6);
         out.put_u64(self.bytes);
         for section in self.sections() {
             out.put_u64(section.offset);
@@ -114,6 +119,7 @@ impl Footer {
             directory: next()?,
             filter: next()?,
             properties: next()?,
+            dictionary: next()?,
         };
         let rest = decoder.remaining();
         decoder.zeros(rest, "rest of the footer")?;
@@ -125,7 +131,7 @@ impl Footer {
 
     /// The sections, in order.
     pub(super) fn sections(&self) -> [Section; SECTION_COUNT] {
-        [self.data, self.index, self.directory, self.filter, self.properties]
+        [self.data, self.index, self.directory, self.filter, self.properties, self.dictionary]
     }
 
     fn sections_fit(&self) -> bool {
@@ -135,15 +141,25 @@ impl Footer {
         let mut end = 0;
         for (place, section) in self.sections().into_iter().enumerate() {
             let pages = section.count.checked_mul(PAGE);
-            let whole = place == 0 || pages == Some(section.length);
-            let empty = section.count == 0 || section.length == 0;
+            let of_blocks = place == 0 || place == SECTION_COUNT - 1;
+            let whole = of_blocks || pages == Some(section.length);
+            let empty = place != SECTION_COUNT - 1 && (section.count == 0 || section.length == 0);
             if section.offset != end || section.length > footer - end || !whole || empty {
                 return false;
             }
             end = round_up(section.end(), PAGE);
         }
         let index_pages = self.data.count.div_ceil(INDEX_ENTRIES_PER_PAGE as u64);
+        let dictionary = match self.dictionary.count {
+            0 => self.dictionary.length == 0,
+            1 => {
+                let longest = HEADER_SIZE + DICTIONARY_BYTES_MAX;
+                (HEADER_SIZE as u64 + 1..=longest as u64).contains(&self.dictionary.length)
+            }
+            _ => false,
+        };
         end == footer
+            && dictionary
             && self.properties.count == 1
             && self.index.count == index_pages
             && self.data.count <= u64::from(u32::MAX)

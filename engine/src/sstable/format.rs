@@ -4,8 +4,9 @@
 //! offset  size  field          notes
 //!      0     4  checksum       CRC-32 of bytes 4..end, seeded with file id, SSTable number, offset
 //!      4     1  kind           1 timeline data, 2 keyed data, 3 index, 4 directory, 5 filter,
-//!                              6 properties, 7 footer; 0 is never valid
-//!      5     1  codec          1 none, 2 lz4 (data blocks only)
+//!                              6 properties, 7 footer, 9 dictionary; 0 is never valid
+//!      5     1  codec          1 none, 2 lz4, 3 zstd, 4 zstd with the SSTable's dictionary;
+//!                              others than none in data blocks only
 //!      6     2  flags          1 continued (directory pages only); all others zero
 //!      8     4  stored length  bytes behind the header
 //!     12     4  raw length     bytes of the content after decompression
@@ -19,11 +20,15 @@
 //! A block is valid if and only if: (1) the checksum holds; (2) kind, number and offset are those
 //! that were asked for; (3) the stored length is the length that the parent gave, less the header;
 //! (4) codec none: raw length = stored length; codec lz4: stored length < raw length, at most 255
-//! times as long and at most [`RAW_LENGTH_MAX`]; (5) unknown flags and reserved bytes are zero.
+//! times as long; codecs zstd: stored length < raw length, at most 32,768 times as long; (5) the
+//! raw length is at most [`RAW_LENGTH_MAX`], that of a dictionary 1 to 65,536; (6) unknown flags
+//! and reserved bytes are zero.
 //! Pages are blocks of exactly [`PAGE_SIZE`] bytes with codec none.
 
 use crate::codec::{DecodeError, Decoder, Encode};
-use crate::limits::{DATA_BLOCK_BYTES, KEY_LENGTH_MAX, PAGE_SIZE, PAYLOAD_LENGTH_MAX};
+use crate::limits::{
+    COLD_BLOCK_BYTES, DICTIONARY_BYTES_MAX, KEY_LENGTH_MAX, PAGE_SIZE, PAYLOAD_LENGTH_MAX,
+};
 
 /// Bytes of a block's header.
 pub(super) const HEADER_SIZE: usize = 40;
@@ -35,11 +40,13 @@ pub(super) const FORMAT_VERSION: u32 = 1;
 pub(super) const STORED_KEY_LENGTH_MAX: usize = KEY_LENGTH_MAX + 16;
 /// Longest content of a block: one entry of the largest size with its origin and its frame, and a
 /// fragment before it that was not cut.
-pub(super) const RAW_LENGTH_MAX: usize = PAYLOAD_LENGTH_MAX + DATA_BLOCK_BYTES + 16 * 1024;
+pub(super) const RAW_LENGTH_MAX: usize = PAYLOAD_LENGTH_MAX + COLD_BLOCK_BYTES + 16 * 1024;
 /// An entry was pushed out of this directory page: look in the next one too.
 pub(super) const FLAG_CONTINUED: u16 = 1;
 /// What lz4 can expand a byte to, at most.
 const LZ4_RATIO_MAX: usize = 255;
+/// What zstd can expand a byte to, at most: four bytes say that 128 KiB are all the same.
+const ZSTD_RATIO_MAX: usize = 32 * 1024;
 
 /// What a block holds. The discriminants are persisted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +59,7 @@ pub(crate) enum BlockKind {
     Filter = 5,
     Properties = 6,
     Footer = 7,
+    Dictionary = 9,
 }
 
 impl BlockKind {
@@ -64,6 +72,7 @@ impl BlockKind {
             5 => Some(BlockKind::Filter),
             6 => Some(BlockKind::Properties),
             7 => Some(BlockKind::Footer),
+            9 => Some(BlockKind::Dictionary),
             _ => None,
         }
     }
@@ -82,6 +91,7 @@ impl BlockKind {
             BlockKind::Filter => "SSTable filter page",
             BlockKind::Properties => "SSTable properties",
             BlockKind::Footer => "SSTable footer",
+            BlockKind::Dictionary => "SSTable dictionary",
         }
     }
 }
@@ -92,6 +102,20 @@ impl BlockKind {
 pub(crate) enum Codec {
     None = 1,
     Lz4 = 2,
+    Zstd = 3,
+    ZstdDictionary = 4,
+}
+
+impl Codec {
+    /// The name that the tools give it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Codec::None => "none",
+            Codec::Lz4 => "lz4",
+            Codec::Zstd => "zstd",
+            Codec::ZstdDictionary => "zstd with dictionary",
+        }
+    }
 }
 
 /// A block's header, all but its checksum.
@@ -131,6 +155,8 @@ impl BlockHeader {
         let codec = match decoder.u8("block codec")? {
             1 => Codec::None,
             2 if kind.is_data() => Codec::Lz4,
+            3 if kind.is_data() => Codec::Zstd,
+            4 if kind.is_data() => Codec::ZstdDictionary,
             _ => return Err(decoder.error("block codec")),
         };
         let flags = decoder.u16("block flags")?;
@@ -155,8 +181,15 @@ impl BlockHeader {
         let fits = match codec {
             Codec::None => stored == raw,
             Codec::Lz4 => stored < raw && raw <= stored.saturating_mul(LZ4_RATIO_MAX),
+            Codec::Zstd | Codec::ZstdDictionary => {
+                stored < raw && raw <= stored.saturating_mul(ZSTD_RATIO_MAX)
+            }
         };
-        if !fits || raw > RAW_LENGTH_MAX {
+        let possible = match kind {
+            BlockKind::Dictionary => (1..=DICTIONARY_BYTES_MAX).contains(&raw),
+            _ => raw <= RAW_LENGTH_MAX,
+        };
+        if !fits || !possible {
             return Err(decoder.error("block lengths"));
         }
         Ok(header)

@@ -2,26 +2,23 @@
 //!
 //! ```text
 //! offset  size  field           notes
-//!      0     2  key length      1 to 1,040
-//!      2     1  seq width       0 (dense: first seq + k), 1, 2, 4 or 8 bytes an entry
-//!      3     1  commit width    0 (all equal), 1, 2, 4 or 8
-//!      4     1  time width      0 (all equal), 1, 2, 4 or 8
-//!      5     1  flags width     0 (no flags) or 1
-//!      6     1  end width       2 or 4
-//!      7     1  reserved        zero, checked
-//!      8     4  count           entries, at least 1
-//!     12     4  data length     bytes of all entries
-//!     16     4  payload length  bytes of all payloads
-//!     20     4  reserved        zero, checked
-//!     24     8  first seq
-//!     32     8  base commit     of the first entry
-//!     40     8  base time       of the first entry, milliseconds since 1970
-//!     48     8  base index      entries of this timeline before this fragment in this SSTable
-//!     56     k  key
+//!      0     4  base index      entries of this timeline before this fragment in this SSTable
+//!      4     2  key length      1 to 1,040
+//!      6     1  widths          low half: seq, 0 (dense: first seq + k), 1, 2, 4 or 8 bytes an
+//!                               entry; high half: commit, 0 (all equal), 1, 2, 4 or 8
+//!      7     1  widths          low half: time, 0 (all equal), 1, 2, 4 or 8; high half: flags, 0
+//!                               (all equal) or 1
+//!      8     1  widths          low half: end, 0 (entries of one length, not empty), 1, 2 or 4;
+//!                               high half: zero, checked
+//!      9     1  flags           of every entry; zero where the flags have a column
+//!     10     …  packed values   see `codec/packed.rs`: count (1 or more), data length (bytes of
+//!                               all entries), bytes of them that are no payload, first seq, base
+//!                               commit and time (of the first entry, milliseconds since 1970)
+//!      …     k  key
 //!      …        seq offsets     count x seq width: seq - first seq, rising
 //!      …        commit deltas   count x commit width: commit - base commit, never falling
 //!      …        time deltas     count x time width: time - base time, never falling
-//!      …        flags           count x flags width: 1 event time, 2 origin
+//!      …        flags           count x flags width, see `entry.rs`
 //!      …        ends            count x end width: end of each entry in the data
 //!      …        data            the entries' bytes together, see `entry.rs`
 //! ```
@@ -32,15 +29,18 @@
 //! and the last is the data length; (5) each entry decodes, and the payloads add up to the payload
 //! length. Parsing checks (1) and (2), reading entry k what concerns k; `verify` checks all.
 
-use super::entry::{self, EntryBytes, EntryRef, FLAG_ORIGIN};
+use super::entry::{self, EntryBytes, EntryRef};
 use super::format::STORED_KEY_LENGTH_MAX;
-use crate::codec::{DecodeError, Decoder};
+use crate::codec::{DecodeError, Decoder, take_packed};
+use crate::segment::Reference;
 use std::ops::Range;
 
-/// Bytes before the key.
-pub(super) const FRAGMENT_HEADER: usize = 56;
-/// Offset of the base index: the one field that copying a fragment changes.
-pub(super) const BASE_INDEX_OFFSET: usize = 48;
+/// Most bytes before the key: the fixed ones, and 4 + 4 + 4 + 8 + 8 + 8 of packed values.
+pub(super) const FRAGMENT_HEADER_MAX: usize = FIXED_HEADER + 3 + 36;
+/// Bytes before the packed values.
+pub(super) const FIXED_HEADER: usize = 10;
+/// Bytes of the base index, at the front: the one field that copying a fragment changes.
+pub(super) const BASE_INDEX_SIZE: usize = 4;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -74,24 +74,61 @@ pub(super) struct FragmentHead<'a> {
 impl<'a> FragmentHead<'a> {
     /// Reads the head alone, without looking at the columns.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<FragmentHead<'a>> {
+        let header = Header::parse(bytes)?;
+        let FragmentHeadValues { first_seq, base_commit, base_time, base_index } = header.values;
         let mut decoder = Decoder::new(bytes);
-        let key_length = usize::from(decoder.u16("fragment key length")?);
-        decoder.take(22, "fragment header")?;
-        let first_seq = decoder.u64("first seq")?;
-        let base_commit = decoder.u64("base commit")?;
-        let base_time = decoder.u64("base time")?;
-        let base_index = decoder.u64("base index")?;
-        let key = decoder.take(key_length, "fragment key")?;
+        decoder.take(header.key_start, "fragment header")?;
+        let key = decoder.take(header.key_length, "fragment key")?;
         Ok(FragmentHead { key, first_seq, base_commit, base_time, base_index })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct FragmentHeadValues {
+    first_seq: u64,
+    base_commit: u64,
+    base_time: u64,
+    base_index: u64,
+}
+
+/// What lies before the key.
+#[derive(Debug, Clone, Copy)]
+struct Header {
+    values: FragmentHeadValues,
+    key_start: usize,
+    key_length: usize,
+    /// Of seqs, commits, times, flags, ends.
+    widths: [u8; 5],
+    flags: u8,
+    count: u64,
+    data_length: u64,
+    head_bytes: u64,
+}
+
+impl Header {
+    fn parse(bytes: &[u8]) -> Result<Header> {
+        let mut decoder = Decoder::new(bytes);
+        let base_index = u64::from(decoder.u32("base index")?);
+        let key_length = usize::from(decoder.u16("fragment key length")?);
+        let [seq_commit, time_flags, end] =
+            [decoder.u8("widths")?, decoder.u8("widths")?, decoder.u8("widths")?];
+        let widths = [seq_commit & 15, seq_commit >> 4, time_flags & 15, time_flags >> 4, end];
+        let flags = decoder.u8("fragment flags")?;
+        let [count, data_length, head_bytes, first_seq, base_commit, base_time] =
+            take_packed(&mut decoder, "fragment header")?;
+        let values = FragmentHeadValues { first_seq, base_commit, base_time, base_index };
+        let key_start = decoder.position();
+        Ok(Header { values, key_start, key_length, widths, flags, count, data_length, head_bytes })
     }
 }
 
 /// Where everything lies in a fragment: checked once, then copied about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FragmentLayout {
+    key_start: usize,
     key_length: usize,
     count: usize,
-    payload_length: u32,
+    payload_length: u64,
     first_seq: u64,
     base_commit: u64,
     base_time: u64,
@@ -101,70 +138,77 @@ pub(super) struct FragmentLayout {
     times: Column,
     flags: Column,
     ends: Column,
+    /// Flags of every entry, where they have no column.
+    common_flags: u8,
+    /// Length of every entry, where the ends have no column.
+    common_length: usize,
     data: usize,
 }
 
 impl FragmentLayout {
     /// Checks that the parts add up to exactly `bytes`.
     pub(super) fn parse(bytes: &[u8]) -> Result<FragmentLayout> {
-        let mut decoder = Decoder::new(bytes);
-        let key_length = usize::from(decoder.u16("fragment key length")?);
-        if key_length == 0 || key_length > STORED_KEY_LENGTH_MAX {
-            return Err(decoder.error("fragment key length"));
+        let header = Header::parse(bytes)?;
+        let error = |what| DecodeError { what, offset: 0 };
+        let FragmentHeadValues { first_seq, base_commit, base_time, base_index } = header.values;
+        if header.key_length == 0 || header.key_length > STORED_KEY_LENGTH_MAX {
+            return Err(error("fragment key length"));
         }
-        let widths = [
-            width(&mut decoder, &[0, 1, 2, 4, 8], "seq width")?,
-            width(&mut decoder, &[0, 1, 2, 4, 8], "commit width")?,
-            width(&mut decoder, &[0, 1, 2, 4, 8], "time width")?,
-            width(&mut decoder, &[0, 1], "flags width")?,
-            width(&mut decoder, &[2, 4], "end width")?,
-        ];
-        decoder.zeros(1, "reserved byte of a fragment")?;
-        let count = decoder.u32("fragment count")? as usize;
-        let data_length = decoder.u32("fragment data length")? as usize;
-        let payload_length = decoder.u32("fragment payload length")?;
-        decoder.zeros(4, "reserved bytes of a fragment")?;
-        let head = FragmentHead::parse(bytes)?;
-        let mut at = FRAGMENT_HEADER + key_length;
-        let columns = widths.map(|width| {
-            let column = Column { start: at, width };
-            at = at.saturating_add(count.saturating_mul(width));
+        check_widths(&header)?;
+        let length = |value: u64| usize::try_from(value).map_err(|_| error("fragment lengths"));
+        let (count, data_length) = (length(header.count)?, length(header.data_length)?);
+        let mut at = header.key_start + header.key_length;
+        let columns = header.widths.map(|width| {
+            let column = Column { start: at, width: usize::from(width) };
+            at = at.saturating_add(count.saturating_mul(column.width));
             column
         });
         if count == 0 || at.checked_add(data_length) != Some(bytes.len()) {
-            return Err(decoder.error("fragment lengths"));
-        }
-        if payload_length as usize > data_length {
-            return Err(decoder.error("fragment payload length"));
+            return Err(error("fragment lengths"));
         }
         let [seqs, commits, times, flags, ends] = columns;
+        // Entries without bytes have ends, so that the bytes bound the count.
+        let common_length = data_length / count;
+        if ends.width == 0 && (common_length == 0 || common_length * count != data_length) {
+            return Err(error("fragment count"));
+        }
+        let payload_length = header.data_length.checked_sub(header.head_bytes);
         let layout = FragmentLayout {
-            key_length,
+            key_start: header.key_start,
+            key_length: header.key_length,
             count,
-            payload_length,
-            first_seq: head.first_seq,
-            base_commit: head.base_commit,
-            base_time: head.base_time,
-            base_index: head.base_index,
+            payload_length: payload_length.ok_or(error("fragment payload length"))?,
+            first_seq,
+            base_commit,
+            base_time,
+            base_index,
             seqs,
             commits,
             times,
             flags,
             ends,
+            common_flags: header.flags,
+            common_length,
             data: at,
         };
-        if head.base_index.checked_add(count as u64).is_none() {
-            return Err(decoder.error("fragment base index"));
-        }
         FragmentView { layout, bytes }.seq(count - 1)?;
         Ok(layout)
     }
 }
 
-fn width(decoder: &mut Decoder<'_>, allowed: &[u8], what: &'static str) -> Result<usize> {
-    let error = decoder.error(what);
-    let width = decoder.u8(what)?;
-    if allowed.contains(&width) { Ok(usize::from(width)) } else { Err(error) }
+fn check_widths(header: &Header) -> Result<()> {
+    let [seq, commit, time, flags, end] = header.widths;
+    let wide = |width: u8| matches!(width, 0 | 1 | 2 | 4 | 8);
+    let possible = wide(seq)
+        && wide(commit)
+        && wide(time)
+        && matches!(flags, 0 | 1)
+        && matches!(end, 0 | 1 | 2 | 4)
+        && (flags == 0 || header.flags == 0);
+    match possible {
+        true => Ok(()),
+        false => Err(DecodeError { what: "fragment widths", offset: 6 }),
+    }
 }
 
 /// A fragment in the bytes of a block.
@@ -192,7 +236,7 @@ impl<'a> FragmentView<'a> {
 
     /// The encoded timeline id.
     pub(crate) fn key(&self) -> &'a [u8] {
-        &self.bytes[FRAGMENT_HEADER..FRAGMENT_HEADER + self.layout.key_length]
+        &self.bytes[self.layout.key_start..self.layout.key_start + self.layout.key_length]
     }
 
     /// Entries.
@@ -202,7 +246,7 @@ impl<'a> FragmentView<'a> {
 
     /// Bytes of all payloads, as recorded.
     pub(crate) fn payload_length(&self) -> u64 {
-        u64::from(self.layout.payload_length)
+        self.layout.payload_length
     }
 
     /// Entries of the timeline before this fragment in its SSTable.
@@ -243,19 +287,27 @@ impl<'a> FragmentView<'a> {
     }
 
     pub(super) fn flags(&self, k: usize) -> u8 {
-        self.layout.flags.get(self.bytes, k).to_le_bytes()[0]
+        match self.layout.flags.width {
+            0 => self.layout.common_flags,
+            _ => self.layout.flags.get(self.bytes, k).to_le_bytes()[0],
+        }
     }
 
     /// The commit of the first entry that has an origin.
     pub(super) fn oldest_origin(&self) -> Result<Option<u64>> {
-        let first = (0..self.count()).find(|k| self.flags(*k) & FLAG_ORIGIN != 0);
+        let first = (0..self.count()).find(|k| entry::may_name_origin(self.flags(*k)));
         first.map(|k| self.commit(k)).transpose()
     }
 
     /// Where the bytes of entry `k` lie in the fragment.
     pub(super) fn entry_range(&self, k: usize) -> Result<Range<usize>> {
-        let start = if k == 0 { 0 } else { self.layout.ends.get(self.bytes, k - 1) };
-        let end = self.layout.ends.get(self.bytes, k);
+        let ends = self.layout.ends;
+        if ends.width == 0 {
+            let start = self.layout.data + k * self.layout.common_length;
+            return Ok(start..start + self.layout.common_length);
+        }
+        let start = if k == 0 { 0 } else { ends.get(self.bytes, k - 1) };
+        let end = ends.get(self.bytes, k);
         let place = |at: u64| usize::try_from(at).ok()?.checked_add(self.layout.data);
         match (place(start), place(end)) {
             (Some(start), Some(end)) if start <= end && end <= self.bytes.len() => Ok(start..end),
@@ -269,7 +321,7 @@ impl<'a> FragmentView<'a> {
 
     /// Entry `k`.
     pub(crate) fn entry(&self, k: usize) -> Result<EntryRef<'a>> {
-        let EntryBytes { event_ms, origin, payload } =
+        let EntryBytes { event_ms, origin, payload, shared } =
             entry::decode(self.flags(k), self.entry_bytes(k)?)?;
         Ok(EntryRef {
             seq: self.seq(k)?,
@@ -278,7 +330,16 @@ impl<'a> FragmentView<'a> {
             event_ms,
             origin,
             payload,
+            shared,
         })
+    }
+
+    /// The segment record that entry `k` refers to.
+    pub(crate) fn reference(&self, k: usize) -> Result<Option<Reference>> {
+        if self.layout.flags.width == 0 && self.layout.common_flags & entry::FLAG_REFERENCE == 0 {
+            return Ok(None);
+        }
+        entry::reference(self.flags(k), self.entry_bytes(k)?)
     }
 
     /// Checks every entry and every order in the fragment.

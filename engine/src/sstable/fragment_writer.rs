@@ -3,12 +3,14 @@
 //! # Invariants
 //! 1. Seqs rise, commits and times do not fall: the builder checks before it pushes. So the last
 //!    value of a column is its largest and alone decides the width.
-//! 2. `size` is exactly what `encode` will append.
+//! 2. Columns of which all values are equal, or follow from the count, are left out.
+//! 3. `size` is exactly what `encode` will append.
 
 use super::block_writer::FirstEntry;
 use super::format::length32;
-use super::fragment::FRAGMENT_HEADER;
-use crate::codec::Encode;
+use super::fragment::{FIXED_HEADER, FRAGMENT_HEADER_MAX};
+use crate::codec::{Encode, packed_size, put_packed};
+use crate::segment::Reference;
 
 /// Most bytes of the columns for one entry.
 pub(super) const ROW_SIZE_MAX: usize = 8 + 8 + 8 + 1 + 4;
@@ -24,12 +26,29 @@ pub(super) struct Row<'a> {
     pub(super) head: &'a [u8],
     pub(super) tail: &'a [u8],
     pub(super) payload_length: usize,
+    pub(super) reference: Option<Reference>,
 }
 
 impl Row<'_> {
     fn byte_count(&self) -> usize {
         self.head.len() + self.tail.len()
     }
+}
+
+/// What decides the size of a fragment.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    count: usize,
+    data: usize,
+    payload: usize,
+    /// Values of the last entry.
+    seq: u64,
+    commit: u64,
+    time_ms: u64,
+    /// Flags of every entry, while they are equal.
+    flags: Option<u8>,
+    /// Length of every entry, while they are equal.
+    length: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -42,8 +61,7 @@ pub(super) struct FragmentWriter {
     flags: Vec<u8>,
     ends: Vec<u32>,
     data: Vec<u8>,
-    payload_length: usize,
-    flagged: bool,
+    shape: Option<Shape>,
 }
 
 impl FragmentWriter {
@@ -65,16 +83,12 @@ impl FragmentWriter {
 
     /// Bytes of the fragment as it is; nothing where it has no entry.
     pub(super) fn size(&self) -> usize {
-        let Some((&seq, &commit, &time)) = self.last() else {
-            return 0;
-        };
-        let widths = self.widths(self.count(), seq, commit, time, self.flagged, self.data.len());
-        self.size_of(self.count(), &widths, self.data.len())
+        self.shape.map_or(0, |shape| self.size_of(&shape))
     }
 
     /// Bytes of the fragment if every column were as wide as can be.
     pub(super) fn widest_size(&self) -> usize {
-        FRAGMENT_HEADER + self.key.len() + self.count() * ROW_SIZE_MAX + self.data.len()
+        FRAGMENT_HEADER_MAX + self.key.len() + self.count() * ROW_SIZE_MAX + self.data.len()
     }
 
     /// The values of its first entry.
@@ -89,16 +103,13 @@ impl FragmentWriter {
 
     /// Bytes of the fragment with `row` added.
     pub(super) fn size_with(&self, row: &Row<'_>) -> usize {
-        let data = self.data.len() + row.byte_count();
-        let flagged = self.flagged || row.flags != 0;
-        let count = self.count() + 1;
-        let widths = self.widths(count, row.seq, row.commit, row.time_ms, flagged, data);
-        self.size_of(count, &widths, data)
+        self.size_of(&self.shape_with(row))
     }
 
     pub(super) fn push(&mut self, row: &Row<'_>) {
         debug_assert!(self.seqs.last().is_none_or(|last| *last < row.seq));
         debug_assert!(self.commits.last().is_none_or(|last| *last <= row.commit));
+        self.shape = Some(self.shape_with(row));
         self.seqs.push(row.seq);
         self.commits.push(row.commit);
         self.times.push(row.time_ms);
@@ -106,68 +117,90 @@ impl FragmentWriter {
         self.data.extend_from_slice(row.head);
         self.data.extend_from_slice(row.tail);
         self.ends.push(length32(self.data.len()));
-        self.payload_length += row.payload_length;
-        self.flagged |= row.flags != 0;
     }
 
     /// Appends the fragment to `out` and becomes empty.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
-        let (&seq, &commit, &time) = self.last().expect("an empty fragment is never encoded");
-        let widths = self.widths(self.count(), seq, commit, time, self.flagged, self.data.len());
-        let expected = out.len() + self.size();
+        let shape = self.shape.take().expect("an empty fragment is never encoded");
+        let [seq, commit, time, flags, end] = self.widths(&shape);
+        let expected = out.len() + self.size_of(&shape);
         let (first_seq, base_commit, base_time) = (self.seqs[0], self.commits[0], self.times[0]);
+        out.put_u32(u32::try_from(self.base_index).expect("the builder bounds the run"));
         out.put_u16(u16::try_from(self.key.len()).expect("the builder checks key lengths"));
-        out.put(&widths);
-        out.put_u8(0);
-        out.put_u32(length32(self.count()));
-        out.put_u32(length32(self.data.len()));
-        out.put_u32(length32(self.payload_length));
-        out.put_u32(0);
-        out.put_u64(first_seq);
-        out.put_u64(base_commit);
-        out.put_u64(base_time);
-        out.put_u64(self.base_index);
+        out.put_u8(seq | (commit << 4));
+        out.put_u8(time | (flags << 4));
+        out.put_u8(end);
+        out.put_u8(shape.flags.unwrap_or(0));
+        put_packed(out, &self.packed(&shape));
         out.put(&self.key);
-        put_column(out, self.seqs.drain(..).map(|seq| seq - first_seq), widths[0]);
-        put_column(out, self.commits.drain(..).map(|commit| commit - base_commit), widths[1]);
-        put_column(out, self.times.drain(..).map(|time| time - base_time), widths[2]);
-        put_column(out, self.flags.drain(..).map(u64::from), widths[3]);
-        put_column(out, self.ends.drain(..).map(u64::from), widths[4]);
+        put_column(out, self.seqs.drain(..).map(|seq| seq - first_seq), seq);
+        put_column(out, self.commits.drain(..).map(|commit| commit - base_commit), commit);
+        put_column(out, self.times.drain(..).map(|time| time - base_time), time);
+        put_column(out, self.flags.drain(..).map(u64::from), flags);
+        put_column(out, self.ends.drain(..).map(u64::from), end);
         out.put(&self.data);
         self.data.clear();
-        self.payload_length = 0;
-        self.flagged = false;
         debug_assert_eq!(out.len(), expected);
     }
 
-    fn last(&self) -> Option<(&u64, &u64, &u64)> {
-        Some((self.seqs.last()?, self.commits.last()?, self.times.last()?))
+    fn shape_with(&self, row: &Row<'_>) -> Shape {
+        let (flags, length) = (Some(row.flags), Some(row.byte_count()));
+        let before = self.shape.unwrap_or(Shape {
+            count: 0,
+            data: 0,
+            payload: 0,
+            seq: row.seq,
+            commit: row.commit,
+            time_ms: row.time_ms,
+            flags,
+            length,
+        });
+        Shape {
+            count: before.count + 1,
+            data: before.data + row.byte_count(),
+            payload: before.payload + row.payload_length,
+            seq: row.seq,
+            commit: row.commit,
+            time_ms: row.time_ms,
+            flags: before.flags.filter(|_| before.flags == flags),
+            length: before.length.filter(|_| before.length == length),
+        }
     }
 
-    /// Widths of the five columns for so many entries, of which the last has these values.
-    fn widths(
-        &self,
-        count: usize,
-        seq: u64,
-        commit: u64,
-        time_ms: u64,
-        flagged: bool,
-        data: usize,
-    ) -> [u8; 5] {
-        let span = seq - self.seqs.first().copied().unwrap_or(seq);
-        let dense = span == count as u64 - 1;
+    /// Widths of the five columns: seqs, commits, times, flags, ends.
+    fn widths(&self, shape: &Shape) -> [u8; 5] {
+        let span = shape.seq - self.seqs.first().copied().unwrap_or(shape.seq);
+        let dense = span == shape.count as u64 - 1;
+        let commits = shape.commit - self.commits.first().copied().unwrap_or(shape.commit);
+        let times = shape.time_ms - self.times.first().copied().unwrap_or(shape.time_ms);
         [
             if dense { 0 } else { width(span) },
-            width(commit - self.commits.first().copied().unwrap_or(commit)),
-            width(time_ms - self.times.first().copied().unwrap_or(time_ms)),
-            u8::from(flagged),
-            if data <= usize::from(u16::MAX) { 2 } else { 4 },
+            width(commits),
+            width(times),
+            u8::from(shape.flags.is_none()),
+            match shape.length {
+                Some(1..) => 0,
+                _ => width(shape.data as u64).max(1),
+            },
         ]
     }
 
-    fn size_of(&self, count: usize, widths: &[u8; 5], data: usize) -> usize {
-        let row: usize = widths.iter().map(|width| usize::from(*width)).sum();
-        FRAGMENT_HEADER + self.key.len() + count * row + data
+    /// The packed values of the header.
+    fn packed(&self, shape: &Shape) -> [u64; 6] {
+        [
+            shape.count as u64,
+            shape.data as u64,
+            (shape.data - shape.payload) as u64,
+            self.seqs.first().copied().unwrap_or(shape.seq),
+            self.commits.first().copied().unwrap_or(shape.commit),
+            self.times.first().copied().unwrap_or(shape.time_ms),
+        ]
+    }
+
+    fn size_of(&self, shape: &Shape) -> usize {
+        let row: usize = self.widths(shape).iter().map(|width| usize::from(*width)).sum();
+        let header = FIXED_HEADER + packed_size(&self.packed(shape));
+        header + self.key.len() + shape.count * row + shape.data
     }
 }
 

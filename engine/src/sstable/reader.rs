@@ -16,8 +16,8 @@
 
 use super::block::Block;
 use super::cursor::EntryCursor;
-use super::directory::{self, Found, RunLocation};
-use super::fetch::{Fetcher, Source};
+use super::directory::{self, Bases, Found, RunLocation};
+use super::fetch::Fetcher;
 use super::filter;
 use super::format::{BlockKind, FLAG_CONTINUED};
 use super::fragment::{FragmentHead, FragmentView};
@@ -28,10 +28,12 @@ use super::keyed_cursor::KeyedCursor;
 use super::scan::FragmentCursor;
 use super::timeline_block::TimelineBlock;
 use super::timeline_cursor::TimelineCursor;
+use crate::cache::Source;
 use crate::codec::DecodeError;
 use crate::entry::{Direction, KeyedVersion};
 use crate::error::{Error, Result};
 use crate::file::ExtentGuard;
+use crate::segment::{Record, Reference, Segments};
 use crate::version::{SstableMeta, TableKind};
 use std::any::Any;
 use std::ops::Bound;
@@ -102,6 +104,7 @@ pub(crate) struct Sstable {
     meta: SstableMeta,
     source: Source,
     guard: Option<Arc<dyn Any + Send + Sync>>,
+    segments: Segments,
     opened: OnceLock<Fetcher>,
 }
 
@@ -119,12 +122,47 @@ impl Sstable {
         source: Source,
         guard: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Sstable {
-        Sstable { meta, source, guard, opened: OnceLock::new() }
+        Sstable { meta, source, guard, segments: Segments::default(), opened: OnceLock::new() }
+    }
+
+    /// With the open segments that its entries refer to, which it keeps as long as itself.
+    #[must_use]
+    pub(crate) fn with_segments(mut self, segments: Segments) -> Sstable {
+        self.segments = segments;
+        self
+    }
+
+    /// The segments that its entries refer to.
+    pub(crate) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// The record that an entry refers to.
+    pub(super) fn record(&self, reference: Reference) -> Result<Record> {
+        match self.segments.get(reference.number()) {
+            Some(segment) => segment.record(reference),
+            None => {
+                let detail = format!(
+                    "an entry of SSTable {} refers to segment {}, which it does not list",
+                    self.meta.number,
+                    reference.number()
+                );
+                Err(Error::corruption("reference", self.meta.extent.offset, detail))
+            }
+        }
     }
 
     /// What the manifest knows of it.
     pub(crate) fn meta(&self) -> &SstableMeta {
         &self.meta
+    }
+
+    /// Bytes that it takes in memory, in the list of readers and in that of the manifest: what is
+    /// known of it, and a bit for each block once it is open in a map.
+    pub(crate) fn memory(&self) -> usize {
+        let keys = self.meta.first.0.len() + self.meta.last.0.len();
+        let open = self.opened.get().map_or(0, Fetcher::memory);
+        size_of::<Sstable>() + size_of::<SstableMeta>() + 2 * keys + open
     }
 
     /// The manifest no longer lists it: its extent is free for reuse once nobody reads it and the
@@ -159,7 +197,9 @@ impl Sstable {
         let hash = key_hash(fetcher.file(), key);
         let blocks = fetcher.footer.data.count;
         self.search(hash, |page| {
-            let found = directory::search_timeline(page.content(), page.items(), hash, key)
+            let (content, items) = (page.content(), page.items());
+            let bases = Bases::of(&self.meta);
+            let found = directory::search_timeline(content, items, bases, hash, key)
                 .map_err(|error| page.damage(&error))?;
             if let Found::Here(run) = &found
                 && (run.first_block > run.last_block || u64::from(run.last_block) >= blocks)
@@ -372,7 +412,7 @@ impl Sstable {
         Ok(u32::try_from(count).expect("the footer bounds the number of blocks"))
     }
 
-    fn expect_kind(&self, kind: TableKind) -> Result<()> {
+    pub(super) fn expect_kind(&self, kind: TableKind) -> Result<()> {
         if self.meta.kind != kind {
             return Err(Error::invalid("the table is of the other kind"));
         }

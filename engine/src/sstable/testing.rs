@@ -1,13 +1,14 @@
 //! For tests: SSTables built into a simulated disk, and damage done to them.
 
 use super::builder::Built;
-use super::{Builder, BuilderOptions, Source, Sstable};
-use crate::cache::BlockCache;
+use super::{Builder, BuilderOptions, Sstable};
+use crate::cache::{BlockCache, Source};
 use crate::entry::TableId;
 use crate::error::Result;
 use crate::file::{Disk, Extent, FileId, Flush, Geometry, Identity, Region};
-use crate::limits::BLOCK_SIZE;
+use crate::limits::{BLOCK_SIZE, DATA_BLOCK_BYTES};
 use crate::options::{Compression, ReadMode};
+use crate::segment::Segments;
 use crate::testing::{SimDisk, SimOptions};
 use crate::version::{SstableMeta, TableKind};
 use std::io;
@@ -20,7 +21,14 @@ pub(crate) const EXTENT_OFFSET: u64 = 16 * BLOCK_SIZE;
 
 /// Options of a test SSTable.
 pub(crate) fn options(kind: TableKind, compression: Compression) -> BuilderOptions {
-    BuilderOptions { file: FILE, number: 42, table: TableId(16), kind, compression }
+    BuilderOptions {
+        file: FILE,
+        number: 42,
+        table: TableId(16),
+        kind,
+        compression,
+        block_bytes: DATA_BLOCK_BYTES,
+    }
 }
 
 /// What the manifest would hold of it.
@@ -41,6 +49,7 @@ pub(crate) fn meta(options: &BuilderOptions, built: &Built) -> SstableMeta {
         commits: built.commits,
         times_ms: built.times_ms,
         oldest_origin: built.oldest_origin,
+        segments: Arc::clone(&built.segments),
     }
 }
 
@@ -54,10 +63,12 @@ impl Fixture {
     /// Builds with what `fill` appends.
     pub(crate) fn build(
         options: BuilderOptions,
-        block_target: usize,
+        block_bytes: usize,
         fill: impl FnOnce(&mut Builder<Vec<u8>>) -> Result<()>,
     ) -> Result<Fixture> {
-        let mut builder = Builder::new(Vec::new(), options).block_target(block_target);
+        let options = BuilderOptions { block_bytes, ..options };
+        // Small enough for the data of a test to have a dictionary.
+        let mut builder = Builder::new(Vec::new(), options).sample(32 * 1024, 1024);
         fill(&mut builder)?;
         let (bytes, built) = builder.finish()?;
         assert_eq!(bytes.len() as u64, built.bytes);
@@ -72,15 +83,25 @@ impl Fixture {
     pub(crate) fn open(&self, mode: ReadMode) -> Arc<Sstable> {
         let disk = Arc::new(self.disk.clone()) as Arc<dyn Disk>;
         let cache = Arc::new(BlockCache::new(4 * 1024 * 1024));
-        let source = Source { disk, file: FILE, mode, cache };
+        let unpacking = Arc::default();
+        let source = Source { disk, file: FILE, mode, cache, unpacking };
         Arc::new(Sstable::new(self.meta.clone(), source, None))
+    }
+
+    /// The same, with the segments that its entries refer to.
+    pub(crate) fn open_with(&self, mode: ReadMode, segments: Segments) -> Arc<Sstable> {
+        let disk = Arc::new(self.disk.clone()) as Arc<dyn Disk>;
+        let cache = Arc::new(BlockCache::new(4 * 1024 * 1024));
+        let source = Source { disk, file: FILE, mode, cache, unpacking: Arc::default() };
+        Arc::new(Sstable::new(self.meta.clone(), source, None).with_segments(segments))
     }
 
     /// Opens it for maps on a system that has none.
     pub(crate) fn open_without_maps(&self) -> Arc<Sstable> {
         let disk = Arc::new(NoMaps(self.disk.clone())) as Arc<dyn Disk>;
         let cache = Arc::new(BlockCache::new(4 * 1024 * 1024));
-        let source = Source { disk, file: FILE, mode: ReadMode::Map, cache };
+        let (mode, unpacking) = (ReadMode::Map, Arc::default());
+        let source = Source { disk, file: FILE, mode, cache, unpacking };
         Arc::new(Sstable::new(self.meta.clone(), source, None))
     }
 

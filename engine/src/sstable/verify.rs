@@ -4,9 +4,11 @@
 //! 2. Every page: its checksum, and the checksum of its section over those.
 //! 3. Every data block, against the index: its place and checksum; every fragment and entry, every
 //!    version; the order of keys, seqs, commits and times.
-//! 4. The zeros behind the data.
+//! 4. The dictionary, and the zeros behind it and behind the data.
 //! 5. Directory and filter against the data, both ways (each key is found; there are no others).
 //! 6. Properties and manifest against the counts and ranges of the data.
+//! 7. References: the segments that the manifest lists are exactly those that entries refer to, and
+//!    each reference is shown to the caller, who knows the records.
 //!
 //! Goes on after damage as far as it can, so one call reports all.
 
@@ -24,13 +26,24 @@ use super::timeline_block::TimelineBlock;
 use crate::codec::{DecodeError, round_up};
 use crate::error::{Corruption, Error};
 use crate::limits::BLOCK_SIZE;
+use crate::segment::Reference;
 use crate::version::TableKind;
 use crc32fast::Hasher;
+use std::collections::BTreeSet;
 
 impl Sstable {
     /// Everything that is wrong with the SSTable; empty where nothing is. An I/O error is reported
     /// as damage of the place that could not be read.
+    #[cfg(test)]
     pub(crate) fn verify(&self) -> Vec<Corruption> {
+        self.verify_with(&|_| None)
+    }
+
+    /// The same; `check` says what is wrong with a reference.
+    pub(crate) fn verify_with(
+        &self,
+        check: &dyn Fn(Reference) -> Option<String>,
+    ) -> Vec<Corruption> {
         let fetcher = match self.fetcher() {
             Ok(fetcher) => fetcher,
             Err(error) => {
@@ -46,6 +59,8 @@ impl Sstable {
             last: Last::Nothing,
             directory_items: 0,
             next_offset: 0,
+            segments: BTreeSet::new(),
+            check,
         };
         verifier.run();
         verifier.damage
@@ -68,6 +83,9 @@ struct Verifier<'a> {
     last: Last,
     directory_items: u64,
     next_offset: u64,
+    /// That entries refer to.
+    segments: BTreeSet<u64>,
+    check: &'a dyn Fn(Reference) -> Option<String>,
 }
 
 impl Verifier<'_> {
@@ -77,8 +95,10 @@ impl Verifier<'_> {
         self.verify_pages(BlockKind::Directory, &footer.directory);
         self.verify_pages(BlockKind::Filter, &footer.filter);
         self.verify_pages(BlockKind::Index, &footer.index);
+        self.verify_dictionary();
         self.verify_data();
-        self.verify_padding();
+        self.verify_padding(self.fetcher.data_kind(), &footer.data);
+        self.verify_padding(BlockKind::Dictionary, &footer.dictionary);
         if self.damage.is_empty() {
             // Counts of damaged data say nothing more.
             self.verify_totals();
@@ -138,6 +158,19 @@ impl Verifier<'_> {
             }
             _ => {}
         }
+    }
+
+    fn verify_dictionary(&mut self) {
+        let section = self.fetcher.footer.dictionary;
+        let mut hasher = Hasher::new();
+        if let Some(handle) = self.fetcher.dictionary_handle() {
+            let block = self.fetcher.fetch_fresh(&handle);
+            let loaded = block.map(|block| hasher.update(&carried_bytes(&block)));
+            if let Err(error) = loaded.and_then(|()| self.fetcher.digest().map(drop)) {
+                return self.report(error, BlockKind::Dictionary, section.offset);
+            }
+        }
+        self.verify_section(BlockKind::Dictionary, &section, true, hasher);
     }
 
     fn verify_data(&mut self) {
@@ -210,7 +243,29 @@ impl Verifier<'_> {
         for index in 0..fragments.count() {
             let fragment = FragmentView::parse(&block.content()[fragments.range(index)?])?;
             fragment.verify()?;
+            self.verify_references(&fragment, block.header().offset)?;
             self.add_fragment(&fragment, number, block.header().offset)?;
+        }
+        Ok(())
+    }
+
+    fn verify_references(
+        &mut self,
+        fragment: &FragmentView<'_>,
+        offset: u64,
+    ) -> Result<(), DecodeError> {
+        for k in 0..fragment.count() {
+            let Some(reference) = fragment.reference(k)? else {
+                continue;
+            };
+            self.segments.insert(reference.number());
+            if let Some(detail) = (self.check)(reference) {
+                let key = fragment.key().escape_ascii();
+                let seq = fragment.seq(k)?;
+                let (number, place) = (reference.number(), reference.offset());
+                let detail = format!("{key} {seq} refers to segment {number} at {place}: {detail}");
+                self.note(BlockKind::TimelineData, offset, detail);
+            }
         }
         Ok(())
     }
@@ -352,17 +407,14 @@ impl Verifier<'_> {
         self.totals.keys += 1;
     }
 
-    fn verify_padding(&mut self) {
-        let data = self.fetcher.footer.data;
-        let length = round_up(data.length, BLOCK_SIZE) - data.length;
+    fn verify_padding(&mut self, kind: BlockKind, section: &Section) {
+        let end = section.end();
+        let length = round_up(end, BLOCK_SIZE) - end;
         let length = usize::try_from(length).expect("less than a page");
-        match self.fetcher.read(data.length, length) {
+        match self.fetcher.read(end, length) {
             Ok(zeros) if zeros.iter().all(|byte| *byte == 0) => {}
-            Ok(_) => {
-                let kind = self.fetcher.data_kind();
-                self.note(kind, data.length, "the bytes behind the data are not zero".into());
-            }
-            Err(error) => self.report(error, self.fetcher.data_kind(), data.length),
+            Ok(_) => self.note(kind, end, "the bytes behind it are not zero".into()),
+            Err(error) => self.report(error, kind, end),
         }
     }
 
@@ -371,6 +423,13 @@ impl Verifier<'_> {
         let offset = self.fetcher.footer.properties.offset;
         if self.totals != Properties::of(meta) {
             let detail = "the manifest's counts and ranges are not those of the data".into();
+            self.note(BlockKind::Properties, offset, detail);
+        }
+        if !self.segments.iter().eq(meta.segments.iter()) {
+            let detail = format!(
+                "the manifest lists segments {:?}, the entries refer to {:?}",
+                meta.segments, self.segments
+            );
             self.note(BlockKind::Properties, offset, detail);
         }
         if self.directory_items != self.totals.keys {

@@ -9,13 +9,15 @@ use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
 
 const SHARDS: usize = 64;
-/// Heap bytes that one cached timeline takes beside its id, about.
-const CELL_BYTES: usize = 96;
+/// Heap bytes that one cached timeline takes beside its id, about: its slot in a table that is
+/// seven tenths full on average, the cell behind its counters, and the allocator's rounding of both
+/// and of the id.
+const CELL_BYTES: usize = size_of::<Slot>() * 3 / 2 + size_of::<StateCell>() + 64;
 
 /// Cells by timeline, in shards.
 pub(crate) struct StateCache {
     shards: Vec<Mutex<Shard>>,
-    shard_cells_max: usize,
+    shard_bytes_max: usize,
     hasher: FixedState,
     loads: AtomicU64,
 }
@@ -23,6 +25,8 @@ pub(crate) struct StateCache {
 #[derive(Default)]
 struct Shard {
     cells: HashTable<Slot>,
+    /// What they take.
+    bytes: usize,
     /// Counts evictions: a loader that sees it change must load again (I1).
     evictions: u64,
 }
@@ -39,15 +43,15 @@ impl StateCache {
     pub(crate) fn new(bytes: usize) -> StateCache {
         StateCache {
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
-            shard_cells_max: (bytes / CELL_BYTES / SHARDS).max(4),
+            shard_bytes_max: (bytes / SHARDS).max(4 * CELL_BYTES),
             hasher: FixedState::default(),
             loads: AtomicU64::new(0),
         }
     }
 
-    /// The timeline's cell, loaded with `load` where it is not cached: its state, and the seq behind
-    /// its newest entry. While the caller holds the
-    /// returned pointer the cell cannot be evicted.
+    /// The timeline's cell, loaded with `load` where it is not cached: its state, and the seq
+    /// behind its newest entry. While the caller holds the returned pointer the cell cannot be
+    /// evicted.
     pub(crate) fn pin(
         &self,
         table: TableId,
@@ -74,11 +78,12 @@ impl StateCache {
                 // Somebody may have loaded, written and evicted this very timeline meanwhile.
                 continue;
             }
-            if shard.cells.len() >= self.shard_cells_max {
+            if shard.bytes + CELL_BYTES + key.len() > self.shard_bytes_max {
                 shard.evict();
             }
             let cell = Arc::new(StateCell::new(&record, end));
             let slot = Slot { hash, table, key: key.into(), cell: Arc::clone(&cell) };
+            shard.bytes += CELL_BYTES + key.len();
             shard.cells.insert_unique(hash, slot, |slot| slot.hash);
             return Ok(cell);
         }
@@ -87,6 +92,11 @@ impl StateCache {
     /// Cached timelines.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().cells.len()).sum()
+    }
+
+    /// Bytes that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().bytes).sum()
     }
 
     /// Loads since the cache was made.
@@ -119,6 +129,7 @@ impl Shard {
         if self.cells.len() == before {
             self.cells.retain(|slot| Arc::strong_count(&slot.cell) > 1);
         }
+        self.bytes = self.cells.iter().map(|slot| CELL_BYTES + slot.key.len()).sum();
         self.evictions += 1;
     }
 }

@@ -9,8 +9,9 @@
 //!     25    16  reserved       zero, checked; low-water mark and its commit later
 //! ```
 
+use crate::batch::KeyedOperation;
 use crate::codec::{DecodeError, Decoder, Encode};
-use crate::entry::TableId;
+use crate::entry::{KeyedVersion, Payload, TableId};
 
 /// Version byte of the record.
 pub(crate) const STATE_RECORD_VERSION: u8 = 1;
@@ -30,6 +31,23 @@ impl StateRecord {
     /// A timeline that was never written.
     pub(crate) const NEW: StateRecord =
         StateRecord { next_seq: 1, last_commit: 0, last_time_ms: 0 };
+
+    /// Whether it tells of a later moment of the same timeline.
+    pub(crate) fn is_newer_than(&self, other: &StateRecord) -> bool {
+        (self.last_commit, self.next_seq) > (other.last_commit, other.next_seq)
+    }
+
+    /// The record of the timeline as the state table keeps it.
+    pub(crate) fn version(&self, table: TableId, key: &[u8]) -> KeyedVersion {
+        KeyedVersion {
+            key: state_key(table, key).into(),
+            commit: self.last_commit,
+            index: 0,
+            time_ms: self.last_time_ms,
+            operation: KeyedOperation::Put,
+            value: Payload::from_vec(self.encode()),
+        }
+    }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(41);

@@ -11,12 +11,16 @@
 //!    and sequence of a table ever change.
 //! 6. `places` has exactly the live SSTables, so that replay does not search for each number.
 //! 7. A refused edit changes nothing.
+//! 8. The segments that an SSTable lists are live; behind a whole change none is without SSTables.
+//!    Numbers of SSTables and segments come from one counter, and differ.
 
 use super::edit::{ENGINE_TABLES, FIRST_USER_TABLE};
-use super::{Edit, Shard, SstableMeta, TableKind, TableRecord, Version};
+use super::segments::LiveSegments;
+use super::{Edit, SegmentMeta, Shard, SstableMeta, TableKind, TableRecord, Version};
 use crate::entry::TableId;
 use crate::limits::{
-    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, TABLE_COUNT_MAX, TABLE_NAME_LENGTH_MAX,
+    BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, SEGMENTS_PER_SSTABLE_MAX,
+    TABLE_COUNT_MAX, TABLE_NAME_LENGTH_MAX,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,9 +33,11 @@ pub(crate) struct Catalog {
     pub(crate) version: Version<SstableMeta>,
     /// Table, shard and level of each live SSTable, by number.
     places: HashMap<u64, ((TableId, Shard), u8)>,
+    /// The live payload segments.
+    pub(crate) segments: LiveSegments,
     /// The commit of each beginning of an epoch.
     pub(crate) epochs: Vec<u64>,
-    /// The number of the next SSTable.
+    /// The number of the next SSTable or segment.
     pub(crate) next_sstable: u64,
     /// The id of the next table.
     pub(crate) next_table: u32,
@@ -51,6 +57,7 @@ impl Catalog {
             tables: BTreeMap::from(own),
             version: Version::default(),
             places: HashMap::new(),
+            segments: LiveSegments::default(),
             epochs: Vec::new(),
             next_sstable: 1,
             next_table: FIRST_USER_TABLE,
@@ -79,6 +86,8 @@ impl Catalog {
             Edit::SstableAdded { level, meta } => self.add_sstable(*level, meta),
             Edit::SstableRemoved { number } => self.remove_sstable(*number),
             Edit::SstableMoved { number, level } => self.move_sstable(*number, *level),
+            Edit::SegmentAdded { meta } => self.add_segment(meta),
+            Edit::SegmentRemoved { number } => self.segments.remove(*number),
             Edit::EpochBegun { commit } => match self.epochs.last() {
                 Some(last) if commit < last => Err(format!("epoch {commit} begins before {last}")),
                 _ => {
@@ -108,10 +117,11 @@ impl Catalog {
             .version
             .iter()
             .map(|(_, level, meta)| Edit::SstableAdded { level, meta: meta.clone() });
+        let segments = self.segments.iter().map(|meta| Edit::SegmentAdded { meta: meta.clone() });
         let epochs = self.epochs.iter().map(|commit| Edit::EpochBegun { commit: *commit });
         let counters =
             Edit::Counters { next_sstable: self.next_sstable, next_table: self.next_table };
-        tables.chain(sstables).chain(epochs).chain([counters]).collect()
+        tables.chain(segments).chain(sstables).chain(epochs).chain([counters]).collect()
     }
 
     fn create_table(&mut self, record: &TableRecord) -> Result<(), String> {
@@ -135,7 +145,7 @@ impl Catalog {
     }
 
     fn alter_table(&mut self, record: &TableRecord) -> Result<(), String> {
-        let TableRecord { id, name, options, expired_before_ms } = record;
+        let TableRecord { id, name, options, expired_before_ms, .. } = record;
         let old = self.tables.get_mut(id).filter(|_| !id.is_engine_owned());
         let old = old.ok_or_else(|| format!("table {} is altered but not there", id.0))?;
         let same = old.name == *name
@@ -178,8 +188,24 @@ impl Catalog {
         if self.places.contains_key(&number) {
             return Err(format!("SSTable {number} is added twice"));
         }
+        if self.segments.contains(number) {
+            return Err(format!("SSTable {number} has the number of a segment"));
+        }
+        let live = self.segments.check_live(&meta.segments);
+        live.map_err(|error| format!("SSTable {number}: {error}"))?;
         self.version.insert(level, meta.clone())?;
+        self.segments.hold(&meta.segments);
         self.places.insert(number, ((meta.table, meta.shard), level));
+        self.next_sstable = self.next_sstable.max(number + 1);
+        Ok(())
+    }
+
+    fn add_segment(&mut self, meta: &SegmentMeta) -> Result<(), String> {
+        let number = meta.number;
+        if self.places.contains_key(&number) {
+            return Err(format!("segment {number} has the number of an SSTable"));
+        }
+        self.segments.add(meta)?;
         self.next_sstable = self.next_sstable.max(number + 1);
         Ok(())
     }
@@ -189,7 +215,8 @@ impl Catalog {
             return Err(format!("SSTable {number} is removed but not live"));
         };
         let removed = self.version.remove_from(place, level, number);
-        assert!(removed.is_some(), "the places are those of the version");
+        let removed = removed.expect("the places are those of the version");
+        self.segments.let_go(&removed.segments);
         Ok(())
     }
 
@@ -242,6 +269,11 @@ fn check_meta(meta: &SstableMeta) -> Result<(), String> {
     }
     if meta.kind == TableKind::Keyed && (meta.first.1, meta.last.1) != (0, 0) {
         return Err("a keyed SSTable with sequence ids".to_owned());
+    }
+    let possible = meta.segments.len() <= SEGMENTS_PER_SSTABLE_MAX
+        && (meta.kind == TableKind::Timeline || meta.segments.is_empty());
+    if !possible || !meta.segments.is_sorted_by(|before, behind| before < behind) {
+        return Err(format!("{} segments are not a set of numbers", meta.segments.len()));
     }
     let ordered = meta.first <= meta.last
         && meta.commits.0 <= meta.commits.1

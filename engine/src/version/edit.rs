@@ -1,6 +1,6 @@
 //! Edits: the steps by which the catalog of a store changes. The manifest is a log of them.
 
-use super::{SstableMeta, TableKind};
+use super::{Grid, SegmentMeta, SstableMeta, TableKind};
 use crate::entry::TableId;
 use crate::limits::{AMENDMENT_KEY_LENGTH_MAX, MARK_KEY_LENGTH_MAX, STATE_KEY_LENGTH_MAX};
 use crate::options::{Compression, Sequence, TableOptions};
@@ -33,12 +33,15 @@ pub(crate) struct TableRecord {
     /// What was committed before this time has expired under an earlier time to live, and stays
     /// so, however long the present one is. Never falls.
     pub(crate) expired_before_ms: u64,
+    /// How it is cut by time.
+    pub(crate) grid: Grid,
 }
 
 impl TableRecord {
     /// The record of a new table.
     pub(crate) fn new(id: TableId, name: &str, options: TableOptions) -> TableRecord {
-        TableRecord { id, name: name.to_owned(), options, expired_before_ms: 0 }
+        let grid = Grid::new(&options);
+        TableRecord { id, name: name.to_owned(), options, expired_before_ms: 0, grid }
     }
 
     /// The fence of the time to live at `now_ms` of the expiry clock: what was committed at or
@@ -49,10 +52,10 @@ impl TableRecord {
         self.options.ttl_ms.map_or(0, fence).max(self.expired_before_ms)
     }
 
-    /// This record with other options, from `now_ms` of the expiry clock on.
-    pub(crate) fn altered(&self, options: TableOptions, now_ms: u64) -> TableRecord {
+    /// This record with other options and a grid for them, from `now_ms` of the expiry clock on.
+    pub(crate) fn altered(&self, options: TableOptions, grid: Grid, now_ms: u64) -> TableRecord {
         let expired_before_ms = self.alive_from_ms(now_ms);
-        TableRecord { options, expired_before_ms, ..self.clone() }
+        TableRecord { options, expired_before_ms, grid, ..self.clone() }
     }
 
     /// A keyed table of the engine's own.
@@ -98,6 +101,16 @@ pub(crate) enum Edit {
         number: u64,
         /// Its new level.
         level: u8,
+    },
+    /// A payload segment becomes live, before the SSTables that need it.
+    SegmentAdded {
+        /// What is known of it.
+        meta: SegmentMeta,
+    },
+    /// A segment that no live SSTable needs is live no more.
+    SegmentRemoved {
+        /// Its number.
+        number: u64,
     },
     /// The store was opened after commits may have been lost: seqs jump behind this commit.
     EpochBegun {

@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::entry::TableId;
 use crate::file::Extent;
+use crate::sync::Arc;
 
 /// What a table of the store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,6 +47,28 @@ pub struct SstableMeta {
     pub times_ms: (u64, u64),
     /// Smallest commit number of an entry that has an origin; 0 where there is none.
     pub oldest_origin: u64,
+    /// Numbers of the payload segments that its entries refer to, rising.
+    pub segments: Arc<[u64]>,
+}
+
+/// The manifest's record of one payload segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentMeta {
+    /// Unique in the store among SSTables and segments, never reused; part of the seed of every
+    /// checksum in the segment.
+    pub number: u64,
+    /// Its home: the table that keeps longest among those its payloads went to.
+    pub table: TableId,
+    /// Where it lies.
+    pub extent: Extent,
+    /// Bytes in use at the front of the extent, footer included.
+    pub bytes: u64,
+    /// Checksum of the footer: the parent holds its child's checksum.
+    pub footer_checksum: u32,
+    /// Payloads in it.
+    pub records: u64,
+    /// Bytes of the payloads.
+    pub payload_bytes: u64,
 }
 
 impl SstableMeta {

@@ -2,10 +2,12 @@
 //!
 //! - `meta.rs`: what is known of one SSTable.
 //! - `shard.rs`: the pieces, by time and tier, into which a table is cut.
+//! - `grid.rs`: how the commit times of a table are cut into windows.
 //! - `levels.rs`: the SSTables of one shard, in the order in which readers want them.
 //! - here, `Version`: the levels of all shards of all tables at one moment; never changed once it
 //!   is shared.
 //! - `edit.rs`: the steps from one moment to the next, as the manifest logs them.
+//! - `segments.rs`: the live payload segments, and how many SSTables need each.
 //! - `catalog.rs`: everything that the manifest knows: tables, version, epochs, counters.
 //!
 //! A version is generic over its handles: the catalog's holds the metas themselves, the readers'
@@ -18,8 +20,12 @@
 
 mod catalog;
 mod edit;
+mod grid;
+#[cfg(test)]
+mod grid_tests;
 mod levels;
 mod meta;
+mod segments;
 mod shard;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -28,8 +34,9 @@ use crate::entry::TableId;
 use crate::limits::LEVEL_COUNT;
 pub(crate) use catalog::Catalog;
 pub(crate) use edit::{AMENDMENT_TABLE, Edit, MARK_TABLE, STATE_TABLE, TableRecord};
+pub(crate) use grid::{Grid, Part, Piece, window_width_ms};
 pub(crate) use levels::Levels;
-pub use meta::{SstableMeta, TableKind};
+pub use meta::{SegmentMeta, SstableMeta, TableKind};
 pub use shard::{Shard, Tier};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

@@ -26,6 +26,20 @@ pub(crate) fn timeline_meta(number: u64, first: (&str, u64), last: (&str, u64)) 
         last: (last.0.as_bytes().into(), last.1),
         commits: (number, number.saturating_add(10)),
         times_ms: (5, 6),
+        segments: [].into(),
+    }
+}
+
+/// The meta of a payload segment.
+pub(crate) fn segment_meta(number: u64) -> SegmentMeta {
+    SegmentMeta {
+        number,
+        table: TABLE,
+        extent: Extent { offset: number.wrapping_mul(4096), length: 4096 },
+        bytes: 3000,
+        footer_checksum: 5,
+        records: 4,
+        payload_bytes: 99,
     }
 }
 
@@ -190,6 +204,56 @@ fn impossible_edits_change_nothing() {
         assert_eq!(catalog, before, "{edit:?}");
     }
     assert_eq!((catalog.next_sstable, catalog.next_table), (3, 17));
+}
+
+#[test]
+fn a_segment_lives_as_long_as_an_sstable_needs_it() {
+    let mut catalog = Catalog::new();
+    catalog.apply(&Edit::TableCreated(timeline_table(16, "inbox"))).unwrap();
+    let needs = |number, segments: &[u64]| {
+        let key = format!("{number}");
+        let mut meta = timeline_meta(number, (&key, 1), (&key, 2));
+        meta.segments = segments.into();
+        added(1, meta)
+    };
+    for number in [1, 2] {
+        catalog.apply(&Edit::SegmentAdded { meta: segment_meta(number) }).unwrap();
+    }
+    assert_eq!(catalog.segments.unused().collect::<Vec<_>>(), [1, 2]);
+    catalog.apply(&needs(3, &[1])).unwrap();
+    catalog.apply(&needs(4, &[1, 2])).unwrap();
+    assert_eq!((catalog.segments.unused().count(), catalog.next_sstable), (0, 5));
+    let outside = SegmentMeta { extent: Extent { offset: 1, length: 4096 }, ..segment_meta(6) };
+    let long = SegmentMeta { bytes: 4097, ..segment_meta(6) };
+    let refused = [
+        Edit::SegmentAdded { meta: segment_meta(2) },
+        Edit::SegmentAdded { meta: segment_meta(3) },
+        Edit::SegmentAdded { meta: segment_meta(0) },
+        Edit::SegmentAdded { meta: segment_meta(1 << 40) },
+        Edit::SegmentAdded { meta: outside },
+        Edit::SegmentAdded { meta: long },
+        Edit::SegmentRemoved { number: 1 },
+        Edit::SegmentRemoved { number: 7 },
+        needs(2, &[]),
+        needs(6, &[5]),
+        needs(6, &[2, 1]),
+        needs(6, &[1, 1]),
+    ];
+    let before = catalog.clone();
+    for edit in refused {
+        assert!(catalog.apply(&edit).is_err(), "{edit:?}");
+        assert_eq!(catalog, before, "{edit:?}");
+    }
+    // The edits of the catalog make it again.
+    let mut again = Catalog::new();
+    catalog.edits().iter().for_each(|edit| again.apply(edit).unwrap());
+    assert_eq!(again, catalog);
+    catalog.apply(&Edit::SstableRemoved { number: 4 }).unwrap();
+    assert_eq!(catalog.segments.unused().collect::<Vec<_>>(), [2]);
+    catalog.apply(&Edit::SegmentRemoved { number: 2 }).unwrap();
+    catalog.apply(&Edit::SstableRemoved { number: 3 }).unwrap();
+    catalog.apply(&Edit::SegmentRemoved { number: 1 }).unwrap();
+    assert_eq!(catalog.segments, segments::LiveSegments::default());
 }
 
 /// Random edits, most of them possible, some not.

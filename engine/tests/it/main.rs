@@ -3,6 +3,7 @@
 //! One binary, so that the engine is linked once. Topics:
 //! - `amendments`: edit and recall, through every copy, at every stage
 //! - `basic`: what each call promises, on the simulated disk
+//! - `lookups`: how many reads a first append costs
 //! - `model`: random operations against a model, with flushes, compactions, snapshots and
 //!   reopenings
 //! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in
@@ -10,9 +11,12 @@
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `regression`: defects that were mended, each with its story
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
+//! - `expiry_crash`: power is lost while entries expire
 //! - `marks`: trims, deletions, retention, gaps, dropped tables
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
+//! - `segments`: shared payloads on the disk: bytes, damage, crashes
+//! - `tiers`: zstd and the cold tier
 //! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
@@ -24,13 +28,17 @@ mod basic;
 mod crash_sweep;
 mod damage;
 mod expiry;
+mod expiry_crash;
 mod faults;
 mod hooked_disk;
+mod lookups;
 mod marks;
 mod model;
 mod real;
 mod reference;
 mod regression;
 mod regression_reads;
+mod segments;
 mod space;
+mod tiers;
 mod world;

@@ -3,6 +3,7 @@
 
 use super::world::{Process, World, tiny};
 use std::time::Duration;
+use tidelog_engine::inspect::Inspector;
 use tidelog_engine::testing::CrashPolicy;
 use tidelog_engine::{
     Direction, Durability, Engine, ErrorKind, Gap, GapReason, Item, Options, Sequence, Snapshot,
@@ -178,6 +179,9 @@ fn a_snapshot_sees_what_a_later_mark_hides_through_flush_and_compaction() {
     assert_eq!(gaps(&snapshot, table, 0, 99), [(1, 30, GapReason::Trimmed)]);
     drop(snapshot);
     engine.close().unwrap();
+    drop(process);
+    let disk = std::sync::Arc::new(world.disk.reopen());
+    assert_eq!(Inspector::over(disk).verify().unwrap().faults, []);
     let again = world.open(&tiny()).unwrap();
     assert_eq!(seqs(&again.engine.snapshot(), table), (31..=50).collect::<Vec<_>>());
     assert_eq!(again.engine.snapshot().latest_seq(table, KEY).unwrap(), 50);
@@ -185,11 +189,14 @@ fn a_snapshot_sees_what_a_later_mark_hides_through_flush_and_compaction() {
 
 #[test]
 fn an_older_snapshot_knows_the_latest_seq_of_what_is_gone() {
-    let (_world, process, table) = open();
+    let (world, process, table) = open();
     let engine = &process.engine;
     append(engine, table, 50, Durability::Sync);
     mark(engine, |batch| batch.delete_range(table, KEY, 41..=50));
     mark(engine, |batch| batch.trim(table, KEY, 20));
+    engine.flush().unwrap();
+    let disk = std::sync::Arc::new(world.disk.reopen());
+    assert_eq!(Inspector::over(disk).verify().unwrap().faults, []);
     let snapshot = engine.snapshot();
     append(engine, table, 50, Durability::Sync);
     engine.compact().unwrap();
@@ -197,6 +204,28 @@ fn an_older_snapshot_knows_the_latest_seq_of_what_is_gone() {
     assert_eq!(seqs(&snapshot, table), (20..=40).collect::<Vec<_>>());
     use GapReason::{Deleted, Trimmed};
     assert_eq!(gaps(&snapshot, table, 0, 99), [(1, 19, Trimmed), (41, 50, Deleted)]);
+}
+
+#[test]
+fn an_older_snapshot_lists_a_timeline_that_is_gone() {
+    let (_world, process, table) = open();
+    let engine = &process.engine;
+    append(engine, table, 50, Durability::Sync);
+    mark(engine, |batch| batch.delete_timeline(table, KEY));
+    let snapshot = engine.snapshot();
+    append(engine, table, 50, Durability::Sync);
+    engine.compact().unwrap();
+    mark(engine, |batch| batch.delete_timeline(table, KEY));
+    engine.compact().unwrap();
+    let listed = |snapshot: &Snapshot| -> Vec<u64> {
+        let list = snapshot.timelines(table, b"", None).unwrap();
+        list.map(|timeline| timeline.unwrap().next_seq).collect()
+    };
+    assert_eq!(listed(&snapshot), [51]);
+    assert_eq!(snapshot.latest_seq(table, KEY).unwrap(), 50);
+    assert_eq!(gaps(&snapshot, table, 0, 99), [(1, 50, GapReason::Deleted)]);
+    assert_eq!(listed(&engine.snapshot()), [101]);
+    assert_eq!(engine.snapshot().latest_seq(table, KEY).unwrap(), 100);
 }
 
 fn roomy() -> Options {

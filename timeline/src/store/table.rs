@@ -35,8 +35,8 @@ impl<M: Message> TableBuilder<M> {
         self
     }
 
-    /// Only so many of the newest entries of each timeline are shown, at least 1; the space of others
-    /// comes back. Deleted entries count. Default: all. Not together with given ids.
+    /// Only so many of the newest entries of each timeline are shown, at least 1; the space of
+    /// others comes back. Deleted entries count. Default: all. Not together with given ids.
     pub fn keep_last(mut self, count: u64) -> TableBuilder<M> {
         self.options = self.options.keep_last(count);
         self

@@ -271,11 +271,11 @@ impl<M: Message> Timeline<M> {
         self.now()?.scan(scan)
     }
 
-    /// As [`Timeline::scan`], with what is missing: between the entries, and before and behind them
-    /// as far as the timeline has come. Each missing stretch comes once, in the order of the scan,
-    /// with its reason; where nothing is missing there is none, so a reader tells "nothing new" from
-    /// "expired", "trimmed", "deleted" and "lost". Not on tables of given ids. The scan's limit
-    /// counts entries alone.
+    /// As [`Timeline::scan`], with what is missing: between the entries, and before and behind
+    /// them as far as the timeline has come. Each missing stretch comes once, in the order of the
+    /// scan, with its reason; where nothing is missing there is none, so a reader tells "nothing
+    /// new" from "expired", "trimmed", "deleted" and "lost". Not on tables of given ids. The scan's
+    /// limit counts entries alone.
     ///
     /// ```
     /// # let store = tidelog::Store::in_memory();

@@ -55,8 +55,8 @@ impl<M: Message> Timeline<M> {
         self.mark(MarkChange::DeleteAll)
     }
 
-    /// Gives the timeline a time to live of its own, at least 1 ms, or takes it away. The shorter of
-    /// it and the table's holds; what has expired stays expired.
+    /// Gives the timeline a time to live of its own, at least 1 ms, or takes it away. The shorter
+    /// of it and the table's holds; what has expired stays expired.
     ///
     /// # Errors
     /// As [`Timeline::store`].

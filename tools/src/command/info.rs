@@ -33,6 +33,10 @@ struct Table {
     sstable_bytes: u64,
     /// Entries or versions in SSTables.
     entries: u64,
+    /// Payload segments whose home it is.
+    segments: u64,
+    /// Bytes of the payloads in them.
+    shared_bytes: u64,
 }
 
 impl Info {
@@ -61,15 +65,16 @@ fn bytes_on_device(file: &Path) -> Outcome<u64> {
 
 /// Bytes of each kind of owner, in the order of the file.
 fn space_by_owner(inspector: &Inspector) -> Outcome<Vec<(&'static str, u64)>> {
-    let mut owners =
-        vec![("superblock", 0), ("wal", 0), ("manifest", 0), ("sstables", 0), ("free", 0)];
+    let names = ["superblock", "wal", "manifest", "sstables", "segments", "free"];
+    let mut owners: Vec<_> = names.into_iter().map(|name| (name, 0)).collect();
     for run in inspector.space()? {
         let index = match run.kind {
             SpaceKind::Superblock => 0,
             SpaceKind::Ring => 1,
             SpaceKind::Manifest => 2,
             SpaceKind::Sstable(_) => 3,
-            SpaceKind::Free => 4,
+            SpaceKind::Segment(_) => 4,
+            SpaceKind::Free => 5,
         };
         owners[index].1 += run.extent.length;
     }
@@ -78,6 +83,7 @@ fn space_by_owner(inspector: &Inspector) -> Outcome<Vec<(&'static str, u64)>> {
 
 fn tables(engine: &Engine, inspector: &Inspector) -> Outcome<Vec<Table>> {
     let sstables = inspector.sstables()?;
+    let segments = inspector.segments()?;
     let snapshot = engine.snapshot();
     let mut tables = Vec::new();
     for info in engine.tables() {
@@ -89,11 +95,14 @@ fn tables(engine: &Engine, inspector: &Inspector) -> Outcome<Vec<Table>> {
             }
         }
         let own = || sstables.iter().filter(|sstable| sstable.meta.table == info.id);
+        let shared = || segments.iter().filter(|segment| segment.table == info.id);
         tables.push(Table {
             timelines,
             sstables: own().count() as u64,
             sstable_bytes: own().map(|sstable| sstable.meta.extent.length).sum(),
             entries: own().map(|sstable| sstable.meta.entries).sum(),
+            segments: shared().count() as u64,
+            shared_bytes: shared().map(|segment| segment.payload_bytes).sum(),
             info,
         });
     }
@@ -151,11 +160,13 @@ fn print_json(
             "kind": kind(&table.info),
             "sequence": format!("{:?}", table.info.options.sequence).to_lowercase(),
             "ttl_ms": table.info.options.ttl_ms,
-            "compression": format!("{:?}", table.info.options.compression).to_lowercase(),
+            "compression": table.info.options.compression.to_string(),
             "timelines": table.timelines,
             "sstables": table.sstables,
             "sstable_bytes": table.sstable_bytes,
             "sstable_entries": table.entries,
+            "segments": table.segments,
+            "shared_payload_bytes": table.shared_bytes,
         }))?;
     }
     Ok(())
@@ -202,8 +213,16 @@ fn print_text(
     rows.extend(space.iter().map(|(owner, size)| row(&format!("  {owner}"), text::bytes(*size))));
     output.table(&rows)?;
     output.line("")?;
-    let headings =
-        ["table", "kind", "timelines", "entries in SSTables", "SSTables", "bytes", "ttl"];
+    let headings = [
+        "table",
+        "kind",
+        "timelines",
+        "entries in SSTables",
+        "SSTables",
+        "bytes",
+        "shared payloads",
+        "ttl",
+    ];
     let mut rows = vec![headings.map(str::to_owned).to_vec()];
     rows.extend(tables.iter().map(|table| {
         let ttl_ms = table.info.options.ttl_ms;
@@ -214,6 +233,7 @@ fn print_text(
             text::grouped(table.entries),
             text::grouped(table.sstables),
             text::bytes(table.sstable_bytes),
+            text::bytes(table.shared_bytes),
             ttl_ms.map_or_else(|| "none".to_owned(), |ttl_ms| format!("{ttl_ms} ms")),
         ]
     }));

@@ -50,6 +50,9 @@ fn summarise(report: &Report, output: &mut Output) -> Outcome {
         tables,
         sstables,
         sstable_bytes,
+        segments,
+        segment_bytes,
+        records,
         entries,
         timelines,
     } = report.counts;
@@ -63,6 +66,9 @@ fn summarise(report: &Report, output: &mut Output) -> Outcome {
             "tables": tables,
             "sstables": sstables,
             "sstable_bytes": sstable_bytes,
+            "segments": segments,
+            "segment_bytes": segment_bytes,
+            "segment_payloads": records,
             "sstable_entries": entries,
             "sstable_timelines": timelines,
         }))?);
@@ -85,6 +91,12 @@ fn summarise(report: &Report, output: &mut Output) -> Outcome {
         text::bytes(sstable_bytes),
         text::grouped(entries),
         text::grouped(timelines)
+    ))?;
+    output.line(format_args!(
+        "segments: {}, {}, {} payloads",
+        text::grouped(segments),
+        text::bytes(segment_bytes),
+        text::grouped(records)
     ))?;
     let verdict = if report.faults.is_empty() { "good" } else { "DAMAGED" };
     Ok(output.line(verdict)?)

@@ -19,7 +19,7 @@ struct Rule {
 
 const RULES: &[Rule] = &[
     Rule {
-        files: &["engine/src/sstable/", "engine/src/cache/"],
+        files: &["engine/src/sstable/", "engine/src/segment/", "engine/src/cache/"],
         except: &[],
         forbidden: &[
             "crate::version",
@@ -34,6 +34,7 @@ const RULES: &[Rule] = &[
         allowed: &[
             "crate::version::meta",
             "crate::version::SstableMeta",
+            "crate::version::SegmentMeta",
             "crate::version::TableKind",
             "crate::version::HasMeta",
         ],

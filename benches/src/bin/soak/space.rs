@@ -12,7 +12,7 @@ use crate::Result;
 use crate::arguments::{Common, SpaceArguments};
 use crate::payload;
 use crate::report::{Matter, Report, note, rounded};
-use crate::sample::{Gauge, joined};
+use crate::sample::{Gauge, Sample, joined};
 use crate::stage::{Stage, small_options};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -30,17 +30,21 @@ struct Parameters {
     timelines: u64,
     payload: usize,
     ttl_ms: u64,
-    /// Space is free this long after expiry, at most; the file is waited for as long again.
+    /// Space is free this long after expiry, at most.
     lag_ms: u64,
+    /// So long the file is waited for: what has just become free is not given back at once. In the
+    /// short form the store is asked to give it back.
+    patience_ms: u64,
     seed: u64,
 }
 
 impl Parameters {
     fn new(common: &Common, asked: &SpaceArguments) -> Parameters {
-        let (megabytes, held, timelines, ttl_ms, lag_ms) = match common.short {
-            true => (40, 20, 200, 1_500, 1_500),
-            false => (5_000, 1_000, 10_000, 20_000, 6_000),
+        let (megabytes, held, timelines, ttl_ms) = match common.short {
+            true => (40, 20, 200, 1_500),
+            false => (5_000, 1_000, 10_000, 20_000),
         };
+        let (lag_ms, patience_ms) = if common.short { (1_500, 0) } else { (6_000, 60_000) };
         Parameters {
             megabytes: asked.megabytes.unwrap_or(megabytes),
             held_megabytes: asked.held_megabytes.unwrap_or(held),
@@ -48,12 +52,18 @@ impl Parameters {
             payload: asked.payload.unwrap_or(1_000),
             ttl_ms: asked.ttl_ms.unwrap_or(ttl_ms),
             lag_ms,
+            patience_ms,
             seed: common.seed,
         }
     }
 
     fn lag(&self) -> Duration {
         Duration::from_millis(self.lag_ms)
+    }
+
+    /// What is left beside the ring: 100 MB at the full size.
+    fn rest_bytes(&self) -> u64 {
+        (self.megabytes * MB / 50).max(4 * MB)
     }
 }
 
@@ -72,8 +82,7 @@ pub(crate) fn run(common: &Common, arguments: &SpaceArguments) -> Result<bool> {
     let mut run = Run {
         table: engine.create_table("message", TableOptions::timeline().ttl(ttl))?,
         gauge: Gauge::new(&stage.path())?,
-        // 100 MB beside the ring at the full size; the same share of what was written when short.
-        limit: stage.options.ring_bytes + parameters.megabytes * MB / 50,
+        limit: stage.options.ring_bytes + parameters.rest_bytes(),
         written: 0,
         engine,
         parameters,
@@ -97,7 +106,7 @@ pub(crate) fn run(common: &Common, arguments: &SpaceArguments) -> Result<bool> {
     report.goal("file_bytes_after_expiry", bytes(&free), limit as f64, Matter::Size);
     report.goal("file_bytes_beside_snapshot", bytes(&held.beside), limit as f64, Matter::Size);
     report.goal("file_bytes_after_snapshot", bytes(&held.after), limit as f64, Matter::Size);
-    let lag = free.seconds.unwrap_or(f64::INFINITY);
+    let lag = free.seconds_until_free.unwrap_or(f64::INFINITY);
     report.goal("seconds_until_free", lag, parameters.lag().as_secs_f64(), Matter::Speed);
     let values = json!({
         "after_expiry": free, "beside_snapshot": held.beside, "after_snapshot": held.after,
@@ -111,8 +120,10 @@ pub(crate) fn run(common: &Common, arguments: &SpaceArguments) -> Result<bool> {
 struct After {
     file_bytes: u64,
     allocated_bytes: u64,
-    /// How long after the last expiry the file was below the limit; none if it never was.
-    seconds: Option<f64>,
+    /// How long after the last expiry next to nothing was live; none if something always was.
+    seconds_until_free: Option<f64>,
+    /// How long after it the file was below the limit; none if it never was.
+    seconds_until_small: Option<f64>,
 }
 
 struct Held {
@@ -160,26 +171,44 @@ impl Run<'_> {
         self.line(phase, json!({}))
     }
 
-    /// Waits until all has expired and the file is below the limit, for as long as is promised and
+    /// Waits until all has expired, is free, and is given back, each as long as is promised and
     /// that again.
     fn expire(&self, phase: &str, ttl: Duration) -> Result<After> {
         let expiry = Instant::now() + ttl;
+        let mut free = None;
         loop {
             std::thread::sleep(Duration::from_millis(250));
-            let is_expired = Instant::now() >= expiry;
             let sample = self.gauge.take(&self.engine)?;
-            self.line(phase, json!({ "expired": is_expired }))?;
+            self.line(phase, json!({ "expired": Instant::now() >= expiry }))?;
+            let Some(since) = Instant::now().checked_duration_since(expiry) else {
+                continue;
+            };
+            let is_free = live_bytes(&sample) <= self.parameters.rest_bytes();
+            if is_free && free.is_none() {
+                free = Some(since.as_secs_f64());
+            }
             let is_small = sample.file_bytes <= self.limit;
-            let is_late = Instant::now() >= expiry + 2 * self.parameters.lag();
-            if is_expired && (is_small || is_late) {
-                self.check_empty()?;
-                return Ok(After {
-                    file_bytes: sample.file_bytes,
-                    allocated_bytes: sample.allocated_bytes,
-                    seconds: is_small.then_some(expiry.elapsed().as_secs_f64()),
-                });
+            let patience = Duration::from_millis(self.parameters.patience_ms);
+            let is_late = since >= 2 * self.parameters.lag() && (!is_free || since >= patience);
+            if (is_free && is_small) || is_late {
+                let small = (is_free && is_small).then_some(since.as_secs_f64());
+                return self.expired(free, small);
+            }
+            if is_free && patience.is_zero() {
+                self.engine.compact()?;
             }
         }
+    }
+
+    fn expired(&self, free: Option<f64>, small: Option<f64>) -> Result<After> {
+        self.check_empty()?;
+        let sample = self.gauge.take(&self.engine)?;
+        Ok(After {
+            file_bytes: sample.file_bytes,
+            allocated_bytes: sample.allocated_bytes,
+            seconds_until_free: free,
+            seconds_until_small: small,
+        })
     }
 
     /// Writes and lets expire while a snapshot and a scan in the middle of a timeline are held.
@@ -255,4 +284,9 @@ impl Run<'_> {
         let sample = self.gauge.take(&self.engine)?.json();
         self.report.interval(joined(joined(named, values), sample))
     }
+}
+
+/// Bytes that live structures have.
+fn live_bytes(sample: &Sample) -> u64 {
+    sample.stats.sstable_bytes
 }

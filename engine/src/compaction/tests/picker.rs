@@ -35,6 +35,7 @@ fn meta(
         last: range.1,
         commits: (1, 1),
         times_ms: (1, 1),
+        segments: [].into(),
     }
 }
 
@@ -335,6 +336,8 @@ fn what_is_dead_is_dropped_rewritten_or_taken_down() {
     assert_eq!(picked(&[(5, 25)], &[5]), None, "somebody works on it");
     let most = picked(&[(5, 99), (2, 30)], &[]).unwrap();
     assert_eq!(most.trim(), "table 16 merge L2:2 -> L2", "what frees most comes first");
+    let free = picked(&[(5, 100), (2, 90)], &[]).unwrap();
+    assert_eq!(free.trim(), "table 16 drop L1:5 -> L1", "what costs nothing comes first");
     assert_eq!(picked(&[(9, 100)], &[]).unwrap().trim(), "table 16 drop L0:9 -> L0");
     let taken_down = picked(&[(9, 50)], &[]).unwrap();
     assert_eq!(taken_down.trim(), "table 16 merge L1:5 L1:6 L0:9 -> L1");

@@ -2,22 +2,26 @@
 //! that was ever written.
 
 use crate::batch::{KeyedOperation, WriteBatch};
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, Source};
 use crate::compaction::job::JobOutput;
-use crate::compaction::{CompactionJob, FlushJob, Kept, OutputContext, PickerOptions, fold, pick};
+use crate::compaction::{
+    CompactionJob, FlushJob, FlushTable, Kept, OutputContext, PickerOptions, fold, pick,
+};
 use crate::entry::{Direction, Entry, KeyedVersion, Origin, Payload, TableId};
 use crate::error::Result;
 use crate::file::{Allocator, Disk, FileId, Pacer};
 use crate::memtable::Memtable;
-use crate::options::{Compression, ReadMode};
+use crate::options::{Compression, ReadMode, TableOptions};
+use crate::read::state_of_run;
 use crate::runtime::Clock;
-use crate::sstable::{Source, Sstable};
+use crate::sstable::Sstable;
 use crate::state::{StateRecord, state_key};
 use crate::sync::{AtomicU64, Ordering};
 use crate::testing::{Random, SimClock, SimDisk, SimOptions, SimScheduler};
-use crate::version::{STATE_TABLE, TableKind, Version};
+use crate::version::{STATE_TABLE, TableRecord, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) const FEED: TableId = TableId(16);
 pub(super) const META: TableId = TableId(17);
@@ -43,7 +47,7 @@ pub(super) struct Store {
     /// Every version ever written, newest first.
     keyed: BTreeMap<Vec<u8>, Vec<KeyedVersion>>,
     /// The newest state of the timelines that were flushed.
-    states: BTreeMap<Vec<u8>, StateRecord>,
+    states: BTreeMap<(TableId, Vec<u8>), StateRecord>,
 }
 
 impl Store {
@@ -64,7 +68,8 @@ impl Store {
             pacer: Arc::new(pacer),
             next_number: Arc::new(AtomicU64::new(1)),
             sstable_bytes,
-            source: Source { disk: shared, file, mode, cache },
+            source: Source { disk: shared, file, mode, cache, unpacking: Arc::default() },
+            memory: Arc::default(),
         };
         let options = PickerOptions {
             level0_compact: 3,
@@ -89,11 +94,17 @@ impl Store {
         }
     }
 
-    pub(super) fn tables() -> Vec<(TableId, TableKind, Compression)> {
+    /// The last one is cut by time, into windows that one flush or a few fill.
+    pub(super) fn tables() -> Vec<FlushTable> {
+        let table = |id, options: TableOptions, compression| {
+            let options = TableOptions { compression, ..options };
+            FlushTable::new(&TableRecord::new(id, "", options), 0)
+        };
+        let windows = TableOptions::timeline().ttl(Duration::from_secs(4));
         vec![
-            (FEED, TableKind::Timeline, Compression::None),
-            (META, TableKind::Keyed, Compression::Lz4),
-            (INBOX, TableKind::Timeline, Compression::Lz4),
+            table(FEED, TableOptions::timeline(), Compression::None),
+            table(META, TableOptions::keyed(), Compression::Lz4),
+            table(INBOX, windows, Compression::Lz4),
         ]
     }
 
@@ -259,7 +270,7 @@ impl Store {
             let last = entries.last().expect("a timeline has entries");
             let record =
                 StateRecord { next_seq: last.0 + 1, last_commit: last.1, last_time_ms: last.2 };
-            self.states.insert(state_key(*table, key), record);
+            self.states.insert((*table, key.clone()), record);
         }
         Ok(())
     }
@@ -267,8 +278,8 @@ impl Store {
     pub(super) fn compaction(&self, busy: &BTreeSet<u64>) -> Option<CompactionJob> {
         let job = pick(&self.version, &self.options, busy)?;
         let tables = Store::tables();
-        let record = tables.iter().find(|(table, ..)| *table == job.table);
-        let compression = record.map_or(Compression::None, |record| record.2);
+        let table = tables.iter().find(|table| table.id == job.table);
+        let compression = table.map_or(Compression::None, |table| table.compression);
         let kept = Kept { snapshots: self.snapshots.clone(), ..Kept::default() };
         Some(CompactionJob::new(self.context.clone(), job, compression, kept))
     }
@@ -287,10 +298,20 @@ impl Store {
         for number in output.removed {
             let (_, sstable) = before.find(number).expect("a removed SSTable was live");
             sstable.mark_obsolete(self.generation);
+            let live = self.segments();
+            let gone = sstable.segments().iter().filter(|s| !live.contains_key(&s.meta().number));
+            gone.for_each(|segment| segment.mark_obsolete(self.generation));
         }
         drop(before);
         self.generation += 1;
         self.context.allocator.durable(self.generation);
+    }
+
+    /// The segments that live SSTables need, with the bytes of their extents.
+    pub(super) fn segments(&self) -> BTreeMap<u64, u64> {
+        let needed = self.version.iter().flat_map(|(.., item)| item.segments().iter());
+        let metas = needed.map(|segment| segment.meta());
+        metas.map(|meta| (meta.number, meta.extent.length)).collect()
     }
 
     /// Runs a job to its end. On an error it is dropped.
@@ -319,6 +340,7 @@ impl Store {
     pub(super) fn check_space(&self) {
         let allocator = &self.context.allocator;
         let live: u64 = self.version.iter().map(|(.., item)| item.meta().extent.length).sum();
+        let live = live + self.segments().values().sum::<u64>();
         let all = allocator.file_length() - GRID_START;
         assert_eq!(allocator.free_bytes() + allocator.released() + live, all, "bytes of the grid");
     }
@@ -348,11 +370,14 @@ impl Store {
             assert!(versions.is_sorted_by(|a, b| order(a) > order(b)), "versions of a key");
             assert_eq!(fold(&versions), expected, "{} at {commit}", String::from_utf8_lossy(key));
         }
-        for (key, expected) in &self.states {
-            let versions = self.versions(STATE_TABLE, key, u64::MAX);
-            let value = fold(&versions).expect("a timeline that was flushed has a state");
-            assert_eq!(StateRecord::decode(&value).unwrap(), *expected);
-            assert_eq!(versions[0].commit, expected.last_commit);
+        for ((table, key), expected) in &self.states {
+            let versions = self.versions(STATE_TABLE, &state_key(*table, key), u64::MAX);
+            let value = fold(&versions).expect("a timeline is recorded by its first flush");
+            let record = StateRecord::decode(&value).unwrap();
+            assert_eq!(versions[0].commit, record.last_commit);
+            assert!(!record.is_newer_than(expected));
+            let newest = self.candidates(*table, key).iter().find_map(|it| it.find(key).unwrap());
+            assert_eq!(state_of_run(&newest.expect("nothing was dropped")), *expected);
         }
     }
 

@@ -6,9 +6,9 @@ use super::super::{Core, Counters};
 use super::Parts;
 use super::tail::{KeepAll, Replayed, Sink, Tail};
 use crate::batch::{Op, decode};
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, Source};
 use crate::commit::{CommitQueue, Leader};
-use crate::compaction::OutputContext;
+use crate::compaction::{OutputContext, OutputMemory};
 use crate::error::{Error, Result};
 use crate::file::disk::sync;
 use crate::file::superblock::{self, Superblock};
@@ -18,9 +18,10 @@ use crate::limits;
 use crate::manifest::{self, Manifest};
 use crate::memtable::Memtable;
 use crate::options::{Options, ReadMode};
-use crate::read::{AmendmentSstables, Snapshots, View, Views};
+use crate::read::{AmendmentSstables, SegmentTotals, Snapshots, View, Views};
 use crate::runtime::StoreClock;
-use crate::sstable::{Source, Sstable};
+use crate::segment::{Segment, Segments};
+use crate::sstable::Sstable;
 use crate::state::StateCache;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex};
 use crate::version::{Catalog, Edit, SstableMeta, Version};
@@ -124,10 +125,7 @@ fn assemble(
     let disk = Arc::clone(&parts.disk);
     let health = Health::default();
     let allocator = open_allocator(&disk, superblock, &catalog, &health)?;
-    let cache = Arc::new(BlockCache::new(options.memory_budget / 8));
-    // Beside a writer an extent may be reused under a map, after its blocks were verified in it.
-    let mode = if options.read_only { ReadMode::Read } else { options.read_mode };
-    let source = Source { disk: Arc::clone(&disk), file: superblock.file, mode, cache };
+    let source = open_source(&disk, superblock, options);
     let version = open_sstables(&catalog, &source, &allocator);
     let clock = StoreClock::new(Arc::clone(&parts.clock), clock_mark(parts, superblock));
     let pacer = Arc::new(Pacer::new(
@@ -144,6 +142,7 @@ fn assemble(
         next_number: Arc::new(AtomicU64::new(catalog.next_sstable)),
         sstable_bytes: options.sstable_bytes,
         source,
+        memory: Arc::new(OutputMemory::default()),
     };
     let manifest = (!options.read_only).then(|| open_manifest(&disk, superblock, &allocator));
     let manifest = manifest.transpose()?;
@@ -175,6 +174,7 @@ fn assemble(
         space: SpaceWish::default(),
         sync_due_ms: AtomicU64::new(u64::MAX),
         compact_all: AtomicBool::new(false),
+        claims: Arc::default(),
         unsynced_declared: AtomicBool::new(false),
         boot_forgotten: AtomicBool::new(false),
         closing: AtomicBool::new(false),
@@ -185,7 +185,20 @@ fn assemble(
     })
 }
 
-/// The free space: all that neither an SSTable nor the manifest has.
+/// How SSTables are read.
+fn open_source(disk: &Arc<dyn Disk>, superblock: &Superblock, options: &Options) -> Source {
+    // Beside a writer an extent may be reused under a map, after its blocks were verified in it.
+    let mode = if options.read_only { ReadMode::Read } else { options.read_mode };
+    Source {
+        disk: Arc::clone(disk),
+        file: superblock.file,
+        mode,
+        cache: Arc::new(BlockCache::new(options.memory_budget / 8)),
+        unpacking: Arc::default(),
+    }
+}
+
+/// The free space: all that neither an SSTable, nor a segment, nor the manifest has.
 fn open_allocator(
     disk: &Arc<dyn Disk>,
     superblock: &Superblock,
@@ -193,6 +206,7 @@ fn open_allocator(
     health: &Health,
 ) -> Result<Arc<Allocator>> {
     let mut live: Vec<Extent> = catalog.version.iter().map(|(_, _, meta)| meta.extent).collect();
+    live.extend(catalog.segments.iter().map(|meta| meta.extent));
     live.push(superblock.manifest.extent);
     let usable = usable_length(&**disk, superblock)?;
     let (disk, grid) = (Arc::clone(disk), superblock.ring.end());
@@ -222,6 +236,7 @@ fn first_view(
     let mut view = View {
         level0_depth: 0,
         damaged: BTreeSet::new(),
+        segments: SegmentTotals::of(catalog),
         marked: BTreeSet::new(),
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
         frozen: Vec::new(),
@@ -245,12 +260,19 @@ fn open_manifest(
     Manifest::open(disk, superblock.file, allocator, &superblock.manifest).map(|opened| opened.0)
 }
 
-/// Where the expiry clock goes on. The last opening may have run up to a lease ahead of its mark;
-/// inside that the wall clock is believed, so that nothing comes back and nothing is hidden early.
+/// Where the expiry clock goes on. Within a lease of the mark the wall clock is believed. Where it is
+/// further ahead it must be confirmed first: until then the clock goes on from the mark, or, where
+/// the last opening may have run up to a lease ahead of it, from there: so nothing comes back.
 fn clock_mark(parts: &Parts, superblock: &Superblock) -> u64 {
     match superblock.clock_high_water_ms {
         0 => 0,
-        mark => parts.clock.wall_ms().clamp(mark, mark.saturating_add(limits::CLOCK_LEASE_MS)),
+        mark => {
+            let lease = mark.saturating_add(limits::CLOCK_LEASE_MS);
+            match parts.clock.wall_ms() {
+                wall if wall > lease && superblock.clean => mark,
+                wall => wall.clamp(mark, lease),
+            }
+        }
     }
 }
 
@@ -259,10 +281,18 @@ fn open_sstables(
     source: &Source,
     allocator: &Arc<Allocator>,
 ) -> Version<Arc<Sstable>> {
+    let guard = |extent| Some(Arc::new(ExtentGuard::new(extent, Arc::clone(allocator))) as Arc<_>);
+    let segments = Segments::new(
+        catalog
+            .segments
+            .iter()
+            .map(|meta| Arc::new(Segment::new(meta.clone(), source.clone(), guard(meta.extent)))),
+    );
     let opened: std::result::Result<_, std::convert::Infallible> =
         catalog.version.try_map(|meta: &SstableMeta| {
-            let guard = Arc::new(ExtentGuard::new(meta.extent, Arc::clone(allocator)));
-            Ok(Arc::new(Sstable::new(meta.clone(), source.clone(), Some(guard))))
+            let needed = segments.select(&meta.segments).expect("the catalog has checked them");
+            let sstable = Sstable::new(meta.clone(), source.clone(), guard(meta.extent));
+            Ok(Arc::new(sstable.with_segments(needed)))
         });
     match opened {
         Ok(version) => version,

@@ -131,13 +131,13 @@ impl Tail {
         let Some(frozen) = view.frozen.last() else {
             return Ok(());
         };
-        let mut job = core.flush_job(&view, frozen);
+        let mut job = core.flush_job(frozen);
         let output = loop {
             if let Some(output) = job.step()? {
                 break output;
             }
         };
-        core.finish_flush(Arc::clone(frozen), output.sstables)
+        core.finish_flush(Arc::clone(frozen), output)
     }
 }
 

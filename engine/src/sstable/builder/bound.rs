@@ -5,7 +5,7 @@ use crate::codec::round_up;
 use crate::limits::PAGE_SIZE;
 use crate::sstable::directory;
 use crate::sstable::format::HEADER_SIZE;
-use crate::sstable::fragment::{FRAGMENT_HEADER, FragmentView};
+use crate::sstable::fragment::{FRAGMENT_HEADER_MAX, FragmentView};
 use crate::sstable::fragment_writer::ROW_SIZE_MAX;
 use crate::sstable::index::INDEX_ENTRIES_PER_PAGE;
 use crate::sstable::keyed_block::VERSION_HEADER;
@@ -19,7 +19,7 @@ impl<O: Output> Builder<O> {
     /// Most bytes that the SSTable would have if one entry were added, with a key and with payload,
     /// or value, and key of the origin of so many bytes together, and it were finished then.
     pub(crate) fn bound_with(&self, key_length: usize, entry_bytes: usize) -> u64 {
-        let header = FRAGMENT_HEADER.max(VERSION_HEADER) + ROW_SIZE_MAX + ENTRY_HEAD_MAX;
+        let header = FRAGMENT_HEADER_MAX.max(VERSION_HEADER) + ROW_SIZE_MAX + ENTRY_HEAD_MAX;
         self.bound(key_length, header + START_SIZE + key_length + entry_bytes, 1)
     }
 
@@ -29,7 +29,7 @@ impl<O: Output> Builder<O> {
         let widest = fragment.bytes().len() + fragment.count() * ROW_SIZE_MAX;
         // Joined column by column it may be cut; each piece has a frame of its own.
         let pieces = 2 + widest / self.uncut().max(1);
-        let frame = FRAGMENT_HEADER + key_length + START_SIZE;
+        let frame = FRAGMENT_HEADER_MAX + key_length + START_SIZE;
         self.bound(key_length, widest + pieces * frame, pieces)
     }
 
@@ -41,11 +41,11 @@ impl<O: Output> Builder<O> {
         };
         let blocks = 2 + pieces;
         let rest = self.block.size() + fragment + added + blocks * HEADER_SIZE;
-        let data = round_up(self.writer.offset() + rest as u64, PAGE_SIZE as u64);
+        let data = round_up(self.writer.offset_bound() + rest as u64, PAGE_SIZE as u64);
         let block_count = u64::from(self.writer.block_count()) + blocks as u64;
         let index = block_count.div_ceil(INDEX_ENTRIES_PER_PAGE as u64);
         let entry_size = |length| match self.options.kind {
-            TableKind::Timeline => directory::timeline_entry_size(length),
+            TableKind::Timeline => directory::timeline_entry_size_max(length),
             TableKind::Keyed => directory::keyed_entry_size(),
         };
         let open = match &self.last {
@@ -53,6 +53,6 @@ impl<O: Output> Builder<O> {
             _ => 0,
         };
         let pages = index + self.directory.pages_with([open, entry_size(key_length)]) + 2;
-        data + pages * PAGE_SIZE as u64
+        data + pages * PAGE_SIZE as u64 + self.writer.dictionary_bound()
     }
 }

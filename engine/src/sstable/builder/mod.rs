@@ -1,5 +1,6 @@
 //! Builds an SSTable front to back: data blocks are written as they fill; the index and the
-//! directory's entries (about 64 bytes and the key for each timeline) are kept until the end.
+//! directory's entries (about 64 bytes and the key for each timeline) are kept until the end, and
+//! with zstd the first 4 MiB of blocks until it is known whether a dictionary pays.
 //!
 //! How entries become blocks, for a timeline table:
 //! 1. Entries of one timeline gather in a fragment (`fragment_writer.rs`).
@@ -15,17 +16,19 @@
 //! 1. Keys rise; inside a timeline seqs rise, commits and times do not fall; versions of a key come
 //!    newest first. Anything else is refused as corruption, and nothing of that entry is taken in.
 //! 2. The blocks of a run behind its first begin with a fragment of it.
-//! 3. `bound_with` is never less than what `finish` would write.
+//! 3. The segments are exactly those that an entry taken in refers to.
+//! 4. `bound_with` is never less than what `finish` would write.
 //!
 //! # Concurrency
 //! None: one owner.
 
 mod bound;
 mod keyed;
+mod segments;
 mod timeline;
 
 use super::block_writer::{BlockWriter, FirstEntry, Output};
-use super::directory::RunLocation;
+use super::directory::{Bases, RunLocation};
 use super::directory_writer::DirectoryWriter;
 use super::footer::Footer;
 use super::format::{BlockKind, STORED_KEY_LENGTH_MAX, length32};
@@ -36,9 +39,11 @@ use crate::codec::Encode;
 use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::file::FileId;
-use crate::limits::{DATA_BLOCK_BYTES, FRAGMENT_UNCUT_BYTES, PAGE_SIZE, PAYLOAD_LENGTH_MAX};
+use crate::limits::{FRAGMENT_UNCUT_BYTES, PAGE_SIZE, PAYLOAD_LENGTH_MAX};
 use crate::options::Compression;
 use crate::version::TableKind;
+use segments::SegmentNumbers;
+use std::sync::Arc;
 
 /// Whose SSTable it becomes.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +58,8 @@ pub(crate) struct BuilderOptions {
     pub(crate) kind: TableKind,
     /// Compression of data blocks.
     pub(crate) compression: Compression,
+    /// Bytes of a data block before compression, about.
+    pub(crate) block_bytes: usize,
 }
 
 /// What the manifest needs to know of a finished SSTable.
@@ -78,6 +85,8 @@ pub(crate) struct Built {
     pub(crate) times_ms: (u64, u64),
     /// Smallest commit of an entry with an origin; 0 where there is none.
     pub(crate) oldest_origin: u64,
+    /// Numbers of the segments that the entries refer to, rising.
+    pub(crate) segments: Arc<[u64]>,
 }
 
 /// The block being filled: items, and where each begins.
@@ -133,6 +142,7 @@ pub(crate) struct Builder<O> {
     last: Last,
     directory: DirectoryWriter,
     properties: Properties,
+    segments: SegmentNumbers,
     block_target: usize,
 }
 
@@ -148,21 +158,32 @@ impl<O: Output> Builder<O> {
             last: Last::Nothing,
             directory: DirectoryWriter::new(options.file),
             properties: Properties::default(),
-            block_target: DATA_BLOCK_BYTES,
+            segments: SegmentNumbers::default(),
+            block_target: options.block_bytes,
         }
     }
 
-    /// With data blocks of about so many bytes.
+    /// With the decision about a dictionary of at most so many bytes after so many bytes of data.
     #[cfg(test)]
     #[must_use]
-    pub(crate) fn block_target(mut self, bytes: usize) -> Builder<O> {
-        self.block_target = bytes;
+    pub(crate) fn sample(mut self, sample_bytes: usize, dictionary_bytes: usize) -> Builder<O> {
+        self.writer.set_sample(sample_bytes, dictionary_bytes);
         self
+    }
+
+    /// Bytes held for what is written at the end: directory and index. Blocks come and go.
+    pub(crate) fn memory(&self) -> usize {
+        self.directory.memory() + self.writer.memory()
     }
 
     /// Entries or versions so far.
     pub(crate) fn entries(&self) -> u64 {
         self.properties.entries
+    }
+
+    /// Segments that the entries so far refer to.
+    pub(crate) fn segments(&self) -> usize {
+        self.segments.count()
     }
 
     /// Writes the rest. Gives the output back.
@@ -177,10 +198,12 @@ impl<O: Output> Builder<O> {
             self.properties.last = (key.as_slice().into(), 0);
         }
         let writer = &mut self.writer;
-        let data = writer.end_section()?;
+        let data = writer.end_data()?;
         writer.write_index()?;
         let index = writer.end_section()?;
-        self.directory.write_directory(writer)?;
+        let bases =
+            Bases { commit: self.properties.commits.0, time_ms: self.properties.times_ms.0 };
+        self.directory.write_directory(writer, bases)?;
         let directory = writer.end_section()?;
         self.directory.write_filter(writer)?;
         let filter = writer.end_section()?;
@@ -188,9 +211,11 @@ impl<O: Output> Builder<O> {
         self.properties.encode(&mut content);
         writer.write_page(BlockKind::Properties, 0, 1, &mut content)?;
         let properties = writer.end_section()?;
+        let dictionary = writer.write_dictionary()?;
         let bytes = writer.offset() + PAGE_SIZE as u64;
         let BuilderOptions { table, kind, .. } = self.options;
-        let footer = Footer { kind, table, bytes, data, index, directory, filter, properties };
+        let footer =
+            Footer { kind, table, bytes, data, index, directory, filter, properties, dictionary };
         content.clear();
         footer.encode(&mut content);
         let footer_checksum = writer.write_page(BlockKind::Footer, 0, 1, &mut content)?;
@@ -216,6 +241,7 @@ impl<O: Output> Builder<O> {
             commits,
             times_ms,
             oldest_origin,
+            segments: self.segments.into_sorted(),
         };
         Ok((self.writer.into_output(), built))
     }

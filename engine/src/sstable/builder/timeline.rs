@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::limits::SEQ_MAX;
 use crate::sstable::block_writer::FirstEntry;
 use crate::sstable::directory::RunLocation;
-use crate::sstable::entry::{self, EntryRef, FLAG_ORIGIN};
-use crate::sstable::fragment::{BASE_INDEX_OFFSET, FRAGMENT_HEADER, FragmentView};
+use crate::sstable::entry::{self, EntryRef};
+use crate::sstable::fragment::{BASE_INDEX_SIZE, FRAGMENT_HEADER_MAX, FragmentView};
 use crate::sstable::fragment_writer::{ROW_SIZE_MAX, Row};
 use crate::sstable::timeline_block::START_SIZE;
 use crate::version::TableKind;
@@ -33,6 +33,7 @@ impl<O: Output> Builder<O> {
                 head: &head,
                 tail: entry.payload,
                 payload_length: entry.payload.len(),
+                reference: entry.shared.map(|shared| shared.reference),
             },
         );
         self.head = head;
@@ -47,7 +48,7 @@ impl<O: Output> Builder<O> {
         for k in 0..fragment.count() {
             let bytes = fragment.entry_bytes(k).map_err(damaged)?;
             let flags = fragment.flags(k);
-            let payload_length = entry::decode(flags, bytes).map_err(damaged)?.payload.len();
+            let decoded = entry::decode(flags, bytes).map_err(damaged)?;
             let row = Row {
                 seq: fragment.seq(k).map_err(damaged)?,
                 commit: fragment.commit(k).map_err(damaged)?,
@@ -55,7 +56,8 @@ impl<O: Output> Builder<O> {
                 flags,
                 head: &[],
                 tail: bytes,
-                payload_length,
+                payload_length: decoded.payload.len(),
+                reference: decoded.shared.map(|shared| shared.reference),
             };
             self.push(fragment.key(), &row)?;
         }
@@ -71,9 +73,10 @@ impl<O: Output> Builder<O> {
             self.fragment.start(key, base_index);
         }
         self.fragment.push(row);
+        row.reference.into_iter().for_each(|reference| self.segments.note(reference));
         let (commits, times) = ((row.commit, row.commit), (row.time_ms, row.time_ms));
         self.count(1, row.payload_length as u64, row.seq, commits, times);
-        if row.flags & FLAG_ORIGIN != 0 {
+        if entry::may_name_origin(row.flags) {
             self.properties.include_origin(row.commit);
         }
         Ok(())
@@ -96,6 +99,7 @@ impl<O: Output> Builder<O> {
         if (last_seq - first_entry.seq) < count - 1 || commits.0 > commits.1 || times.0 > times.1 {
             return Err(self.disorder("a fragment is not in order"));
         }
+        self.note_references(fragment)?;
         self.enter_run(fragment.key(), first_entry.seq, first_entry.time_ms);
         self.close_fragment();
         let size = fragment.bytes().len() + START_SIZE;
@@ -106,11 +110,22 @@ impl<O: Output> Builder<O> {
         self.place(FirstEntry { index: base_index, ..first_entry });
         let start = self.block.content.len();
         self.block.content.put(fragment.bytes());
-        let field = start + BASE_INDEX_OFFSET..start + BASE_INDEX_OFFSET + 8;
-        self.block.content[field].copy_from_slice(&base_index.to_le_bytes());
+        let field = start..start + BASE_INDEX_SIZE;
+        let patched = u32::try_from(base_index).expect("check_order bounds the run");
+        self.block.content[field].copy_from_slice(&patched.to_le_bytes());
         self.count(count, fragment.payload_length(), last_seq, commits, times);
         if let Some(commit) = fragment.oldest_origin().map_err(damaged)? {
             self.properties.include_origin(commit);
+        }
+        Ok(())
+    }
+
+    /// The references of a fragment that is copied as bytes.
+    fn note_references(&mut self, fragment: &FragmentView<'_>) -> Result<()> {
+        for k in 0..fragment.count() {
+            if let Some(reference) = fragment.reference(k).map_err(damaged)? {
+                self.segments.note(reference);
+            }
         }
         Ok(())
     }
@@ -200,7 +215,7 @@ impl<O: Output> Builder<O> {
     fn size_with(&self, row: &Row<'_>) -> usize {
         if self.fragment.is_empty() {
             let row_size = ROW_SIZE_MAX + row.head.len() + row.tail.len();
-            return FRAGMENT_HEADER + self.run().0.len() + row_size;
+            return FRAGMENT_HEADER_MAX + self.run().0.len() + row_size;
         }
         self.fragment.size_with(row)
     }

@@ -28,6 +28,7 @@ fn timelines(compression: Compression) -> Fixture {
                         event_ms: None,
                         origin: None,
                         payload: &payload,
+                        shared: None,
                     },
                 )?;
             }
@@ -35,6 +36,34 @@ fn timelines(compression: Compression) -> Fixture {
         Ok(())
     })
     .unwrap()
+}
+
+/// Text in small blocks, for which a dictionary pays.
+fn with_dictionary() -> Fixture {
+    let words = ["timeline", "inbox", "message", "window", "expired", "cold", "segment", "recall"];
+    let compression = Compression::Zstd { level: 3 };
+    let fixture = Fixture::build(options(TableKind::Timeline, compression), 700, |builder| {
+        let mut random = crate::runtime::Random::new(7);
+        for key in KEYS {
+            for seq in 1..200 {
+                let payload: Vec<&str> = (0..12).map(|_| words[random.index(8)]).collect();
+                builder.append(
+                    key,
+                    &EntryRef {
+                        seq,
+                        commit: seq,
+                        time_ms: 100 + seq,
+                        event_ms: None,
+                        origin: None,
+                        shared: None,
+                        payload: payload.join(" ").as_bytes(),
+                    },
+                )?;
+            }
+        }
+        Ok(())
+    });
+    fixture.unwrap()
 }
 
 fn keyed() -> Fixture {
@@ -162,6 +191,25 @@ fn each_byte_of_compressed_timelines() {
     change_every_byte(&timelines(Compression::Lz4), &[ReadMode::Map], 3, read_timelines);
 }
 
+#[cfg(feature = "zstd")]
+#[test]
+fn each_byte_of_timelines_with_a_dictionary() {
+    let fixture = with_dictionary();
+    let blocks = fixture.open(ReadMode::Read).blocks().unwrap();
+    let with = blocks.iter().filter(|block| block.codec == "zstd with dictionary").count();
+    assert!(with > 3, "the dictionary is used: {blocks:?}");
+    assert!(blocks.iter().any(|block| block.kind == "SSTable dictionary"));
+    change_every_byte(&fixture, &[ReadMode::Map], 37, read_timelines);
+    change_every_byte(&fixture, &[ReadMode::Read], 301, read_timelines);
+}
+
+#[cfg(not(feature = "zstd"))]
+#[test]
+fn without_zstd_lz4_is_written() {
+    let blocks = with_dictionary().open(ReadMode::Read).blocks().unwrap();
+    assert!(blocks.iter().any(|block| block.codec == "lz4"));
+}
+
 #[test]
 fn each_byte_of_versions() {
     change_every_byte(&keyed(), &[ReadMode::Read], 3, read_keyed);
@@ -221,7 +269,7 @@ fn mapped_payloads_keep_the_guard_of_the_extent() {
 
 #[test]
 fn blocks_are_described_in_words() {
-    for fixture in [timelines(Compression::Lz4), keyed()] {
+    for fixture in [timelines(Compression::Lz4), keyed(), with_dictionary()] {
         let sstable = fixture.open(ReadMode::Read);
         for block in sstable.blocks().unwrap() {
             assert_eq!(block.damage, None);

@@ -4,7 +4,7 @@ use crate::batch::KeyedOperation;
 use crate::entry::{KeyedVersion, Payload, TableId};
 use crate::options::Compression;
 use crate::sstable::block::{Identity, Unsealed, seal};
-use crate::sstable::directory::{RunLocation, encode_keyed_page, encode_timeline_page};
+use crate::sstable::directory::{Bases, RunLocation, encode_keyed_page, encode_timeline_page};
 use crate::sstable::filter;
 use crate::sstable::footer::{Footer, Section};
 use crate::sstable::format::{BlockKind, Codec, FLAG_CONTINUED};
@@ -13,7 +13,7 @@ use crate::sstable::index::IndexEntry;
 use crate::sstable::keyed_block::encode_version;
 use crate::sstable::properties::Properties;
 use crate::sstable::testing::{FILE, Fixture, meta, options};
-use crate::sstable::{Builder, EntryRef, OriginRef};
+use crate::sstable::{Builder, EntryRef, FragmentView, OriginRef};
 use crate::version::TableKind;
 
 fn hex(bytes: &[u8]) -> String {
@@ -53,6 +53,7 @@ fn fragment() {
         event_ms: Some(-2),
         origin: Some(origin),
         payload: b"hello",
+        shared: None,
     };
     let mut head = Vec::new();
     entry.encode_head(&mut head);
@@ -66,6 +67,7 @@ fn fragment() {
         head: b"",
         tail: b"hi",
         payload_length: 2,
+        reference: None,
     };
     writer.push(&plain);
     writer.push(&Row {
@@ -76,16 +78,46 @@ fn fragment() {
         head: &head,
         tail: entry.payload,
         payload_length: 5,
+        reference: None,
     });
     let mut bytes = Vec::new();
     writer.encode(&mut bytes);
     assert_eq!(
         hex(&bytes),
-        "0500020102010200 0200000021000000 0700000000000000 0700000000000000 \
-         e803000000000000 a00f000000000000 0400000000000000 616c696365000025 \
-         0100010000e80300 03020021006869fe ffffffffffffff09 0000004d00000000 \
-         0000000400726f6f 6d68656c6c6f"
+        "0400000005001212 010011112202211a 07e803a00f616c69 6365000025010001 \
+         0000e80300030221 6869feffffffffff ffff090000004d00 0000000000000400 \
+         726f6f6d68656c6c 6f"
     );
+}
+
+/// Equal flags and equal lengths have no columns.
+#[test]
+fn uniform_fragment() {
+    let mut writer = FragmentWriter::default();
+    writer.start(b"bob", 0);
+    for number in 0..3u64 {
+        let reference = ((9 << 24) | number).to_le_bytes();
+        writer.push(&Row {
+            seq: 5 + number,
+            commit: 70,
+            time_ms: 80,
+            flags: 8,
+            head: &[],
+            tail: &reference,
+            payload_length: 0,
+            reference: None,
+        });
+    }
+    let mut bytes = Vec::new();
+    writer.encode(&mut bytes);
+    assert_eq!(
+        hex(&bytes),
+        "0000000003000000 0008111111031818 054650626f620000 0009000000000100 \
+         0009000000000200 000900000000"
+    );
+    let fragment = FragmentView::parse(&bytes).unwrap();
+    fragment.verify().unwrap();
+    assert_eq!(fragment.reference(2).unwrap().map(|found| found.bits()), Some((9 << 24) | 2));
 }
 
 #[test]
@@ -140,13 +172,12 @@ fn directory_pages() {
         last_commit: 7,
     };
     let entries = [(0x1111_1111_0000_0000, &b"a"[..], run), (0x2222_2222_0000_0000, b"bcd", run)];
-    encode_timeline_page(&entries, &mut bytes);
+    let bases = Bases { commit: 3, time_ms: 5 };
+    encode_timeline_page(&entries, bases, &mut bytes);
     assert_eq!(
         hex(&bytes),
-        "1111111122222222 0c00450001000000 0000000002000000 0000000005000000 \
-         0000000006000000 0000000007000000 0000000002000000 0300000004000000 \
-         0100000061010000 0000000000020000 0000000000050000 0000000000060000 \
-         0000000000070000 0000000000020000 0003000000040000 0003000000626364"
+        "1111111122222222 0c00190001000111 0111010103010104 6103000111011101 \
+         0103010104626364"
     );
     bytes.clear();
     encode_keyed_page(&[(0x1111_1111_0000_0000, 5), (0x2222_2222_0000_0000, 6)], &mut bytes);
@@ -187,23 +218,25 @@ fn properties_and_footer() {
     let footer = Footer {
         kind: TableKind::Keyed,
         table: TableId(16),
-        bytes: 6 * 4096,
+        bytes: 7 * 4096,
         data: section(0),
         index: section(4096),
         directory: section(2 * 4096),
         filter: section(3 * 4096),
         properties: section(4 * 4096),
+        dictionary: Section { offset: 5 * 4096, length: 100, count: 1, checksum: 0xef },
     };
     bytes.clear();
     footer.encode(&mut bytes);
     assert_eq!(
         hex(&bytes),
-        "5449444553535400 0100000002000000 1000000005000000 0060000000000000 \
+        "5449444553535400 0100000002000000 1000000006000000 0070000000000000 \
          0000000000000000 0010000000000000 0100000000000000 cdab000000000000 \
          0010000000000000 0010000000000000 0100000000000000 cdab000000000000 \
          0020000000000000 0010000000000000 0100000000000000 cdab000000000000 \
          0030000000000000 0010000000000000 0100000000000000 cdab000000000000 \
-         0040000000000000 0010000000000000 0100000000000000 cdab000000000000"
+         0040000000000000 0010000000000000 0100000000000000 cdab000000000000 \
+         0050000000000000 6400000000000000 0100000000000000 ef00000000000000"
     );
     let mut meta = Fixture::build(options(TableKind::Keyed, Compression::None), 100, |builder| {
         builder.add_version(&KeyedVersion {
@@ -218,6 +251,7 @@ fn properties_and_footer() {
     .unwrap()
     .meta;
     assert_eq!(meta.bytes, 6 * 4096);
+    meta.bytes = 7 * 4096;
     assert_eq!(Footer::decode(&bytes, &meta).unwrap(), footer);
     meta.table = TableId(17);
     assert!(Footer::decode(&bytes, &meta).is_err());
@@ -235,10 +269,11 @@ fn equal_input_gives_equal_bytes() {
             event_ms: None,
             origin: None,
             payload: &number.to_be_bytes(),
+            shared: None,
         };
         builder.append(&number.to_be_bytes(), &entry).unwrap();
     }
     let (bytes, built) = builder.finish().unwrap();
     assert_eq!(meta(&options, &built).keys, 500);
-    assert_eq!((built.bytes, crate::codec::checksum(&bytes)), (98304, 281_927_432));
+    assert_eq!((built.bytes, crate::codec::checksum(&bytes)), (49152, 4_239_612_260));
 }

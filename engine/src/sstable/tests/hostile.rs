@@ -3,8 +3,9 @@
 
 use crate::entry::Direction;
 use crate::options::{Compression, ReadMode};
-use crate::sstable::block::{Identity, decompress};
-use crate::sstable::directory::{search_keyed, search_timeline, timeline_entry};
+use crate::sstable::Unpacking;
+use crate::sstable::block::Identity;
+use crate::sstable::directory::{Bases, search_keyed, search_timeline, timeline_entry};
 use crate::sstable::footer::Footer;
 use crate::sstable::format::{BlockHeader, HEADER_SIZE};
 use crate::sstable::fragment::FragmentView;
@@ -18,8 +19,8 @@ use crate::version::TableKind;
 use proptest::prelude::*;
 use std::ops::Bound;
 
-fn fixture() -> Fixture {
-    Fixture::build(options(TableKind::Timeline, Compression::None), 600, |builder| {
+fn fixture(compression: Compression) -> Fixture {
+    Fixture::build(options(TableKind::Timeline, compression), 600, |builder| {
         for key in [b"a", b"b", b"c"] {
             for seq in 1..30 {
                 builder.append(
@@ -31,6 +32,7 @@ fn fixture() -> Fixture {
                         event_ms: Some(7),
                         origin: None,
                         payload: b"a payload",
+                        shared: None,
                     },
                 )?;
             }
@@ -99,8 +101,13 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         front in any::<bool>(),
         map in any::<bool>(),
+        zstd in any::<bool>(),
     ) {
-        let mut fixture = fixture();
+        let compression = match zstd {
+            true => Compression::Zstd { level: 1 },
+            false => Compression::None,
+        };
+        let mut fixture = fixture(compression);
         let blocks = fixture.open(ReadMode::Read).blocks().unwrap();
         let block = &blocks[block.index(blocks.len())];
         let (offset, length) =
@@ -121,7 +128,7 @@ proptest! {
         hash in any::<u64>(),
     ) {
         if let Ok(header) = BlockHeader::decode(&bytes) {
-            let _ = decompress(&header, &bytes);
+            let _ = Unpacking::default().decompress(&header, &bytes, None);
         }
         if let Ok(fragment) = FragmentView::parse(&bytes) {
             let _ = fragment.verify();
@@ -140,12 +147,12 @@ proptest! {
                 let _ = block.version(index);
             }
         }
-        let _ = search_timeline(&bytes, items, hash, b"key");
+        let _ = search_timeline(&bytes, items, Bases::default(), hash, b"key");
         let _ = search_keyed(&bytes, items, hash);
-        let _ = timeline_entry(&bytes, items, 0);
+        let _ = timeline_entry(&bytes, items, Bases::default(), 0);
         let _ = Properties::decode(&bytes);
         let _ = IndexEntry::decode(&bytes, items, 1 << 40);
-        let _ = Footer::decode(&bytes, &fixture().meta);
+        let _ = Footer::decode(&bytes, &fixture(Compression::None).meta);
     }
 }
 
@@ -169,4 +176,41 @@ fn a_hostile_raw_length_allocates_nothing() {
     more.encode(&mut bytes);
     assert!(BlockHeader::decode(&bytes).is_err());
     assert_eq!(bytes.len(), HEADER_SIZE);
+}
+
+#[test]
+fn a_hostile_zstd_frame_fills_no_more_than_its_block() {
+    let header = BlockHeader {
+        kind: crate::sstable::format::BlockKind::TimelineData,
+        codec: crate::sstable::format::Codec::Zstd,
+        flags: 0,
+        stored_length: 10,
+        raw_length: 10 * 32 * 1024 + 1,
+        items: 1,
+        number: 1,
+        offset: 0,
+    };
+    let mut bytes = Vec::new();
+    header.encode(&mut bytes);
+    assert!(BlockHeader::decode(&bytes).is_err(), "zstd cannot expand as far as this");
+    // A frame that says it holds a terabyte in a window of a terabyte, and one of a run of bytes
+    // that is longer than its block.
+    let huge: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd, 0xc0, 0xf0, 0, 0, 0, 0, 0, 1, 0, 0, 3, 0, 0];
+    let run: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x03, 0x00, 0x10, 0x61];
+    for stored in [huge, run] {
+        let header = BlockHeader {
+            stored_length: u32::try_from(stored.len()).unwrap(),
+            raw_length: 4096,
+            ..header
+        };
+        bytes.clear();
+        header.encode(&mut bytes);
+        bytes.extend_from_slice(stored);
+        let header = BlockHeader::decode(&bytes).unwrap();
+        let unpacked = Unpacking::default().decompress(&header, &bytes, None);
+        match crate::sstable::zstd::AVAILABLE {
+            true => assert!(unpacked.unwrap().is_err()),
+            false => assert!(unpacked.unwrap_err().to_string().contains("zstd")),
+        }
+    }
 }

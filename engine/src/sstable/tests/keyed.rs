@@ -4,7 +4,7 @@ use crate::batch::KeyedOperation;
 use crate::entry::{KeyedVersion, Payload};
 use crate::options::{Compression, ReadMode};
 use crate::sstable::testing::{Fixture, options};
-use crate::sstable::{Builder, KeyedCursor, Sstable};
+use crate::sstable::{Builder, BuilderOptions, KeyedCursor, Sstable};
 use crate::version::TableKind;
 use proptest::prelude::*;
 use std::cmp::Reverse;
@@ -101,8 +101,9 @@ proptest! {
 
     #[test]
     fn the_bound_is_never_exceeded(versions in versions(), cut in 1usize..400) {
-        let options = options(TableKind::Keyed, Compression::None);
-        let mut builder = Builder::new(Vec::new(), options).block_target(500);
+        let options =
+            BuilderOptions { block_bytes: 500, ..options(TableKind::Keyed, Compression::None) };
+        let mut builder = Builder::new(Vec::new(), options);
         let mut bound = 0;
         for version in versions.iter().take(cut) {
             bound = builder.bound_with(version.key.len(), version.value.len());

@@ -4,4 +4,5 @@ mod damage;
 mod golden;
 mod hostile;
 mod keyed;
+mod references;
 mod timelines;

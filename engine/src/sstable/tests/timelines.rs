@@ -4,7 +4,9 @@
 use crate::entry::{Direction, Entry, TableId};
 use crate::options::{Compression, ReadMode};
 use crate::sstable::testing::{Fixture, options};
-use crate::sstable::{Builder, EntryCursor, EntryRef, OriginRef, Rank, RunLocation, Sstable};
+use crate::sstable::{
+    Builder, BuilderOptions, EntryCursor, EntryRef, OriginRef, Rank, RunLocation, Sstable,
+};
 use crate::version::TableKind;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -35,6 +37,7 @@ impl Item {
                 seq: *seq,
             }),
             payload: &self.payload,
+            shared: None,
         }
     }
 
@@ -275,9 +278,14 @@ proptest! {
         model in model(),
         target in prop_oneof![Just(300usize), Just(16 * 1024)],
         cut in 1usize..200,
+        compression in prop_oneof![
+            Just(Compression::Lz4),
+            Just(Compression::Zstd { level: 3 }),
+        ],
     ) {
-        let options = options(TableKind::Timeline, Compression::Lz4);
-        let mut builder = Builder::new(Vec::new(), options).block_target(target);
+        let options =
+            BuilderOptions { block_bytes: target, ..options(TableKind::Timeline, compression) };
+        let mut builder = Builder::new(Vec::new(), options).sample(2048, 512);
         let mut bound = 0;
         let entries =
             model.iter().flat_map(|(key, items)| items.iter().map(move |item| (key, item)));

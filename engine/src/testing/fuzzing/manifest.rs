@@ -9,7 +9,9 @@ use crate::manifest::{self, Manifest};
 use crate::options::{Compression, Sequence, TableOptions};
 use crate::runtime::Random;
 use crate::testing::SimDisk;
-use crate::version::{Catalog, Edit, Shard, SstableMeta, TableKind, TableRecord, Tier};
+use crate::version::{
+    Catalog, Edit, SegmentMeta, Shard, SstableMeta, TableKind, TableRecord, Tier,
+};
 use std::sync::Arc;
 
 const FILE: FileId = FileId([3; 16]);
@@ -58,6 +60,13 @@ impl Log {
                 Err(_) => assert_eq!(before, self.catalog, "a refused edit changes nothing"),
             }
             assert_eq!(self.catalog.version.check_invariants(), Ok(()));
+        }
+        // As every change of a root does: a segment goes with the last SSTable that needed it.
+        let unused: Vec<u64> = self.catalog.segments.unused().collect();
+        for number in unused {
+            let edit = Edit::SegmentRemoved { number };
+            self.catalog.apply(&edit).expect("nobody needs it");
+            edits.push(edit);
         }
         let reference = self.manifest.append(&edits, &self.catalog)?;
         crate::file::disk::sync(&self.disk, "sync the manifest")?;
@@ -151,6 +160,8 @@ fn any_edit(random: &mut Random, catalog: &Catalog) -> Edit {
             next_table: catalog.next_table,
         },
         3 | 4 => Edit::SstableRemoved { number },
+        7 => Edit::SegmentAdded { meta: any_segment(random, catalog) },
+        8 if random.chance(1, 4) => Edit::SegmentRemoved { number },
         5 | 6 => Edit::SstableMoved { number, level: level(random) },
         _ => Edit::SstableAdded { level: level(random), meta: any_meta(random, catalog) },
     }
@@ -164,7 +175,11 @@ fn level(random: &mut Random) -> u8 {
 fn any_table(random: &mut Random, catalog: &Catalog) -> TableRecord {
     let id = TableId(catalog.next_table + u32::try_from(random.below(3)).expect("it is below 3"));
     let kind = if random.chance(1, 3) { TableKind::Keyed } else { TableKind::Timeline };
-    let compression = if random.chance(1, 2) { Compression::Lz4 } else { Compression::None };
+    let compression = match random.below(3) {
+        0 => Compression::None,
+        1 => Compression::Lz4,
+        _ => Compression::Zstd { level: u8::try_from(1 + random.below(19)).expect("it is small") },
+    };
     let options = TableOptions {
         kind,
         sequence: if random.chance(1, 4) { Sequence::Given } else { Sequence::Assigned },
@@ -182,6 +197,19 @@ fn altered_table(random: &mut Random, catalog: &Catalog) -> TableRecord {
     record.options.ttl_ms = random.chance(1, 2).then(|| random.next_u64());
     record.expired_before_ms = (record.expired_before_ms + random.below(9)).saturating_sub(1);
     record
+}
+
+fn any_segment(random: &mut Random, catalog: &Catalog) -> SegmentMeta {
+    let number = catalog.next_sstable + random.below(2);
+    SegmentMeta {
+        number,
+        table: TableId(16 + u32::try_from(random.below(4)).expect("it is below 4")),
+        extent: Extent { offset: number << 16, length: 64 * 1024 },
+        bytes: 1 + random.below(64 * 1024),
+        footer_checksum: 6,
+        records: random.next_u64(),
+        payload_bytes: random.next_u64(),
+    }
 }
 
 fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
@@ -202,6 +230,11 @@ fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
     let [first, last] = places;
     let number = catalog.next_sstable + random.below(2);
     let commit = random.below(1 << 40);
+    let mut segments: Vec<u64> = catalog.segments.iter().map(|meta| meta.number).collect();
+    segments.retain(|_| random.chance(1, 2) && kind == TableKind::Timeline);
+    if random.chance(1, 30) {
+        segments.push(number + 7);
+    }
     SstableMeta {
         number,
         table: table.id,
@@ -221,5 +254,6 @@ fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
         last,
         commits: (commit, commit + random.below(100)),
         times_ms: (7, 7 + random.below(100)),
+        segments: segments.into(),
     }
 }

@@ -31,7 +31,7 @@ enum Structure {
     Wal,
     /// The records of the manifest
     Manifest,
-    /// A table, by name or number: its SSTables and their blocks
+    /// A table, by name or number: its SSTables, their blocks, and its payload segments
     Table {
         /// Name or number
         table: String,
@@ -39,7 +39,7 @@ enum Structure {
         #[arg(long)]
         entries: bool,
     },
-    /// The block that holds a byte of the file
+    /// The block, or the record of a segment, that holds a byte of the file
     Block {
         /// Offset in the file
         address: u64,
@@ -64,9 +64,13 @@ impl Dump {
             }
             Structure::Block { address } => {
                 let block = inspector.block(*address)?;
-                let object = json!({"sstable": block.sstable, "text": block.text});
+                let (kind, name) = match block.in_segment {
+                    true => ("segment", "segment"),
+                    false => ("sstable", "SSTable"),
+                };
+                let object = json!({kind: block.number, "text": block.text});
                 let safe = printable_lines(&block.text);
-                let shown = format!("SSTable {}\n{}", block.sstable, safe.trim_end());
+                let shown = format!("{name} {}\n{}", block.number, safe.trim_end());
                 output.either(&object, shown)?;
                 false
             }

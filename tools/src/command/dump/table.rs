@@ -7,7 +7,7 @@ use crate::text;
 use serde_json::{Map, Value, json};
 use std::ops::Bound::Unbounded;
 use tidelog_engine::inspect::{BlockReport, Inspector, SstableReport};
-use tidelog_engine::{Direction, Engine, TableInfo, TableKind, Tier};
+use tidelog_engine::{Direction, Engine, SegmentMeta, TableInfo, TableKind, Tier};
 
 /// The SSTables of a table and their blocks. Says whether there was damage.
 pub(super) fn blocks(inspector: &Inspector, table: &str, output: &mut Output) -> Outcome<bool> {
@@ -30,7 +30,25 @@ pub(super) fn blocks(inspector: &Inspector, table: &str, output: &mut Output) ->
             }
         }
     }
+    for segment in inspector.segments()?.into_iter().filter(|it| it.table == table.id) {
+        print_segment(&segment, output)?;
+    }
     Ok(damaged)
+}
+
+fn print_segment(meta: &SegmentMeta, output: &mut Output) -> Outcome {
+    let object = json!({
+        "segment": meta.number,
+        "offset": meta.extent.offset,
+        "bytes": meta.bytes,
+        "payloads": meta.records,
+        "payload_bytes": meta.payload_bytes,
+    });
+    let shown = format!(
+        "segment {} at offset {}: {} bytes, {} payloads of {} bytes",
+        meta.number, meta.extent.offset, meta.bytes, meta.records, meta.payload_bytes
+    );
+    Ok(output.either(&object, shown)?)
 }
 
 fn print_sstable(sstable: &SstableReport, output: &mut Output) -> Outcome {
@@ -49,6 +67,7 @@ fn print_sstable(sstable: &SstableReport, output: &mut Output) -> Outcome {
         "last": end(&meta.last),
         "commits": [meta.commits.0, meta.commits.1],
         "times_ms": [meta.times_ms.0, meta.times_ms.1],
+        "segments": meta.segments.as_ref(),
     });
     let shown = format!(
         "SSTable {}, {} window {}, level {level}, at offset {}: {} bytes, {} entries of {} keys, \
@@ -74,13 +93,13 @@ fn tier(tier: Tier) -> &'static str {
 }
 
 fn print_block(number: u64, block: &BlockReport, output: &mut Output) -> Outcome {
-    let BlockReport { offset, length, kind, compressed, raw_length, items, damage } = block;
+    let BlockReport { offset, length, kind, codec, raw_length, items, damage } = block;
     let object = json!({
         "sstable": number,
         "block": kind,
         "offset": offset,
         "length": length,
-        "compressed": compressed,
+        "codec": codec,
         "raw_length": raw_length,
         "items": items,
         "damage": damage,

@@ -57,8 +57,12 @@ pub(crate) fn run(common: &Common, arguments: &TiersArguments) -> Result<bool> {
 
 /// The kinds of tables that are compared.
 fn tables() -> Vec<(&'static str, TableOptions)> {
-    let hot = TableOptions::timeline();
-    vec![("hot", hot.clone()), ("hot lz4", TableOptions { compression: Compression::Lz4, ..hot })]
+    let compressed = |compression| TableOptions { compression, ..TableOptions::timeline() };
+    vec![
+        ("hot", compressed(Compression::None)),
+        ("hot lz4", compressed(Compression::Lz4)),
+        ("hot zstd", compressed(Compression::Zstd { level: 3 })),
+    ]
 }
 
 /// Fills a store, moves all to SSTables, and reads it.

@@ -58,7 +58,7 @@ impl After<'_> {
     fn expire(&mut self, lag_ms: u64) {
         let Run { reference, clock, .. } = self.run;
         // A few milliseconds for what the two clocks cut off.
-        let (now_ms, ttl_ms) = (clock.true_ms(), self.ttl_ms + lag_ms + 5);
+        let (now_ms, ttl_ms) = (clock.true_ms(), self.ttl_ms + lag_ms + 10);
         for (timeline, gone) in (0..).zip(&mut self.gone) {
             *gone = reference.expired(timeline, now_ms, ttl_ms).max(*gone);
         }

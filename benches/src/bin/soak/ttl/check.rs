@@ -5,8 +5,9 @@ use crate::payload;
 use crate::report::Wrong;
 use tidelog_engine::Entry;
 
-/// Milliseconds that the store's clock and this program's may differ by: each cuts off fractions.
-const SLACK_MS: u64 = 3;
+/// Milliseconds that the store's clock and this program's may differ by: each cuts off fractions,
+/// and each sees the machine's wall clock at other moments.
+const SLACK_MS: u64 = 10;
 
 /// What judges the scans of one run.
 pub(crate) struct Oracle<'a> {
@@ -53,7 +54,11 @@ impl Oracle<'_> {
         }
         let last = entries.last().map_or(0, |entry| entry.seq);
         if entries.len() < seen.limit && last > 1 && self.must_be_there(seen, last - 1) {
-            self.wrong.add(format_args!("timeline {timeline}: begins at {last}, one too late"));
+            let begun = self.reference.begun_ms(timeline, last - 1).unwrap_or(0);
+            let left = begun.saturating_sub(seen.alive_from_ms);
+            self.wrong.add(format_args!(
+                "timeline {timeline}: begins at {last}, the one before had {left} ms to live"
+            ));
         }
     }
 
@@ -124,7 +129,7 @@ mod tests {
             limit: 20,
             newest: 10,
             dead_before_ms: 1400,
-            alive_from_ms: 1397,
+            alive_from_ms: 1390,
             gone,
         });
         wrong.count()

@@ -88,7 +88,7 @@ pub(crate) fn run(common: &Common, arguments: &TtlArguments) -> Result<bool> {
     let base = if common.short { small_options() } else { Options::default() };
     let run = Run {
         reference: Reference::new(timelines, batch, parameters.commits()),
-        clock: Arc::new(JumpingClock::default()),
+        clock: Arc::new(JumpingClock::new()),
         stage: Stage::new(common, base)?,
         parameters,
     };

@@ -1,0 +1,28 @@
+//! Where the immutable structures of the file are read from, and how.
+
+use super::BlockCache;
+use crate::file::{Disk, FileId};
+use crate::options::ReadMode;
+use crate::sstable::Unpacking;
+use std::sync::Arc;
+
+/// Where SSTables and segments are read from, and how.
+#[derive(Clone)]
+pub(crate) struct Source {
+    /// The store's file.
+    pub(crate) disk: Arc<dyn Disk>,
+    /// Its id.
+    pub(crate) file: FileId,
+    /// Maps or `pread`.
+    pub(crate) mode: ReadMode,
+    /// Verified blocks.
+    pub(crate) cache: Arc<BlockCache>,
+    /// What decompression works with.
+    pub(crate) unpacking: Arc<Unpacking>,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("file", &self.file).field("mode", &self.mode).finish()
+    }
+}

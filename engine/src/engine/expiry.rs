@@ -1,0 +1,268 @@
+//! Expiry: SSTables of which every entry has expired are dropped whole.
+//!
+//! ```text
+//! fence of a table      | expired <- | -> alive
+//! SSTables by time   [a]   [b]   [ c ]   [d]         a and b are dropped, no data are touched
+//! ```
+//! 1. The fence is that of readers: the clock first, then the record of the table.
+//! 2. The directories of what goes are read page by page. A timeline of which nothing else knows as
+//!    much gets a record in the state table (a small SSTable), so that its next seq never falls.
+//! 3. One root takes the SSTables out and puts the records in. Its sync covers the log, so an entry
+//!    in a memtable that made a record needless is durable with it.
+//! 4. Two roots more, if nothing else writes any: then the extents are free.
+//!
+//! # Invariants
+//! 1. What is dropped is hidden from every reader, now and later: the fence never falls, and the
+//!    root that drops holds a clock mark at or behind it.
+//! 2. For each timeline the newest that was ever known stays known, after a crash at any step.
+//!    Whoever takes the newest away writes it down in the same root; what is newer is not taken away
+//!    without the same care.
+//! 3. What another job works on is claimed: it is asked to give up, and dropped later.
+//!
+//! # Concurrency
+//! One worker. Readers keep what they have opened.
+
+use super::claims::{Claim, StateWriter};
+use super::root::Change;
+use super::workers::Task;
+use super::{Core, Counters};
+use crate::compaction::SstableSink;
+use crate::entry::TableId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{EXPIRY_TICK_MS, EXPIRY_TICK_MS_MAX};
+use crate::options::Compression;
+use crate::read::{is_known_without, state_of_run};
+use crate::runtime::Progress;
+use crate::sstable::Sstable;
+use crate::state::StateRecord;
+use crate::sync::Arc;
+use crate::version::{STATE_TABLE, Shard, TableKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Most SSTables, and timelines in them, that one root drops.
+const DROPPED_SSTABLES_MAX: usize = 64;
+const DROPPED_TIMELINES_MAX: u64 = 1_000_000;
+/// Directory pages that one step reads, and records that one step writes.
+const PAGES_A_STEP: u64 = 16;
+const RECORDS_A_STEP: usize = 4096;
+/// Roots after the one that dropped something until its space is free.
+const ROOTS_UNTIL_FREE: u32 = 2;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct ExpiryWorker {
+    job: Option<DropJob>,
+    /// Roots that may still be needed to free what was dropped.
+    roots: u32,
+    /// SSTables whose directories are damaged: what they know of timelines cannot be kept.
+    damaged: BTreeSet<u64>,
+}
+
+impl Task for ExpiryWorker {
+    fn step(&mut self, core: &Arc<Core>) -> Progress {
+        if core.health.check().is_err() {
+            return Progress::Idle(None);
+        }
+        self.try_step(core).unwrap_or_else(|error| {
+            if let Some(job) = self.job.take()
+                && error.kind() == ErrorKind::Corruption
+            {
+                self.damaged.insert(job.present());
+            }
+            core.free_released(&error);
+            core.after_failure();
+            Progress::Idle(Some(Duration::from_millis(EXPIRY_TICK_MS)))
+        })
+    }
+}
+
+impl ExpiryWorker {
+    fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
+        if let Some(job) = &mut self.job {
+            if job.step(core)? {
+                self.job = None;
+                self.roots = ROOTS_UNTIL_FREE;
+            }
+            return Ok(Progress::Busy);
+        }
+        if self.roots > 0 && core.allocator.released() > 0 {
+            self.roots -= 1;
+            core.commit_root(Change::default())?;
+            return Ok(Progress::Busy);
+        }
+        self.roots = 0;
+        let (expired, wait_ms) = core.expired_sstables(&self.damaged);
+        let Some(wait_ms) = wait_ms else {
+            return Ok(Progress::Idle(None));
+        };
+        self.job = DropJob::new(core, expired);
+        if self.job.is_some() {
+            return Ok(Progress::Busy);
+        }
+        let wait_ms = wait_ms.clamp(EXPIRY_TICK_MS, EXPIRY_TICK_MS_MAX);
+        Ok(Progress::Idle(Some(Duration::from_millis(wait_ms))))
+    }
+}
+
+impl Core {
+    /// SSTables of which every entry has expired, those first that did so first; and how long until
+    /// the next one does. `None` where no table has a fence.
+    fn expired_sstables(&self, damaged: &BTreeSet<u64>) -> (Vec<Arc<Sstable>>, Option<u64>) {
+        let now_ms = self.expiry_now();
+        let view = self.views.current();
+        let (mut expired, mut wait_ms) = (Vec::new(), None);
+        for record in view.tables.values() {
+            let alive_from_ms = record.alive_from_ms(now_ms);
+            if record.options.kind != TableKind::Timeline || alive_from_ms == 0 {
+                continue;
+            }
+            let wait_ms = wait_ms.get_or_insert(EXPIRY_TICK_MS_MAX);
+            for sstable in view.sstables_of(record.id) {
+                let meta = sstable.meta();
+                if meta.times_ms.1 >= alive_from_ms {
+                    *wait_ms = (*wait_ms).min(meta.times_ms.1 - alive_from_ms + 1);
+                } else if !damaged.contains(&meta.number) {
+                    expired.push(Arc::clone(sstable));
+                }
+            }
+        }
+        expired.sort_by_key(|sstable| (sstable.meta().times_ms.1, sstable.meta().number));
+        (expired, wait_ms)
+    }
+}
+
+/// One root that drops SSTables, and what is done before it.
+pub(super) struct DropJob {
+    claim: Claim,
+    sstables: Vec<Arc<Sstable>>,
+    /// The SSTable and the page of its directory that come next.
+    next: (usize, u64),
+    /// By table and timeline: what nothing else knows.
+    records: BTreeMap<(TableId, Box<[u8]>), StateRecord>,
+    sink: Option<(StateWriter, SstableSink)>,
+}
+
+impl DropJob {
+    /// A job for as many of `expired` as one root takes and nobody else has.
+    fn new(core: &Core, expired: Vec<Arc<Sstable>>) -> Option<DropJob> {
+        let claimed = core.claims.numbers();
+        let mut timelines = 0;
+        let mut sstables = Vec::new();
+        for sstable in expired {
+            let meta = sstable.meta();
+            if claimed.contains(&meta.number) {
+                core.claims.ask(meta.number);
+                continue;
+            }
+            timelines += meta.keys;
+            let full = sstables.len() >= DROPPED_SSTABLES_MAX || timelines > DROPPED_TIMELINES_MAX;
+            if full && !sstables.is_empty() {
+                break;
+            }
+            sstables.push(sstable);
+        }
+        let numbers: BTreeSet<u64> = sstables.iter().map(|it| it.meta().number).collect();
+        if numbers.is_empty() {
+            return None;
+        }
+        let claim = core.claims.claim(numbers)?;
+        // What was claimed by somebody else a moment ago may be gone.
+        let view = core.views.current();
+        let live =
+            view.version.iter().filter(|(_, _, it)| claim.numbers().contains(&it.meta().number));
+        if live.count() < claim.numbers().len() {
+            return None;
+        }
+        Some(DropJob::claimed(claim, sstables))
+    }
+
+    /// A job for these, which are claimed, and of which nobody can see anything any more.
+    pub(super) fn claimed(claim: Claim, sstables: Vec<Arc<Sstable>>) -> DropJob {
+        DropJob { claim, sstables, next: (0, 0), records: BTreeMap::new(), sink: None }
+    }
+
+    pub(super) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// The SSTable that is being read.
+    fn present(&self) -> u64 {
+        self.sstables.get(self.next.0).map_or(0, |sstable| sstable.meta().number)
+    }
+
+    /// Does a bounded piece; says whether it was the last one, with which the SSTables are gone.
+    pub(super) fn step(&mut self, core: &Core) -> Result<bool> {
+        if self.next.0 < self.sstables.len() {
+            return self.read_pages(core).map(|()| false);
+        }
+        if !self.records.is_empty() {
+            return self.write_records(core).map(|()| false);
+        }
+        let (_writer, sink) = self.sink.take().unzip();
+        let records = sink.map(SstableSink::finish).transpose()?.unwrap_or_default();
+        let bytes = self.sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
+        let mut gone = false;
+        let outcome = core.commit_root_with(|root| {
+            let removed: Vec<u64> = self.claim.numbers().iter().copied().collect();
+            gone = removed.iter().any(|number| root.catalog.version.find(*number).is_none());
+            if gone {
+                core.output.discard(records.clone(), Vec::new());
+                return Err(Error::NotFound { what: "a table that was dropped".to_owned() });
+            }
+            let added = records.iter().map(|sstable| (0, Arc::clone(sstable))).collect();
+            Ok(Change { removed, added, ..Change::default() })
+        });
+        if gone {
+            // Its table was dropped meanwhile; what is left of other tables has its own job.
+            return Ok(true);
+        }
+        outcome?;
+        Counters::add(&core.counters.dropped_sstables, self.sstables.len() as u64);
+        Counters::add(&core.counters.dropped_bytes, bytes);
+        Ok(true)
+    }
+
+    /// Looks which timelines of the next pages only the SSTables that go know.
+    fn read_pages(&mut self, core: &Core) -> Result<()> {
+        let view = core.views.current();
+        let sstable = &self.sstables[self.next.0];
+        let table = sstable.meta().table;
+        let pages = sstable.run_pages()?;
+        let end = pages.min(self.next.1 + PAGES_A_STEP);
+        for page in self.next.1..end {
+            for (key, run) in sstable.runs_of_page(page)? {
+                let state = state_of_run(&run);
+                if is_known_without(&view, table, &key, &state, self.claim.numbers())? {
+                    continue;
+                }
+                let known = self.records.entry((table, key)).or_insert(state);
+                if state.is_newer_than(known) {
+                    *known = state;
+                }
+            }
+            self.next.1 = page + 1;
+        }
+        if end == pages {
+            self.next = (self.next.0 + 1, 0);
+        }
+        Ok(())
+    }
+
+    /// Writes the next records, in the order of the state table.
+    fn write_records(&mut self, core: &Core) -> Result<()> {
+        let (_, sink) = self.sink.get_or_insert_with(|| {
+            let (kind, shard) = (TableKind::Keyed, Shard::default());
+            let writer = core.claims.write_state();
+            let sink = SstableSink::new(&core.output, STATE_TABLE, kind, shard, Compression::None);
+            (writer, sink)
+        });
+        for _ in 0..RECORDS_A_STEP {
+            let Some(((table, key), state)) = self.records.pop_first() else {
+                break;
+            };
+            sink.add_versions(&[state.version(table, &key)])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! What is known of a timeline: the newest of its run in a memtable, its run in an SSTable, and its
+//! record in the state table.
+//!
+//! Memtables are newer than all that is on disk. Of the two on disk either may be newer: a record is
+//! brought up to date only before the last SSTable that knows as much goes.
+
+use super::View;
+use crate::entry::TableId;
+use crate::error::{Error, Result};
+use crate::memtable::Run;
+use crate::sstable::{RunLocation, Sstable};
+use crate::state::{StateRecord, state_key};
+use crate::sync::Arc;
+use crate::version::{HasMeta, STATE_TABLE};
+use std::collections::BTreeSet;
+
+/// The newest that is known of a timeline; `None` where it was never written.
+pub(crate) fn known_state(view: &View, table: TableId, key: &[u8]) -> Result<Option<StateRecord>> {
+    for memtable in view.memtables() {
+        let run = memtable.run(table, key);
+        if let Some(state) = run.and_then(|run| state_in_memory(&run, u64::MAX)) {
+            return Ok(Some(state));
+        }
+    }
+    state_on_disk(view, table, key)
+}
+
+/// The same without what is in memory.
+pub(super) fn state_on_disk(
+    view: &View,
+    table: TableId,
+    key: &[u8],
+) -> Result<Option<StateRecord>> {
+    let run = newest_run(view, table, key)?.map(|run| state_of_run(&run));
+    if run.is_some() && keeps_newest(view, table) {
+        // One page of one directory: the record could not say more.
+        return Ok(run);
+    }
+    Ok(newest_of(newest_record(view, table, key)?, run))
+}
+
+/// Whether the newest entry of a timeline is never left out while an older one is there: deleted
+/// ranges alone do that, and the marks of a table whose ranges hid something stay. Expiry takes
+/// whole SSTables, and may take one whose newest entry is newer than what others have.
+fn keeps_newest(view: &View, table: TableId) -> bool {
+    let record = view.tables.get(&table);
+    let never_expired = record
+        .is_some_and(|record| record.options.ttl_ms.is_none() && record.expired_before_ms == 0);
+    never_expired && !view.marked.contains(&table)
+}
+
+/// The newest entry of a run that a snapshot of `commit` shows.
+pub(super) fn state_in_memory(run: &Run, commit: u64) -> Option<StateRecord> {
+    let last = run.count_at(commit).checked_sub(1)?;
+    Some(StateRecord {
+        next_seq: run.seq(last).saturating_add(1),
+        last_commit: run.commit(last),
+        last_time_ms: run.time_ms(last),
+    })
+}
+
+/// What an SSTable's directory says of a timeline.
+pub(crate) fn state_of_run(run: &RunLocation) -> StateRecord {
+    StateRecord {
+        next_seq: run.last_seq.saturating_add(1),
+        last_commit: run.last_commit,
+        last_time_ms: run.times_ms.1,
+    }
+}
+
+pub(super) fn newest_of(
+    one: Option<StateRecord>,
+    other: Option<StateRecord>,
+) -> Option<StateRecord> {
+    match (one, other) {
+        (Some(one), Some(other)) if other.is_newer_than(&one) => Some(other),
+        (one, other) => one.or(other),
+    }
+}
+
+/// The newest run on disk.
+fn newest_run(view: &View, table: TableId, key: &[u8]) -> Result<Option<RunLocation>> {
+    let found =
+        view.sstables(table, key).map(|sstable| sstable.find(key)).find_map(Result::transpose);
+    found.transpose()
+}
+
+/// The newest durable record of a timeline, if it has one.
+pub(crate) fn newest_record(
+    view: &View,
+    table: TableId,
+    key: &[u8],
+) -> Result<Option<StateRecord>> {
+    recorded_state(view, table, key, u64::MAX)
+}
+
+/// The newest record of a timeline up to a commit, if it has one in the state table.
+pub(crate) fn recorded_state(
+    view: &View,
+    table: TableId,
+    key: &[u8],
+    commit: u64,
+) -> Result<Option<StateRecord>> {
+    let key = state_key(table, key);
+    for sstable in view.sstables(STATE_TABLE, &key) {
+        if let Some(version) = sstable.versions(&key, commit)?.first() {
+            let record = StateRecord::decode(&version.value).map_err(|error| {
+                let place = sstable.meta().extent.offset;
+                Error::corruption("timeline state", place, error.to_string())
+            })?;
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether anything but the SSTables `leaving` knows as much of a timeline as `state`, so that they
+/// may go without a new record.
+pub(crate) fn is_known_without(
+    view: &View,
+    table: TableId,
+    key: &[u8],
+    state: &StateRecord,
+    leaving: &BTreeSet<u64>,
+) -> Result<bool> {
+    if view.memtables().any(|memtable| memtable.run(table, key).is_some_and(|run| run.count() > 0))
+    {
+        return Ok(true);
+    }
+    let stays = |sstable: &&Arc<Sstable>| !leaving.contains(&sstable.meta().number);
+    for sstable in view.sstables(table, key).filter(stays) {
+        if let Some(run) = sstable.find(key)? {
+            // Sources come newest first: if this one is older, so are all behind it.
+            if !state.is_newer_than(&state_of_run(&run)) {
+                return Ok(true);
+            }
+            break;
+        }
+    }
+    let record = newest_record(view, table, key)?;
+    Ok(record.is_some_and(|record| !state.is_newer_than(&record)))
+}

@@ -1,0 +1,262 @@
+//! An open segment: finds a record by its reference.
+//!
+//! ```text
+//! map    the record in the map itself; its checksum is verified unless it was lately
+//! read   cache, or pread (one read where the record is short), verify, cache
+//! ```
+//!
+//! # Invariants
+//! 1. A record that is handed out has been verified since it came from the disk. Which records of
+//!    maps have been is kept in a table of fixed size, so many segments cost no more memory.
+//! 2. Lengths are bounded by the bytes that the manifest gives the segment.
+//! 3. Every payload that lies in the map keeps the guard of the extent alive.
+//! 4. Nothing but the record is needed to read it: a damaged footer, or a damaged neighbour, harms
+//!    nobody else.
+
+use super::Reference;
+use super::format::{self, FOOTER_SIZE, RECORD_HEADER, RECORD_UNIT, RecordHead};
+use crate::cache::{Keep, Source};
+use crate::entry::{OriginRef, Payload};
+use crate::error::{Error, Result};
+use crate::file::disk::read_exact_at;
+use crate::file::{ExtentGuard, Region};
+use crate::limits::BLOCK_SIZE;
+use crate::options::ReadMode;
+use crate::version::SegmentMeta;
+use std::any::Any;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+/// The name that errors give a record.
+pub(super) const RECORD: &str = "segment record";
+/// What is read at first, when the length of a record is not known yet.
+const FIRST_READ: usize = 4096;
+
+/// One segment of the store.
+pub(crate) struct Segment {
+    meta: SegmentMeta,
+    pub(super) source: Source,
+    guard: Option<Arc<dyn Any + Send + Sync>>,
+    /// The map, where maps are wanted and had.
+    map: OnceLock<Option<Region>>,
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+/// A verified record.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    region: Region,
+    start: usize,
+    head: RecordHead,
+    place: u64,
+}
+
+impl Record {
+    /// The payload; nothing is copied.
+    pub(crate) fn payload(&self) -> Payload {
+        let range = self.head.payload_range();
+        let range = self.start + range.start..self.start + range.end;
+        Payload::in_region(self.region.clone(), range)
+    }
+
+    /// Event time and origin.
+    pub(crate) fn shared(&self) -> Result<(Option<i64>, Option<OriginRef<'_>>)> {
+        format::decode_shared(self.head, self.bytes())
+            .map_err(|error| Error::corruption(RECORD, self.place, error.to_string()))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.region[self.start..self.start + self.head.length()]
+    }
+}
+
+impl Segment {
+    /// The segment that the manifest describes. Reads nothing yet. `guard` is kept as long as the
+    /// segment, or mapped bytes that it gave out.
+    pub(crate) fn new(
+        meta: SegmentMeta,
+        source: Source,
+        guard: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Segment {
+        Segment { meta, source, guard, map: OnceLock::new() }
+    }
+
+    /// What the manifest knows of it.
+    pub(crate) fn meta(&self) -> &SegmentMeta {
+        &self.meta
+    }
+
+    /// The manifest no longer lists it: its extent is free for reuse once nobody reads it and the
+    /// roots up to `generation` are superseded.
+    pub(crate) fn mark_obsolete(&self, generation: u64) {
+        let guard = self.guard.as_ref().and_then(|guard| guard.downcast_ref::<ExtentGuard>());
+        if let Some(guard) = guard {
+            guard.mark_obsolete(generation);
+        }
+    }
+
+    /// The record that `reference` names, which must be one of this segment.
+    ///
+    /// # Errors
+    /// `Corruption` that names the place, where there is no such record; `Io`.
+    pub(crate) fn record(&self, reference: Reference) -> Result<Record> {
+        assert_eq!(reference.number(), self.meta.number, "the reference is of this segment");
+        let offset = reference.offset();
+        let room = self.room_at(offset)?;
+        match self.map()? {
+            Some(map) => self.record_in_map(map, reference, room),
+            None => self.record_by_read(reference, room),
+        }
+    }
+
+    /// Bytes of the segment before its footer.
+    pub(super) fn data_length(&self) -> u64 {
+        self.meta.bytes.saturating_sub(FOOTER_SIZE as u64)
+    }
+
+    /// The place in the file of a place in the segment.
+    pub(super) fn file_offset(&self, offset: u64) -> u64 {
+        self.meta.extent.offset.saturating_add(offset)
+    }
+
+    pub(super) fn damage(&self, offset: u64, detail: impl Into<String>) -> Error {
+        let detail = format!("segment {}: {}", self.meta.number, detail.into());
+        Error::corruption(RECORD, self.file_offset(offset), detail)
+    }
+
+    /// Bytes from `offset` to the footer, in which a record must fit.
+    fn room_at(&self, offset: u64) -> Result<usize> {
+        let room = self.data_length().checked_sub(offset);
+        match room.and_then(|room| usize::try_from(room).ok()) {
+            Some(room) if room >= RECORD_UNIT => Ok(room),
+            _ => {
+                let detail = format!("a reference to {offset} of {} bytes", self.data_length());
+                Err(self.damage(offset, detail))
+            }
+        }
+    }
+
+    fn record_in_map(&self, map: &Region, reference: Reference, room: usize) -> Result<Record> {
+        let offset = reference.offset();
+        let start = usize::try_from(offset).expect("a map fits in memory");
+        let bytes = &map[start..start + room];
+        let head = self.head(offset, bytes)?;
+        let verified = &self.source.cache;
+        if !verified.is_verified(reference.bits()) {
+            self.verify(offset, &bytes[..head.length()])?;
+            verified.mark_verified(reference.bits());
+        }
+        Ok(Record { region: map.clone(), start, head, place: self.file_offset(offset) })
+    }
+
+    fn record_by_read(&self, reference: Reference, room: usize) -> Result<Record> {
+        let offset = reference.offset();
+        let key = (self.meta.number, offset);
+        let place = self.file_offset(offset);
+        if let Some(region) = self.source.cache.get(key) {
+            let head = self.head(offset, &region)?;
+            return Ok(Record { region, start: 0, head, place });
+        }
+        let bytes = self.read_record(offset, room)?;
+        let head = self.verify(offset, &bytes)?;
+        let region = Region::from_memory(bytes.into());
+        self.source.cache.insert(key, region.clone(), Keep::Data);
+        Ok(Record { region, start: 0, head, place })
+    }
+
+    /// The bytes of a record, not verified yet.
+    fn read_record(&self, offset: u64, room: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; room.min(FIRST_READ)];
+        self.read(offset, &mut bytes)?;
+        let length = self.head(offset, &bytes)?.length();
+        let known = bytes.len().min(length);
+        // The length is bounded by the segment, and the largest payload.
+        bytes.resize(length, 0);
+        if known < length {
+            self.read(offset + known as u64, &mut bytes[known..])?;
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        let place = self.file_offset(offset);
+        read_exact_at(self.source.disk.as_ref(), "read a segment", place, bytes)
+    }
+
+    /// What the record at `offset` says of its length; `bytes` reach from there to the footer, or
+    /// are the record.
+    fn head(&self, offset: u64, bytes: &[u8]) -> Result<RecordHead> {
+        let room = self.data_length() - offset;
+        let head = match bytes.len() >= RECORD_HEADER {
+            true => RecordHead::decode(bytes).map_err(|error| error.to_string()),
+            false => Err(format!("{} bytes cannot hold a record", bytes.len())),
+        };
+        match head {
+            Ok(head) if head.length() as u64 <= room => Ok(head),
+            Ok(head) => {
+                Err(self.damage(offset, format!("{} bytes reach the footer", head.length())))
+            }
+            Err(detail) => Err(self.damage(offset, detail)),
+        }
+    }
+
+    pub(super) fn verify(&self, offset: u64, bytes: &[u8]) -> Result<RecordHead> {
+        format::verify_record(self.source.file, self.meta.number, offset, bytes)
+            .map_err(|detail| self.damage(offset, detail))
+    }
+
+    /// Bytes `range` of the map must lie in the file: checked when it is made.
+    fn map(&self) -> Result<Option<&Region>> {
+        if let Some(map) = self.map.get() {
+            return Ok(map.as_ref());
+        }
+        let map = match self.source.mode {
+            ReadMode::Map => self.make_map()?,
+            ReadMode::Read => None,
+        };
+        Ok(self.map.get_or_init(|| map).as_ref())
+    }
+
+    fn make_map(&self) -> Result<Option<Region>> {
+        let Range { start, end } = self.checked_place()?;
+        match self.source.disk.map(start, end - start) {
+            Ok(region) if region.len() as u64 == end - start => Ok(Some(match &self.guard {
+                Some(guard) => region.with_guard(Arc::clone(guard)),
+                None => region,
+            })),
+            Ok(region) => {
+                let detail = format!("{} bytes were mapped of {}", region.len(), end - start);
+                Err(self.damage(0, detail))
+            }
+            // No maps at all, or no more of them: reads do as well.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Unsupported | io::ErrorKind::OutOfMemory
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(Error::io("map a segment", start, error)),
+        }
+    }
+
+    /// Where the segment lies in the file, its end rounded up to a block.
+    pub(super) fn checked_place(&self) -> Result<Range<u64>> {
+        let SegmentMeta { extent, bytes, .. } = self.meta;
+        let whole = bytes.checked_next_multiple_of(BLOCK_SIZE);
+        let end = whole.and_then(|whole| extent.offset.checked_add(whole));
+        let length = self.source.disk.length();
+        let length = length.map_err(|error| Error::io("read the file's length", 0, error))?;
+        match end {
+            Some(end) if end <= length && bytes <= extent.length => Ok(extent.offset..end),
+            _ => Err(self.damage(0, format!("{bytes} bytes do not lie in a file of {length}"))),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Checks everything that a segment says of itself, straight from the disk.
+//!
+//! 1. The footer, against the manifest.
+//! 2. Every record, front to back: checksum, fields, the zeros behind it.
+//! 3. The counts and the checksum over all records, against the footer.
+//!
+//! A record that is damaged ends the walk, since the next one is found by its length; the records
+//! behind it are still read well by their references.
+
+use super::format::{self, FOOTER_SIZE, Footer, RECORD_HEADER, RECORD_UNIT, RecordHead};
+use super::{Reference, Segment};
+use crate::error::{Corruption, Error, Result};
+use crc32fast::Hasher;
+
+/// Where the records of a segment begin: what references must name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RecordPlaces {
+    /// Offsets in units, rising; up to the first damage.
+    units: Vec<u32>,
+    /// Whether all records were found.
+    pub(crate) whole: bool,
+}
+
+impl RecordPlaces {
+    /// Whether a record begins where the reference says.
+    pub(crate) fn contains(&self, reference: Reference) -> bool {
+        let unit = u32::try_from(reference.offset() / RECORD_UNIT as u64);
+        unit.is_ok_and(|unit| self.units.binary_search(&unit).is_ok())
+    }
+}
+
+impl Segment {
+    /// Everything that is wrong with the segment, and where its records are.
+    pub(crate) fn verify_all(&self) -> (Vec<Corruption>, RecordPlaces) {
+        let mut damage = Vec::new();
+        let mut places = RecordPlaces::default();
+        let footer = self.footer();
+        match self.walk(|_, offset, _| {
+            let unit = u32::try_from(offset / RECORD_UNIT as u64);
+            places.units.push(unit.expect("a segment has at most 2^24 units"));
+        }) {
+            Ok(found) => {
+                places.whole = true;
+                if let Ok(footer) = footer
+                    && (footer.records, footer.payload_bytes, footer.records_checksum) != found
+                {
+                    damage.push(self.corruption(self.damage(
+                        self.data_length(),
+                        "its footer does not count or sum up the records that are there",
+                    )));
+                }
+            }
+            Err(error) => damage.push(self.corruption(error)),
+        }
+        if let Err(error) = footer {
+            damage.push(self.corruption(error));
+        }
+        (damage, places)
+    }
+
+    /// The record that holds the byte at `offset` of the segment, or the footer, in words.
+    pub(crate) fn describe(&self, offset: u64) -> Result<String> {
+        if offset >= self.data_length() {
+            return Ok(format!("{:#?}\n", self.footer()?));
+        }
+        let mut text = None;
+        let walked = self.walk(|head, start, bytes| {
+            if (start..start + head.padded() as u64).contains(&offset) {
+                let shared = format::decode_shared(head, bytes);
+                let payload = &bytes[head.payload_range()];
+                let shown = payload[..payload.len().min(48)].escape_ascii();
+                let length = payload.len();
+                text = Some(format!(
+                    "record at {start}: event time, origin {shared:?}, ({length} bytes) {shown}\n"
+                ));
+            }
+        });
+        match (text, walked) {
+            (Some(text), _) => Ok(text),
+            (None, Err(error)) => Err(error),
+            (None, Ok(_)) => Err(self.damage(offset, "there is no record here")),
+        }
+    }
+
+    fn footer(&self) -> Result<Footer> {
+        self.checked_place()?;
+        let mut bytes = [0; FOOTER_SIZE];
+        let offset = self.data_length();
+        self.read(offset, &mut bytes)?;
+        let meta = self.meta();
+        let (file, expected) = (self.source.file, meta.footer_checksum);
+        let footer = Footer::decode(file, meta.number, offset, expected, &bytes)
+            .map_err(|detail| self.damage(offset, detail))?;
+        let known = (footer.records, footer.payload_bytes, footer.table);
+        if known != (meta.records, meta.payload_bytes, meta.table) {
+            return Err(self.damage(offset, "its footer differs from the manifest"));
+        }
+        Ok(footer)
+    }
+
+    /// Calls `each` with every record; gives their number, their payload bytes, and the checksum
+    /// over their checksums.
+    fn walk(&self, mut each: impl FnMut(RecordHead, u64, &[u8])) -> Result<(u64, u64, u32)> {
+        self.checked_place()?;
+        let (mut offset, mut records, mut payload_bytes) = (0, 0, 0);
+        let mut hasher = Hasher::new();
+        let mut bytes = Vec::new();
+        while offset < self.data_length() {
+            let room = usize::try_from(self.data_length() - offset).unwrap_or(usize::MAX);
+            bytes.clear();
+            bytes.resize(room.min(RECORD_HEADER), 0);
+            self.read(offset, &mut bytes)?;
+            let head = RecordHead::decode(&bytes)
+                .map_err(|error| self.damage(offset, error.to_string()))?;
+            if head.padded() > room {
+                return Err(
+                    self.damage(offset, format!("{} bytes reach the footer", head.padded()))
+                );
+            }
+            bytes.resize(head.padded(), 0);
+            self.read(offset, &mut bytes)?;
+            let (record, padding) = bytes.split_at(head.length());
+            self.verify(offset, record)?;
+            if padding.iter().any(|byte| *byte != 0) {
+                return Err(self.damage(offset, "the bytes behind the record are not zero"));
+            }
+            hasher.update(&format::carried_checksum(record).to_le_bytes());
+            records += 1;
+            payload_bytes += head.payload_range().len() as u64;
+            each(head, offset, record);
+            offset += head.padded() as u64;
+        }
+        Ok((records, payload_bytes, hasher.finalize()))
+    }
+
+    fn corruption(&self, error: Error) -> Corruption {
+        match error {
+            Error::Corruption(corruption) => corruption,
+            other => Corruption {
+                what: super::reader::RECORD,
+                offset: self.meta().extent.offset,
+                detail: other.to_string(),
+            },
+        }
+    }
+}
