@@ -24,6 +24,7 @@
 //! I1. No answer is lower than an earlier answer of the same clock, on any thread.
 //! I2. The expiry clock never runs ahead of high-water mark + monotonic time by more than what ten
 //!     minutes have confirmed and one tolerance for each ten minutes.
+//! I3. No commit time is below what the expiry clock said before.
 //!
 //! # Concurrency
 //! Atomics only, nobody waits. Judging the wall clock is done by one thread at a time, and only
@@ -68,9 +69,11 @@ impl StoreClock {
         }
     }
 
-    /// The time of a commit made now, in milliseconds since 1970.
+    /// The time of a commit made now, in milliseconds since 1970. Never behind the expiry clock,
+    /// which may have confirmed a jump that no commit has looked at: an entry would be born expired.
     pub(crate) fn commit_now(&self) -> u64 {
-        self.commit.now(self.elapsed(), self.clock.wall_ms())
+        let believed = self.commit.now(self.elapsed(), self.clock.wall_ms());
+        self.commit.never_lower(believed.max(self.expiry_now()))
     }
 
     /// The time against which entries expire, in milliseconds since 1970.
