@@ -70,7 +70,8 @@ impl StoreClock {
     }
 
     /// The time of a commit made now, in milliseconds since 1970. Never behind the expiry clock,
-    /// which may have confirmed a jump that no commit has looked at: an entry would be born expired.
+    /// which may have confirmed a jump that no commit has looked at: an entry would be born
+    /// expired.
     pub(crate) fn commit_now(&self) -> u64 {
         let (wall, elapsed) = self.look();
         let believed = self.commit.now(elapsed, wall);
