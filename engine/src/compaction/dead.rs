@@ -65,8 +65,8 @@ pub(crate) trait DeadEntries: Send + Sync {
     /// Of a timeline of the job's table.
     fn of_timeline(&self, key: &[u8]) -> Result<Dead>;
 
-    /// Whether nothing but the job's inputs knows as much of a timeline of its table as `state`: then
-    /// it is recorded before they go.
+    /// Whether nothing but the job's inputs knows as much of a timeline of its table as `state`:
+    /// then it is recorded before they go.
     fn is_last_known(&self, key: &[u8], state: &StateRecord) -> Result<bool>;
 
     /// Whether versions of a key of the job's keyed table, all that survived, can go together.

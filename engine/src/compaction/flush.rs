@@ -1,5 +1,5 @@
-//! Flush: a frozen memtable becomes SSTables of level 0, and the state of timelines that nothing else
-//! would tell goes into the state table (`flush_state.rs`).
+//! Flush: a frozen memtable becomes SSTables of level 0, and the state of timelines that nothing
+//! else would tell goes into the state table (`flush_state.rs`).
 //!
 //! ```text
 //! memtable   table 16 (timelines)   table 17 (keyed)   table 18 (timelines)
@@ -13,8 +13,8 @@
 //!    each window of its grid that the flush needs, older ones first; what has expired is left out.
 //!    A portion is written by key, each run front to back. A keyed table's versions are written by
 //!    key, less what no snapshot can see.
-//! 2. Then the state table: a Put for each timeline that needs it, in the order of its keys, that is
-//!    by table and timeline. It carries the commit and the time of the timeline's newest entry.
+//! 2. Then the state table: a Put for each timeline that needs it, in the order of its keys, that
+//!    is by table and timeline. It carries the commit and the time of the timeline's newest entry.
 //! 3. The last step hands over the SSTables of all tables, which the caller makes live together.
 //!
 //! # Invariants
@@ -99,8 +99,8 @@ pub(crate) struct FlushJob {
     shared: Arc<SharedPayloads>,
     /// The memtable's tables that are still to come, the next one last.
     ahead: Vec<(TableId, TableKind)>,
-    /// The runs of the present timeline table, and its portions that are still to come, the next one
-    /// last.
+    /// The runs of the present timeline table, and its portions that are still to come, the next
+    /// one last.
     runs: Arc<[Run]>,
     portions: Vec<Portion>,
     stage: Stage,

@@ -1,7 +1,7 @@
 //! The state records that a flush writes.
 //!
-//! The directories of SSTables say what a timeline's state is, so most timelines need no record. One
-//! is written where they do not:
+//! The directories of SSTables say what a timeline's state is, so most timelines need no record.
+//! One is written where they do not:
 //! 1. a timeline that may be new: its record makes it listed for ever. The engine gives the first
 //!    entry of a timeline a seq that is one more than a multiple of the jump of an epoch;
 //! 2. a table whose caller gives the seqs, where nothing tells a new timeline;

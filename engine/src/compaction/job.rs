@@ -84,7 +84,7 @@ enum Stage {
     /// Nothing is written: the inputs move, or go.
     Manifest,
     Timelines(Box<TimelineMerge>),
-    Keyed(KeyedMerge),
+    Keyed(Box<KeyedMerge>),
     Over,
 }
 
@@ -112,7 +112,7 @@ impl CompactionJob {
             }
             (JobKind::Merge, TableKind::Keyed) => {
                 let below = job.below.clone();
-                Stage::Keyed(KeyedMerge { sources: sources(&job.inputs), below, sink })
+                Stage::Keyed(Box::new(KeyedMerge { sources: sources(&job.inputs), below, sink }))
             }
         };
         CompactionJob { context, job, kept, dead: None, stage }

@@ -43,8 +43,8 @@ impl Core {
 
     /// The record of `old` with other options, shown to readers at once where it hides less.
     fn altered(&self, root: &Root, old: &TableRecord, options: &TableOptions) -> TableRecord {
-        // All that was committed before has this time at the latest, and all that comes later has it
-        // at the earliest.
+        // All that was committed before has this time at the latest, and all that comes later has
+        // it at the earliest.
         let from_ms = self.clock.commit_now();
         let windows: BTreeSet<u64> =
             root.catalog.version.shards(old.id).map(|(shard, _)| shard.window).collect();

@@ -4,8 +4,9 @@
 //! given up. Who needs an SSTable that is claimed asks its holder to give up; jobs look for that
 //! at each step.
 //!
-//! Compaction runs one job at a time, and gives the state SSTables that it writes their numbers while
-//! it cannot compact the state table. Others that write such say so ([`Claims::write_state`]).
+//! Compaction runs one job at a time, and gives the state SSTables that it writes their numbers
+//! while it cannot compact the state table. Others that write such say so
+//! ([`Claims::write_state`]).
 //!
 //! # Concurrency
 //! One lock, held for a look-up.

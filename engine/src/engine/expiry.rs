@@ -15,8 +15,8 @@
 //! 1. What is dropped is hidden from every reader, now and later: the fence never falls, and the
 //!    root that drops holds a clock mark at or behind it.
 //! 2. For each timeline the newest that was ever known stays known, after a crash at any step.
-//!    Whoever takes the newest away writes it down in the same root; what is newer is not taken away
-//!    without the same care.
+//!    Whoever takes the newest away writes it down in the same root; what is newer is not taken
+//!    away without the same care.
 //! 3. What another job works on is claimed: it is asked to give up, and dropped later.
 //!
 //! # Concurrency

@@ -238,7 +238,7 @@ impl Core {
 enum Work {
     Merge(Claim, Box<CompactionJob>),
     /// All in these SSTables is dead.
-    Drop(DropJob),
+    Drop(Box<DropJob>),
 }
 
 impl Work {
@@ -363,7 +363,7 @@ impl Core {
         };
         if job.kind == JobKind::Drop {
             let sstables = job.inputs.into_iter().map(|(_, sstable)| sstable).collect();
-            return Some(Work::Drop(DropJob::claimed(claim, sstables)));
+            return Some(Work::Drop(Box::new(DropJob::claimed(claim, sstables))));
         }
         let dead = self.burial(&view, job.table, claim.numbers());
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");

@@ -1,8 +1,8 @@
 //! What is known of a timeline: the newest of its run in a memtable, its run in an SSTable, and its
 //! record in the state table.
 //!
-//! Memtables are newer than all that is on disk. Of the two on disk either may be newer: a record is
-//! brought up to date only before the last SSTable that knows as much goes.
+//! Memtables are newer than all that is on disk. Of the two on disk either may be newer: a record
+//! is brought up to date only before the last SSTable that knows as much goes.
 
 use super::View;
 use crate::entry::TableId;

@@ -1,6 +1,6 @@
-//! The list of a table's timelines: the state table's records and the memtables' runs, merged. Every
-//! timeline has a record from its first flush on; directories say more of those whose records are
-//! older.
+//! The list of a table's timelines: the state table's records and the memtables' runs, merged.
+//! Every timeline has a record from its first flush on; directories say more of those whose
+//! records are older.
 
 use super::pin::Pin;
 use super::state::{newest_of, state_in_memory, state_on_disk};

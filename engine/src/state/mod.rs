@@ -7,7 +7,8 @@
 //! ```
 //! The durable home is the directories of SSTables, and a keyed table of the engine's own for what
 //! they do not tell: it has a record of every timeline, brought up to date before the last SSTable
-//! that knows as much goes. So it outlives every entry. The cache holds the cells of timelines in use.
+//! that knows as much goes. So it outlives every entry. The cache holds the cells of timelines in
+//! use.
 //!
 //! # Invariants
 //! I1. At most one cell of a timeline is reachable: a cell leaves the cache only while nobody has

@@ -134,7 +134,8 @@ fn what_has_expired_is_dropped_and_its_space_is_reused() {
     let stats = engine.stats();
     assert!(stats.dropped_sstables > 50, "{stats:?}");
     assert_eq!(stats.compacted_bytes, 0, "windows are dropped, not rewritten");
-    assert!(stats.file_bytes <= highest * 115 / 100, "it grew from {highest}: {stats:?}");
+    // It grows by eighths, of which one may have been given back a moment before.
+    assert!(stats.file_bytes <= highest * 130 / 100, "it grew from {highest}: {stats:?}");
     // Sixty-six seconds later nothing of it takes space: six are the lag that is promised.
     let live = stats.sstable_bytes;
     engine.flush().unwrap();
@@ -226,11 +227,9 @@ fn a_snapshot_held_over_a_drop_shows_nothing_that_has_expired() {
     pass(&world, &process, 2);
     assert_eq!(held.len(table, b"t").unwrap(), 0);
     assert_eq!(held.get(table, b"t", 7).unwrap(), None);
-    // A scan is of the moment in which it began, and keeps what it reads.
-    assert_eq!(
-        scan.map(|entry| entry.unwrap().seq).collect::<Vec<_>>(),
-        (2..=100).collect::<Vec<_>>()
-    );
+    // A scan that goes on later opens anew, and shows nothing that has expired in between; what it
+    // gave out stays.
+    assert_eq!(scan.map(|entry| entry.unwrap().seq).collect::<Vec<_>>(), [0u64; 0]);
     assert_eq!(&*first.payload, &[7; 300]);
     assert_eq!(seqs(engine, table, b"t"), [101]);
 }

@@ -127,8 +127,8 @@ fn a_steady_store_gives_nothing_back_that_it_takes_again() {
     (0..200).for_each(&round);
     let after = world.disk.counts();
     let stats = process.engine.stats();
-    // A hundred seconds, ten looks, 40 MB written: not at every look, nor at every other one.
-    assert!(after.truncations - before.truncations < 5, "{before:?}, then {after:?}");
+    // A hundred seconds, ten looks, 40 MB written: at most at every other look.
+    assert!(after.truncations - before.truncations <= 5, "{before:?}, then {after:?}");
     assert!(after.holes - before.holes <= 10, "{before:?}, then {after:?}");
     assert!(stats.file_bytes <= length * 5 / 4, "{length}, then {stats:?}");
 }

@@ -24,8 +24,9 @@ impl JumpingClock {
         JumpingClock {
             clock: SystemClock::new(),
             lie_ms: AtomicI64::new(0),
-            start: Instant::now(),
+            // In this order, here and below: who is held up in between sees the wall clock behind.
             start_us: wall_us(),
+            start: Instant::now(),
             lead_us: AtomicU64::new(0),
         }
     }
@@ -38,9 +39,10 @@ impl JumpingClock {
     /// The time, in milliseconds since 1970, without the lie. Where the machine's wall clock is set
     /// back, this goes on, as the store's own clock does; where it is set ahead, both follow.
     pub(crate) fn true_ms(&self) -> u64 {
+        let wall_us = wall_us();
         let elapsed_us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
         let running_us = self.start_us.saturating_add(elapsed_us);
-        let shown_us = wall_us().saturating_sub(running_us);
+        let shown_us = wall_us.saturating_sub(running_us);
         let lead_us = self.lead_us.fetch_max(shown_us, Ordering::Relaxed).max(shown_us);
         running_us.saturating_add(lead_us) / 1000
     }

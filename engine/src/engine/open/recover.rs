@@ -260,9 +260,10 @@ fn open_manifest(
     Manifest::open(disk, superblock.file, allocator, &superblock.manifest).map(|opened| opened.0)
 }
 
-/// Where the expiry clock goes on. Within a lease of the mark the wall clock is believed. Where it is
-/// further ahead it must be confirmed first: until then the clock goes on from the mark, or, where
-/// the last opening may have run up to a lease ahead of it, from there: so nothing comes back.
+/// Where the expiry clock goes on. Within a lease of the mark the wall clock is believed. Where it
+/// is further ahead it must be confirmed first: until then the clock goes on from the mark, or,
+/// where the last opening may have run up to a lease ahead of it, from there: so nothing comes
+/// back.
 fn clock_mark(parts: &Parts, superblock: &Superblock) -> u64 {
     match superblock.clock_high_water_ms {
         0 => 0,

@@ -24,6 +24,7 @@
 //! I1. No answer is lower than an earlier answer of the same clock, on any thread.
 //! I2. The expiry clock never runs ahead of high-water mark + monotonic time by more than what ten
 //!     minutes have confirmed and one tolerance for each ten minutes.
+//! I3. No commit time is below what the expiry clock said before.
 //!
 //! # Concurrency
 //! Atomics only, nobody waits. Judging the wall clock is done by one thread at a time, and only
@@ -68,14 +69,19 @@ impl StoreClock {
         }
     }
 
-    /// The time of a commit made now, in milliseconds since 1970.
+    /// The time of a commit made now, in milliseconds since 1970. Never behind the expiry clock,
+    /// which may have confirmed a jump that no commit has looked at: an entry would be born
+    /// expired.
     pub(crate) fn commit_now(&self) -> u64 {
-        self.commit.now(self.elapsed(), self.clock.wall_ms())
+        let (wall, elapsed) = self.look();
+        let believed = self.commit.now(elapsed, wall);
+        self.commit.never_lower(believed.max(self.expiry.now(elapsed, wall)))
     }
 
     /// The time against which entries expire, in milliseconds since 1970.
     pub(crate) fn expiry_now(&self) -> u64 {
-        self.expiry.now(self.elapsed(), self.clock.wall_ms())
+        let (wall, elapsed) = self.look();
+        self.expiry.now(elapsed, wall)
     }
 
     /// What to persist, so that the next opening goes on from here. It is the expiry clock's: a
@@ -89,8 +95,12 @@ impl StoreClock {
         self.commit.latest.fetch_max(newest_commit_ms.min(COUNTER_MAX), Ordering::Relaxed);
     }
 
-    fn elapsed(&self) -> u64 {
-        self.clock.monotonic_ms().saturating_sub(self.start_ms)
+    /// The wall clock, and monotonic time since the start. In this order: a thread that is held up
+    /// between the two sees the wall clock behind, which changes nothing. The other way round it
+    /// would see it ahead, and all would believe that for ever.
+    fn look(&self) -> (u64, u64) {
+        let wall = self.clock.wall_ms();
+        (wall, self.clock.monotonic_ms().saturating_sub(self.start_ms))
     }
 }
 

@@ -182,3 +182,42 @@ fn threads_never_see_time_fall() {
         }
     });
 }
+
+/// A clock whose reader is held up behind its first look at either time.
+struct HeldUp {
+    clock: SimClock,
+    ms: AtomicU64,
+}
+
+impl HeldUp {
+    fn pass(&self, time: u64) -> u64 {
+        pass(&self.clock, self.ms.swap(0, Ordering::Relaxed));
+        time
+    }
+}
+
+impl Clock for HeldUp {
+    fn wall_ms(&self) -> u64 {
+        self.pass(self.clock.wall_ms())
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.pass(self.clock.monotonic_ms())
+    }
+}
+
+#[test]
+fn a_thread_that_is_held_up_between_two_looks_makes_nobody_fast() {
+    // Story: monotonic time was read first. A thread that lost the processor before it read the
+    // wall clock found that one ahead, and the store's clocks were so far ahead from then on:
+    // entries expired before their time.
+    let clock = SimClock::new(START);
+    let held_up = Arc::new(HeldUp { clock: clock.clone(), ms: AtomicU64::new(0) });
+    let store = StoreClock::new(Arc::clone(&held_up) as Arc<dyn Clock>, 0);
+    for look in [StoreClock::commit_now, StoreClock::expiry_now] {
+        held_up.ms.store(40, Ordering::Relaxed);
+        look(&store);
+        pass(&clock, 1);
+        assert_eq!(look(&store), clock.wall_ms());
+    }
+}
