@@ -216,8 +216,8 @@ impl WriteBatch {
         self.keyed(KeyedOperation::Max, table, key, &value.to_le_bytes())
     }
 
-    /// Replaces the payload of an entry, wherever it is read: in its own timeline, and through every
-    /// entry that was fanned out from it before. It is one write, however many these are. The
+    /// Replaces the payload of an entry, wherever it is read: in its own timeline, and through
+    /// every entry that was fanned out from it before. It is one write, however many these are. The
     /// earlier payloads stay readable, see [`Snapshot::versions`](crate::Snapshot::versions).
     ///
     /// The entry must have been written: the commit fails with [`Error::NotFound`] where the

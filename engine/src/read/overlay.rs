@@ -10,8 +10,8 @@
 //! its filter knows the entry. Of what is found the newest commit wins.
 //!
 //! # Invariants
-//! 1. Only amendments of the snapshot count, and of these only such as were committed with the entry
-//!    or later.
+//! 1. Only amendments of the snapshot count, and of these only such as were committed with the
+//!    entry or later.
 //! 2. Sources are those of one view: what a compaction drops because the entries are gone is
 //!    dropped for readers of those entries as well.
 //! 3. A value in the table of amendments that is none is corruption that names the SSTable.

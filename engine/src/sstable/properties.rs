@@ -15,8 +15,8 @@
 //!     72     2  first key length
 //!     74     2  last key length
 //!     76     4  reserved          zero, checked
-//!     80     8  oldest origin     smallest commit of an entry with an origin; 0 where there is none
-//!     88     …  first key, last key, zeros
+//!     80     8  oldest origin     smallest commit of an entry with an origin; 0 where there is
+//!     none 88     …  first key, last key, zeros
 //! ```
 
 use super::format::STORED_KEY_LENGTH_MAX;

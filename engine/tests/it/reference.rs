@@ -201,7 +201,8 @@ impl Contents {
     ) -> Option<Step> {
         let timelines = (0..=u8::MAX).map(|more| timeline.wrapping_add(more));
         let mut written = timelines
-            .filter_map(|timeline| Some((timeline, self.timelines.get(&timeline_key(timeline))?)));
+            .filter_map(|timeline| Some((timeline, self.timelines.get(&timeline_key(timeline))?)))
+            .filter(|(_, entries)| !entries.is_empty());
         let (timeline, entries) = written.next()?;
         let back = usize::try_from(back).unwrap() % entries.len();
         let seq = entries[entries.len() - 1 - back].0;

@@ -16,10 +16,10 @@
 //! 6. `latest_seq` never goes back, whatever expires or is deleted.
 //! 7. A mark hides what its timeline has at its place of the batch, and nothing that comes later;
 //!    snapshots of earlier moments go on showing it.
-//! 8. On tables of assigned ids, the items of a scan tile the range asked for, as far as the timeline
-//!    had come: what is missing is told once, with its reason.
-//! 9. An entry is read with the payload of the newest amendment, as of the snapshot, of itself or of
-//!    its origin, and says so by its revision; a retracted one stays in its place, with an empty
+//! 8. On tables of assigned ids, the items of a scan tile the range asked for, as far as the
+//!    timeline had come: what is missing is told once, with its reason.
+//! 9. An entry is read with the payload of the newest amendment, as of the snapshot, of itself or
+//!    of its origin, and says so by its revision; a retracted one stays in its place, with an empty
 //!    payload. Amendments count for entries of their own commit and of older ones, also when the
 //!    origin has expired. What was never written cannot be amended: that is `NotFound`.
 
