@@ -102,7 +102,7 @@ impl Core {
         }
         let flushed = self.drain();
         self.retire_leader();
-        self.closed.store(true, Ordering::Release);
+        self.closed.swap(true, Ordering::AcqRel);
         self.stop_workers();
         // What a caller pushed just before it could see that the store is closed.
         self.lead();
