@@ -114,7 +114,7 @@ mod tests {
         payload::fill(&mut bytes, SEED, 0, seq);
         let payload = Payload::from_vec(bytes);
         let time_ms = 900 + seq * 100;
-        Entry { seq, commit: seq, time_ms, event_ms: None, origin: None, payload }
+        Entry { seq, commit: seq, time_ms, event_ms: None, origin: None, payload, revision: None }
     }
 
     /// Entries 5 to 10 are alive at 1,900 with a TTL of 500.
