@@ -163,9 +163,9 @@ impl Core {
     /// Leads waiting slots, unless somebody else does.
     pub(crate) fn lead(&self) -> bool {
         let led = self.lead_once();
-        // Behind a close there is no worker that would lead what was pushed during the last group by
-        // callers who found it led. Whoever closes swaps the mark before trying to lead: either that
-        // attempt finds leadership free, or the mark is seen here.
+        // Behind a close there is no worker that would lead what was pushed during the last group
+        // by callers who found it led. Whoever closes swaps the mark before trying to lead: either
+        // that attempt finds leadership free, or the mark is seen here.
         while led && !self.queue.is_empty() && self.closed.fetch_or(false, Ordering::AcqRel) {
             if !self.lead_once() {
                 break;

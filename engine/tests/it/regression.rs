@@ -449,8 +449,8 @@ fn late_commits(asynchronous: fn(u64) -> bool) {
 
 #[test]
 fn commits_pushed_behind_close_are_refused() {
-    // Story: as above, without luck. Later: a future pushed while somebody refused others behind the
-    // close was left to a worker that had ended, and waited for ever.
+    // Story: as above, without luck. Later: a future pushed while somebody refused others behind
+    // the close was left to a worker that had ended, and waited for ever.
     for asynchronous in [|_| true, |_| false, |thread| thread % 2 == 0] {
         watched(move || (0..100).for_each(|_| late_commits(asynchronous)));
     }
