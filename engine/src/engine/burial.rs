@@ -115,8 +115,8 @@ pub(super) fn oldest_origin(view: &View) -> u64 {
 }
 
 impl Burial {
-    /// Whether the amendments of an entry, of which this is the newest, can go because the entry is
-    /// dead and no copy is as old as they are.
+    /// Whether the amendments of an entry, of which this is the newest, can go: the entry was
+    /// trimmed or deleted, and no copy is as old as they are.
     fn forgets_amendments(&self, newest: &KeyedVersion) -> Result<bool> {
         let Some((table, key, seq)) = decode_key(&newest.key) else {
             return Ok(false);
@@ -125,8 +125,10 @@ impl Burial {
             return Ok(false);
         }
         let Some(core) = self.core.upgrade() else { return Ok(false) };
-        // The entry is older than its amendments.
-        Ok(core.dead_of(table, key, &self.moments)?.hides(seq, newest.time_ms))
+        // What keep-last hides may be shown again, and must then still be amended: only what hides
+        // for ever counts.
+        let fences = Fences::read(&core.views.current(), table, key, self.moments[0])?;
+        Ok(seq < fences.marks.low_water() || fences.hole_at(seq).is_some())
     }
 }
 

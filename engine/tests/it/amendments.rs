@@ -392,3 +392,50 @@ fn amendments_go_when_nobody_can_meet_them_any_more() {
     assert_eq!(chat.inboxes(&engine.snapshot()), texts(&["edited again"]));
     process.kill();
 }
+
+#[test]
+fn amendments_of_what_was_deleted_go_and_of_what_may_be_shown_again_stay() {
+    let world = World::new(8);
+    let process = world.open(&tiny()).unwrap();
+    let engine = &process.engine;
+    let notes = engine.create_table("note", TableOptions::timeline()).unwrap();
+    for _ in 0..40 {
+        let mut batch = WriteBatch::new();
+        batch.append(notes, b"ann", b"secret", None).unwrap();
+        commit(engine, batch);
+    }
+    engine.compact().unwrap();
+    let marked = |change: &dyn Fn(&mut WriteBatch)| {
+        let mut batch = WriteBatch::new();
+        change(&mut batch);
+        commit(engine, batch);
+    };
+    let retract_twice = |seq| {
+        for _ in 0..2 {
+            retract(engine, notes, b"ann", seq);
+            engine.flush().unwrap();
+        }
+    };
+    retract_twice(1);
+    // One note in forty is hidden: its SSTable is not worth rewriting, that of the amendments is.
+    marked(&|batch| batch.set_keep_last(notes, b"ann", Some(39)).unwrap());
+    engine.compact().unwrap();
+    assert_eq!(amendments_on_disk(&world), 2);
+    marked(&|batch| batch.set_keep_last(notes, b"ann", None).unwrap());
+    let first = engine.snapshot().get(notes, b"ann", 1).unwrap().expect("it is shown again");
+    assert_eq!(payload(&first), None, "and is still retracted");
+    // What was deleted never comes back, and needs no amendments.
+    retract_twice(2);
+    let before = engine.snapshot();
+    marked(&|batch| batch.delete_range(notes, b"ann", 1..=2).unwrap());
+    retract_twice(3);
+    engine.compact().unwrap();
+    assert_eq!(amendments_on_disk(&world), 6, "a snapshot still shows what was deleted");
+    drop(before);
+    // They go when they are compacted, which younger ones of the same notes bring about.
+    retract_twice(1);
+    retract_twice(2);
+    engine.compact().unwrap();
+    assert_eq!(amendments_on_disk(&world), 2, "those of the third note");
+    process.kill();
+}
