@@ -97,6 +97,14 @@ pub enum Error {
         /// Its file offset.
         offset: u64,
     },
+    /// The second file, that of the cold tier, cannot be used: what lies in it cannot be read.
+    #[error("the cold file is {problem}: {detail}")]
+    ColdFile {
+        /// What is wrong with it.
+        problem: ColdFileProblem,
+        /// What was expected and what was found.
+        detail: String,
+    },
     /// The store has been closed, or opened for reading only.
     #[error("closed: {what}")]
     Closed {
@@ -115,6 +123,27 @@ pub struct Corruption {
     pub offset: u64,
     /// What was expected and what was found.
     pub detail: String,
+}
+
+/// Why a cold file cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum ColdFileProblem {
+    /// The store has one, and its path was not given.
+    #[error("not given")]
+    NotGiven,
+    /// There is no file, or an empty one, at the path.
+    #[error("missing")]
+    Missing,
+    /// The file belongs to another store, or is something else.
+    #[error("foreign")]
+    Foreign,
+    /// The file is of another moment than the store: one of them was restored, or cut short.
+    #[error("stale")]
+    Stale,
+    /// A write to it failed: it is written again when the store is opened again.
+    #[error("failing")]
+    Failing,
 }
 
 /// The kinds of [`Error`], for callers that branch on them.
@@ -145,6 +174,8 @@ pub enum ErrorKind {
     Unsupported,
     /// See [`Error::SnapshotTooOld`].
     SnapshotTooOld,
+    /// See [`Error::ColdFile`].
+    ColdFile,
     /// See [`Error::Closed`].
     Closed,
 }
@@ -165,12 +196,17 @@ impl Error {
             Error::InvalidUse { .. } => ErrorKind::InvalidUse,
             Error::Unsupported { .. } => ErrorKind::Unsupported,
             Error::SnapshotTooOld { .. } => ErrorKind::SnapshotTooOld,
+            Error::ColdFile { .. } => ErrorKind::ColdFile,
             Error::Closed { .. } => ErrorKind::Closed,
         }
     }
 
-    /// An I/O error with its place. A full disk becomes [`Error::NoSpace`].
+    /// An I/O error with its place. A full disk becomes [`Error::NoSpace`]; where the disk has an
+    /// error of the engine to tell, it is that one.
     pub(crate) fn io(operation: &'static str, offset: u64, source: io::Error) -> Error {
+        if let Some(inner) = source.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            return inner.clone();
+        }
         let full = matches!(
             source.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

@@ -30,9 +30,9 @@ mod wal;
 
 pub use batch::{KeyedOperation, Precondition, WriteBatch};
 pub use commit::{CommitFuture, Committed};
-pub use engine::{Engine, Parts, Stats, TableInfo};
+pub use engine::{Engine, OpenCold, Parts, Stats, TableInfo};
 pub use entry::{Direction, Entry, Origin, Payload, Revision, TableId};
-pub use error::{Corruption, Error, ErrorKind, Result};
+pub use error::{ColdFileProblem, Corruption, Error, ErrorKind, Result};
 pub use file::{Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk, Region};
 pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOptions};
 pub use read::{Gap, GapReason, Item, Items};

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::version::TableKind;
+use crate::version::{TableKind, Tier};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// When a commit is acknowledged, and what survives.
@@ -53,6 +54,15 @@ pub struct Options {
     pub memory_budget: usize,
     /// How blocks are read. Default: maps.
     pub read_mode: ReadMode,
+    /// Path of a second file, on another disk perhaps, for the SSTables of the cold tier. Given to
+    /// a store that has none yet, the file is created, and what becomes cold from then on lies in
+    /// it. Later openings must name it too, by whatever path it has then: ids decide. Default:
+    /// none.
+    pub cold_file: Option<PathBuf>,
+    /// Open although the cold file is not given, missing, foreign or stale: hot data are read and
+    /// written as ever, reads of cold data fail with the error, nothing becomes cold. Default:
+    /// false, such an opening fails.
+    pub without_cold_file: bool,
     /// Bytes per second of background output; 0 is no limit. Default 200 MB/s, not applied to a
     /// flush that writers wait for.
     pub output_rate: u64,
@@ -68,6 +78,8 @@ impl Default for Options {
             sstable_bytes: limits::SSTABLE_BYTES_DEFAULT,
             memory_budget: limits::MEMORY_BUDGET_DEFAULT,
             read_mode: ReadMode::Map,
+            cold_file: None,
+            without_cold_file: false,
             output_rate: 200_000_000,
         }
     }
@@ -158,6 +170,16 @@ impl std::fmt::Display for Compression {
 }
 
 impl Compression {
+    /// What the cold SSTables of a table with this compression are compressed with.
+    pub(crate) fn of_cold(self) -> Compression {
+        match self {
+            Compression::Zstd { .. } => self,
+            Compression::None | Compression::Lz4 => {
+                Compression::Zstd { level: limits::ZSTD_LEVEL_COLD }
+            }
+        }
+    }
+
     /// Checks that this build can do it.
     ///
     /// # Errors
@@ -190,6 +212,11 @@ pub struct TableOptions {
     pub keep_last: Option<u64>,
     /// Compression of data blocks.
     pub compression: Compression,
+    /// What is older than this, by commit time, goes to the cold tier (timeline tables). `None`:
+    /// everything stays hot. Moved window by window, so an entry goes up to a twentieth later.
+    pub cold_after_ms: Option<u64>,
+    /// The tier that new data go to; cold for what is hardly ever read (timeline tables).
+    pub placement: Tier,
 }
 
 impl TableOptions {
@@ -201,12 +228,28 @@ impl TableOptions {
             ttl_ms: None,
             keep_last: None,
             compression: Compression::None,
+            cold_after_ms: None,
+            placement: Tier::Hot,
         }
     }
 
     /// A keyed table.
     pub fn keyed() -> TableOptions {
         TableOptions { kind: TableKind::Keyed, ..TableOptions::timeline() }
+    }
+
+    /// With a cold tier for what is older than this.
+    #[must_use]
+    pub fn cold_after(mut self, age: Duration) -> TableOptions {
+        self.cold_after_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// In the cold tier from the beginning.
+    #[must_use]
+    pub fn born_cold(mut self) -> TableOptions {
+        self.placement = Tier::Cold;
+        self
     }
 
     /// With a time to live, by commit time.
@@ -241,6 +284,16 @@ impl TableOptions {
         }
         if self.ttl_ms == Some(0) {
             return Err(Error::invalid("ttl_ms is 0, a time to live must be at least 1"));
+        }
+        let tiers = self.cold_after_ms.is_some() || self.placement == Tier::Cold;
+        if tiers && self.kind == TableKind::Keyed {
+            return Err(Error::invalid("a keyed table has no cold tier"));
+        }
+        if self.cold_after_ms == Some(0) {
+            return Err(Error::invalid(
+                "cold_after_ms is 0, it must be at least 1; for a table that is born cold say so \
+                 in `placement`",
+            ));
         }
         self.compression.validate()
     }

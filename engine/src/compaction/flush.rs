@@ -39,7 +39,9 @@ use crate::memtable::{KeyedRange, Memtable, Placed, Run, RunCursor};
 use crate::options::{Compression, Sequence, TableOptions};
 use crate::segment::Segment;
 use crate::sstable::{EntryRef, OriginRef, Shared, Sstable};
-use crate::version::{AMENDMENT_TABLE, Grid, Part, STATE_TABLE, Shard, TableKind, TableRecord};
+use crate::version::{
+    AMENDMENT_TABLE, Grid, Part, STATE_TABLE, Shard, TableKind, TableRecord, Tier,
+};
 use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -71,6 +73,8 @@ pub(crate) struct FlushTable {
     pub(crate) grid: Grid,
     /// What was committed before this time has expired, for ever.
     pub(crate) alive_from_ms: u64,
+    /// The lowest window of the cold tier that it may go to, if it goes there.
+    pub(crate) cold_from: Option<u64>,
 }
 
 impl FlushTable {
@@ -85,6 +89,20 @@ impl FlushTable {
             ttl_ms,
             grid: record.grid.clone(),
             alive_from_ms: record.alive_from_ms(now_ms),
+            cold_from: None,
+        }
+    }
+
+    /// The same table, which goes to windows of the cold tier from the lowest on that is given.
+    pub(crate) fn into_cold(self, cold_from: Option<u64>) -> FlushTable {
+        FlushTable { cold_from, ..self }
+    }
+
+    /// The shard that entries of a window of the grid go to.
+    fn shard(&self, window: u64) -> Shard {
+        match self.cold_from {
+            None => Shard::hot(window),
+            Some(lowest) => Shard { tier: Tier::Cold, window: window.max(lowest) },
         }
     }
 }
@@ -165,6 +183,13 @@ impl FlushJob {
         result
     }
 
+    /// Whether some of its SSTables go to the cold tier.
+    pub(crate) fn writes_cold(&self) -> bool {
+        let written = self.memtable.tables();
+        let mut cold = self.tables.iter().filter(|table| table.cold_from.is_some());
+        cold.any(|table| written.iter().any(|(id, _)| *id == table.id))
+    }
+
     fn try_step(&mut self) -> Result<Option<FlushOutput>> {
         let finished = match &mut self.stage {
             Stage::Sharing(stage) => stage.step(&self.context, &mut self.outputs)?,
@@ -228,7 +253,7 @@ impl FlushJob {
     /// Cuts the runs of a timeline table into portions.
     fn cut(&mut self, id: TableId) -> Result<()> {
         let table = self.table(id, TableKind::Timeline)?;
-        let (alive_from_ms, grid) = (table.alive_from_ms, table.grid.clone());
+        let (alive_from_ms, table) = (table.alive_from_ms, table.clone());
         self.runs = self.memtable.runs_sorted(id, Bound::Unbounded).into();
         let (mut oldest, mut newest) = (u64::MAX, 0);
         for run in self.runs.iter() {
@@ -243,8 +268,8 @@ impl FlushJob {
             return Ok(());
         }
         let mut from_ms = alive_from_ms;
-        for Part { window, until_ms } in grid.cut(oldest, newest) {
-            let shard = Shard::hot(window);
+        for Part { window, until_ms } in table.grid.cut(oldest, newest) {
+            let shard = table.shard(window);
             self.portions.push(Portion { table: id, shard, from_ms, until_ms });
             from_ms = until_ms;
         }

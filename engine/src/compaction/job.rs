@@ -44,7 +44,7 @@ use crate::options::Compression;
 use crate::segment::Segments;
 use crate::sstable::{FragmentView, Sstable};
 use crate::state::StateRecord;
-use crate::version::{STATE_TABLE, Shard, TableKind};
+use crate::version::{STATE_TABLE, Shard, TableKind, Tier};
 use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
@@ -128,6 +128,11 @@ impl CompactionJob {
     /// The table of the inputs.
     pub(crate) fn table(&self) -> TableId {
         self.job.table
+    }
+
+    /// The tier that the outputs go to.
+    pub(crate) fn tier(&self) -> Tier {
+        self.job.shard.tier
     }
 
     /// The numbers of the inputs: busy while the job runs.

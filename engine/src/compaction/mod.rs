@@ -15,6 +15,9 @@
 //! A flush writes payload segments (`sharing.rs`) before the SSTables that refer to them;
 //! compaction copies the references.
 //!
+//! `tiering.rs`, pure, says what goes to the cold tier: a job as any other, from all levels of a
+//! hot shard to level 0 of a cold one.
+//!
 //! 1. A worker of the engine makes a job and steps it; a step is a bounded piece of work.
 //! 2. The last step hands over SSTables that nobody knows of. The worker syncs once, appends one
 //!    edit to the manifest, writes the superblock, and swaps the view.
@@ -46,6 +49,7 @@ mod sharing;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tiering;
 
 pub(crate) use dead::{Dead, DeadEntries};
 pub(crate) use dead_share::pick_dead;
@@ -55,5 +59,6 @@ pub(crate) use keep::fold;
 pub(crate) use keep_amendments::AmendmentFences;
 #[cfg(test)]
 pub(crate) use keep_amendments::AmendmentKeeper;
-pub(crate) use output::{OutputContext, OutputMemory, SstableSink};
-pub(crate) use picker::{JobKind, PickerOptions, pick};
+pub(crate) use output::{ColdPlace, OutputContext, OutputMemory, SstableSink};
+pub(crate) use picker::{Job, JobKind, PickerOptions, pick};
+pub(crate) use tiering::{cold_flush, next_move_ms, pick_move};

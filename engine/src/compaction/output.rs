@@ -21,13 +21,14 @@ use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::file::{Allocator, Disk, ExtentGuard, ExtentWriter, FileId, Pacer, Reservation};
 use crate::limits::{
-    BLOCK_SIZE, DATA_BLOCK_BYTES, PAGE_SIZE, SEGMENT_NUMBER_MAX, SEGMENTS_PER_SSTABLE_MAX,
+    BLOCK_SIZE, COLD_BLOCK_BYTES, DATA_BLOCK_BYTES, PAGE_SIZE, SEGMENT_NUMBER_MAX,
+    SEGMENTS_PER_SSTABLE_MAX,
 };
 use crate::options::Compression;
 use crate::segment::{Segment, Segments};
 use crate::sstable::{Builder, BuilderOptions, EntryRef, FragmentView, Output, Sstable};
 use crate::sync::{AtomicU64, Ordering};
-use crate::version::{Shard, SstableMeta, TableKind};
+use crate::version::{Shard, SstableMeta, TableKind, Tier};
 use std::sync::Arc;
 
 /// The smallest extent reserved for an SSTable: the pages that every SSTable has, and a few blocks.
@@ -55,6 +56,15 @@ pub(crate) struct OutputContext {
     pub(crate) source: Source,
     /// What all sinks hold in memory.
     pub(crate) memory: Arc<OutputMemory>,
+    /// The cold file, if there is one.
+    pub(crate) cold: Option<ColdPlace>,
+}
+
+/// The file that cold SSTables are written to, where it is not the store's first.
+#[derive(Clone)]
+pub(crate) struct ColdPlace {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) allocator: Arc<Allocator>,
 }
 
 /// Bytes that SSTables being written hold in memory, over all jobs of a store.
@@ -91,11 +101,23 @@ impl OutputContext {
             false => Err(Error::TooLarge { what: "number of a payload segment", value, limit }),
         }
     }
+
+    /// Where the SSTables of a tier go: the cold ones to the cold file, if there is one.
+    pub(crate) fn of_tier(&self, tier: Tier) -> OutputContext {
+        let mut context = self.clone();
+        if let (Tier::Cold, Some(cold)) = (tier, &self.cold) {
+            context.disk = Arc::clone(&cold.disk);
+            context.allocator = Arc::clone(&cold.allocator);
+            context.source.disk = Arc::clone(&cold.disk);
+        }
+        context
+    }
 }
 
 /// Finished SSTables and segments that no root names yet. Dropped, they give their extents back.
 #[derive(Debug)]
 pub(super) struct PendingOutputs {
+    /// That of the first file, where segments lie. An SSTable knows its own.
     allocator: Arc<Allocator>,
     sstables: Vec<Arc<Sstable>>,
     segments: Vec<Arc<Segment>>,
@@ -139,7 +161,7 @@ impl PendingOutputs {
 impl Drop for PendingOutputs {
     fn drop(&mut self) {
         for sstable in self.take() {
-            self.allocator.forfeit(sstable.meta().extent);
+            sstable.forfeit();
         }
         for segment in self.take_segments() {
             self.allocator.forfeit(segment.meta().extent);
@@ -174,6 +196,7 @@ pub(crate) struct SstableSink {
     kind: TableKind,
     shard: Shard,
     compression: Compression,
+    block_bytes: usize,
     /// That entries may refer to.
     segments: Segments,
     open: Option<Open>,
@@ -200,12 +223,18 @@ impl SstableSink {
         compression: Compression,
     ) -> SstableSink {
         let done = PendingOutputs::new(context);
+        let (compression, block_bytes) = match shard.tier {
+            Tier::Hot => (compression, DATA_BLOCK_BYTES),
+            Tier::Cold => (compression.of_cold(), COLD_BLOCK_BYTES),
+        };
+        let context = context.of_tier(shard.tier);
         SstableSink {
-            context: context.clone(),
+            context,
             table,
             kind,
             shard,
             compression,
+            block_bytes,
             segments: Segments::default(),
             open: None,
             counted: 0,
@@ -321,7 +350,7 @@ impl SstableSink {
             table: self.table,
             kind: self.kind,
             compression: self.compression,
-            block_bytes: DATA_BLOCK_BYTES,
+            block_bytes: self.block_bytes,
         };
         Ok(Open { number, builder: Builder::new(writer, options), reservation })
     }

@@ -87,7 +87,7 @@ pub(crate) enum JobKind {
 pub(crate) struct Job<T> {
     /// All inputs are of this table.
     pub(crate) table: TableId,
-    /// And of this shard of it.
+    /// The shard of the outputs: that of the inputs, but for a move to the cold tier.
     pub(crate) shard: Shard,
     /// The inputs and their levels: for any one timeline older data come first.
     pub(crate) inputs: Vec<(u8, T)>,

@@ -6,6 +6,7 @@
 
 use super::root::{Change, Root};
 use super::space::SpaceWish;
+use super::tiers::ColdState;
 use super::workers::Wakes;
 use super::{Claims, Counters};
 use crate::batch::WriteBatch;
@@ -74,6 +75,7 @@ pub(crate) struct Core {
     pub(crate) flush_error: Mutex<Option<Error>>,
     /// Why the last compaction failed, until one succeeds.
     pub(crate) compaction_error: Mutex<Option<Error>>,
+    pub(crate) cold: ColdState,
     pub(crate) space: SpaceWish,
     /// When the log must be synced, on the monotonic clock; `u64::MAX` is never.
     pub(crate) sync_due_ms: AtomicU64,
@@ -478,6 +480,7 @@ impl Core {
     pub(crate) fn compact(&self) -> Result<()> {
         self.flush()?;
         *self.compaction_error.lock() = None;
+        *self.cold.error.lock() = None;
         self.compact_all.store(true, Ordering::Release);
         while self.compact_all.load(Ordering::Acquire) {
             self.check_writable()?;
@@ -487,7 +490,8 @@ impl Core {
             self.wake(|wakes| &wakes.compact);
             self.scheduler.pause(Duration::from_micros(500));
         }
-        let error = self.compaction_error.lock().clone();
+        let cold = self.cold.error.lock().as_ref().map(|(error, _)| error.clone());
+        let error = self.compaction_error.lock().clone().or(cold);
         match error {
             Some(error) => Err(error),
             None => self.give_space_back(),

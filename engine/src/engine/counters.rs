@@ -2,6 +2,7 @@
 
 use super::Core;
 use crate::sync::{AtomicU64, Ordering};
+use crate::version::Tier;
 
 /// Counters since the store was opened.
 #[derive(Debug, Default)]
@@ -75,6 +76,16 @@ pub struct Stats {
     pub sstables: u64,
     /// Bytes of live SSTables.
     pub sstable_bytes: u64,
+    /// Live SSTables of the cold tier, among them.
+    pub cold_sstables: u64,
+    /// Bytes of those.
+    pub cold_bytes: u64,
+    /// Bytes of the cold file; 0 where there is none.
+    pub cold_file_bytes: u64,
+    /// Free bytes inside the cold file.
+    pub cold_free_bytes: u64,
+    /// Why the cold tier cannot be written now, if it cannot.
+    pub cold_problem: Option<String>,
     /// Live payload segments.
     pub segments: u64,
     /// Bytes of live payload segments.
@@ -105,6 +116,7 @@ impl Core {
         let view = self.views.current();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.counters;
+        let cold = self.output.cold.as_ref();
         let oldest = self.snapshots.oldest();
         let (cache_hits, cache_misses) = self.output.source.cache.hits_and_misses();
         let mut stats = Stats {
@@ -136,6 +148,9 @@ impl Core {
             oldest_snapshot_age_ms: oldest
                 .map_or(0, |(_, since_ms)| self.raw_clock.monotonic_ms().saturating_sub(since_ms)),
             ring_used_bytes: self.log.used_bytes(),
+            cold_file_bytes: cold.map_or(0, |cold| cold.allocator.file_length()),
+            cold_free_bytes: cold.map_or(0, |cold| cold.allocator.free_bytes()),
+            cold_problem: self.cold_problem(),
             segments: view.segments.count,
             segment_bytes: view.segments.bytes,
             ..Stats::default()
@@ -146,6 +161,10 @@ impl Core {
             stats.levels[level] += 1;
             stats.sstables += 1;
             stats.sstable_bytes += sstable.meta().extent.length;
+            if sstable.meta().shard.tier == Tier::Cold {
+                stats.cold_sstables += 1;
+                stats.cold_bytes += sstable.meta().extent.length;
+            }
             stats.sstable_list_bytes += sstable.memory() as u64;
         }
         stats

@@ -122,7 +122,7 @@ impl Core {
                 let meta = sstable.meta();
                 if meta.times_ms.1 >= alive_from_ms {
                     *wait_ms = (*wait_ms).min(meta.times_ms.1 - alive_from_ms + 1);
-                } else if !damaged.contains(&meta.number) {
+                } else if !damaged.contains(&meta.number) && !self.is_out_of_reach(sstable) {
                     expired.push(Arc::clone(sstable));
                 }
             }

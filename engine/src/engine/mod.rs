@@ -10,13 +10,14 @@ mod expiry;
 mod open;
 mod root;
 mod space;
+mod tiers;
 mod workers;
 
 pub(crate) use self::claims::Claims;
 pub(crate) use self::core::Core;
 pub(crate) use counters::Counters;
 pub use counters::Stats;
-pub use open::Parts;
+pub use open::{OpenCold, Parts};
 
 use crate::batch::WriteBatch;
 use crate::commit::{CommitFuture, Committed};

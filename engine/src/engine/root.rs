@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! 1. apply the edits to a copy of the catalog           an impossible edit ends here
+//!    what lies in the cold file: header, sync           a failure ends here
 //! 2. append them to the manifest                        no room: NoSpace, nothing has changed
 //! 3. sync: SSTables, manifest record, log
 //! 4. write the superblock, two halves, a sync behind each
@@ -16,6 +17,7 @@
 use super::Core;
 use crate::entry::TableId;
 use crate::error::{Error, Result};
+use crate::file::cold::{self, ColdHeader, ColdRef};
 use crate::file::disk::sync;
 use crate::file::superblock::{self, Superblock};
 use crate::limits;
@@ -52,6 +54,8 @@ pub(crate) struct Change {
     pub(crate) flushed: Option<Arc<Frozen>>,
     /// Whether unsynced entries may be published from now on.
     pub(crate) unsynced: Option<bool>,
+    /// The cold file that the store has from now on.
+    pub(crate) cold: Option<ColdRef>,
     /// The manifest begins anew, in another extent.
     pub(crate) manifest_anew: bool,
     /// The store is being closed in order.
@@ -112,8 +116,9 @@ impl Core {
         let gone: Vec<Edit> = gone.collect();
         apply(&mut catalog, &gone)?;
         edits.extend(gone);
-        let manifest = root.manifest.as_mut().ok_or(Error::Closed { what: "the manifest" })?;
         let mut next = root.superblock.clone();
+        self.prepare_cold(&mut next, &catalog, change)?;
+        let manifest = root.manifest.as_mut().ok_or(Error::Closed { what: "the manifest" })?;
         if change.manifest_anew {
             next.manifest = manifest.begin_anew(&catalog)?;
         } else if !edits.is_empty() {
@@ -130,6 +135,28 @@ impl Core {
             next.commit = frozen.commit;
         }
         Ok((next, catalog))
+    }
+
+    /// What becomes live in the cold file is made durable there, under the next generation. A
+    /// failure leaves the store as it is: only the cold file is in doubt, and its gate is closed.
+    fn prepare_cold(
+        &self,
+        next: &mut Superblock,
+        catalog: &Catalog,
+        change: &Change,
+    ) -> Result<()> {
+        if let Some(cold) = change.cold {
+            next.cold = Some(cold);
+        }
+        if !change.added.iter().any(|(_, sstable)| catalog.is_in_cold_file(sstable.meta())) {
+            return Ok(());
+        }
+        let (Some(cold), Some(root)) = (&self.output.cold, &mut next.cold) else {
+            return Err(Error::invalid("an SSTable in a cold file that the store does not have"));
+        };
+        root.generation += 1;
+        let ColdRef { id, generation } = *root;
+        cold::advance(&*cold.disk, &ColdHeader { generation, id, file: self.file })
     }
 
     /// Steps 3 and 4.
@@ -151,6 +178,9 @@ impl Core {
             self.allocator.release(extent, sequence - 1);
         }
         self.allocator.durable(sequence);
+        if let Some(cold) = &self.output.cold {
+            cold.allocator.durable(sequence);
+        }
         // During recovery the log that is replayed is not the one that will be written.
         let head = root.superblock.wal.lsn;
         if head <= self.log.written_lsn() {

@@ -228,10 +228,15 @@ impl SpaceWorker {
         self.moves_left -= 1;
         let view = core.views.current();
         let sstables = view.version.iter().map(|(_, _, sstable)| sstable);
+        let (manifest, cold_from) = {
+            let root = core.root.lock();
+            (root.superblock.manifest.extent, root.catalog.cold_file_from)
+        };
+        // Places in the cold file are no places in this one.
+        let here = |sstable: &Sstable| !sstable.meta().is_in_cold_file(cold_from);
         let mut sstables: Vec<&Arc<Sstable>> =
-            sstables.filter(|s| !self.unreadable.contains(&s.meta().number)).collect();
+            sstables.filter(|s| here(s) && !self.unreadable.contains(&s.meta().number)).collect();
         sstables.sort_unstable_by_key(|sstable| Reverse(sstable.meta().extent.offset));
-        let manifest = core.root.lock().superblock.manifest.extent;
         let mut above_manifest = true;
         for sstable in sstables {
             let extent = sstable.meta().extent;

@@ -10,20 +10,22 @@ use super::dead_shares::{DeadShares, Search};
 use super::expiry::{DropJob, ExpiryWorker};
 use super::root::Change;
 use super::space::SpaceWorker;
+use super::tiers::Turn;
 use super::{Core, Counters};
 use crate::compaction::{
-    AmendmentFences, CompactionJob, FlushJob, FlushOutput, FlushTable, JobKind, JobOutput, Kept,
-    PickerOptions, pick, pick_dead,
+    AmendmentFences, CompactionJob, FlushJob, FlushOutput, FlushTable, JobKind, JobOutput,
+    PickerOptions, cold_flush, pick, pick_dead,
 };
 use crate::entry::TableId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::memtable::Memtable;
+use crate::options::TableOptions;
 use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
-use crate::version::{AMENDMENT_TABLE, STATE_TABLE};
+use crate::version::{AMENDMENT_TABLE, STATE_TABLE, TableRecord, Tier};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -147,7 +149,10 @@ impl Task for FlushWorker {
         match self.try_step(core) {
             Ok(progress) => progress,
             Err(error) => {
-                self.job = None;
+                if self.job.take().is_some_and(|(_, job)| job.writes_cold()) {
+                    // The next try goes to the hot tier.
+                    core.cold_failed(&error);
+                }
                 core.free_released(&error);
                 core.after_failure();
                 *core.flush_error.lock() = Some(error);
@@ -176,9 +181,9 @@ impl FlushWorker {
             return Ok(Progress::Busy);
         };
         if let Some(output) = job.step()? {
-            let frozen = Arc::clone(frozen);
+            // The job stays until its outcome is live: it says whose failure a failure is.
+            core.finish_flush(Arc::clone(frozen), output)?;
             self.job = None;
-            core.finish_flush(frozen, output)?;
             *core.flush_error.lock() = None;
             core.wake(|wakes| &wakes.compact);
             core.wake(|wakes| &wakes.expire);
@@ -193,7 +198,12 @@ impl Core {
         // The clock first, then the records, as readers do.
         let now_ms = self.expiry_now();
         let view = self.views.current();
-        let tables = view.tables.values().map(|record| FlushTable::new(record, now_ms)).collect();
+        let usable = self.cold_usable();
+        let table = |record: &TableRecord| {
+            let cold = cold_flush(&view.version, record.id, &record.options, usable);
+            FlushTable::new(record, now_ms).into_cold(cold)
+        };
+        let tables = view.tables.values().map(table).collect();
         FlushJob::new(
             self.output.clone(),
             Arc::clone(&frozen.memtable),
@@ -235,10 +245,19 @@ impl Core {
 }
 
 /// What compaction does at one time, with its claim on the inputs.
-enum Work {
+pub(super) enum Work {
     Merge(Claim, Box<CompactionJob>),
     /// All in these SSTables is dead.
     Drop(Box<DropJob>),
+}
+
+impl Work {
+    pub(super) fn tier(&self) -> Tier {
+        match self {
+            Work::Merge(_, job) => job.tier(),
+            Work::Drop(_) => Tier::Hot,
+        }
+    }
 }
 
 impl Work {
@@ -263,6 +282,8 @@ struct CompactWorker {
     asked: bool,
     /// What is dead in which SSTable.
     shares: DeadShares,
+    /// Whether the next job should be a compaction or a move to the cold tier.
+    turn: Turn,
 }
 
 impl Task for CompactWorker {
@@ -270,11 +291,18 @@ impl Task for CompactWorker {
         match self.try_step(core) {
             Ok(progress) => progress,
             Err(error) => {
-                let damage = error.kind() == ErrorKind::Corruption;
-                let inputs = self.job.take().map(|work| work.claim().numbers().clone());
-                let inputs = inputs.unwrap_or_default();
+                // What this build cannot read is left alone as what nobody can read.
+                let damage = matches!(error.kind(), ErrorKind::Corruption | ErrorKind::Unsupported);
+                let work = self.job.take();
+                let cold = work.as_ref().is_some_and(|work| work.tier() == Tier::Cold);
+                let inputs = work.map(|work| work.claim().numbers().clone()).unwrap_or_default();
                 core.free_released(&error);
                 core.after_failure();
+                if cold && !damage {
+                    // Hot compaction goes on.
+                    core.cold_failed(&error);
+                    return Progress::Busy;
+                }
                 *core.compaction_error.lock() = Some(error.clone());
                 if !damage || inputs.is_empty() {
                     return Progress::Idle(Some(RETRY * 10));
@@ -303,7 +331,7 @@ impl Core {
 
     /// What amendments may still be laid over. `now_ms`: of the expiry clock, read before the view,
     /// as readers do.
-    fn amendment_fences(view: &View, now_ms: u64) -> AmendmentFences {
+    pub(super) fn amendment_fences(view: &View, now_ms: u64) -> AmendmentFences {
         let tables = view.tables.values();
         AmendmentFences {
             alive_from_ms: tables.map(|table| (table.id, table.alive_from_ms(now_ms))).collect(),
@@ -338,6 +366,7 @@ impl Core {
             ratio: limits::LEVEL_RATIO,
             sstable_bytes: self.options.sstable_bytes,
         };
+        let damaged = &self.with_unusable_cold(damaged);
         let now_ms = self.expiry_now();
         let (view, claim, job) = loop {
             let mut busy = &self.claims.numbers() | damaged;
@@ -365,18 +394,7 @@ impl Core {
             let sstables = job.inputs.into_iter().map(|(_, sstable)| sstable).collect();
             return Some(Work::Drop(Box::new(DropJob::claimed(claim, sstables))));
         }
-        let dead = self.burial(&view, job.table, claim.numbers());
-        let table = view.tables.get(&job.table).expect("SSTables belong to tables");
-        let compression = table.options.compression;
-        let amendments =
-            (job.table == AMENDMENT_TABLE).then(|| Core::amendment_fences(&view, now_ms));
-        let kept = Kept { snapshots: self.snapshots.commits(), amendments };
-        let job = CompactionJob::new(self.output.clone(), job, compression, kept);
-        let job = match dead {
-            Some(dead) => job.burying(dead),
-            None => job,
-        };
-        Some(Work::Merge(claim, Box::new(job)))
+        Some(self.merge(&view, claim, job, now_ms))
     }
 }
 
@@ -413,7 +431,15 @@ impl CompactWorker {
                 core.commit_root(Change { removed, ..Change::default() })?;
                 return Ok(Progress::Busy);
             }
-            self.job = core.pick_compaction(&self.shares, &self.damaged);
+            let (shares, damaged) = (&self.shares, &self.damaged);
+            self.job = match self.turn.next() {
+                Turn::Compaction => {
+                    core.pick_compaction(shares, damaged).or_else(|| core.pick_move(damaged))
+                }
+                Turn::Move => {
+                    core.pick_move(damaged).or_else(|| core.pick_compaction(shares, damaged))
+                }
+            };
             if self.job.is_none() {
                 let again = match self.shares.step(core, asked)? {
                     Search::Running => return Ok(Progress::Busy),
@@ -422,7 +448,8 @@ impl CompactWorker {
                 self.asked = false;
                 core.compaction_error.lock().clone_from(&self.damage);
                 core.compact_all.store(false, Ordering::Release);
-                return Ok(Progress::Idle(again.map(Duration::from_millis)));
+                let again = again.map(Duration::from_millis);
+                return Ok(Progress::Idle(core.until_next_move().into_iter().chain(again).min()));
             }
             return Ok(Progress::Busy);
         };
@@ -443,7 +470,9 @@ impl CompactWorker {
             },
         };
         if let Some(bytes) = bytes {
-            self.job = None;
+            if self.job.take().is_some_and(|work| work.tier() == Tier::Cold) {
+                *core.cold.error.lock() = None;
+            }
             core.compaction_error.lock().clone_from(&self.damage);
             Counters::add(&core.counters.compactions, 1);
             Counters::add(&core.counters.compacted_bytes, bytes);
@@ -482,10 +511,11 @@ impl Task for SyncWorker {
 /// How often the clock mark is looked at.
 const CLOCK_TICK: Duration = Duration::from_secs(5);
 
-/// Writes a root when something may expire and the clock mark has grown old.
+/// Writes a root when something goes by the clock and the clock mark has grown old.
 fn renew_clock(core: &Core) -> Option<Progress> {
     let view = core.views.current();
-    let expires = view.tables.values().any(|record| record.options.ttl_ms.is_some());
+    let timed = |options: &TableOptions| options.ttl_ms.or(options.cold_after_ms).is_some();
+    let expires = view.tables.values().any(|record| timed(&record.options));
     // Timelines of a table with marks may have times to live of their own.
     if !expires && view.marked.is_empty() {
         return None;

@@ -10,6 +10,7 @@
 
 pub(crate) mod allocator;
 mod buffer;
+pub(crate) mod cold;
 pub(crate) mod disk;
 mod extent;
 mod extent_writer;

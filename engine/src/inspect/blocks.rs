@@ -53,7 +53,7 @@ impl Inspector {
             return Err(Error::NotFound { what: format!("SSTable {number}") });
         };
         let base = meta.extent.offset;
-        let blocks = self.sstable(superblock.file, meta.clone()).blocks()?;
+        let blocks = self.sstable(&catalog, superblock.file, meta.clone()).blocks()?;
         let report = blocks.into_iter().map(|block| BlockReport {
             offset: base + block.offset,
             length: block.length,
@@ -80,11 +80,13 @@ impl Inspector {
         }
         let no_block = || Error::NotFound { what: format!("a block at address {address}") };
         let inside = |meta: &SstableMeta| {
-            (meta.extent.offset..meta.extent.offset.saturating_add(meta.bytes)).contains(&address)
+            !catalog.is_in_cold_file(meta)
+                && (meta.extent.offset..meta.extent.offset.saturating_add(meta.bytes))
+                    .contains(&address)
         };
         let mut live = catalog.version.iter();
         let meta = live.find(|(_, _, meta)| inside(meta)).map(|(_, _, meta)| meta.clone());
-        let sstable = self.sstable(superblock.file, meta.ok_or_else(no_block)?);
+        let sstable = self.sstable(&catalog, superblock.file, meta.ok_or_else(no_block)?);
         let relative = address - sstable.meta().extent.offset;
         let blocks = sstable.blocks()?;
         let holds = |offset: u64, length: u64| (offset..offset + length).contains(&relative);
@@ -115,8 +117,14 @@ impl Inspector {
     }
 
     /// An SSTable, read past every cache.
-    pub(super) fn sstable(&self, file: FileId, meta: SstableMeta) -> Arc<Sstable> {
-        Arc::new(Sstable::new(meta, self.source(file), None))
+    pub(super) fn sstable(
+        &self,
+        catalog: &Catalog,
+        file: FileId,
+        meta: SstableMeta,
+    ) -> Arc<Sstable> {
+        let source = Source { disk: self.disk_of(catalog, &meta), ..self.source(file) };
+        Arc::new(Sstable::new(meta, source, None))
     }
 
     fn source(&self, file: FileId) -> Source {

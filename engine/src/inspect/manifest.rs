@@ -129,6 +129,9 @@ fn describe(edit: &Edit) -> String {
         ),
         Edit::SstableRemoved { number } => format!("SSTable {number} removed"),
         Edit::SstableMoved { number, level } => format!("SSTable {number} moved to level {level}"),
+        Edit::ColdFile { first } => {
+            format!("cold SSTables from {first} on lie in the cold file")
+        }
         Edit::EpochBegun { commit } => format!("epoch begun behind commit {commit}"),
         Edit::SegmentAdded { meta } => format!(
             "segment {} added: {} bytes at offset {}, {} payloads of {} bytes, home table {}",

@@ -9,11 +9,13 @@
 //! | `superblock` | the four copies, and the root that they make |
 //! | `log` | the groups of the WAL ring, and why there are no more |
 //! | `manifest` | its records, and the tables and SSTables that they make |
+//! | `cold` | the second file, that of the cold tier |
 //! | `space` | who owns which bytes of the file |
 //! | `blocks` | the blocks of an SSTable, and one block in words |
 //! | `verify` | all of it against all of it |
 
 mod blocks;
+mod cold;
 mod log;
 mod manifest;
 mod marks;
@@ -40,6 +42,7 @@ use std::path::Path;
 /// A file under inspection.
 pub struct Inspector {
     disk: Arc<dyn Disk>,
+    cold: Option<Arc<dyn Disk>>,
 }
 
 impl Inspector {
@@ -53,7 +56,22 @@ impl Inspector {
 
     /// A file behind another disk.
     pub fn over(disk: Arc<dyn Disk>) -> Inspector {
-        Inspector { disk }
+        Inspector { disk, cold: None }
+    }
+
+    /// The same, with the cold file at `path`.
+    ///
+    /// # Errors
+    /// `NotFound` or `Io`.
+    pub fn with_cold_file(self, path: impl AsRef<Path>) -> Result<Inspector> {
+        Ok(self.with_cold(Arc::new(OsDisk::open(path.as_ref(), OpenMode::ReadOnly)?)))
+    }
+
+    /// The same, with the cold file behind another disk.
+    #[must_use]
+    pub fn with_cold(mut self, disk: Arc<dyn Disk>) -> Inspector {
+        self.cold = Some(disk);
+        self
     }
 
     /// Bytes of the file.

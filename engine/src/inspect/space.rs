@@ -54,10 +54,7 @@ pub(super) fn owned(superblock: &Superblock, catalog: &Catalog) -> Vec<SpaceRun>
         SpaceRun { extent: superblock.ring, kind: SpaceKind::Ring },
         SpaceRun { extent: superblock.manifest.extent, kind: SpaceKind::Manifest },
     ];
-    runs.extend(catalog.version.iter().map(|(_, _, meta)| SpaceRun {
-        extent: meta.extent,
-        kind: SpaceKind::Sstable(meta.number),
-    }));
+    runs.extend(sstables(catalog, false));
     runs.extend(
         catalog
             .segments
@@ -66,6 +63,20 @@ pub(super) fn owned(superblock: &Superblock, catalog: &Catalog) -> Vec<SpaceRun>
     );
     runs.sort_by_key(|run| (run.extent, run.kind));
     runs
+}
+
+/// The same of the cold file.
+pub(super) fn owned_of_cold(catalog: &Catalog) -> Vec<SpaceRun> {
+    let mut runs: Vec<SpaceRun> = sstables(catalog, true).collect();
+    runs.sort_by_key(|run| (run.extent, run.kind));
+    runs
+}
+
+fn sstables(catalog: &Catalog, cold: bool) -> impl Iterator<Item = SpaceRun> {
+    let metas = catalog.version.iter().map(|(_, _, meta)| meta);
+    metas
+        .filter(move |meta| catalog.is_in_cold_file(meta) == cold)
+        .map(|meta| SpaceRun { extent: meta.extent, kind: SpaceKind::Sstable(meta.number) })
 }
 
 /// Fills the gaps between runs in order of place.

@@ -69,6 +69,8 @@ pub struct RootReport {
     pub identity: Identity,
     /// When the file was created, in milliseconds since 1970.
     pub created_ms: u64,
+    /// Id and generation of the cold file, if there is one.
+    pub cold_file: Option<([u8; 16], u64)>,
 }
 
 impl Inspector {
@@ -125,6 +127,7 @@ impl RootReport {
             unsynced: superblock.unsynced,
             identity: superblock.identity,
             created_ms: superblock.created_ms,
+            cold_file: superblock.cold.map(|cold| (cold.id, cold.generation)),
         }
     }
 }

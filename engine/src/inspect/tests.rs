@@ -28,6 +28,7 @@ fn open(disk: &SimDisk) -> Engine {
     let clock = SimClock::new(1_700_000_000_000);
     let parts = Parts {
         disk: Arc::new(disk.clone()),
+        cold: None,
         scheduler: Arc::new(SimScheduler::new(1, clock.clone())),
         clock: Arc::new(clock),
         entropy: Arc::new(SeededEntropy::new(1)),

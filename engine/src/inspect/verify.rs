@@ -141,7 +141,8 @@ impl Inspector {
             report.fault("map of the file", offset, detail);
         }
         let records = self.verify_segments(superblock, &catalog, report);
-        self.verify_sstables(superblock, &catalog, &records, report)
+        let cold = self.verify_cold_file(superblock, &catalog, report)?;
+        self.verify_sstables(superblock, &catalog, (cold, &records), report)
     }
 
     fn verify_copies(&self, report: &mut Report) {
@@ -192,18 +193,40 @@ impl Inspector {
         records
     }
 
+    /// Whether the cold file can be looked into, if there is one.
+    fn verify_cold_file(
+        &self,
+        superblock: &Superblock,
+        catalog: &Catalog,
+        report: &mut Report,
+    ) -> Result<bool> {
+        if let Err(error) = self.check_cold(superblock, catalog) {
+            report.fault("cold file", 0, error.to_string());
+            return Ok(false);
+        }
+        if let Some(length) = self.cold_length()? {
+            for (offset, detail) in space::faults(&space::owned_of_cold(catalog), length) {
+                report.fault("map of the cold file", offset, detail);
+            }
+        }
+        Ok(true)
+    }
+
     fn verify_sstables(
         &self,
         superblock: &Superblock,
         catalog: &Catalog,
-        records: &BTreeMap<u64, RecordPlaces>,
+        (cold, records): (bool, &BTreeMap<u64, RecordPlaces>),
         report: &mut Report,
     ) -> Result<()> {
         for table in catalog.tables.values() {
             let mut sound = Vec::new();
             let shards = catalog.version.shards(table.id);
             for (level, meta) in shards.flat_map(|(_, levels)| levels.iter()) {
-                let sstable = self.sstable(superblock.file, meta.clone());
+                if !cold && catalog.is_in_cold_file(meta) {
+                    continue; // Why is reported already.
+                }
+                let sstable = self.sstable(catalog, superblock.file, meta.clone());
                 let damage = sstable.verify_with(&|reference| {
                     let places = records.get(&reference.number())?;
                     // Behind the first damage of a segment its records are not known.

@@ -64,6 +64,7 @@ impl Store {
             unsynced: false,
             identity: disk.identity(),
             created_ms: 0,
+            cold: None,
         };
         let mut store = Store { disk, allocator, manifest, catalog, superblock };
         store.publish().unwrap();

@@ -40,6 +40,7 @@
 //! 8 table dropped   table u32
 //! 9 segment added   see `segment.rs`
 //! 10 segment removed number u64
+//! 12 cold file      first SSTable number u64
 //! ```
 
 use super::segment;
@@ -73,6 +74,7 @@ mod tag {
     pub(super) const TABLE_DROPPED: u8 = 8;
     pub(super) const SEGMENT_ADDED: u8 = 9;
     pub(super) const SEGMENT_REMOVED: u8 = 10;
+    pub(super) const COLD_FILE: u8 = 12;
 }
 
 /// The tags of table options. Persisted.
@@ -81,6 +83,10 @@ pub(super) mod option {
     pub(in crate::manifest) const TTL: u8 = 1;
     /// Newest entries of a timeline that are shown.
     pub(in crate::manifest) const KEEP_LAST: u8 = 2;
+    /// Age at which data become cold, in milliseconds.
+    pub(in crate::manifest) const COLD_AFTER: u8 = 4;
+    /// The tier that new data go to: 2 cold. Left out for hot.
+    pub(in crate::manifest) const PLACEMENT: u8 = 5;
 }
 
 /// What the header of a record says.
@@ -238,6 +244,10 @@ fn encode_edit(bytes: &mut Vec<u8>, edit: &Edit) {
             bytes.put_u8(tag::SEGMENT_REMOVED);
             bytes.put_u64(*number);
         }
+        Edit::ColdFile { first } => {
+            bytes.put_u8(tag::COLD_FILE);
+            bytes.put_u64(*first);
+        }
         Edit::Counters { next_sstable, next_table } => {
             bytes.put_u8(tag::COUNTERS);
             bytes.put_u64(*next_sstable);
@@ -261,6 +271,7 @@ fn decode_edit(decoder: &mut Decoder<'_>) -> Result<Edit, DecodeError> {
             let number = decoder.u64("number")?;
             Ok(Edit::SstableMoved { number, level: decoder.u8("level")? })
         }
+        tag::COLD_FILE => Ok(Edit::ColdFile { first: decoder.u64("number")? }),
         tag::EPOCH_BEGUN => Ok(Edit::EpochBegun { commit: decoder.u64("commit")? }),
         tag::SEGMENT_ADDED => Ok(Edit::SegmentAdded { meta: segment::decode(decoder)? }),
         tag::SEGMENT_REMOVED => Ok(Edit::SegmentRemoved { number: decoder.u64("number")? }),

@@ -15,14 +15,16 @@ use crate::codec::{DecodeError, Decoder, Encode};
 use crate::entry::TableId;
 use crate::limits::ZSTD_LEVELS;
 use crate::options::{Compression, Sequence, TableOptions};
-use crate::version::{Grid, Piece, TableRecord};
+use crate::version::{Grid, Piece, TableRecord, Tier};
 
 /// What is added to a level of zstd to make it a byte of compression.
 const ZSTD_LEVEL_ZERO: u8 = 64;
+/// The value of the option `placement`.
+const PLACEMENT_COLD: u64 = 2;
 
 pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     let TableRecord { id, name, options, expired_before_ms, grid } = record;
-    let TableOptions { kind, sequence, ttl_ms, keep_last, compression } = options;
+    let TableOptions { kind, sequence, ttl_ms, keep_last, compression, .. } = options;
     bytes.put_u32(id.0);
     bytes.put_u8(kind_byte(*kind));
     bytes.put_u8(match sequence {
@@ -34,7 +36,14 @@ pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
         Compression::Lz4 => 2,
         Compression::Zstd { level } => ZSTD_LEVEL_ZERO + level,
     });
-    put_options(bytes, &[(option::TTL, *ttl_ms), (option::KEEP_LAST, *keep_last)]);
+    let placement = (options.placement == Tier::Cold).then_some(PLACEMENT_COLD);
+    let all = [
+        (option::TTL, *ttl_ms),
+        (option::KEEP_LAST, *keep_last),
+        (option::COLD_AFTER, options.cold_after_ms),
+        (option::PLACEMENT, placement),
+    ];
+    put_options(bytes, &all);
     bytes.put_u64(*expired_before_ms);
     bytes.put_u8(u8::try_from(grid.pieces().len()).expect("a grid has few pieces"));
     for Piece { from_ms, width_ms } in grid.pieces() {
@@ -73,7 +82,15 @@ pub(super) fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, Dec
             _ => return Err(unknown),
         },
     };
-    let mut options = TableOptions { kind, sequence, ttl_ms: None, keep_last: None, compression };
+    let mut options = TableOptions {
+        kind,
+        sequence,
+        ttl_ms: None,
+        keep_last: None,
+        compression,
+        cold_after_ms: None,
+        placement: Tier::Hot,
+    };
     decode_options(decoder, &mut options)?;
     let expired_before_ms = decoder.u64("expired before")?;
     let grid = decode_grid(decoder)?;
@@ -111,6 +128,8 @@ fn decode_options(
         match tag {
             option::TTL => options.ttl_ms = Some(value),
             option::KEEP_LAST => options.keep_last = Some(value),
+            option::COLD_AFTER => options.cold_after_ms = Some(value),
+            option::PLACEMENT if value == PLACEMENT_COLD => options.placement = Tier::Cold,
             _ => return Err(unknown),
         }
     }

@@ -120,6 +120,7 @@ fn golden_bytes_of_edits() {
     golden(&Edit::SstableRemoved { number: 5 }, &[&[3], &numbers(&[5])]);
     golden(&Edit::SstableMoved { number: 5, level: 1 }, &[&[4], &numbers(&[5]), &[1]]);
     golden(&Edit::EpochBegun { commit: 6 }, &[&[5], &numbers(&[6])]);
+    golden(&Edit::ColdFile { first: 7 }, &[&[12], &numbers(&[7])]);
     golden(
         &Edit::Counters { next_sstable: 8, next_table: 17 },
         &[&[6], &numbers(&[8]), &[17, 0, 0, 0]],

@@ -37,6 +37,8 @@ pub(crate) struct Catalog {
     pub(crate) segments: LiveSegments,
     /// The commit of each beginning of an epoch.
     pub(crate) epochs: Vec<u64>,
+    /// Cold SSTables of this number and above lie in the cold file; `None`: there is no such file.
+    pub(crate) cold_file_from: Option<u64>,
     /// The number of the next SSTable or segment.
     pub(crate) next_sstable: u64,
     /// The id of the next table.
@@ -59,9 +61,16 @@ impl Catalog {
             places: HashMap::new(),
             segments: LiveSegments::default(),
             epochs: Vec::new(),
+            cold_file_from: None,
             next_sstable: 1,
             next_table: FIRST_USER_TABLE,
         }
+    }
+
+    /// Whether an SSTable lies in the cold file. One that was cold before the store had such a file
+    /// stays in the first.
+    pub(crate) fn is_in_cold_file(&self, meta: &SstableMeta) -> bool {
+        meta.is_in_cold_file(self.cold_file_from)
     }
 
     /// The table of this name.
@@ -95,6 +104,13 @@ impl Catalog {
                     Ok(())
                 }
             },
+            Edit::ColdFile { first } => {
+                if self.cold_file_from.is_some() {
+                    return Err("there are two cold files".to_owned());
+                }
+                self.cold_file_from = Some(*first);
+                Ok(())
+            }
             Edit::Counters { next_sstable, next_table } => {
                 if *next_sstable < self.next_sstable || *next_table < self.next_table {
                     return Err(format!(
@@ -121,7 +137,8 @@ impl Catalog {
         let epochs = self.epochs.iter().map(|commit| Edit::EpochBegun { commit: *commit });
         let counters =
             Edit::Counters { next_sstable: self.next_sstable, next_table: self.next_table };
-        tables.chain(segments).chain(sstables).chain(epochs).chain([counters]).collect()
+        let cold = self.cold_file_from.map(|first| Edit::ColdFile { first });
+        tables.chain(segments).chain(sstables).chain(epochs).chain(cold).chain([counters]).collect()
     }
 
     fn create_table(&mut self, record: &TableRecord) -> Result<(), String> {

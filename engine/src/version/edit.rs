@@ -1,6 +1,6 @@
 //! Edits: the steps by which the catalog of a store changes. The manifest is a log of them.
 
-use super::{Grid, SegmentMeta, SstableMeta, TableKind};
+use super::{Grid, SegmentMeta, SstableMeta, TableKind, Tier};
 use crate::entry::TableId;
 use crate::limits::{AMENDMENT_KEY_LENGTH_MAX, MARK_KEY_LENGTH_MAX, STATE_KEY_LENGTH_MAX};
 use crate::options::{Compression, Sequence, TableOptions};
@@ -66,6 +66,8 @@ impl TableRecord {
             ttl_ms: None,
             keep_last: None,
             compression: Compression::None,
+            cold_after_ms: None,
+            placement: Tier::Hot,
         };
         TableRecord::new(id, name, options)
     }
@@ -116,6 +118,11 @@ pub(crate) enum Edit {
     EpochBegun {
         /// The last commit that was found.
         commit: u64,
+    },
+    /// The store has a cold file from now on: cold SSTables of this number and above lie in it.
+    ColdFile {
+        /// The first SSTable number.
+        first: u64,
     },
     /// Numbers below these were given out.
     Counters {

@@ -16,7 +16,7 @@
 
 use crate::limits::{GRID_PIECES_MAX, TTL_WINDOWS};
 use crate::options::TableOptions;
-use crate::version::TableKind;
+use crate::version::{TableKind, Tier};
 
 /// A stretch of time with windows of one width. It ends where the next piece begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +44,13 @@ pub(crate) struct Part {
 
 /// The width of windows under these options; 0 where the table is not cut.
 pub(crate) fn window_width_ms(options: &TableOptions) -> u64 {
-    match (options.kind, options.ttl_ms) {
+    // What becomes cold together lies together, too.
+    let cold_after_ms = options.cold_after_ms.filter(|_| options.placement == Tier::Hot);
+    let shortest = options.ttl_ms.into_iter().chain(cold_after_ms).min();
+    match (options.kind, shortest) {
         // A merge operand may stand on a value that has expired: keyed tables are not cut.
         (TableKind::Keyed, _) | (_, None) => 0,
-        (TableKind::Timeline, Some(ttl_ms)) => (ttl_ms / TTL_WINDOWS).max(1),
+        (TableKind::Timeline, Some(shortest)) => (shortest / TTL_WINDOWS).max(1),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the manifest knows of one SSTable: plain data, no I/O.
 
-use super::Shard;
+use super::{Shard, Tier};
 use crate::entry::TableId;
 use crate::file::Extent;
 use crate::sync::Arc;
@@ -72,6 +72,12 @@ pub struct SegmentMeta {
 }
 
 impl SstableMeta {
+    /// Whether it lies in the cold file, where that takes cold SSTables of the number `from` and
+    /// above; `None`: there is no such file.
+    pub(crate) fn is_in_cold_file(&self, from: Option<u64>) -> bool {
+        self.shard.tier == Tier::Cold && from.is_some_and(|from| self.number >= from)
+    }
+
     /// Whether the key ranges meet.
     pub fn overlaps(&self, other: &SstableMeta) -> bool {
         self.first.0 <= other.last.0 && other.first.0 <= self.last.0

@@ -205,7 +205,12 @@ fn check_recovery_crash(
     at: u64,
     context: &str,
 ) -> usize {
-    let again = World { disk: image.disk.copied(), clock: image.clock.clone(), seed: image.seed };
+    let again = World {
+        disk: image.disk.copied(),
+        cold: None,
+        clock: image.clock.clone(),
+        seed: image.seed,
+    };
     let start = again.disk.operation_count();
     again.disk.crash_at(start + at % 29);
     match again.open(&tiny()) {

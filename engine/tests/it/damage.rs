@@ -34,7 +34,7 @@ fn golden() -> (Vec<u8>, Contents) {
 
 fn open_damaged(bytes: &[u8], options: &Options) -> Result<Contents, ErrorKind> {
     let disk = SimDisk::from_bytes(SimOptions::default(), bytes);
-    let world = World { disk, clock: SimClock::new(START_MS), seed: 5 };
+    let world = World { disk, cold: None, clock: SimClock::new(START_MS), seed: 5 };
     let process = world.open(options).map_err(|error| error.kind())?;
     let named = |name| process.engine.table(name).map(|table| table.id);
     let (Some(messages), Some(values)) = (named("message"), named("value")) else {

@@ -31,6 +31,7 @@ mod expiry;
 mod expiry_crash;
 mod faults;
 mod hooked_disk;
+mod linked_disk;
 mod lookups;
 mod marks;
 mod model;

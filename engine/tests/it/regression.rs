@@ -68,6 +68,7 @@ fn threaded(disk: &SimDisk, options: &Options, hook: Hook) -> Result<Engine> {
     let hooked = HookedDisk { inner: disk.reopen(), ring_bytes: options.ring_bytes, hook };
     let parts = Parts {
         disk: Arc::new(hooked),
+        cold: None,
         clock: Arc::new(SystemClock::new()),
         scheduler: Arc::new(ThreadScheduler::new()),
         entropy: Arc::new(SeededEntropy::new(disk.operation_count())),
@@ -82,6 +83,7 @@ fn hooked(world: &World, hook: Hook) -> Process {
     let disk = HookedDisk { inner: world.disk.reopen(), ring_bytes: tiny().ring_bytes, hook };
     let parts = Parts {
         disk: Arc::new(disk),
+        cold: None,
         clock: Arc::new(world.clock.clone()),
         scheduler: Arc::new(scheduler.clone()),
         entropy: Arc::new(SeededEntropy::new(world.seed)),
@@ -415,6 +417,7 @@ fn late_commits(asynchronous: fn(u64) -> bool) {
     let (inner, counted, gate) = (SystemClock::new(), Arc::clone(&held), Arc::clone(&released));
     let parts = Parts {
         disk: Arc::new(disk.reopen()),
+        cold: None,
         clock: Arc::new(HoldingClock { inner, held: counted, released: gate }),
         scheduler: Arc::new(ThreadScheduler::new()),
         entropy: Arc::new(SeededEntropy::new(1)),

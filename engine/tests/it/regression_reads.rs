@@ -21,7 +21,7 @@ fn append(engine: &Engine, table: TableId, key: &[u8], payload: &[u8]) {
 /// A file of these bytes on a machine of its own.
 fn world_of(bytes: &[u8]) -> World {
     let disk = SimDisk::from_bytes(SimOptions::default(), bytes);
-    World { disk, clock: SimClock::new(START_MS), seed: 5 }
+    World { disk, cold: None, clock: SimClock::new(START_MS), seed: 5 }
 }
 
 /// The place of `needle` behind a ring of this length.
@@ -45,6 +45,7 @@ impl Watched {
         let disk = Watched { disk: world.disk.reopen(), hook: Mutex::new(Some(hook)) };
         let parts = Parts {
             disk: Arc::new(disk),
+            cold: None,
             clock: Arc::new(world.clock.clone()),
             scheduler: Arc::new(SimScheduler::new(1, world.clock.clone())),
             entropy: Arc::new(SeededEntropy::new(1)),

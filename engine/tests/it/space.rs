@@ -194,6 +194,7 @@ fn open_beside(world: &World) -> Result<Engine> {
     let options = Options { read_only: true, ..tiny() };
     let parts = Parts {
         disk: Arc::new(world.disk.reopen()),
+        cold: None,
         clock: Arc::new(world.clock.clone()),
         scheduler: Arc::new(SimScheduler::new(1, world.clock.clone())),
         entropy: Arc::new(SeededEntropy::new(1)),

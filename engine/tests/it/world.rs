@@ -1,10 +1,11 @@
 //! One simulated machine, and the stores opened on it.
 
+use super::linked_disk::LinkedDisk;
 use std::sync::Arc;
 use tidelog_engine::testing::{
     CrashPolicy, SeededEntropy, SimClock, SimDisk, SimOptions, SimScheduler,
 };
-use tidelog_engine::{Engine, Options, Parts, ReadMode, Result};
+use tidelog_engine::{Disk, Engine, OpenCold, Options, Parts, ReadMode, Result};
 
 /// 2024-01-01, in milliseconds since 1970.
 pub(crate) const START_MS: u64 = 1_704_067_200_000;
@@ -13,6 +14,8 @@ pub(crate) const START_MS: u64 = 1_704_067_200_000;
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) disk: SimDisk,
+    /// The second disk, with the cold file, if there is one.
+    pub(crate) cold: Option<SimDisk>,
     pub(crate) clock: SimClock,
     pub(crate) seed: u64,
 }
@@ -29,14 +32,28 @@ impl World {
     }
 
     pub(crate) fn with_disk(disk: SimDisk, seed: u64) -> World {
-        World { disk, clock: SimClock::new(START_MS), seed }
+        World { disk, cold: None, clock: SimClock::new(START_MS), seed }
+    }
+
+    /// The same, with a second disk.
+    pub(crate) fn with_cold(seed: u64) -> World {
+        World { cold: Some(SimDisk::new(SimOptions::default())), ..World::new(seed) }
     }
 
     /// Opens the store as a new process would.
     pub(crate) fn open(&self, options: &Options) -> Result<Process> {
         let scheduler = SimScheduler::new(self.seed, self.clock.clone());
+        let (disk, cold): (Arc<dyn Disk>, Option<OpenCold>) = match &self.cold {
+            None => (Arc::new(self.disk.reopen()), None),
+            Some(cold) => {
+                let (main, second) = LinkedDisk::pair(&self.disk, cold);
+                let open = move |_| Ok(Arc::new(second.reopen()) as Arc<dyn Disk>);
+                (Arc::new(main), Some(Arc::new(open)))
+            }
+        };
         let parts = Parts {
-            disk: Arc::new(self.disk.reopen()),
+            disk,
+            cold,
             clock: Arc::new(self.clock.clone()),
             scheduler: Arc::new(scheduler.clone()),
             entropy: Arc::new(SeededEntropy::new(self.seed ^ self.disk.operation_count())),
@@ -49,6 +66,7 @@ impl World {
     pub(crate) fn after(&self, policy: &CrashPolicy) -> World {
         World {
             disk: self.disk.crash_image(policy),
+            cold: self.cold.as_ref().map(|cold| cold.crash_image(policy)),
             clock: self.clock.clone(),
             seed: self.seed + 1,
         }

@@ -62,6 +62,7 @@ impl Machine {
         let scheduler = SimScheduler::new(self.random.next_u64(), self.clock.clone());
         let parts = Parts {
             disk: Arc::new(self.disk.reopen()),
+            cold: None,
             clock: Arc::new(self.clock.clone()),
             scheduler: Arc::new(scheduler.clone()),
             entropy: Arc::new(SeededEntropy::new(self.random.next_u64())),

@@ -10,7 +10,9 @@ use crate::time::Stopwatch;
 use serde_json::json;
 use std::path::PathBuf;
 use std::rc::Rc;
-use tidelog_engine::{Durability, Engine, Sequence, TableId, TableInfo, TableOptions, WriteBatch};
+use tidelog_engine::{
+    Durability, Engine, Sequence, TableId, TableInfo, TableOptions, Tier, WriteBatch,
+};
 
 /// Rows after which a batch is committed.
 const BATCH_ROWS_MAX: u64 = 1000;
@@ -44,6 +46,9 @@ pub(crate) struct Import {
     /// sync, interval:MS or buffered; whichever, everything is synced at the end
     #[arg(long, default_value = "buffered", value_parser = arguments::durability)]
     durability: Durability,
+    /// New tables are cold from the beginning: in the second file where one is given
+    #[arg(long)]
+    born_cold: bool,
     #[command(flatten)]
     new_store: store::NewStore,
     /// Print the summary as JSON
@@ -134,7 +139,8 @@ impl Import {
 
     /// The table to import into, empty unless the user says otherwise.
     fn target(&self, engine: &Engine, name: &str, sequence: Sequence) -> Outcome<TableInfo> {
-        let options = TableOptions { sequence, ..TableOptions::timeline() };
+        let placement = if self.born_cold { Tier::Cold } else { Tier::Hot };
+        let options = TableOptions { sequence, placement, ..TableOptions::timeline() };
         let table = store::table_or_new(engine, name, options)?;
         let mut timelines = engine.snapshot().timelines(table.id, b"", None)?;
         if !self.append && timelines.next().transpose()?.is_some() {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tidelog_engine::inspect::{Inspector, LogEnding, LogReport, RootReport, SpaceKind};
-use tidelog_engine::{Engine, TableInfo, TableKind};
+use tidelog_engine::{Engine, TableInfo, TableKind, Tier};
 
 /// The unit in which the system counts the room of a file, in bytes.
 const DEVICE_UNIT: u64 = 512;
@@ -19,6 +19,8 @@ const DEVICE_UNIT: u64 = 512;
 pub(crate) struct Info {
     /// The store
     file: PathBuf,
+    #[command(flatten)]
+    cold: store::ColdFile,
     /// One JSON object a line: the store, then each table
     #[arg(long)]
     json: bool,
@@ -31,6 +33,8 @@ struct Table {
     timelines: u64,
     sstables: u64,
     sstable_bytes: u64,
+    /// Bytes of those in the cold tier.
+    cold_bytes: u64,
     /// Entries or versions in SSTables.
     entries: u64,
     /// Payload segments whose home it is.
@@ -41,12 +45,12 @@ struct Table {
 
 impl Info {
     pub(super) fn run(self) -> Outcome {
-        let engine = store::open_for_reading(&self.file)?;
-        let inspector = Inspector::open(&self.file)?;
+        let engine = store::open_for_reading(&self.file, &self.cold)?;
+        let inspector = store::inspect(&self.file, &self.cold)?;
         let root = inspector.root()?;
         let log = inspector.log()?;
         let space = space_by_owner(&inspector)?;
-        let device = (inspector.length()?, bytes_on_device(&self.file)?);
+        let device = (inspector.length()?, bytes_on_device(&self.file)?, inspector.cold_length()?);
         let tables = tables(&engine, &inspector)?;
         let mut output = Output::standard(self.json);
         if self.json {
@@ -100,6 +104,10 @@ fn tables(engine: &Engine, inspector: &Inspector) -> Outcome<Vec<Table>> {
             timelines,
             sstables: own().count() as u64,
             sstable_bytes: own().map(|sstable| sstable.meta.extent.length).sum(),
+            cold_bytes: own()
+                .filter(|sstable| sstable.meta.shard.tier == Tier::Cold)
+                .map(|sstable| sstable.meta.extent.length)
+                .sum(),
             entries: own().map(|sstable| sstable.meta.entries).sum(),
             segments: shared().count() as u64,
             shared_bytes: shared().map(|segment| segment.payload_bytes).sum(),
@@ -126,10 +134,11 @@ fn print_json(
     root: &RootReport,
     log: &LogReport,
     space: &[(&'static str, u64)],
-    device: (u64, u64),
+    device: (u64, u64, Option<u64>),
     tables: &[Table],
     output: &mut Output,
 ) -> Outcome {
+    let cold_bytes = device.2;
     let space: serde_json::Map<String, Value> =
         space.iter().map(|(owner, bytes)| ((*owner).to_owned(), Value::from(*bytes))).collect();
     output.object(&json!({
@@ -143,6 +152,9 @@ fn print_json(
         "bytes": space,
         "file_bytes": device.0,
         "device_bytes": device.1,
+        "cold_file": root.cold_file.map(|(id, generation)| {
+            json!({"id": text::hex(&id), "generation": generation, "bytes": cold_bytes})
+        }),
         "wal": {
             "ring_bytes": log.ring_bytes,
             "used_bytes": log.end_lsn - log.head_lsn,
@@ -160,10 +172,13 @@ fn print_json(
             "kind": kind(&table.info),
             "sequence": format!("{:?}", table.info.options.sequence).to_lowercase(),
             "ttl_ms": table.info.options.ttl_ms,
+            "cold_after_ms": table.info.options.cold_after_ms,
+            "placement": format!("{:?}", table.info.options.placement).to_lowercase(),
             "compression": table.info.options.compression.to_string(),
             "timelines": table.timelines,
             "sstables": table.sstables,
             "sstable_bytes": table.sstable_bytes,
+            "cold_bytes": table.cold_bytes,
             "sstable_entries": table.entries,
             "segments": table.segments,
             "shared_payload_bytes": table.shared_bytes,
@@ -183,10 +198,11 @@ fn print_text(
     root: &RootReport,
     log: &LogReport,
     space: &[(&'static str, u64)],
-    device: (u64, u64),
+    device: (u64, u64, Option<u64>),
     tables: &[Table],
     output: &mut Output,
 ) -> Outcome {
+    let cold_bytes = device.2;
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let closed = if root.clean { "in order" } else { "not yet, or not in order" };
     let mut rows = vec![
@@ -211,6 +227,11 @@ fn print_text(
     let (length, room) = (text::bytes(device.0), text::bytes(device.1));
     rows.push(row("file", format!("{length}, of which {room} have room on the device")));
     rows.extend(space.iter().map(|(owner, size)| row(&format!("  {owner}"), text::bytes(*size))));
+    if let Some((id, generation)) = root.cold_file {
+        let size = cold_bytes.map_or_else(|| "not given".to_owned(), text::bytes);
+        let id = text::hex(&id);
+        rows.push(row("cold file", format!("{size}, generation {generation}, id {id}")));
+    }
     output.table(&rows)?;
     output.line("")?;
     let headings = [
@@ -220,6 +241,7 @@ fn print_text(
         "entries in SSTables",
         "SSTables",
         "bytes",
+        "cold",
         "shared payloads",
         "ttl",
     ];
@@ -233,6 +255,7 @@ fn print_text(
             text::grouped(table.entries),
             text::grouped(table.sstables),
             text::bytes(table.sstable_bytes),
+            text::bytes(table.cold_bytes),
             text::bytes(table.shared_bytes),
             ttl_ms.map_or_else(|| "none".to_owned(), |ttl_ms| format!("{ttl_ms} ms")),
         ]

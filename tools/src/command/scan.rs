@@ -15,6 +15,8 @@ use tidelog_engine::{Direction, Engine, Entry};
 pub(crate) struct Scan {
     /// The store
     file: PathBuf,
+    #[command(flatten)]
+    cold: store::ColdFile,
     /// The table
     #[arg(long)]
     table: String,
@@ -44,7 +46,7 @@ impl Scan {
             let (from, to) = (self.from, self.to);
             return Err(Failure::usage(format_args!("--from {from} lies behind --to {to}")));
         }
-        let engine = store::open_for_reading(&self.file)?;
+        let engine = store::open_for_reading(&self.file, &self.cold)?;
         let table = store::existing_table(&engine, &self.table)?;
         let direction = if self.reverse { Direction::Backward } else { Direction::Forward };
         let snapshot = engine.snapshot();

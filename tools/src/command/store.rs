@@ -1,14 +1,39 @@
 //! Opening stores for the commands.
 
 use crate::failure::{Failure, Outcome};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use tidelog_engine::inspect::Inspector;
 use tidelog_engine::limits::RING_BYTES_DEFAULT;
 use tidelog_engine::{Engine, Options, ReadMode, TableInfo, TableOptions};
 
-/// Opens a store to look at it: never writes, and works beside a live writer.
-pub(super) fn open_for_reading(path: &Path) -> Outcome<Engine> {
-    let options =
-        Options { create: false, read_only: true, read_mode: ReadMode::Read, ..Options::default() };
+/// The second file of a store.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct ColdFile {
+    /// The second file of the store, that of its cold tier, if it has one
+    #[arg(long, value_name = "PATH")]
+    cold_file: Option<PathBuf>,
+}
+
+/// Looks into a store's files as they are.
+pub(super) fn inspect(path: &Path, cold: &ColdFile) -> Outcome<Inspector> {
+    let inspector = Inspector::open(path)?;
+    Ok(match &cold.cold_file {
+        Some(cold) => inspector.with_cold_file(cold)?,
+        None => inspector,
+    })
+}
+
+/// Opens a store to look at it: never writes, and works beside a live writer. Without its cold file
+/// what is hot can be looked at.
+pub(super) fn open_for_reading(path: &Path, cold: &ColdFile) -> Outcome<Engine> {
+    let options = Options {
+        create: false,
+        read_only: true,
+        read_mode: ReadMode::Read,
+        cold_file: cold.cold_file.clone(),
+        without_cold_file: cold.cold_file.is_none(),
+        ..Options::default()
+    };
     open(path, options)
 }
 
@@ -18,11 +43,17 @@ pub(super) struct NewStore {
     /// Bytes of the WAL ring of a new store, a multiple of 4096
     #[arg(long, default_value_t = RING_BYTES_DEFAULT)]
     ring_bytes: u64,
+    #[command(flatten)]
+    cold: ColdFile,
 }
 
 /// Opens a store to write to it, creating it where it is absent.
 pub(super) fn open_for_writing(path: &Path, new: &NewStore) -> Outcome<Engine> {
-    let options = Options { ring_bytes: new.ring_bytes, ..Options::default() };
+    let options = Options {
+        ring_bytes: new.ring_bytes,
+        cold_file: new.cold.cold_file.clone(),
+        ..Options::default()
+    };
     open(path, options)
 }
 

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 pub(crate) struct Timelines {
     /// The store
     file: PathBuf,
+    #[command(flatten)]
+    cold: store::ColdFile,
     /// The table
     #[arg(long)]
     table: String,
@@ -23,7 +25,7 @@ pub(crate) struct Timelines {
 
 impl Timelines {
     pub(super) fn run(self) -> Outcome {
-        let engine = store::open_for_reading(&self.file)?;
+        let engine = store::open_for_reading(&self.file, &self.cold)?;
         let table = store::existing_table(&engine, &self.table)?;
         let mut output = Output::standard(self.json);
         for timeline in engine.snapshot().timelines(table.id, b"", None)? {

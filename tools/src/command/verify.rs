@@ -1,17 +1,20 @@
 //! `verify`: everything in the file against everything else.
 
+use super::store;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::text;
 use serde_json::json;
 use std::path::PathBuf;
-use tidelog_engine::inspect::{Counts, Inspector, Report};
+use tidelog_engine::inspect::{Counts, Report};
 
 /// Check every byte of a store that matters, and name each fault
 #[derive(Debug, clap::Args)]
 pub(crate) struct Verify {
     /// The store
     file: PathBuf,
+    #[command(flatten)]
+    cold: store::ColdFile,
     /// One JSON object a line: each fault, then the summary
     #[arg(long)]
     json: bool,
@@ -19,7 +22,7 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(super) fn run(self) -> Outcome {
-        let report = Inspector::open(&self.file)?.verify()?;
+        let report = store::inspect(&self.file, &self.cold)?.verify()?;
         let mut output = Output::standard(self.json);
         for fault in &report.faults {
             output.either(

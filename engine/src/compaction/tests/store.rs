@@ -70,6 +70,7 @@ impl Store {
             sstable_bytes,
             source: Source { disk: shared, file, mode, cache, unpacking: Arc::default() },
             memory: Arc::default(),
+            cold: None,
         };
         let options = PickerOptions {
             level0_compact: 3,

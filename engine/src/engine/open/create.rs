@@ -56,6 +56,7 @@ pub(super) fn create(parts: &Parts, options: &Options) -> Result<()> {
         unsynced: false,
         identity: disk.identity(),
         created_ms: now,
+        cold: None,
     };
     superblock::write(&**disk, &superblock)
 }

@@ -9,6 +9,7 @@
 //! begins the new log; so it may crash anywhere, any number of times, and starts again from the
 //! same root.
 
+mod cold;
 mod create;
 mod recover;
 mod tail;
@@ -25,10 +26,15 @@ use crate::sync::{Arc, Ordering};
 use std::path::Path;
 use std::time::Duration;
 
+/// Opens the cold file, when the store needs it.
+pub type OpenCold = Arc<dyn Fn(OpenMode) -> Result<Arc<dyn Disk>> + Send + Sync>;
+
 /// The seams a store stands on.
 pub struct Parts {
     /// The file.
     pub disk: Arc<dyn Disk>,
+    /// The cold file, if one is given.
+    pub cold: Option<OpenCold>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Threads.
@@ -51,8 +57,13 @@ impl Parts {
             (false, true) => OpenMode::CreateReadWrite,
             (false, false) => OpenMode::ReadWrite,
         };
+        let cold = options.cold_file.clone().map(|path| {
+            let open = move |mode| Ok(Arc::new(OsDisk::open(&path, mode)?) as Arc<dyn Disk>);
+            Arc::new(open) as OpenCold
+        });
         Ok(Parts {
             disk: Arc::new(OsDisk::open(path, mode)?),
+            cold,
             clock: Arc::new(SystemClock::new()),
             scheduler: Arc::new(ThreadScheduler::new()),
             entropy: Arc::new(SystemEntropy),

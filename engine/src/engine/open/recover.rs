@@ -2,8 +2,10 @@
 
 use super::super::root::{Change, Root};
 use super::super::space::SpaceWish;
+use super::super::tiers::ColdState;
 use super::super::{Core, Counters};
 use super::Parts;
+use super::cold::{self, ColdFile};
 use super::tail::{KeepAll, Replayed, Sink, Tail};
 use crate::batch::{Op, decode};
 use crate::cache::{BlockCache, Source};
@@ -23,7 +25,7 @@ use crate::runtime::StoreClock;
 use crate::segment::{Segment, Segments};
 use crate::sstable::Sstable;
 use crate::state::StateCache;
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::version::{Catalog, Edit, SstableMeta, Version};
 use crate::wal::{self, FRAME_BATCH, Group, WalPosition, WalState, Writer};
 use std::collections::BTreeSet;
@@ -111,7 +113,7 @@ fn open_read_only(
     }
     // What was read may not be on the disk yet; once it is shown to anyone it must never be lost.
     sync(&*parts.disk, "syncing what was read")?;
-    core.published.store(end.commit, crate::sync::Ordering::Release);
+    core.published.store(end.commit, Ordering::Release);
     Ok(Some(Arc::new(core)))
 }
 
@@ -124,15 +126,15 @@ fn assemble(
 ) -> Result<Core> {
     let disk = Arc::clone(&parts.disk);
     let health = Health::default();
-    let allocator = open_allocator(&disk, superblock, &catalog, &health)?;
+    let (live, live_cold) = live_extents(superblock, &catalog)?;
+    let allocator = open_allocator(&disk, superblock, &live, &health)?;
+    let cold_file = cold::open(parts, options, superblock, &live_cold)?;
     let source = open_source(&disk, superblock, options);
-    let version = open_sstables(&catalog, &source, &allocator);
+    let main = (source.clone(), Arc::clone(&allocator));
+    let second = cold_file.as_ref().map(|cold| cold.place(&source));
+    let version = open_sstables(&catalog, &main, second.as_ref());
     let clock = StoreClock::new(Arc::clone(&parts.clock), clock_mark(parts, superblock));
-    let pacer = Arc::new(Pacer::new(
-        Arc::clone(&parts.clock),
-        Arc::clone(&parts.scheduler),
-        options.output_rate,
-    ));
+    let pacer = open_pacer(parts, options);
     let view = first_view(&catalog, version, superblock.commit + 1, &clock);
     let output = OutputContext {
         disk: Arc::clone(&disk),
@@ -142,6 +144,7 @@ fn assemble(
         next_number: Arc::new(AtomicU64::new(catalog.next_sstable)),
         sstable_bytes: options.sstable_bytes,
         source,
+        cold: cold_file.as_ref().map(ColdFile::output),
         memory: Arc::new(OutputMemory::default()),
     };
     let manifest = (!options.read_only).then(|| open_manifest(&disk, superblock, &allocator));
@@ -171,6 +174,7 @@ fn assemble(
         durable_clock_ms: AtomicU64::new(superblock.clock_high_water_ms),
         flush_error: Mutex::new(None),
         compaction_error: Mutex::new(None),
+        cold: ColdState::new(cold_file.and_then(|cold| cold.refused)),
         space: SpaceWish::default(),
         sync_due_ms: AtomicU64::new(u64::MAX),
         compact_all: AtomicBool::new(false),
@@ -183,6 +187,11 @@ fn assemble(
         ungated_disk: Arc::clone(&disk),
         disk,
     })
+}
+
+fn open_pacer(parts: &Parts, options: &Options) -> Arc<Pacer> {
+    let (clock, scheduler) = (Arc::clone(&parts.clock), Arc::clone(&parts.scheduler));
+    Arc::new(Pacer::new(clock, scheduler, options.output_rate))
 }
 
 /// How SSTables are read.
@@ -198,19 +207,33 @@ fn open_source(disk: &Arc<dyn Disk>, superblock: &Superblock, options: &Options)
     }
 }
 
-/// The free space: all that neither an SSTable, nor a segment, nor the manifest has.
+/// What SSTables and manifest have of the first file, and SSTables of the cold one.
+fn live_extents(superblock: &Superblock, catalog: &Catalog) -> Result<(Vec<Extent>, Vec<Extent>)> {
+    if catalog.cold_file_from.is_some() != superblock.cold.is_some() {
+        let detail = "one of manifest and superblock knows of a cold file, the other does not";
+        return Err(Error::corruption("manifest", superblock.manifest.extent.offset, detail));
+    }
+    let (mut live, mut live_cold) = (vec![superblock.manifest.extent], Vec::new());
+    for (_, _, meta) in catalog.version.iter() {
+        match catalog.is_in_cold_file(meta) {
+            true => live_cold.push(meta.extent),
+            false => live.push(meta.extent),
+        }
+    }
+    live.extend(catalog.segments.iter().map(|meta| meta.extent));
+    Ok((live, live_cold))
+}
+
+/// The free space: all that is not live.
 fn open_allocator(
     disk: &Arc<dyn Disk>,
     superblock: &Superblock,
-    catalog: &Catalog,
+    live: &[Extent],
     health: &Health,
 ) -> Result<Arc<Allocator>> {
-    let mut live: Vec<Extent> = catalog.version.iter().map(|(_, _, meta)| meta.extent).collect();
-    live.extend(catalog.segments.iter().map(|meta| meta.extent));
-    live.push(superblock.manifest.extent);
     let usable = usable_length(&**disk, superblock)?;
     let (disk, grid) = (Arc::clone(disk), superblock.ring.end());
-    let allocator = Allocator::with_health(disk, grid, usable, &live, health.clone())?;
+    let allocator = Allocator::with_health(disk, grid, usable, live, health.clone())?;
     allocator.durable(superblock.sequence);
     Ok(Arc::new(allocator))
 }
@@ -279,20 +302,23 @@ fn clock_mark(parts: &Parts, superblock: &Superblock) -> u64 {
 
 fn open_sstables(
     catalog: &Catalog,
-    source: &Source,
-    allocator: &Arc<Allocator>,
+    main: &(Source, Arc<Allocator>),
+    cold: Option<&(Source, Arc<Allocator>)>,
 ) -> Version<Arc<Sstable>> {
-    let guard = |extent| Some(Arc::new(ExtentGuard::new(extent, Arc::clone(allocator))) as Arc<_>);
-    let segments = Segments::new(
-        catalog
-            .segments
-            .iter()
-            .map(|meta| Arc::new(Segment::new(meta.clone(), source.clone(), guard(meta.extent)))),
-    );
+    let guard = |extent, allocator: &Arc<Allocator>| {
+        Some(Arc::new(ExtentGuard::new(extent, Arc::clone(allocator))) as Arc<_>)
+    };
+    let (source, allocator) = main;
+    let segments = Segments::new(catalog.segments.iter().map(|meta| {
+        Arc::new(Segment::new(meta.clone(), source.clone(), guard(meta.extent, allocator)))
+    }));
     let opened: std::result::Result<_, std::convert::Infallible> =
         catalog.version.try_map(|meta: &SstableMeta| {
+            let second = cold.filter(|_| catalog.is_in_cold_file(meta));
+            let (source, allocator) = second.unwrap_or(main);
             let needed = segments.select(&meta.segments).expect("the catalog has checked them");
-            let sstable = Sstable::new(meta.clone(), source.clone(), guard(meta.extent));
+            let guard = guard(meta.extent, allocator);
+            let sstable = Sstable::new(meta.clone(), source.clone(), guard);
             Ok(Arc::new(sstable.with_segments(needed)))
         });
     match opened {
@@ -419,10 +445,20 @@ fn begin_log(
         superblock.identity = identity;
         superblock.incarnation += u64::from(!same_inode);
     }
-    let edits = if lost { vec![Edit::EpochBegun { commit: end.commit }] } else { Vec::new() };
+    let mut edits = if lost { vec![Edit::EpochBegun { commit: end.commit }] } else { Vec::new() };
+    let new_cold = match found.cold {
+        None if parts.cold.is_some() => Some(cold::create(parts, core.file, found.sequence)?),
+        _ => None,
+    };
+    if let Some((file, _)) = &new_cold {
+        // What is cold already stays where it is.
+        edits.push(Edit::ColdFile { first: core.output.next_number.load(Ordering::Relaxed) });
+        core.output.cold = Some(file.output());
+    }
     let newest = core.views.current().version.iter().map(|(_, _, s)| s.meta().times_ms.1).max();
     core.clock.commits_seen(end.time_ms.max(newest.unwrap_or(0)));
-    let change = Change { edits, unsynced: Some(false), ..Change::default() };
+    let cold = new_cold.map(|(_, root)| root);
+    let change = Change { edits, cold, unsynced: Some(false), ..Change::default() };
     core.log = Arc::clone(writer.state());
     core.commit_root(change)?;
     // Commit numbers that may have been seen are not given out again, like sequence ids; nor after
@@ -435,8 +471,8 @@ fn begin_log(
         core.views.replace(|view| view.active = fresh);
     }
     let flushed = core.root.lock().superblock.commit;
-    core.published.store(end.commit, crate::sync::Ordering::Release);
-    core.flushed_through.store(flushed, crate::sync::Ordering::Release);
+    core.published.store(end.commit, Ordering::Release);
+    core.flushed_through.store(flushed, Ordering::Release);
     *core.leader.lock() = Some(Leader::new(writer, next_commit, memtable_lsn));
     Ok(())
 }

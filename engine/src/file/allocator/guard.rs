@@ -46,6 +46,13 @@ impl ExtentGuard {
     }
 }
 
+impl ExtentGuard {
+    /// No root ever named the extent: it is free at once. The guard must not be marked.
+    pub(crate) fn forfeit(&self) {
+        self.allocator.forfeit(self.extent);
+    }
+}
+
 impl Drop for ExtentGuard {
     fn drop(&mut self) {
         let generation = self.obsolete.load(Ordering::Acquire);

@@ -32,8 +32,9 @@
 //!    224     4  encryption flags      reserved: zero, checked
 //!    228     4  reserved              zero, checked
 //!    232    16  encryption key id     reserved: zero, checked
-//!    248    16  cold file id          reserved: zero, checked
-//!    264  3832  reserved              zero, checked
+//!    248    16  cold file id          zero where there is none
+//!    264     8  cold file generation  0 if and only if there is none
+//!    272  3824  reserved              zero, checked
 //! ```
 //!
 //! A copy is valid if and only if: (1) the magic is there; (2) the checksum is that of bytes
@@ -42,14 +43,15 @@
 //! zero; (6) the sequence is 1 or more; ring, manifest and file length are multiples of 4,096, the
 //! ring is within its limits and lies behind the superblock zone, the manifest lies behind the
 //! ring, both inside the file length, and the manifest length is not zero and fits its extent;
-//! (7) sequence, incarnation, WAL lsn, synced lsn, commit and clock high water are
-//! at most 2^63 - 1.
+//! (7) sequence, incarnation, WAL lsn, synced lsn, commit, clock high water and cold file
+//! generation are at most 2^63 - 1.
 //!
 //! A feature that gives reserved bytes a meaning is an incompatible one.
 
 use super::{ManifestRef, Superblock, WalHead};
 use crate::codec::{DecodeError, Decoder, Encode, checksum};
 use crate::error::{Error, Result};
+use crate::file::cold::ColdRef;
 use crate::file::{AlignedBuffer, Extent, FileId, Identity};
 use crate::limits::{
     BLOCK_SIZE, COUNTER_MAX, RING_BYTES_MAX, RING_BYTES_MIN, RING_OFFSET, SUPERBLOCK_SIZE,
@@ -68,7 +70,7 @@ const CHECKSUM_OFFSET: usize = 8;
 const COPY_OFFSET: usize = 12;
 /// Bytes from here on are covered by the checksum, and equal in all copies of one update.
 pub(super) const COVERED_OFFSET: usize = 16;
-const FIELDS_END: usize = 264;
+const FIELDS_END: usize = 272;
 const FLAG_CLEAN: u32 = 1;
 const FLAG_UNSYNCED: u32 = 2;
 
@@ -123,8 +125,10 @@ fn encode_covered(superblock: &Superblock) -> Vec<u8> {
     bytes.put_u64(identity.device);
     bytes.put_u64(identity.inode);
     bytes.put(&identity.boot);
-    // Encryption flags, key id and cold file id, not in use yet.
-    bytes.put(&[0; 4 + 4 + 16 + 16]);
+    // Encryption flags and key id, not in use yet.
+    bytes.put(&[0; 4 + 4 + 16]);
+    bytes.put(&superblock.cold.map_or([0; 16], |cold| cold.id));
+    bytes.put_u64(superblock.cold.map_or(0, |cold| cold.generation));
     bytes
 }
 
@@ -218,7 +222,13 @@ fn decode_fields(bytes: &[u8]) -> Result<Superblock, DecodeError> {
     decoder.zeros(4, "reserved bytes")?;
     let (device, inode) = (decoder.u64("device")?, decoder.u64("inode")?);
     let identity = Identity { device, inode, boot: decode_id(decoder, "boot id")? };
-    decoder.zeros(4 + 4 + 16 + 16, "encryption and cold file")?;
+    decoder.zeros(4 + 4 + 16, "encryption")?;
+    let unknown_file = decoder.error("cold file");
+    let cold = match (decode_id(decoder, "cold file id")?, decoder.u64("cold file generation")?) {
+        (id, 0) if id == [0; 16] => None,
+        (_, 0) => return Err(unknown_file),
+        (id, generation) => Some(ColdRef { id, generation }),
+    };
     decoder.zeros(decoder.remaining(), "reserved bytes")?;
     Ok(Superblock {
         sequence,
@@ -239,6 +249,7 @@ fn decode_fields(bytes: &[u8]) -> Result<Superblock, DecodeError> {
         unsynced: flags & FLAG_UNSYNCED != 0,
         identity,
         created_ms,
+        cold,
     })
 }
 
@@ -296,6 +307,7 @@ pub(super) fn check_counters(superblock: &Superblock) -> Result<(), String> {
         ("synced lsn", superblock.synced_lsn),
         ("commit", superblock.commit),
         ("clock high water", superblock.clock_high_water_ms),
+        ("cold file generation", superblock.cold.map_or(0, |cold| cold.generation)),
     ];
     match counters.into_iter().find(|(_, value)| *value > COUNTER_MAX) {
         Some((name, value)) => Err(format!("the {name} is {value}, at most {COUNTER_MAX} can be")),

@@ -32,6 +32,7 @@ mod quorum;
 #[cfg(test)]
 mod tests;
 
+use super::cold::ColdRef;
 use super::disk::{self, Disk, Flush, Identity};
 use super::{AlignedBuffer, Extent, FileId};
 use crate::error::{Error, Result};
@@ -106,6 +107,8 @@ pub(crate) struct Superblock {
     pub(crate) identity: Identity,
     /// When the file was created, in milliseconds since 1970.
     pub(crate) created_ms: u64,
+    /// The second file, if there is one.
+    pub(crate) cold: Option<ColdRef>,
 }
 
 impl Superblock {

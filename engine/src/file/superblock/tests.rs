@@ -29,6 +29,7 @@ fn superblock(sequence: u64) -> Superblock {
         unsynced: false,
         identity: Identity { device: 3, inode: 4, boot: [5; 16] },
         created_ms: 1_600_000_000_000,
+        cold: Some(ColdRef { id: [0xc0; 16], generation: 0x1122 }),
     }
 }
 
@@ -82,6 +83,9 @@ fn golden_bytes() {
     expected.extend(3u64.to_le_bytes());
     expected.extend(4u64.to_le_bytes());
     expected.extend([5; 16]);
+    expected.extend([0; 24]);
+    expected.extend([0xc0; 16]);
+    expected.extend(0x1122u64.to_le_bytes());
     expected.resize(4096, 0);
     assert_eq!(bytes, expected);
 }

@@ -159,6 +159,7 @@ fn any_edit(random: &mut Random, catalog: &Catalog) -> Edit {
             next_sstable: (catalog.next_sstable + random.below(5)).saturating_sub(1),
             next_table: catalog.next_table,
         },
+        3 if random.chance(1, 20) => Edit::ColdFile { first: number },
         3 | 4 => Edit::SstableRemoved { number },
         7 => Edit::SegmentAdded { meta: any_segment(random, catalog) },
         8 if random.chance(1, 4) => Edit::SegmentRemoved { number },
@@ -186,6 +187,8 @@ fn any_table(random: &mut Random, catalog: &Catalog) -> TableRecord {
         ttl_ms: random.chance(1, 2).then(|| random.next_u64()),
         keep_last: random.chance(1, 3).then(|| random.next_u64()),
         compression,
+        cold_after_ms: random.chance(1, 3).then(|| random.next_u64()),
+        placement: if random.chance(1, 4) { Tier::Cold } else { Tier::Hot },
     };
     TableRecord::new(id, &format!("table-{}", random.below(400)), options)
 }

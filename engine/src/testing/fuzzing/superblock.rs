@@ -3,6 +3,7 @@
 use super::put_checksum;
 use crate::codec::checksum;
 use crate::error::Result;
+use crate::file::cold::ColdRef;
 use crate::file::superblock::{self, FORMAT_VERSION, Superblock, WalHead};
 use crate::file::{Extent, FileId, Identity, ManifestRef};
 use crate::limits::{RING_BYTES_MIN, RING_OFFSET, SUPERBLOCK_SIZE, SUPERBLOCK_STRIDE};
@@ -43,6 +44,9 @@ fn made(sequence: u64, seed: u64) -> Superblock {
         unsynced: random.chance(1, 2),
         identity: Identity { device: random.next_u64(), inode: random.next_u64(), boot },
         created_ms: random.next_u64(),
+        cold: random
+            .chance(1, 2)
+            .then(|| ColdRef { id: [8; 16], generation: 1 + (random.next_u64() >> 2) }),
     }
 }
 

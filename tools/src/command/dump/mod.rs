@@ -9,13 +9,14 @@ use crate::output::Output;
 use crate::text;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
-use tidelog_engine::inspect::Inspector;
 
 /// Decode the structures of a file, as far as they can be read
 #[derive(Debug, clap::Args)]
 pub(crate) struct Dump {
     /// The store
     file: PathBuf,
+    #[command(flatten)]
+    cold: store::ColdFile,
     /// One JSON object a line
     #[arg(long, global = true)]
     json: bool,
@@ -48,7 +49,7 @@ enum Structure {
 
 impl Dump {
     pub(super) fn run(self) -> Outcome {
-        let inspector = Inspector::open(&self.file)?;
+        let inspector = store::inspect(&self.file, &self.cold)?;
         let mut output = Output::standard(self.json);
         let damaged = match &self.what {
             Structure::Superblock => structures::superblock(&inspector, &mut output)?,
@@ -58,7 +59,7 @@ impl Dump {
                 table::blocks(&inspector, table, &mut output)?
             }
             Structure::Table { table, entries: true } => {
-                let engine = store::open_for_reading(&self.file)?;
+                let engine = store::open_for_reading(&self.file, &self.cold)?;
                 table::contents(&engine, table, &mut output)?;
                 false
             }

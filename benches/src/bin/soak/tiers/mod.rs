@@ -62,6 +62,7 @@ fn tables() -> Vec<(&'static str, TableOptions)> {
         ("hot", compressed(Compression::None)),
         ("hot lz4", compressed(Compression::Lz4)),
         ("hot zstd", compressed(Compression::Zstd { level: 3 })),
+        ("cold", TableOptions::timeline().born_cold()),
     ]
 }
 

@@ -1,0 +1,131 @@
+//! What goes to the cold tier, and when. Pure: no I/O, no locks, no clock, no randomness.
+//!
+//! ```text
+//! hot    [window 3: 90 ..] [window 2: 60 .. 90] [window 1: 30 .. 60]      newest entry of window 1
+//!                                                     │                   older than `cold_after`
+//!                                                     ▼ all levels, one job, one root
+//! cold                                          [window 0: .. 60]  level 0, behind what was there
+//! ```
+//! 1. A table with `cold_after` gives its oldest hot window away, whole, as soon as the newest
+//!    entry in it is older than that. Windows go in order of age, one behind the other.
+//! 2. A table that is born cold is flushed to the cold tier. It has hot windows only where it was
+//!    not born so, or where the cold file could not be written; these go first, at once, and until
+//!    they are gone flushes go to the hot tier.
+//! 3. Cold windows are as wide as those by which the table expires; a table without TTL has one.
+//!
+//! # Invariants
+//! 1. For one timeline all cold entries are older than all hot ones. By induction: what moves is
+//!    the oldest hot window as a whole; a flush goes to the cold tier only if there is no hot
+//!    window.
+//! 2. For one timeline cold windows of a lower number hold older entries: no job ever goes to a
+//!    window below the newest that is there, whatever becomes of the TTL.
+//! 3. Level 0 of a cold shard is in order of age by number, as everywhere: outputs of a move get
+//!    higher numbers than those of the moves and flushes before.
+
+use super::key_ranges::KeyRanges;
+use super::picker::{Job, JobKind};
+use crate::entry::TableId;
+use crate::limits::TTL_WINDOWS;
+use crate::options::TableOptions;
+use crate::version::{HasMeta, Levels, Shard, SstableMeta, TableKind, Tier, Version};
+use std::collections::BTreeSet;
+
+/// The next move that needs nothing of `busy`, if one is due. Tables that come first in `tables` go
+/// first.
+pub(crate) fn pick_move<'a, T: HasMeta + Clone>(
+    version: &Version<T>,
+    tables: impl Iterator<Item = (TableId, &'a TableOptions)>,
+    now_ms: u64,
+    busy: &BTreeSet<u64>,
+) -> Option<Job<T>> {
+    let mut due = tables.filter_map(|(table, options)| {
+        let (due_ms, levels) = oldest_hot(version, table, options)?;
+        let idle = levels.iter().all(|(_, sstable)| !busy.contains(&sstable.meta().number));
+        (due_ms <= now_ms && idle).then(|| job(version, table, options, levels))
+    });
+    due.next()
+}
+
+/// When the next move is due, in milliseconds since 1970; `None` where no data wait for it.
+pub(crate) fn next_move_ms<'a, T: HasMeta + Clone>(
+    version: &Version<T>,
+    tables: impl Iterator<Item = (TableId, &'a TableOptions)>,
+) -> Option<u64> {
+    let due = tables.filter_map(|(table, options)| oldest_hot(version, table, options));
+    due.map(|(due_ms, _)| due_ms).min()
+}
+
+/// Whether a flush of the table goes to the cold tier, and then the lowest window that it may go
+/// to. `usable`: the cold tier can be written.
+pub(crate) fn cold_flush<T: HasMeta>(
+    version: &Version<T>,
+    table: TableId,
+    options: &TableOptions,
+    usable: bool,
+) -> Option<u64> {
+    let hot = version.shards(table).any(|(shard, _)| shard.tier == Tier::Hot);
+    let cold = options.placement == Tier::Cold && usable && !hot;
+    cold.then(|| newest_cold(version, table))
+}
+
+/// The newest cold window of a table; 0 where there is none.
+fn newest_cold<T: HasMeta>(version: &Version<T>, table: TableId) -> u64 {
+    let cold = version.shards(table).filter(|(shard, _)| shard.tier == Tier::Cold);
+    cold.map(|(shard, _)| shard.window).max().unwrap_or(0)
+}
+
+/// The cold shard for data whose newest entry is of `newest_ms`.
+fn cold_shard<T: HasMeta>(
+    version: &Version<T>,
+    table: TableId,
+    options: &TableOptions,
+    newest_ms: u64,
+) -> Shard {
+    let width = options.ttl_ms.map_or(0, |ttl| (ttl / TTL_WINDOWS).max(1));
+    let window = newest_ms.checked_div(width).map_or(0, |number| number * width);
+    Shard { tier: Tier::Cold, window: window.max(newest_cold(version, table)) }
+}
+
+/// The oldest hot window of a table that gives windows away, and when it is due.
+fn oldest_hot<'a, T: HasMeta>(
+    version: &'a Version<T>,
+    table: TableId,
+    options: &TableOptions,
+) -> Option<(u64, &'a Levels<T>)> {
+    let age_ms = match options.placement {
+        Tier::Cold => 0,
+        Tier::Hot => options.cold_after_ms?,
+    };
+    if options.kind != TableKind::Timeline {
+        return None;
+    }
+    // Newest first, as readers go through them.
+    let (_, levels) =
+        version.shards(table).take_while(|(shard, _)| shard.tier == Tier::Hot).last()?;
+    Some((newest_ms(levels).saturating_add(age_ms), levels))
+}
+
+fn newest_ms<T: HasMeta>(levels: &Levels<T>) -> u64 {
+    levels.iter().map(|(_, sstable)| sstable.meta().times_ms.1).max().unwrap_or(0)
+}
+
+fn job<T: HasMeta + Clone>(
+    version: &Version<T>,
+    table: TableId,
+    options: &TableOptions,
+    levels: &Levels<T>,
+) -> Job<T> {
+    let mut inputs: Vec<(u8, T)> =
+        levels.iter().map(|(level, sstable)| (level, sstable.clone())).collect();
+    // For one timeline older data first: the deepest level, by place; level 0 by age.
+    let age = |level: u8, meta: &SstableMeta| if level == 0 { meta.number } else { 0 };
+    inputs.sort_by_key(|(level, sstable)| (std::cmp::Reverse(*level), age(*level, sstable.meta())));
+    Job {
+        table,
+        shard: cold_shard(version, table, options, newest_ms(levels)),
+        inputs,
+        output_level: 0,
+        kind: JobKind::Merge,
+        below: KeyRanges::default(),
+    }
+}
