@@ -35,7 +35,7 @@ use crate::read::{is_known_without, state_of_run};
 use crate::runtime::Progress;
 use crate::sstable::Sstable;
 use crate::state::StateRecord;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::version::{STATE_TABLE, Shard, TableKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -57,6 +57,8 @@ pub(super) struct ExpiryWorker {
     roots: u32,
     /// SSTables whose directories are damaged: what they know of timelines cannot be kept.
     damaged: BTreeSet<u64>,
+    /// Of what was dropped and is not free yet: when its first entry expired.
+    expired_since_ms: Option<u64>,
 }
 
 impl Task for ExpiryWorker {
@@ -81,6 +83,8 @@ impl ExpiryWorker {
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         if let Some(job) = &mut self.job {
             if job.step(core)? {
+                let since_ms = job.expired_since_ms(core);
+                self.expired_since_ms = self.expired_since_ms.into_iter().chain(since_ms).min();
                 self.job = None;
                 self.roots = ROOTS_UNTIL_FREE;
             }
@@ -92,6 +96,10 @@ impl ExpiryWorker {
             return Ok(Progress::Busy);
         }
         self.roots = 0;
+        if let Some(since_ms) = self.expired_since_ms.take() {
+            let lag_ms = core.expiry_now().saturating_sub(since_ms);
+            core.counters.expiry_lag_ms.fetch_max(lag_ms, Ordering::Relaxed);
+        }
         let (expired, wait_ms) = core.expired_sstables(&self.damaged);
         let Some(wait_ms) = wait_ms else {
             return Ok(Progress::Idle(None));
@@ -180,6 +188,18 @@ impl DropJob {
     /// A job for these, which are claimed, and of which nobody can see anything any more.
     pub(super) fn claimed(claim: Claim, sstables: Vec<Arc<Sstable>>) -> DropJob {
         DropJob { claim, sstables, next: (0, 0), records: BTreeMap::new(), sink: None }
+    }
+
+    /// When the first entry of all of them expired, by today's options.
+    fn expired_since_ms(&self, core: &Core) -> Option<u64> {
+        let now_ms = core.expiry_now();
+        let view = core.views.current();
+        let since_ms = |sstable: &Arc<Sstable>| {
+            let alive_from_ms = view.tables.get(&sstable.meta().table)?.alive_from_ms(now_ms);
+            let ago_ms = alive_from_ms.saturating_sub(sstable.meta().times_ms.0);
+            Some(now_ms.saturating_sub(ago_ms))
+        };
+        self.sstables.iter().filter_map(since_ms).min()
     }
 
     pub(super) fn claim(&self) -> &Claim {
