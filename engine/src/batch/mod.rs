@@ -127,6 +127,8 @@ pub struct WriteBatch {
     /// Mark records, in the order of the calls.
     marks: Vec<MarkPlace>,
     preconditions: Vec<Precondition>,
+    /// See [`WriteBatch::input_bytes`].
+    input_bytes: u64,
 }
 
 impl WriteBatch {
@@ -261,6 +263,12 @@ impl WriteBatch {
         self.body.len()
     }
 
+    /// Bytes of payloads, values, timeline ids and keys, as they were given: a payload that is
+    /// fanned out once, the id of each target.
+    pub(crate) fn input_bytes(&self) -> u64 {
+        self.input_bytes
+    }
+
     pub(crate) fn preconditions(&self) -> &[Precondition] {
         &self.preconditions
     }
@@ -345,7 +353,9 @@ impl WriteBatch {
         put_u32_length(body, payload.len());
         body.put(payload);
         put_u32_length(body, targets.len());
+        self.input_bytes += payload.len() as u64;
         for (table, key, seq) in targets {
+            self.input_bytes += key.len() as u64;
             self.targets.push(offset32(body.len()));
             body.put_u32(table.0);
             put_u16_length(body, key);
@@ -366,6 +376,7 @@ impl WriteBatch {
         check_payload(value)?;
         self.check_room(key.len() + value.len() + 12)?;
         self.keyed += 1;
+        self.input_bytes += (key.len() + value.len()) as u64;
         let body = &mut self.body;
         body.put_u8(KIND_KEYED);
         body.put_u8(operation as u8);
@@ -390,6 +401,7 @@ impl WriteBatch {
         check_payload(payload)?;
         self.check_room(key.len() + payload.len() + 20)?;
         self.amendments += 1;
+        self.input_bytes += (key.len() + payload.len()) as u64;
         let body = &mut self.body;
         body.put_u8(KIND_AMEND);
         body.put_u32(table.0);

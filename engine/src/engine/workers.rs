@@ -261,6 +261,11 @@ impl Work {
 }
 
 impl Work {
+    /// Whether it is a move to the cold tier.
+    fn changes_tier(&self) -> bool {
+        matches!(self, Work::Merge(_, job) if job.changes_tier())
+    }
+
     fn claim(&self) -> &Claim {
         match self {
             Work::Merge(claim, _) => claim,
@@ -352,6 +357,16 @@ impl Core {
         metas.filter(|meta| !fences.needs_any_of(meta)).map(|meta| meta.number).collect()
     }
 
+    /// `asked`: a user wants everything compacted.
+    pub(super) fn picker_options(&self, asked: bool) -> PickerOptions {
+        PickerOptions {
+            level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
+            level_bytes_base: limits::LEVEL0_COMPACT as u64 * self.options.sstable_bytes,
+            ratio: limits::LEVEL_RATIO,
+            sstable_bytes: self.options.sstable_bytes,
+        }
+    }
+
     /// The most urgent compaction that needs nothing `damaged` and nothing that others work on, if
     /// any is due.
     fn pick_compaction(
@@ -360,12 +375,7 @@ impl Core {
         damaged: &BTreeSet<u64>,
     ) -> Option<Work> {
         let asked = self.compact_all.load(Ordering::Acquire);
-        let options = PickerOptions {
-            level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
-            level_bytes_base: limits::LEVEL0_COMPACT as u64 * self.options.sstable_bytes,
-            ratio: limits::LEVEL_RATIO,
-            sstable_bytes: self.options.sstable_bytes,
-        };
+        let options = self.picker_options(asked);
         let damaged = &self.with_unusable_cold(damaged);
         let now_ms = self.expiry_now();
         let (view, claim, job) = loop {
@@ -470,12 +480,17 @@ impl CompactWorker {
             },
         };
         if let Some(bytes) = bytes {
+            let counters = &core.counters;
+            let written = match work.changes_tier() {
+                true => &counters.moved_bytes,
+                false => &counters.compacted_bytes,
+            };
+            Counters::add(written, bytes);
             if self.job.take().is_some_and(|work| work.tier() == Tier::Cold) {
                 *core.cold.error.lock() = None;
             }
             core.compaction_error.lock().clone_from(&self.damage);
             Counters::add(&core.counters.compactions, 1);
-            Counters::add(&core.counters.compacted_bytes, bytes);
         }
         Ok(Progress::Busy)
     }

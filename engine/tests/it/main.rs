@@ -16,6 +16,7 @@
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
+//! - `stats`: what a store counts, against its file and its disk
 //! - `tiers`: zstd and the cold tier
 //! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
@@ -41,5 +42,6 @@ mod regression;
 mod regression_reads;
 mod segments;
 mod space;
+mod stats;
 mod tiers;
 mod world;
