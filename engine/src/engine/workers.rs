@@ -25,7 +25,7 @@ use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
-use crate::version::{AMENDMENT_TABLE, STATE_TABLE, TableRecord, Tier};
+use crate::version::{AMENDMENT_TABLE, TableRecord, Tier};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -379,12 +379,8 @@ impl Core {
         let damaged = &self.with_unusable_cold(damaged);
         let now_ms = self.expiry_now();
         let (view, claim, job) = loop {
-            let mut busy = &self.claims.numbers() | damaged;
-            let state_written = self.claims.is_state_written();
+            let busy = &self.claims.numbers() | damaged;
             let view = self.views.current();
-            if state_written {
-                busy.extend(view.sstables_of(STATE_TABLE).map(|sstable| sstable.meta().number));
-            }
             // To drop what is all dead costs nothing; the rest of the dead waits for what is due.
             let dead = pick_dead(&view.version, shares.found(), &options, &busy);
             let job = match dead {
@@ -394,15 +390,14 @@ impl Core {
             let claim = self.claims.claim(job.numbers().collect());
             // Somebody may have been quicker, and may have taken away what was claimed then.
             let now = self.views.current();
-            let same = Arc::ptr_eq(&now.version, &view.version)
-                && state_written == self.claims.is_state_written();
+            let same = Arc::ptr_eq(&now.version, &view.version);
             if let Some(claim) = claim.filter(|_| same) {
                 break (view, claim, job);
             }
         };
         if job.kind == JobKind::Drop {
             let sstables = job.inputs.into_iter().map(|(_, sstable)| sstable).collect();
-            return Some(Work::Drop(Box::new(DropJob::claimed(claim, sstables))));
+            return Some(Work::Drop(Box::new(DropJob::of_dead(claim, sstables))));
         }
         Some(self.merge(&view, claim, job, now_ms))
     }
@@ -427,14 +422,20 @@ impl Core {
 }
 
 impl CompactWorker {
+    fn try_damaged_again(&mut self, core: &Core) {
+        if !self.damaged.is_empty() {
+            self.damaged.clear();
+            self.damage = None;
+            core.show_damaged(&self.damaged);
+        }
+    }
+
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
         let Some(work) = &mut self.job else {
             let asked = core.compact_all.load(Ordering::Acquire);
-            if asked && !std::mem::replace(&mut self.asked, asked) && !self.damaged.is_empty() {
-                self.damaged.clear();
-                self.damage = None;
-                core.show_damaged(&self.damaged);
+            if asked && !std::mem::replace(&mut self.asked, asked) {
+                self.try_damaged_again(core);
             }
             let removed = core.dead_amendments();
             if !removed.is_empty() {
@@ -469,7 +470,16 @@ impl CompactWorker {
             return Ok(Progress::Busy);
         }
         let bytes = match work {
-            Work::Drop(job) => job.step(core)?.then_some(0),
+            Work::Drop(job) => {
+                let over = job.step(core)?;
+                if let Some(number) = job.alive() {
+                    // What was found of it is out of date.
+                    self.shares.forget(number);
+                    self.job = None;
+                    return Ok(Progress::Busy);
+                }
+                over.then_some(0)
+            }
             Work::Merge(_, job) => match job.step()? {
                 None => None,
                 Some(output) => {

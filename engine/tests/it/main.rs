@@ -15,6 +15,7 @@
 //! - `marks`: trims, deletions, retention, gaps, dropped tables
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
+//! - `regression_retention`: defects of expiry and retention, one test each
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `stats`: what a store counts, against its file and its disk
 //! - `tiers`: zstd and the cold tier
@@ -40,6 +41,7 @@ mod real;
 mod reference;
 mod regression;
 mod regression_reads;
+mod regression_retention;
 mod segments;
 mod space;
 mod stats;
