@@ -30,7 +30,7 @@ mod wal;
 
 pub use batch::{KeyedOperation, Precondition, WriteBatch};
 pub use commit::{CommitFuture, Committed};
-pub use engine::{Engine, OpenCold, Parts, Stats, TableInfo};
+pub use engine::{Engine, OpenCold, Parts, PendingWork, Stats, TableInfo};
 pub use entry::{Direction, Entry, Origin, Payload, Revision, TableId};
 pub use error::{ColdFileProblem, Corruption, Error, ErrorKind, Result};
 pub use file::{Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk, Region};
@@ -39,4 +39,6 @@ pub use read::{Gap, GapReason, Item, Items};
 pub use read::{Scan, Snapshot, TimelineInfo, Timelines, Values};
 pub use runtime::{Clock, Progress, Random, Scheduler, Wake, Worker};
 pub use runtime::{Entropy, SeededEntropy, SystemClock, SystemEntropy, ThreadScheduler};
-pub use version::{SegmentMeta, Shard, SstableMeta, TableKind, Tier};
+pub use version::{
+    LevelStats, SegmentMeta, Shard, SstableMeta, TableKind, TableStats, Tier, WindowStats,
+};

@@ -181,6 +181,7 @@ impl WriteBatch {
         self.check_room(key.len() + value.len() + 16)?;
         let targets = offset32(self.targets.len());
         self.marks.push(MarkPlace { offset: offset32(self.body.len()), targets });
+        self.input_bytes += key.len() as u64;
         let body = &mut self.body;
         body.put_u8(KIND_MARK);
         body.put_u8(kind as u8);

@@ -131,6 +131,8 @@ pub struct WriteBatch {
     /// Mark records, in the order of the calls.
     marks: Vec<MarkPlace>,
     preconditions: Vec<Precondition>,
+    /// See [`WriteBatch::input_bytes`].
+    input_bytes: u64,
 }
 
 impl WriteBatch {
@@ -265,6 +267,12 @@ impl WriteBatch {
         self.body.len()
     }
 
+    /// Bytes of payloads, values, timeline ids and keys, as they were given: a payload that is
+    /// fanned out once, the id of each target.
+    pub(crate) fn input_bytes(&self) -> u64 {
+        self.input_bytes
+    }
+
     pub(crate) fn preconditions(&self) -> &[Precondition] {
         &self.preconditions
     }
@@ -346,7 +354,9 @@ impl WriteBatch {
         put_varint(body, payload.len() as u64);
         body.put(payload);
         put_varint(body, targets.len() as u64);
+        self.input_bytes += payload.len() as u64;
         for (table, key, seq) in targets {
+            self.input_bytes += key.len() as u64;
             self.targets.push(offset32(body.len()));
             put_target(body, *table, key, *seq);
         }
@@ -364,6 +374,7 @@ impl WriteBatch {
         check_payload(value)?;
         self.check_room(key.len() + value.len() + 12)?;
         self.keyed += 1;
+        self.input_bytes += (key.len() + value.len()) as u64;
         let body = &mut self.body;
         body.put_u8(KIND_KEYED);
         body.put_u8(operation as u8);
@@ -388,6 +399,7 @@ impl WriteBatch {
         check_payload(payload)?;
         self.check_room(key.len() + payload.len() + 20)?;
         self.amendments += 1;
+        self.input_bytes += (key.len() + payload.len()) as u64;
         let body = &mut self.body;
         body.put_u8(KIND_AMEND);
         put_target(body, table, key, seq);

@@ -145,6 +145,9 @@ impl Leader {
             asked || behind || self.unsynced_entries + entries > limits::UNSYNCED_ENTRIES_MAX;
         self.writer.write_group(commit, time_ms, &bodies, durable)?;
         self.unsynced_entries = if durable { 0 } else { self.unsynced_entries + entries };
+        let input_bytes = group.iter().map(|m| m.request.batch.input_bytes()).sum();
+        core.counters.input_bytes.fetch_add(input_bytes, Ordering::Relaxed);
+        core.counters.log_bytes.fetch_add(bytes, Ordering::Relaxed);
         core.counters.groups.fetch_add(1, Ordering::Relaxed);
         core.counters.synced_groups.fetch_add(u64::from(durable), Ordering::Relaxed);
         Ok(())

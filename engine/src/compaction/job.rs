@@ -135,6 +135,12 @@ impl CompactionJob {
         self.job.shard.tier
     }
 
+    /// Whether it moves data from one tier to the other.
+    pub(crate) fn changes_tier(&self) -> bool {
+        let tier = self.job.shard.tier;
+        self.job.inputs.iter().any(|(_, input)| input.meta().shard.tier != tier)
+    }
+
     /// The numbers of the inputs: busy while the job runs.
     #[cfg(test)]
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {

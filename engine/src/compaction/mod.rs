@@ -60,5 +60,5 @@ pub(crate) use keep_amendments::AmendmentFences;
 #[cfg(test)]
 pub(crate) use keep_amendments::AmendmentKeeper;
 pub(crate) use output::{ColdPlace, OutputContext, OutputMemory, SstableSink};
-pub(crate) use picker::{Job, JobKind, PickerOptions, pick};
-pub(crate) use tiering::{cold_flush, next_move_ms, pick_move};
+pub(crate) use picker::{Job, JobKind, PickerOptions, debt_bytes, pick};
+pub(crate) use tiering::{cold_flush, due_moves, next_move_ms, pick_move};

@@ -127,6 +127,35 @@ pub(crate) fn pick<T: HasMeta + Clone>(
     due.into_iter().find_map(|(_, index, level)| candidates[index].job(level))
 }
 
+/// Bytes of the SSTables that jobs would rewrite now, each counted once: for every level that is
+/// due one job, the most urgent first. What moves by metadata alone is not among them; what these
+/// jobs make due is not foreseen.
+pub(crate) fn debt_bytes<T: HasMeta + Clone>(version: &Version<T>, options: &PickerOptions) -> u64 {
+    let (mut busy, mut bytes) = (BTreeSet::new(), 0);
+    // One job of each level that is due, as workers would do them side by side.
+    let shards: Vec<_> = version.all_shards().collect();
+    let mut due = Vec::new();
+    for (index, (table, shard, levels)) in shards.iter().enumerate() {
+        let levels = std::array::from_fn(|level| levels.level(level));
+        let candidate = Candidate { table: *table, shard: *shard, levels, options, busy: &busy };
+        due.extend(candidate.due().map(|(fill, level)| (Reverse(fill), index, level)));
+    }
+    due.sort_unstable();
+    for (_, index, level) in due {
+        let (table, shard, levels) = shards[index];
+        let levels = std::array::from_fn(|level| levels.level(level));
+        let job = Candidate { table, shard, levels, options, busy: &busy }.job(level);
+        let Some(job) = job else {
+            continue;
+        };
+        busy.extend(job.numbers());
+        if job.kind == JobKind::Merge {
+            bytes += job.inputs.iter().map(|(_, sstable)| sstable.meta().bytes).sum::<u64>();
+        }
+    }
+    bytes
+}
+
 /// The job that takes the oldest of a shard's level 0 down, due or not.
 pub(super) fn pick_level0<T: HasMeta + Clone>(
     version: &Version<T>,

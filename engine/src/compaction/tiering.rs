@@ -55,6 +55,30 @@ pub(crate) fn next_move_ms<'a, T: HasMeta + Clone>(
     due.map(|(due_ms, _)| due_ms).min()
 }
 
+/// Hot windows whose turn to become cold has come, and their bytes.
+pub(crate) fn due_moves<'a, T: HasMeta>(
+    version: &Version<T>,
+    tables: impl Iterator<Item = (TableId, &'a TableOptions)>,
+    now_ms: u64,
+) -> (u64, u64) {
+    let (mut windows, mut bytes) = (0, 0);
+    for (table, options) in tables {
+        let Some(age_ms) = hot_age_ms(options) else {
+            continue;
+        };
+        let hot = version.shards(table).filter(|(shard, _)| shard.tier == Tier::Hot);
+        let mut hot: Vec<_> = hot.map(|(_, levels)| levels).collect();
+        hot.reverse();
+        // They go oldest first, each behind the one before.
+        let is_due = |levels: &&&Levels<T>| newest_ms(levels).saturating_add(age_ms) <= now_ms;
+        for levels in hot.iter().take_while(is_due) {
+            windows += 1;
+            bytes += levels.iter().map(|(_, sstable)| sstable.meta().bytes).sum::<u64>();
+        }
+    }
+    (windows, bytes)
+}
+
 /// Whether a flush of the table goes to the cold tier, and then the lowest window that it may go
 /// to. `usable`: the cold tier can be written.
 pub(crate) fn cold_flush<T: HasMeta>(
@@ -92,17 +116,20 @@ fn oldest_hot<'a, T: HasMeta>(
     table: TableId,
     options: &TableOptions,
 ) -> Option<(u64, &'a Levels<T>)> {
-    let age_ms = match options.placement {
-        Tier::Cold => 0,
-        Tier::Hot => options.cold_after_ms?,
-    };
-    if options.kind != TableKind::Timeline {
-        return None;
-    }
+    let age_ms = hot_age_ms(options)?;
     // Newest first, as readers go through them.
     let (_, levels) =
         version.shards(table).take_while(|(shard, _)| shard.tier == Tier::Hot).last()?;
     Some((newest_ms(levels).saturating_add(age_ms), levels))
+}
+
+/// How old the newest entry of a hot window becomes before the window moves; `None`: it never does.
+fn hot_age_ms(options: &TableOptions) -> Option<u64> {
+    match (options.kind, options.placement) {
+        (TableKind::Keyed, _) => None,
+        (TableKind::Timeline, Tier::Cold) => Some(0),
+        (TableKind::Timeline, Tier::Hot) => options.cold_after_ms,
+    }
 }
 
 fn newest_ms<T: HasMeta>(levels: &Levels<T>) -> u64 {

@@ -1,8 +1,11 @@
 //! What the engine counts, and the sizes a user can ask for.
 
 use super::Core;
+use crate::compaction::{debt_bytes, due_moves};
+use crate::read::View;
 use crate::sync::{AtomicU64, Ordering};
-use crate::version::Tier;
+use crate::version::{TableStats, Tier, summarize};
+use std::collections::BTreeSet;
 
 /// Counters since the store was opened.
 #[derive(Debug, Default)]
@@ -14,6 +17,12 @@ pub(crate) struct Counters {
     pub(crate) flushed_bytes: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) compacted_bytes: AtomicU64,
+    /// Of compactions that move data to the cold tier.
+    pub(crate) moved_bytes: AtomicU64,
+    pub(crate) log_bytes: AtomicU64,
+    pub(crate) root_bytes: AtomicU64,
+    pub(crate) relocated_bytes: AtomicU64,
+    pub(crate) input_bytes: AtomicU64,
     pub(crate) dropped_sstables: AtomicU64,
     pub(crate) dropped_bytes: AtomicU64,
     pub(crate) expiry_lag_ms: AtomicU64,
@@ -41,14 +50,26 @@ pub struct Stats {
     pub groups: u64,
     /// Groups that were synced.
     pub synced_groups: u64,
-    /// Memtables flushed since then, and the bytes of their SSTables.
+    /// Memtables flushed since then.
     pub flushes: u64,
     /// Bytes written by flushes: SSTables and payload segments.
     pub flushed_bytes: u64,
     /// Compactions finished since then.
     pub compactions: u64,
-    /// Bytes written by compactions.
+    /// Bytes written by compactions that stay in their tier.
     pub compacted_bytes: u64,
+    /// Bytes written to the cold tier by moves from the hot one.
+    pub moved_bytes: u64,
+    /// Bytes written to the log by commits, headers and padding included.
+    pub log_bytes: u64,
+    /// Bytes written by changes of the root: records of the manifest, copies of the superblock, the
+    /// header of the cold file, and the state of timelines whose last SSTable was dropped.
+    pub root_bytes: u64,
+    /// Bytes of SSTables that were copied to a lower place of the file, so that it could be cut.
+    pub relocated_bytes: u64,
+    /// Bytes that commits have brought since the store was opened: payloads, values, timeline ids
+    /// and keys. A payload that is fanned out counts once, the id of each target counts.
+    pub input_bytes: u64,
     /// SSTables dropped since then, since all in them had expired.
     pub dropped_sstables: u64,
     /// Bytes of dropped SSTables.
@@ -95,8 +116,12 @@ pub struct Stats {
     pub segments: u64,
     /// Bytes of live payload segments.
     pub segment_bytes: u64,
-    /// Live SSTables by level, all tables together.
+    /// Live SSTables by level, all tables together, the engine's own included.
     pub levels: Vec<u64>,
+    /// Users' tables in the order of their creation: tiers, windows, and levels.
+    pub tables: Vec<TableStats>,
+    /// What background work has still to do.
+    pub pending: PendingWork,
     /// Bytes of the file.
     pub file_bytes: u64,
     /// Free bytes inside the file.
@@ -116,6 +141,44 @@ pub struct Stats {
     pub ring_used_bytes: u64,
 }
 
+/// What background work has still to do at one moment. What is being worked on is pending until
+/// its outcome is live.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PendingWork {
+    /// Bytes of memtables that take no more writes and wait for their flush.
+    pub flush_bytes: u64,
+    /// Bytes of SSTables that compaction would read and rewrite now: for every level that is
+    /// beyond its due one job. What these jobs will make due, and what is rewritten because much
+    /// of it is dead, is not foreseen.
+    pub compaction_bytes: u64,
+    /// Hot windows that are to move to the cold tier now.
+    pub moves: u64,
+    /// Bytes of their SSTables.
+    pub move_bytes: u64,
+    /// SSTables of which every entry has expired, and that are not dropped yet.
+    pub drops: u64,
+    /// Bytes of those.
+    pub drop_bytes: u64,
+}
+
+impl Stats {
+    /// Bytes that the store has written since it was opened: log, flushes, compactions, moves to
+    /// the cold tier, roots, and copies to a lower place. Not counted: what the opening wrote, and
+    /// jobs that were given up.
+    pub fn written_bytes(&self) -> u64 {
+        let background = self.flushed_bytes + self.compacted_bytes + self.moved_bytes;
+        self.log_bytes + background + self.root_bytes + self.relocated_bytes
+    }
+
+    /// [`Stats::written_bytes`] for each byte of [`Stats::input_bytes`]; `None` before the first
+    /// commit. It is below its steady value until what was taken in has been flushed and compacted.
+    pub fn write_amplification(&self) -> Option<f64> {
+        let input = self.input_bytes;
+        (input > 0).then(|| self.written_bytes() as f64 / input as f64)
+    }
+}
+
 impl Core {
     pub(crate) fn stats(&self) -> Stats {
         let view = self.views.current();
@@ -133,6 +196,13 @@ impl Core {
             flushed_bytes: read(&counters.flushed_bytes),
             compactions: read(&counters.compactions),
             compacted_bytes: read(&counters.compacted_bytes),
+            moved_bytes: read(&counters.moved_bytes),
+            log_bytes: read(&counters.log_bytes),
+            root_bytes: read(&counters.root_bytes),
+            relocated_bytes: read(&counters.relocated_bytes),
+            input_bytes: read(&counters.input_bytes),
+            tables: summarize(view.tables.values(), &view.version),
+            pending: self.pending(&view),
             dropped_sstables: read(&counters.dropped_sstables),
             dropped_bytes: read(&counters.dropped_bytes),
             expiry_lag_ms: read(&counters.expiry_lag_ms),
@@ -174,5 +244,20 @@ impl Core {
             stats.sstable_list_bytes += sstable.memory() as u64;
         }
         stats
+    }
+    /// What background work has to do with what `view` shows.
+    fn pending(&self, view: &View) -> PendingWork {
+        let options = || view.tables.values().map(|record| (record.id, &record.options));
+        let (moves, move_bytes) = due_moves(&view.version, options(), self.expiry_now());
+        let (expired, _) = self.expired_sstables(&BTreeSet::new());
+        let frozen = view.frozen.iter();
+        PendingWork {
+            flush_bytes: frozen.map(|frozen| frozen.memtable.bytes() as u64).sum(),
+            compaction_bytes: debt_bytes(&view.version, &self.picker_options(false)),
+            moves,
+            move_bytes,
+            drops: expired.len() as u64,
+            drop_bytes: expired.iter().map(|sstable| sstable.meta().extent.length).sum(),
+        }
     }
 }

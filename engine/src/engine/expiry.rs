@@ -117,7 +117,10 @@ impl ExpiryWorker {
 impl Core {
     /// SSTables of which every entry has expired, those first that did so first; and how long until
     /// the next one does. `None` where no table has a fence.
-    fn expired_sstables(&self, damaged: &BTreeSet<u64>) -> (Vec<Arc<Sstable>>, Option<u64>) {
+    pub(super) fn expired_sstables(
+        &self,
+        damaged: &BTreeSet<u64>,
+    ) -> (Vec<Arc<Sstable>>, Option<u64>) {
         let now_ms = self.expiry_now();
         let view = self.views.current();
         let (mut expired, mut wait_ms) = (Vec::new(), None);
@@ -238,6 +241,7 @@ impl DropJob {
         }
         let records = self.sink.take().map(SstableSink::finish).transpose()?.unwrap_or_default();
         let bytes = self.sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
+        let recorded = records.iter().map(|sstable| sstable.meta().extent.length).sum();
         let mut gone = false;
         let outcome = core.commit_root_with(|root| {
             let removed: Vec<u64> = self.claim.numbers().iter().copied().collect();
@@ -256,6 +260,7 @@ impl DropJob {
         outcome?;
         Counters::add(&core.counters.dropped_sstables, self.sstables.len() as u64);
         Counters::add(&core.counters.dropped_bytes, bytes);
+        Counters::add(&core.counters.root_bytes, recorded);
         Ok(true)
     }
 

@@ -16,7 +16,7 @@ mod workers;
 pub(crate) use self::claims::Claims;
 pub(crate) use self::core::Core;
 pub(crate) use counters::Counters;
-pub use counters::Stats;
+pub use counters::{PendingWork, Stats};
 pub use open::{OpenCold, Parts};
 
 use crate::batch::WriteBatch;

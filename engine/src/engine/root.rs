@@ -14,7 +14,7 @@
 //! # Concurrency
 //! Runs under the `root` lock, on background threads and in `create_table`.
 
-use super::Core;
+use super::{Core, Counters};
 use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::file::cold::{self, ColdHeader, ColdRef};
@@ -97,6 +97,13 @@ impl Core {
             self.forget_boot(&root.superblock);
             return Err(error);
         }
+        let written = root_bytes(&root.superblock, &next);
+        Counters::add(&self.counters.root_bytes, written);
+        // An SSTable that is lower in the file now keeps its number.
+        let relocated = change.added.iter().map(|(_, sstable)| sstable.meta());
+        let relocated = relocated.filter(|meta| change.removed.contains(&meta.number));
+        let relocated = relocated.map(|meta| meta.extent.length).sum();
+        Counters::add(&self.counters.relocated_bytes, relocated);
         root.superblock = next;
         root.catalog = catalog;
         self.durable_clock_ms.store(root.superblock.clock_high_water_ms, Ordering::Release);
@@ -295,6 +302,17 @@ impl Root {
     pub(super) fn has_table(&self, table: TableId) -> bool {
         self.catalog.tables.contains_key(&table)
     }
+}
+
+/// Bytes that were written between two roots: to the manifest, the superblock, and the header of
+/// the cold file.
+fn root_bytes(old: &Superblock, new: &Superblock) -> u64 {
+    let same = old.manifest.extent == new.manifest.extent;
+    let before = if same { old.manifest.length } else { 0 };
+    let header = if old.cold == new.cold { 0 } else { cold::HEADER_BYTES };
+    new.manifest.length - before
+        + (limits::SUPERBLOCK_COPIES * limits::SUPERBLOCK_SIZE) as u64
+        + header
 }
 
 /// The version behind `old`.

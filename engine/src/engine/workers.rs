@@ -274,6 +274,11 @@ impl Work {
 }
 
 impl Work {
+    /// Whether it is a move to the cold tier.
+    fn changes_tier(&self) -> bool {
+        matches!(self, Work::Merge(_, job) if job.changes_tier())
+    }
+
     fn claim(&self) -> &Claim {
         match self {
             Work::Merge(claim, _) => claim,
@@ -369,6 +374,16 @@ impl Core {
         metas.filter(|meta| !fences.needs_any_of(meta)).map(|meta| meta.number).collect()
     }
 
+    /// `asked`: a user wants everything compacted.
+    pub(super) fn picker_options(&self, asked: bool) -> PickerOptions {
+        PickerOptions {
+            level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
+            level_bytes_base: limits::LEVEL0_COMPACT as u64 * self.options.sstable_bytes,
+            ratio: limits::LEVEL_RATIO,
+            sstable_bytes: self.options.sstable_bytes,
+        }
+    }
+
     /// The most urgent compaction that needs nothing `damaged` and nothing that others work on, if
     /// any is due.
     fn pick_compaction(
@@ -377,12 +392,7 @@ impl Core {
         damaged: &BTreeSet<u64>,
     ) -> Option<Work> {
         let asked = self.compact_all.load(Ordering::Acquire);
-        let options = PickerOptions {
-            level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
-            level_bytes_base: limits::LEVEL0_COMPACT as u64 * self.options.sstable_bytes,
-            ratio: limits::LEVEL_RATIO,
-            sstable_bytes: self.options.sstable_bytes,
-        };
+        let options = self.picker_options(asked);
         let damaged = &self.with_unusable_cold(damaged);
         let now_ms = self.expiry_now();
         let (view, claim, job) = loop {
@@ -437,39 +447,42 @@ impl CompactWorker {
         }
     }
 
+    /// Picks the next job, or else looks for what is dead.
+    fn pick(&mut self, core: &Arc<Core>) -> Result<Progress> {
+        let asked = core.compact_all.load(Ordering::Acquire);
+        if asked && !std::mem::replace(&mut self.asked, asked) {
+            self.try_damaged_again(core);
+        }
+        let removed = core.dead_amendments();
+        if !removed.is_empty() {
+            core.commit_root(Change { removed, ..Change::default() })?;
+            return Ok(Progress::Busy);
+        }
+        let (shares, damaged) = (&self.shares, &self.damaged);
+        self.job = match self.turn.next() {
+            Turn::Compaction => {
+                core.pick_compaction(shares, damaged).or_else(|| core.pick_move(damaged))
+            }
+            Turn::Move => core.pick_move(damaged).or_else(|| core.pick_compaction(shares, damaged)),
+        };
+        if self.job.is_some() {
+            return Ok(Progress::Busy);
+        }
+        let again = match self.shares.step(core, asked)? {
+            Search::Running => return Ok(Progress::Busy),
+            Search::Rests(again) => again,
+        };
+        self.asked = false;
+        core.compaction_error.lock().clone_from(&self.damage);
+        core.compact_all.store(false, Ordering::Release);
+        let again = again.map(Duration::from_millis);
+        Ok(Progress::Idle(core.until_next_move().into_iter().chain(again).min()))
+    }
+
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
         let Some(work) = &mut self.job else {
-            let asked = core.compact_all.load(Ordering::Acquire);
-            if asked && !std::mem::replace(&mut self.asked, asked) {
-                self.try_damaged_again(core);
-            }
-            let removed = core.dead_amendments();
-            if !removed.is_empty() {
-                core.commit_root(Change { removed, ..Change::default() })?;
-                return Ok(Progress::Busy);
-            }
-            let (shares, damaged) = (&self.shares, &self.damaged);
-            self.job = match self.turn.next() {
-                Turn::Compaction => {
-                    core.pick_compaction(shares, damaged).or_else(|| core.pick_move(damaged))
-                }
-                Turn::Move => {
-                    core.pick_move(damaged).or_else(|| core.pick_compaction(shares, damaged))
-                }
-            };
-            if self.job.is_none() {
-                let again = match self.shares.step(core, asked)? {
-                    Search::Running => return Ok(Progress::Busy),
-                    Search::Rests(again) => again,
-                };
-                self.asked = false;
-                core.compaction_error.lock().clone_from(&self.damage);
-                core.compact_all.store(false, Ordering::Release);
-                let again = again.map(Duration::from_millis);
-                return Ok(Progress::Idle(core.until_next_move().into_iter().chain(again).min()));
-            }
-            return Ok(Progress::Busy);
+            return self.pick(core);
         };
         if work.claim().is_asked() {
             // Its inputs are to be dropped: what it has written is given back.
@@ -497,12 +510,17 @@ impl CompactWorker {
             },
         };
         if let Some(bytes) = bytes {
+            let counters = &core.counters;
+            let written = match work.changes_tier() {
+                true => &counters.moved_bytes,
+                false => &counters.compacted_bytes,
+            };
+            Counters::add(written, bytes);
             if self.job.take().is_some_and(|work| work.tier() == Tier::Cold) {
                 *core.cold.error.lock() = None;
             }
             core.compaction_error.lock().clone_from(&self.damage);
             Counters::add(&core.counters.compactions, 1);
-            Counters::add(&core.counters.compacted_bytes, bytes);
         }
         Ok(Progress::Busy)
     }

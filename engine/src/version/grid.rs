@@ -104,6 +104,11 @@ impl Grid {
         }
     }
 
+    /// The width of the window of `time_ms`; 0 where it has no end of its own.
+    pub(crate) fn width_of(&self, time_ms: u64) -> u64 {
+        self.pieces[self.piece_of(time_ms)].width_ms
+    }
+
     /// Cuts a flush of entries from `oldest_ms` to `newest_ms` into parts, oldest first: one where
     /// it spans at most 1.6 widths, which then goes into the window of its newest entry.
     /// Each cut costs every timeline another run; a wide part costs only that its oldest entries

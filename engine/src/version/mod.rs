@@ -8,6 +8,7 @@
 //!   is shared.
 //! - `edit.rs`: the steps from one moment to the next, as the manifest logs them.
 //! - `segments.rs`: the live payload segments, and how many SSTables need each.
+//! - `summary.rs`: tiers, windows and levels in numbers.
 //! - `catalog.rs`: everything that the manifest knows: tables, version, epochs, counters.
 //!
 //! A version is generic over its handles: the catalog's holds the metas themselves, the readers'
@@ -27,6 +28,7 @@ mod levels;
 mod meta;
 mod segments;
 mod shard;
+mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -40,6 +42,8 @@ pub use meta::{SegmentMeta, SstableMeta, TableKind};
 pub use shard::{Shard, Tier};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+pub(crate) use summary::summarize;
+pub use summary::{LevelStats, TableStats, WindowStats};
 
 /// A handle of an SSTable, which knows its meta.
 pub(crate) trait HasMeta {

@@ -18,6 +18,7 @@
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `regression_retention`: defects of expiry and retention, one test each
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
+//! - `stats`: what a store counts, against its file and its disk
 //! - `tiers`: zstd and the cold tier
 //! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
@@ -45,5 +46,6 @@ mod regression_reads;
 mod regression_retention;
 mod segments;
 mod space;
+mod stats;
 mod tiers;
 mod world;

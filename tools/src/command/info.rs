@@ -9,12 +9,15 @@ use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tidelog_engine::inspect::{Inspector, LogEnding, LogReport, RootReport, SpaceKind};
-use tidelog_engine::{Engine, TableInfo, TableKind, Tier};
+use tidelog_engine::{Engine, PendingWork, TableInfo, TableKind, Tier, WindowStats};
 
 /// The unit in which the system counts the room of a file, in bytes.
 const DEVICE_UNIT: u64 = 512;
 
-/// Show the format, the tables, the counts and where the bytes are
+/// Show the format, the tables with their windows and levels, pending work and where the bytes are
+///
+/// Shows what the file says. What only an open store knows, such as write amplification, is in its
+/// `Stats`. Compaction that is due is told for the default sizes of SSTables.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Info {
     /// The store
@@ -37,6 +40,8 @@ struct Table {
     cold_bytes: u64,
     /// Entries or versions in SSTables.
     entries: u64,
+    /// Its windows, as readers go through them.
+    windows: Vec<WindowStats>,
     /// Payload segments whose home it is.
     segments: u64,
     /// Bytes of the payloads in them.
@@ -51,12 +56,13 @@ impl Info {
         let log = inspector.log()?;
         let space = space_by_owner(&inspector)?;
         let device = (inspector.length()?, bytes_on_device(&self.file)?, inspector.cold_length()?);
+        let pending = engine.stats().pending;
         let tables = tables(&engine, &inspector)?;
         let mut output = Output::standard(self.json);
         if self.json {
-            print_json(&root, &log, &space, device, &tables, &mut output)?;
+            print_json(&root, &log, &space, device, &pending, &tables, &mut output)?;
         } else {
-            print_text(&root, &log, &space, device, &tables, &mut output)?;
+            print_text(&root, &log, &space, device, &pending, &tables, &mut output)?;
         }
         Ok(output.flush()?)
     }
@@ -86,6 +92,7 @@ fn space_by_owner(inspector: &Inspector) -> Outcome<Vec<(&'static str, u64)>> {
 }
 
 fn tables(engine: &Engine, inspector: &Inspector) -> Outcome<Vec<Table>> {
+    let stats = engine.stats();
     let sstables = inspector.sstables()?;
     let segments = inspector.segments()?;
     let snapshot = engine.snapshot();
@@ -111,6 +118,12 @@ fn tables(engine: &Engine, inspector: &Inspector) -> Outcome<Vec<Table>> {
             entries: own().map(|sstable| sstable.meta.entries).sum(),
             segments: shared().count() as u64,
             shared_bytes: shared().map(|segment| segment.payload_bytes).sum(),
+            windows: stats
+                .tables
+                .iter()
+                .find(|table| table.id == info.id)
+                .map(|table| table.windows.clone())
+                .unwrap_or_default(),
             info,
         });
     }
@@ -135,6 +148,7 @@ fn print_json(
     log: &LogReport,
     space: &[(&'static str, u64)],
     device: (u64, u64, Option<u64>),
+    pending: &PendingWork,
     tables: &[Table],
     output: &mut Output,
 ) -> Outcome {
@@ -164,6 +178,14 @@ fn print_json(
             "end_lsn": log.end_lsn,
             "ending": ending(log),
         },
+        "pending": {
+            "flush_bytes": log.end_lsn - log.head_lsn,
+            "compaction_bytes": pending.compaction_bytes,
+            "moves": pending.moves,
+            "move_bytes": pending.move_bytes,
+            "drops": pending.drops,
+            "drop_bytes": pending.drop_bytes,
+        },
     }))?;
     for table in tables {
         output.object(&json!({
@@ -182,9 +204,28 @@ fn print_json(
             "sstable_entries": table.entries,
             "segments": table.segments,
             "shared_payload_bytes": table.shared_bytes,
+            "windows": table.windows.iter().map(window_json).collect::<Vec<_>>(),
         }))?;
     }
     Ok(())
+}
+
+fn window_json(window: &WindowStats) -> Value {
+    let levels = window.levels.iter();
+    let levels = levels.map(|level| json!({"sstables": level.sstables, "bytes": level.bytes}));
+    json!({
+        "tier": tier(window),
+        "from_ms": window.from_ms,
+        "width_ms": window.width_ms,
+        "levels": levels.collect::<Vec<_>>(),
+    })
+}
+
+fn tier(window: &WindowStats) -> &'static str {
+    match window.tier {
+        Tier::Hot => "hot",
+        Tier::Cold => "cold",
+    }
 }
 
 fn kind(info: &TableInfo) -> &'static str {
@@ -199,6 +240,7 @@ fn print_text(
     log: &LogReport,
     space: &[(&'static str, u64)],
     device: (u64, u64, Option<u64>),
+    pending: &PendingWork,
     tables: &[Table],
     output: &mut Output,
 ) -> Outcome {
@@ -232,7 +274,56 @@ fn print_text(
         let id = text::hex(&id);
         rows.push(row("cold file", format!("{size}, generation {generation}, id {id}")));
     }
+    rows.push(row("pending", pending_text(log, pending)));
     output.table(&rows)?;
+    print_tables(tables, output)?;
+    print_windows(tables, output)
+}
+
+/// What background work would do if the store were open.
+fn pending_text(log: &LogReport, pending: &PendingWork) -> String {
+    format!(
+        "flush of {}, compaction of {}, {} moves of {}, {} drops of {}",
+        text::bytes(log.end_lsn - log.head_lsn),
+        text::bytes(pending.compaction_bytes),
+        text::grouped(pending.moves),
+        text::bytes(pending.move_bytes),
+        text::grouped(pending.drops),
+        text::bytes(pending.drop_bytes),
+    )
+}
+
+/// A line for each window that has SSTables.
+fn print_windows(tables: &[Table], output: &mut Output) -> Outcome {
+    let headings = ["table", "tier", "window from", "width", "SSTables by level", "bytes by level"];
+    let mut rows = vec![headings.map(str::to_owned).to_vec()];
+    for table in tables {
+        rows.extend(table.windows.iter().map(|window| {
+            let levels = window.levels.iter();
+            let counts: Vec<String> = levels.map(|level| text::grouped(level.sstables)).collect();
+            let levels = window.levels.iter();
+            let bytes: Vec<String> = levels.map(|level| text::bytes(level.bytes)).collect();
+            let from = match window.from_ms {
+                0 => "the beginning".to_owned(),
+                from_ms => time::format_commit_ms(from_ms),
+            };
+            let width = match window.width_ms {
+                0 => "no end".to_owned(),
+                width_ms => format!("{width_ms} ms"),
+            };
+            let name = text::escape_controls(&table.info.name);
+            vec![name, tier(window).to_owned(), from, width, counts.join(" / "), bytes.join(" / ")]
+        }));
+    }
+    if rows.len() == 1 {
+        return Ok(());
+    }
+    output.line("")?;
+    Ok(output.table(&rows)?)
+}
+
+/// A line for each table.
+fn print_tables(tables: &[Table], output: &mut Output) -> Outcome {
     output.line("")?;
     let headings = [
         "table",

@@ -1,5 +1,7 @@
 use super::{Bench, entries};
 use std::io::{BufRead, BufReader, Write};
+use std::time::Duration;
+use tidelog_engine::{Durability, Engine, Options, TableOptions, WriteBatch};
 
 fn seqs(bench: &Bench, arguments: &str) -> Vec<u64> {
     let scan = format!("scan a.tide --table t --timeline a --json {arguments}");
@@ -79,6 +81,60 @@ fn info_says_what_there_is() {
     assert_eq!(info[0]["clean"], true);
     assert_eq!((&info[1]["table"], &info[1]["timelines"]), (&"t".into(), &1.into()));
     assert!(bench.good("info a.tide").contains("closed"));
+    // Closed: all of it lies in one window without an end, and nothing waits.
+    let windows = info[1]["windows"].as_array().unwrap();
+    assert_eq!(windows.len(), 1);
+    let window = &windows[0];
+    assert_eq!((&window["tier"], &window["from_ms"]), (&"hot".into(), &0.into()));
+    assert_eq!(window["width_ms"], 0);
+    let levels = window["levels"].as_array().unwrap();
+    let sum = |what: &str| levels.iter().map(|level| level[what].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("sstables"), &info[1]["sstables"]), (1, &1.into()));
+    assert_eq!(info[1]["sstable_bytes"], sum("bytes"));
+    let pending = info[0]["pending"].as_object().unwrap();
+    assert_eq!(pending.len(), 6);
+    assert!(pending.values().all(|count| *count == 0), "{pending:?}");
+    let text = bench.good("info a.tide");
+    assert!(text.contains("the beginning") && text.contains("no end"), "{text}");
+}
+
+#[test]
+fn info_tells_tiers_windows_and_what_waits() {
+    let bench = Bench::new();
+    let ttl = Duration::from_secs(2_000);
+    let options = TableOptions::timeline().ttl(ttl).cold_after(Duration::from_millis(1));
+    let store = Options { ring_bytes: 262_144, ..Options::default() };
+    let engine = Engine::open(bench.path("a.tide"), store).unwrap();
+    let table = engine.create_table("message", options).unwrap();
+    let append = |text: &[u8]| {
+        let mut batch = WriteBatch::new();
+        batch.append(table, b"a", text, None).unwrap();
+        engine.commit(batch, Durability::Sync).unwrap().time_ms
+    };
+    let cold_ms = append(b"becomes cold");
+    engine.flush().unwrap();
+    while engine.stats().cold_sstables == 0 {
+        engine.compact().unwrap();
+    }
+    // Too young to be moved, until the tool asks.
+    let hot = TableOptions::timeline().ttl(ttl).cold_after(Duration::from_secs(1_000));
+    engine.alter_table(table, hot).unwrap();
+    append(b"stays hot");
+    engine.close().unwrap();
+    let info = bench.json("info a.tide --json");
+    let windows = info[1]["windows"].as_array().unwrap();
+    let tiers: Vec<&str> = windows.iter().map(|w| w["tier"].as_str().unwrap()).collect();
+    assert_eq!(tiers, ["hot", "cold"]);
+    assert_eq!(
+        (&windows[0]["width_ms"], &windows[1]["width_ms"]),
+        (&50_000.into(), &100_000.into())
+    );
+    assert_eq!(windows[1]["from_ms"], cold_ms / 100_000 * 100_000);
+    let levels = windows[1]["levels"].as_array().unwrap().iter();
+    let cold_bytes: u64 = levels.map(|level| level["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(info[1]["cold_bytes"], cold_bytes);
+    let text = bench.good("info a.tide");
+    assert!(text.contains("100000 ms") && text.contains("0 moves of"), "{text}");
 }
 
 #[test]

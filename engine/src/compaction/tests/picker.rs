@@ -1,7 +1,7 @@
 //! The picker: decisions read from a text, and invariants under random flushes and jobs.
 
 use crate::compaction::dead_share::pick_dead;
-use crate::compaction::picker::{Job, JobKind, PickerOptions, pick};
+use crate::compaction::picker::{Job, JobKind, PickerOptions, debt_bytes, pick};
 use crate::entry::TableId;
 use crate::file::Extent;
 use crate::limits::LEVEL_COUNT;
@@ -90,6 +90,9 @@ impl Definition {
             }
             ["pick"] => {
                 self.pick(output);
+            }
+            ["debt"] => {
+                writeln!(output, "{}", debt_bytes(&self.version, &self.options)).unwrap();
             }
             ["settle"] => while self.pick(output) {},
             _ => panic!("what is '{line}'?"),

@@ -97,6 +97,9 @@ pub(crate) fn advance(disk: &dyn Disk, header: &ColdHeader) -> Result<()> {
     disk::sync(disk, "sync the cold file")
 }
 
+/// Bytes that one header takes.
+pub(crate) const HEADER_BYTES: u64 = format::HEADER_SIZE as u64;
+
 /// Makes an empty file, or one whose creation was cut off, a cold file of `file`, durably. `id` is
 /// for a new one.
 ///

@@ -61,17 +61,17 @@ impl Default for SimOptions {
     }
 }
 
-/// What a simulated file was asked for, failed calls included.
+/// How often a simulated file was asked for what, failed calls included; and what was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DiskCounts {
     /// Reads; what is read through a map is not seen.
     pub reads: u64,
-    /// Bytes of all writes.
-    pub written_bytes: u64,
     /// Truncations.
     pub truncations: u64,
     /// Punched holes.
     pub holes: u64,
+    /// Bytes that writes have taken.
+    pub written_bytes: u64,
 }
 
 /// A handle to a simulated file. Cloning shares the handle, and with it the writer lock.

@@ -69,6 +69,7 @@ impl State {
             return if fails { Err(device_error()) } else { Ok(0) };
         }
         let count = self.fit(offset, count)?;
+        self.counts.written_bytes += count as u64;
         let operation = match count == bytes.len() {
             true => whole,
             false => self.write_operation(offset, &bytes[..count]),
