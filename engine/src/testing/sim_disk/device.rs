@@ -53,7 +53,10 @@ impl Disk for SimDisk {
             None => state.make_durable(),
             Some(effect) => {
                 state.fail_sync(effect);
-                return Err(device_error());
+                return Err(match effect {
+                    FaultEffect::FullSync(_) => io::ErrorKind::StorageFull.into(),
+                    _ => device_error(),
+                });
             }
         }
         Ok(())
