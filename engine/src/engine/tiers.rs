@@ -73,7 +73,7 @@ impl Core {
         job: Job<Arc<Sstable>>,
         now_ms: u64,
     ) -> Work {
-        let dead = self.burial(view, job.table, claim.numbers());
+        let dead = self.burial(view, job.table, claim.numbers(), job.leaves_tier());
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;
         let amendments =
