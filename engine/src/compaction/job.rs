@@ -77,6 +77,8 @@ pub(crate) struct CompactionJob {
     /// Where marks may hide something of the table.
     dead: Option<Arc<dyn DeadEntries>>,
     stage: Stage,
+    /// The input that could not be read, by number.
+    unread: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -116,7 +118,7 @@ impl CompactionJob {
                 Stage::Keyed(Box::new(KeyedMerge { sources: sources(&job.inputs), below, sink }))
             }
         };
-        CompactionJob { context, job, kept, dead: None, stage }
+        CompactionJob { context, job, kept, dead: None, stage, unread: None }
     }
 
     /// The same job, which leaves out what is dead.
@@ -147,9 +149,19 @@ impl CompactionJob {
     pub(crate) fn step(&mut self) -> Result<Option<JobOutput>> {
         let result = self.try_step();
         if result.is_err() {
+            self.unread = match &self.stage {
+                Stage::Timelines(merge) => merge.sources.iter().find_map(SourceCursor::unread),
+                Stage::Keyed(merge) => merge.sources.iter().find_map(SourceCursor::unread),
+                Stage::Manifest | Stage::Over => None,
+            };
             self.stage = Stage::Over;
         }
         result
+    }
+
+    /// The input that could not be read, by number, where the job failed over one.
+    pub(crate) fn unread(&self) -> Option<u64> {
+        self.unread
     }
 
     fn try_step(&mut self) -> Result<Option<JobOutput>> {

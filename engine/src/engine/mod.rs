@@ -11,6 +11,7 @@ mod open;
 mod root;
 mod space;
 mod tiers;
+mod unreadable;
 mod workers;
 
 pub(crate) use self::claims::Claims;

@@ -135,7 +135,6 @@ fn assemble(
     let version = open_sstables(&catalog, &main, second.as_ref());
     let clock = StoreClock::new(Arc::clone(&parts.clock), clock_mark(parts, superblock));
     let pacer = open_pacer(parts, options);
-    let view = first_view(&catalog, version, superblock.commit + 1, &clock);
     let output = OutputContext {
         disk: Arc::clone(&disk),
         file: superblock.file,
@@ -147,6 +146,10 @@ fn assemble(
         cold: cold_file.as_ref().map(ColdFile::output),
         memory: Arc::new(OutputMemory::default()),
     };
+    let mut view = first_view(&catalog, version, superblock.commit + 1, &clock);
+    let cold = ColdState::new(cold_file);
+    view.cold_failing = cold.is_refused();
+    view.level0_depth = view.measure_level0();
     let manifest = (!options.read_only).then(|| open_manifest(&disk, superblock, &allocator));
     let manifest = manifest.transpose()?;
     Ok(Core {
@@ -174,7 +177,8 @@ fn assemble(
         durable_clock_ms: AtomicU64::new(superblock.clock_high_water_ms),
         flush_error: Mutex::new(None),
         compaction_error: Mutex::new(None),
-        cold: ColdState::new(cold_file.and_then(|cold| cold.refused)),
+        unread_error: Mutex::new(None),
+        cold,
         space: SpaceWish::default(),
         sync_due_ms: AtomicU64::new(u64::MAX),
         compact_all: AtomicBool::new(false),
@@ -259,6 +263,7 @@ fn first_view(
     let mut view = View {
         level0_depth: 0,
         damaged: BTreeSet::new(),
+        cold_failing: false,
         segments: SegmentTotals::of(catalog),
         marked: BTreeSet::new(),
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
@@ -269,7 +274,6 @@ fn first_view(
         tables: Arc::new(catalog.tables.clone()),
         epochs: catalog.epochs.clone().into(),
     };
-    view.level0_depth = view.measure_level0();
     view.marked = view.tables_with_marks();
     view
 }
@@ -454,6 +458,7 @@ fn begin_log(
         // What is cold already stays where it is.
         edits.push(Edit::ColdFile { first: core.output.next_number.load(Ordering::Relaxed) });
         core.output.cold = Some(file.output());
+        core.cold = ColdState::new(Some(file.clone()));
     }
     let newest = core.views.current().version.iter().map(|(_, _, s)| s.meta().times_ms.1).max();
     core.clock.commits_seen(end.time_ms.max(newest.unwrap_or(0)));
