@@ -54,8 +54,8 @@ pub struct Stats {
     /// Bytes of dropped SSTables.
     pub dropped_bytes: u64,
     /// The longest time from the moment an entry expired under its table's time to live until its
-    /// space was free, in milliseconds. The time during which the store was closed counts too, and a
-    /// time to live that was made shorter counts as if it had always been so.
+    /// space was free, in milliseconds. The time during which the store was closed counts too, and
+    /// a time to live that was made shorter counts as if it had always been so.
     pub expiry_lag_ms: u64,
     /// Nanoseconds that writers were slowed down or stopped.
     pub stalled_nanos: u64,

@@ -11,7 +11,8 @@
 //!
 //! # Invariants
 //! 1. What counts as dead is what a job finds dead, or less: so every job that this leads to makes
-//!    progress, and an SSTable counts as dead only if all of it is.
+//!    progress, and an SSTable counts as dead only if all of it is. Each timeline counts once.
+//!    Before an SSTable is dropped it is looked at again.
 //! 2. Nothing is taken from SSTables that came after the round began, and numbers are not reused.
 //! 3. What cannot be read counts as alive: it is not rewritten, and whoever reads it hears of it.
 //! 4. A step looks at no more than [`STEP_TIMELINES`] timelines.
@@ -25,7 +26,7 @@ use crate::compaction::Dead;
 use crate::entry::TableId;
 use crate::error::Result;
 use crate::marks::{MarkKey, MarkKind};
-use crate::sstable::{Rank, RunLocation};
+use crate::sstable::{Rank, RunLocation, Sstable};
 use crate::sync::{Arc, Ordering};
 use crate::version::{MARK_TABLE, STATE_TABLE};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +64,8 @@ struct Round {
     moments: Vec<u64>,
     /// What is still to be listed, the last first: an engine's own table, and how its keys begin.
     lists: Vec<(TableId, Vec<u8>)>,
+    /// Tables of which all timelines are listed: that some of them have marks counts no further.
+    keeping: Vec<TableId>,
     /// The last key looked at in the present list.
     after: Option<Box<[u8]>>,
     found: BTreeMap<u64, u64>,
@@ -79,6 +82,11 @@ pub(super) enum Search {
 impl DeadShares {
     pub(super) fn found(&self) -> &BTreeMap<u64, u64> {
         &self.found
+    }
+
+    /// The SSTable is not as dead as it was found.
+    pub(super) fn forget(&mut self, number: u64) {
+        self.found.remove(&number);
     }
 
     /// Goes on with a round, or begins one if there is cause. `asked`: without a rest.
@@ -132,7 +140,8 @@ impl DeadShares {
         lists.push((MARK_TABLE, Vec::new()));
         core.counters.marks_seen.store(cause.marks, Ordering::SeqCst);
         let found = BTreeMap::new();
-        self.round = Some(Round { cause, began_ms: now_ms, moments, lists, after: None, found });
+        let after = None;
+        self.round = Some(Round { cause, began_ms: now_ms, moments, lists, keeping, after, found });
         Search::Running
     }
 }
@@ -148,6 +157,7 @@ impl Round {
             let place = match *list == MARK_TABLE {
                 true => MarkKey::decode(key)
                     .filter(|key| key.kind == MarkKind::Timeline)
+                    .filter(|key| !self.keeping.contains(&key.table))
                     .map(|key| (key.table, key.id)),
                 false => key
                     .split_first_chunk()
@@ -235,6 +245,18 @@ fn look_at(
         }
     }
     Ok(())
+}
+
+/// Whether nobody can see anything of a run, as far as that can be read.
+pub(super) fn is_dead(
+    core: &Core,
+    sstable: &Sstable,
+    id: &[u8],
+    run: &RunLocation,
+    moments: &[u64],
+) -> Result<bool> {
+    let dead = readable(core.dead_of(sstable.meta().table, id, moments))?.unwrap_or_default();
+    Ok(dead_in(&dead, run, |by| sstable.rank(id, run, by))? == run.count)
 }
 
 /// Dead entries of a run. `rank` counts its entries below a value.

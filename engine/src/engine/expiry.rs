@@ -22,7 +22,8 @@
 //! # Concurrency
 //! One worker. Readers keep what they have opened.
 
-use super::claims::{Claim, StateWriter};
+use super::claims::Claim;
+use super::dead_shares::is_dead;
 use super::root::Change;
 use super::unreadable::Unreadable;
 use super::workers::Task;
@@ -90,7 +91,7 @@ impl ExpiryWorker {
             }
             return Ok(Progress::Busy);
         }
-        if self.roots > 0 && core.allocator.released() > 0 {
+        if self.roots > 0 && core.released() > 0 {
             self.roots -= 1;
             core.commit_root(Change::default())?;
             return Ok(Progress::Busy);
@@ -149,8 +150,12 @@ pub(super) struct DropJob {
     next: (usize, u64),
     /// By table and timeline: what nothing else knows.
     records: BTreeMap<(TableId, Box<[u8]>), StateRecord>,
-    sink: Option<(StateWriter, SstableSink)>,
-    /// The SSTable whose directory could not be read.
+    sink: Option<SstableSink>,
+    /// Whether they go because all in them is said to be dead, not because it has expired.
+    of_dead: bool,
+    /// The SSTable that turned out to have an entry that somebody can see.
+    alive: Option<u64>,
+    /// The SSTable that could not be read.
     unread: Option<u64>,
 }
 
@@ -185,19 +190,32 @@ impl DropJob {
         if live.count() < claim.numbers().len() {
             return None;
         }
-        Some(DropJob::claimed(claim, sstables))
+        Some(DropJob::claimed(claim, sstables, false))
     }
 
-    /// A job for these, which are claimed, and of which nobody can see anything any more.
-    pub(super) fn claimed(claim: Claim, sstables: Vec<Arc<Sstable>>) -> DropJob {
+    /// A job for these, which are claimed, and of which nobody could see anything any more when it
+    /// was looked at last: what is dropped is looked at again.
+    pub(super) fn of_dead(claim: Claim, sstables: Vec<Arc<Sstable>>) -> DropJob {
+        DropJob::claimed(claim, sstables, true)
+    }
+
+    fn claimed(claim: Claim, sstables: Vec<Arc<Sstable>>, of_dead: bool) -> DropJob {
         DropJob {
             claim,
             sstables,
             next: (0, 0),
             records: BTreeMap::new(),
             sink: None,
+            of_dead,
+            alive: None,
             unread: None,
         }
+    }
+
+    /// The SSTable that somebody can see something of: then the job is over, and nothing is
+    /// dropped.
+    pub(super) fn alive(&self) -> Option<u64> {
+        self.alive
     }
 
     /// When the first entry of all of them expired, by today's options.
@@ -241,8 +259,7 @@ impl DropJob {
         if !self.records.is_empty() {
             return self.write_records(core).map(|()| false);
         }
-        let (_writer, sink) = self.sink.take().unzip();
-        let records = sink.map(SstableSink::finish).transpose()?.unwrap_or_default();
+        let records = self.sink.take().map(SstableSink::finish).transpose()?.unwrap_or_default();
         let bytes = self.sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
         let mut gone = false;
         let outcome = core.commit_root_with(|root| {
@@ -271,9 +288,17 @@ impl DropJob {
         let sstable = Arc::clone(&self.sstables[self.next.0]);
         let table = sstable.meta().table;
         let pages = self.noting(&sstable, sstable.run_pages())?;
+        let moments = core.moments();
         let end = pages.min(self.next.1 + PAGES_A_STEP);
         for page in self.next.1..end {
             for (key, run) in self.noting(&sstable, sstable.runs_of_page(page))? {
+                if self.of_dead {
+                    let dead = is_dead(core, &sstable, &key, &run, &moments);
+                    if !self.noting(&sstable, dead)? {
+                        self.alive = Some(sstable.meta().number);
+                        return Ok(());
+                    }
+                }
                 let state = state_of_run(&run);
                 if is_known_without(&view, table, &key, &state, self.claim.numbers())? {
                     continue;
@@ -293,11 +318,9 @@ impl DropJob {
 
     /// Writes the next records, in the order of the state table.
     fn write_records(&mut self, core: &Core) -> Result<()> {
-        let (_, sink) = self.sink.get_or_insert_with(|| {
+        let sink = self.sink.get_or_insert_with(|| {
             let (kind, shard) = (TableKind::Keyed, Shard::default());
-            let writer = core.claims.write_state();
-            let sink = SstableSink::new(&core.output, STATE_TABLE, kind, shard, Compression::None);
-            (writer, sink)
+            SstableSink::new(&core.output, STATE_TABLE, kind, shard, Compression::None)
         });
         for _ in 0..RECORDS_A_STEP {
             let Some(((table, key), state)) = self.records.pop_first() else {

@@ -26,7 +26,7 @@ use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
-use crate::version::{AMENDMENT_TABLE, STATE_TABLE, Shard, TableRecord, Tier};
+use crate::version::{AMENDMENT_TABLE, Shard, TableRecord, Tier};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -414,12 +414,8 @@ impl Core {
         let damaged = &self.with_unusable_cold(damaged);
         let now_ms = self.expiry_now();
         let (view, claim, job) = loop {
-            let mut busy = &self.claims.numbers() | damaged;
-            let state_written = self.claims.is_state_written();
+            let busy = &self.claims.numbers() | damaged;
             let view = self.views.current();
-            if state_written {
-                busy.extend(view.sstables_of(STATE_TABLE).map(|sstable| sstable.meta().number));
-            }
             // To drop what is all dead costs nothing; the rest of the dead waits for what is due.
             let dead = pick_dead(&view.version, shares.found(), &options, &busy);
             let job = match dead {
@@ -429,15 +425,14 @@ impl Core {
             let claim = self.claims.claim(job.numbers().collect());
             // Somebody may have been quicker, and may have taken away what was claimed then.
             let now = self.views.current();
-            let same = Arc::ptr_eq(&now.version, &view.version)
-                && state_written == self.claims.is_state_written();
+            let same = Arc::ptr_eq(&now.version, &view.version);
             if let Some(claim) = claim.filter(|_| same) {
                 break (view, claim, job);
             }
         };
         if job.kind == JobKind::Drop {
             let sstables = job.inputs.into_iter().map(|(_, sstable)| sstable).collect();
-            return Some(Work::Drop(Box::new(DropJob::claimed(claim, sstables))));
+            return Some(Work::Drop(Box::new(DropJob::of_dead(claim, sstables))));
         }
         Some(self.merge(&view, claim, job, now_ms))
     }
@@ -502,7 +497,16 @@ impl CompactWorker {
             return Ok(Progress::Busy);
         }
         let bytes = match work {
-            Work::Drop(job) => job.step(core)?.then_some(0),
+            Work::Drop(job) => {
+                let over = job.step(core)?;
+                if let Some(number) = job.alive() {
+                    // What was found of it is out of date.
+                    self.shares.forget(number);
+                    self.job = None;
+                    return Ok(Progress::Busy);
+                }
+                over.then_some(0)
+            }
             Work::Merge(_, job) => match job.step()? {
                 None => None,
                 Some(output) => {
