@@ -126,7 +126,7 @@ pub const LEADER_GROUPS_MAX: usize = 4;
 /// Frozen memtables that may wait for their flush beside the active one.
 pub const FROZEN_MEMTABLES_MAX: usize = 1;
 /// Fewest bytes that an entry's target takes in a frame.
-pub const TARGET_BYTES_MIN: usize = 15;
+pub const TARGET_BYTES_MIN: usize = 11;
 /// Shortest and longest time between two looks for what has expired, in milliseconds.
 pub const EXPIRY_TICK_MS: u64 = 250;
 /// Longest time between two looks for what has expired, in milliseconds.

@@ -143,10 +143,10 @@ fn content_bytes(record: &Record) -> usize {
             key.len() + value.len()
         }
         Record::Amend { target, payload } => {
-            target.1.len() + 12 + payload.as_ref().map_or(0, Vec::len)
+            target.1.len() + 10 + payload.as_ref().map_or(0, Vec::len)
         }
         Record::Message { payload, targets, .. } => {
-            payload.len() + targets.iter().map(|(_, key, _)| key.len() + 14).sum::<usize>()
+            payload.len() + targets.iter().map(|(_, key, _)| key.len() + 10).sum::<usize>()
         }
     }
 }

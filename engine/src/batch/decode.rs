@@ -6,7 +6,7 @@ use super::{
     KeyedOperation,
 };
 use crate::amendment;
-use crate::codec::{DecodeError, Decoder};
+use crate::codec::{DecodeError, Decoder, take_varint};
 use crate::entry::{Origin, OriginRef, TableId};
 use crate::limits;
 use crate::marks::{MarkKey, MarkKind, TimelineMarks};
@@ -14,10 +14,8 @@ use std::ops::Range;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// Offset of the seq inside a target record.
-pub(crate) const TARGET_SEQ_OFFSET: usize = 6;
-/// Bytes of a target record before its key.
-const TARGET_HEADER: usize = 14;
+/// Fewest bytes of a target record before its key.
+const TARGET_HEADER_MIN: usize = 10;
 
 /// One record of a frame body.
 #[derive(Debug, Clone)]
@@ -219,17 +217,16 @@ fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)>
     let origin = match flags & FLAG_ORIGIN {
         0 => None,
         _ => {
-            let table = TableId(decoder.u32("origin table")?);
-            let seq = decoder.u64("origin seq")?;
-            Some((table, seq, key(decoder)?))
+            let Target { table, key, seq } = target(decoder)?;
+            Some((table, seq, key))
         }
     };
-    let length = decoder.u32("payload length")? as usize;
+    let length = take_length(decoder, "payload length")?;
     let start = decoder.position();
     decoder.take(length, "payload")?;
     let payload = start..decoder.position();
-    let target_count = decoder.u32("target count")? as usize;
-    if target_count == 0 || target_count > decoder.remaining() / TARGET_HEADER {
+    let target_count = take_length(decoder, "target count")?;
+    if target_count == 0 || target_count > decoder.remaining() / TARGET_HEADER_MIN {
         return Err(decoder.error("target count"));
     }
     let first = target(&mut decoder.clone())?;
@@ -237,13 +234,21 @@ fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)>
 }
 
 fn target<'a>(decoder: &mut Decoder<'a>) -> Result<Target<'a>> {
-    let table = TableId(decoder.u32("target table")?);
-    let length = decoder.u16("key length")? as usize;
     let seq = decoder.u64("target seq")?;
+    let invalid = decoder.error("target table");
+    let table = u32::try_from(take_varint(decoder, "target table")?).map_err(|_| invalid)?;
+    let table = TableId(table);
+    let length = take_length(decoder, "key length")?;
     if !(limits::KEY_LENGTH_MIN..=limits::KEY_LENGTH_MAX).contains(&length) {
         return Err(decoder.error("key length"));
     }
     Ok(Target { table, seq, key: decoder.take(length, "target key")? })
+}
+
+/// A varint that counts bytes or records of the body.
+fn take_length(decoder: &mut Decoder<'_>, what: &'static str) -> Result<usize> {
+    let error = decoder.error(what);
+    usize::try_from(take_varint(decoder, what)?).map_err(|_| error)
 }
 
 fn keyed<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {

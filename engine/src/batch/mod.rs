@@ -6,16 +6,17 @@
 //!
 //! ```text
 //! body    = op*                                            all integers little-endian
-//! message: u8 kind = 1 | u8 flags | [i64 event_ms] | [origin] | u32 payload length | payload
-//!          | u32 target count | target*
-//! origin:  u32 table | u64 seq | u16 key length | key      flag 2
-//! target:  u32 table | u16 key length | u64 seq | key      seq is 0 until the leader assigns it
+//! message: u8 kind = 1 | u8 flags | [i64 event_ms] | [origin] | payload length | payload
+//!          | target count | target*
+//! origin:  target                                          flag 2
+//! target:  u64 seq | table | key length | key              seq is 0 until the leader assigns it
 //! keyed:   u8 kind = 2 | u8 operation | u32 table | u16 key length | key | u32 value length
 //!          | value
-//! amend:   u8 kind = 3 | u32 table | u16 key length | u64 seq | key | u32 value length | value
+//! amend:   u8 kind = 3 | target | u32 value length | value
 //! value:   u8 1 replaced, 2 retracted | payload
 //! mark:    u8 kind = 4 | u8 mark kind | u32 table | u16 key length | u64 from | key | value
 //! flags:   1 event time   2 origin   4 target 0 is the origin of all other targets
+//! Where a message says no width, it is a varint.
 //! kinds:   5 blob, 6 feed slot: reserved
 //! ```
 
@@ -25,7 +26,7 @@ mod marks;
 mod tests;
 
 use crate::amendment::{TAG_REPLACED, TAG_RETRACTED};
-use crate::codec::Encode;
+use crate::codec::{Encode, VARINT_SIZE_MAX, put_varint};
 use crate::entry::{Origin, TableId};
 use crate::error::{Error, Result};
 use crate::limits;
@@ -46,6 +47,9 @@ pub(crate) const FLAG_EVENT: u8 = 1;
 pub(crate) const FLAG_ORIGIN: u8 = 2;
 /// Target 0 is the origin of all other targets.
 pub(crate) const FLAG_ORIGIN_IS_FIRST: u8 = 4;
+
+/// Most bytes of a target before its key.
+const TARGET_HEADER_MAX: usize = 8 + 2 * VARINT_SIZE_MAX;
 
 /// What is done to a key of a keyed table. The discriminants are persisted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -293,7 +297,7 @@ impl WriteBatch {
 
     /// The leader's one change: the sequence id of target `index`.
     pub(crate) fn assign(&mut self, index: usize, seq: u64) {
-        let place = self.targets[index] as usize + decode::TARGET_SEQ_OFFSET;
+        let place = self.targets[index] as usize;
         self.body[place..place + 8].copy_from_slice(&seq.to_le_bytes());
     }
 
@@ -320,11 +324,11 @@ impl WriteBatch {
             check_key(&origin.key)?;
         }
         check_payload(payload)?;
-        let origin_bytes = origin.map_or(0, |origin| origin.key.len() + 14);
+        let origin_bytes = origin.map_or(0, |origin| origin.key.len() + TARGET_HEADER_MAX);
         self.check_room(
             origin_bytes
                 + payload.len()
-                + targets.iter().map(|(_, key, _)| key.len() + 14).sum::<usize>(),
+                + targets.iter().map(|(_, key, _)| key.len() + TARGET_HEADER_MAX).sum::<usize>(),
         )?;
         let mut flags = 0;
         flags |= if event_ms.is_some() { FLAG_EVENT } else { 0 };
@@ -337,20 +341,14 @@ impl WriteBatch {
             body.put_i64(event_ms);
         }
         if let Some(origin) = origin {
-            body.put_u32(origin.table.0);
-            body.put_u64(origin.seq);
-            put_u16_length(body, &origin.key);
-            body.put(&origin.key);
+            put_target(body, origin.table, &origin.key, origin.seq);
         }
-        put_u32_length(body, payload.len());
+        put_varint(body, payload.len() as u64);
         body.put(payload);
-        put_u32_length(body, targets.len());
+        put_varint(body, targets.len() as u64);
         for (table, key, seq) in targets {
             self.targets.push(offset32(body.len()));
-            body.put_u32(table.0);
-            put_u16_length(body, key);
-            body.put_u64(*seq);
-            body.put(key);
+            put_target(body, *table, key, *seq);
         }
         Ok(())
     }
@@ -392,10 +390,7 @@ impl WriteBatch {
         self.amendments += 1;
         let body = &mut self.body;
         body.put_u8(KIND_AMEND);
-        body.put_u32(table.0);
-        put_u16_length(body, key);
-        body.put_u64(seq);
-        body.put(key);
+        put_target(body, table, key, seq);
         put_u32_length(body, payload.len() + 1);
         body.put_u8(tag);
         body.put(payload);
@@ -444,6 +439,13 @@ fn check_payload(payload: &[u8]) -> Result<()> {
         });
     }
     Ok(())
+}
+
+fn put_target(body: &mut Vec<u8>, table: TableId, key: &[u8], seq: u64) {
+    body.put_u64(seq);
+    put_varint(body, u64::from(table.0));
+    put_varint(body, key.len() as u64);
+    body.put(key);
 }
 
 fn put_u16_length(body: &mut Vec<u8>, key: &[u8]) {

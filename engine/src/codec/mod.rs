@@ -7,11 +7,13 @@ mod checksum;
 mod decoder;
 mod encode;
 mod packed;
+mod varint;
 
 pub(crate) use checksum::{checksum, checksum_seeded};
 pub(crate) use decoder::{DecodeError, Decoder};
 pub(crate) use encode::Encode;
 pub(crate) use packed::{packed_size, put_packed, take_packed};
+pub(crate) use varint::{VARINT_SIZE_MAX, put_varint, take_varint, varint_size};
 
 /// Rounds `value` up to a multiple of `unit`, a power of two.
 pub(crate) const fn round_up(value: u64, unit: u64) -> u64 {

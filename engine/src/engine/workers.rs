@@ -96,6 +96,11 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
 /// What a worker does in a step.
 pub(super) trait Task: Send + 'static {
     fn step(&mut self, core: &Arc<Core>) -> Progress;
+
+    /// See [`Worker::gives_way`].
+    fn gives_way(&self) -> bool {
+        false
+    }
 }
 
 fn spawn(core: &Arc<Core>, name: &'static str, task: Box<dyn Task>) -> Result<Arc<dyn Wake>> {
@@ -131,6 +136,10 @@ impl Worker for CoreWorker {
         STEPPING.set(outer);
         progress
     }
+
+    fn gives_way(&self) -> bool {
+        self.task.gives_way()
+    }
 }
 
 impl Drop for CoreWorker {
@@ -146,6 +155,10 @@ struct FlushWorker {
 }
 
 impl Task for FlushWorker {
+    fn gives_way(&self) -> bool {
+        true
+    }
+
     fn step(&mut self, core: &Arc<Core>) -> Progress {
         match self.try_step(core) {
             Ok(progress) => progress,
@@ -307,6 +320,10 @@ struct CompactWorker {
 }
 
 impl Task for CompactWorker {
+    fn gives_way(&self) -> bool {
+        true
+    }
+
     fn step(&mut self, core: &Arc<Core>) -> Progress {
         match self.try_step(core) {
             Ok(progress) => progress,

@@ -17,9 +17,9 @@
 //!                   2  previous table, 0 for none
 //! ```
 //!
-//! A new chunk holds as many entries as the run has already and two more, up to 1,024: so at most
-//! half of a run's words are unused, a lone entry costs little, and a walk over a long run meets
-//! few chunks.
+//! A new chunk holds half as many entries as the run has already, two at least and 1,024 at most.
+//! So at most a third of a long run's words are unused, a run of a few entries costs little, and a
+//! walk over a long run meets few chunks.
 //!
 //! # Invariants
 //! 1. Entries below `count` never change. `count` is stored, with release, after the words of the
@@ -128,7 +128,7 @@ pub(super) fn append(arena: &WordArena, run: u32, entry: EntryWords) -> Option<(
     let (mut next, mut full_at) = unpack(header[RUN_ROOM].load(Ordering::Relaxed));
     if count == full_at {
         let previous = unpack(header[RUN_TAIL].load(Ordering::Relaxed)).1;
-        let wanted = count.saturating_add(CHUNK_ENTRIES_MIN).min(CHUNK_ENTRIES_MAX);
+        let wanted = (count / 2).clamp(CHUNK_ENTRIES_MIN, CHUNK_ENTRIES_MAX);
         let least = 1 + CHUNK_ENTRIES_MIN * ENTRY_WORDS_U32;
         let chunk = arena.allocate(least, 1 + wanted * ENTRY_WORDS_U32)?;
         arena.word(chunk.index).store(pack(previous, count), Ordering::Relaxed);

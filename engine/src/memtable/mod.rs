@@ -75,7 +75,7 @@ use std::sync::Arc;
 use writer::Writer;
 
 /// Fewest bytes that one record of a body takes: a target of a one-byte key.
-const RECORD_BYTES_MIN: usize = 13;
+const RECORD_BYTES_MIN: usize = 11;
 
 /// See the module.
 pub(crate) struct Memtable {

@@ -2,18 +2,21 @@
 //!
 //! ```text
 //! page content, timeline table
-//!   tags    4·n     high 32 bits of each entry's hash
+//!   tags    2·n     high 16 bits of each entry's hash: the entry holds the key, so few suffice
 //!   starts  2·n     offset of each entry in the content
 //!   entries         one behind the other; the rest of the page is zero
 //!
-//! entry
-//! offset  size  field          notes
-//!      0     2  key length     k
-//!      2     …  packed values  see `codec/packed.rs`: first seq, seqs left out of the run, count
-//!                              - 1, first block (number of the data block where the run
-//!                              begins), blocks behind it, oldest time - that of the SSTable,
-//!                              newest time - oldest, last commit - first of the SSTable
-//!      …     k  key
+//! entry             varints, see `codec/varint.rs`, and the key
+//!   key length      k, twice; one more where seqs left out or blocks behind are not both 0
+//!   first seq
+//!   count - 1
+//!   first block     number of the data block where the run begins
+//!   oldest time     less that of the SSTable
+//!   newest time     less the oldest
+//!   last commit     less the first of the SSTable
+//!   seqs left out   of the run; this and the next only where the key length says so
+//!   blocks behind   the first that the run goes on in
+//!   key
 //!
 //! page content, keyed table
 //!   tags    4·n     high 32 bits of each key's hash
@@ -26,14 +29,15 @@
 //! the data block tells whether a tag meant it.
 
 use super::format::{PAGE_CONTENT, STORED_KEY_LENGTH_MAX, length32};
-use crate::codec::{DecodeError, Decoder, Encode, packed_size, put_packed, take_packed};
+use crate::codec::{DecodeError, Decoder, Encode, VARINT_SIZE_MAX};
+use crate::codec::{put_varint, take_varint, varint_size};
 use crate::version::SstableMeta;
 
-/// Most bytes of a timeline entry before its key, without tag and start: the lengths, and
-/// 8 + 8 + 4 + 4 + 4 + 8 + 8 + 8 of values.
-const ENTRY_HEADER_MAX: usize = 2 + 4 + 52;
-/// Tag and start of a timeline entry.
-const SLOT: usize = 6;
+/// Most bytes of a timeline entry before its key, without tag and start.
+const ENTRY_HEADER_MAX: usize = 9 * VARINT_SIZE_MAX;
+/// Tag and start of a timeline entry, and the tag alone.
+const SLOT: usize = 4;
+const SHORT_TAG: usize = 2;
 /// Bytes of a keyed entry.
 const KEYED_ENTRY: usize = 8;
 
@@ -67,6 +71,10 @@ pub(super) fn tag(hash: u64) -> u32 {
     u32::try_from(hash >> 32).expect("the high half of 64 bits")
 }
 
+fn short_tag(hash: u64) -> u16 {
+    u16::try_from(hash >> 48).expect("the highest 16 of 64 bits")
+}
+
 /// What the commits and times of a directory count from: the lowest of the SSTable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Bases {
@@ -81,24 +89,37 @@ impl Bases {
     }
 }
 
-/// The packed values of an entry.
-fn packed(run: &RunLocation, bases: Bases) -> [u64; 8] {
+/// The values of an entry.
+fn values(run: &RunLocation, bases: Bases) -> [u64; 8] {
     let beyond = run.count - 1;
     [
         run.first_seq,
-        run.last_seq - run.first_seq - beyond,
         beyond,
         u64::from(run.first_block),
-        u64::from(run.last_block - run.first_block),
         run.times_ms.0 - bases.time_ms,
         run.times_ms.1 - run.times_ms.0,
         run.last_commit - bases.commit,
+        run.last_seq - run.first_seq - beyond,
+        u64::from(run.last_block - run.first_block),
     ]
+}
+
+/// The values that are stored: most runs have neither seqs left out nor blocks behind.
+fn stored(values: &[u64; 8]) -> &[u64] {
+    if values[6..] == [0, 0] { &values[..6] } else { values }
+}
+
+/// What an entry begins with.
+fn length_word(key: &[u8], stored: &[u64]) -> u64 {
+    key.len() as u64 * 2 + u64::from(stored.len() == 8)
 }
 
 /// Bytes that a timeline entry takes in a page. With lower bases it takes no less.
 pub(super) fn timeline_entry_size(key: &[u8], run: &RunLocation, bases: Bases) -> usize {
-    SLOT + 2 + packed_size(&packed(run, bases)) + key.len()
+    let values = values(run, bases);
+    let stored = stored(&values);
+    let header = stored.iter().map(|value| varint_size(*value)).sum::<usize>();
+    SLOT + varint_size(length_word(key, stored)) + header + key.len()
 }
 
 /// Most bytes that a timeline entry can take.
@@ -114,11 +135,13 @@ pub(super) fn keyed_entry_size() -> usize {
 /// Pages for entries of so many bytes together, the longest of which has `longest`.
 ///
 /// A page with less than `longest` bytes free holds more than the rest, so the first bound leaves
-/// room for every entry somewhere; the second keeps pages three quarters full, so that few
-/// overflow.
+/// room for every entry somewhere. The second leaves free what chance adds to a page that is hit
+/// by more entries than the mean: one standard deviation, which of many small entries is little,
+/// and a quarter at most. So about one lookup in a hundred goes on to another page.
 pub(super) fn page_count(bytes: u64, longest: usize) -> u64 {
     let certain = bytes / (PAGE_CONTENT - longest) as u64 + 1;
-    let roomy = bytes * 4 / (PAGE_CONTENT as u64 * 3) + 1;
+    let deviation = (PAGE_CONTENT * longest).isqrt().min(PAGE_CONTENT / 4);
+    let roomy = bytes / (PAGE_CONTENT - deviation) as u64 + 1;
     certain.max(roomy)
 }
 
@@ -149,7 +172,7 @@ pub(super) fn encode_timeline_page(
     out: &mut Vec<u8>,
 ) {
     for (hash, _, _) in entries {
-        out.put_u32(tag(*hash));
+        out.put_u16(short_tag(*hash));
     }
     let mut start = SLOT * entries.len();
     for (_, key, run) in entries {
@@ -157,8 +180,10 @@ pub(super) fn encode_timeline_page(
         start += timeline_entry_size(key, run, bases) - SLOT;
     }
     for (_, key, run) in entries {
-        out.put_u16(u16::try_from(key.len()).expect("the builder checks key lengths"));
-        put_packed(out, &packed(run, bases));
+        let values = values(run, bases);
+        let stored = stored(&values);
+        put_varint(out, length_word(key, stored));
+        stored.iter().for_each(|value| put_varint(out, *value));
         out.put(key);
     }
 }
@@ -182,9 +207,9 @@ pub(super) fn search_timeline(
     hash: u64,
     key: &[u8],
 ) -> Result<Found<RunLocation>, DecodeError> {
-    let tags = tags(content, items, SLOT)?;
-    for (slot, found) in tags.chunks_exact(4).enumerate() {
-        if found != tag(hash).to_le_bytes() {
+    let tags = tags(content, items, SLOT, SHORT_TAG)?;
+    for (slot, found) in tags.chunks_exact(SHORT_TAG).enumerate() {
+        if found != short_tag(hash).to_le_bytes() {
             continue;
         }
         let (entry_key, run) = timeline_entry(content, items, bases, slot)?;
@@ -203,14 +228,22 @@ pub(super) fn timeline_entry(
     slot: usize,
 ) -> Result<(&[u8], RunLocation), DecodeError> {
     let mut decoder = Decoder::new(content);
-    decoder.take(items * 4 + slot * 2, "directory starts")?;
+    decoder.take(items * SHORT_TAG + slot * 2, "directory starts")?;
     let start = usize::from(decoder.u16("directory start")?);
     let mut decoder = Decoder::new(content);
     decoder.take(start, "directory entry")?;
-    let length = usize::from(decoder.u16("key length of a run")?);
-    let values = take_packed(&mut decoder, "values of a run")?;
+    let word = take_varint(&mut decoder, "key length of a run")?;
+    let length = usize::try_from(word / 2).unwrap_or(usize::MAX);
     if length == 0 || length > STORED_KEY_LENGTH_MAX {
         return Err(decoder.error("key length of a run"));
+    }
+    let mut values = [0; 8];
+    let stored = if word & 1 == 0 { 6 } else { 8 };
+    for value in &mut values[..stored] {
+        *value = take_varint(&mut decoder, "values of a run")?;
+    }
+    if stored == 8 && values[6..] == [0, 0] {
+        return Err(decoder.error("values of a run"));
     }
     let run = run_of(values, bases).ok_or(decoder.error("values of a run"))?;
     Ok((decoder.take(length, "key of a run")?, run))
@@ -218,7 +251,7 @@ pub(super) fn timeline_entry(
 
 /// The run that these values mean; none where they add up to what cannot be.
 fn run_of(values: [u64; 8], bases: Bases) -> Option<RunLocation> {
-    let [first_seq, gaps, beyond, first_block, blocks, oldest, span, commits] = values;
+    let [first_seq, beyond, first_block, oldest, span, commits, gaps, blocks] = values;
     let beyond = u32::try_from(beyond).ok()?;
     let first_block = u32::try_from(first_block).ok()?;
     let oldest = bases.time_ms.checked_add(oldest)?;
@@ -239,7 +272,7 @@ pub(super) fn search_keyed(
     items: usize,
     hash: u64,
 ) -> Result<Vec<u32>, DecodeError> {
-    let tags = tags(content, items, KEYED_ENTRY)?;
+    let tags = tags(content, items, KEYED_ENTRY, 4)?;
     let blocks = &content[tags.len()..tags.len() * 2];
     let pairs = tags.chunks_exact(4).zip(blocks.chunks_exact(4));
     let matching = pairs.filter(|(found, _)| **found == tag(hash).to_le_bytes());
@@ -249,10 +282,10 @@ pub(super) fn search_keyed(
 }
 
 /// The tags of a page, if `items` entries of at least `size` bytes fit in it.
-fn tags(content: &[u8], items: usize, size: usize) -> Result<&[u8], DecodeError> {
+fn tags(content: &[u8], items: usize, size: usize, tag: usize) -> Result<&[u8], DecodeError> {
     let error = DecodeError { what: "entries of a directory page", offset: 0 };
     if items.checked_mul(size).is_none_or(|bytes| bytes > content.len()) {
         return Err(error);
     }
-    Ok(&content[..items * 4])
+    Ok(&content[..items * tag])
 }

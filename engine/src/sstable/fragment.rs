@@ -2,45 +2,47 @@
 //!
 //! ```text
 //! offset  size  field           notes
-//!      0     4  base index      entries of this timeline before this fragment in this SSTable
-//!      4     2  key length      1 to 1,040
-//!      6     1  widths          low half: seq, 0 (dense: first seq + k), 1, 2, 4 or 8 bytes an
-//!                               entry; high half: commit, 0 (all equal), 1, 2, 4 or 8
-//!      7     1  widths          low half: time, 0 (all equal), 1, 2, 4 or 8; high half: flags, 0
-//!                               (all equal) or 1
-//!      8     1  widths          low half: end, 0 (entries of one length, not empty), 1, 2 or 4;
-//!                               high half: zero, checked
-//!      9     1  flags           of every entry; zero where the flags have a column
-//!     10     …  packed values   see `codec/packed.rs`: count (1 or more), data length (bytes of
-//!                               all entries), bytes of them that are no payload, first seq, base
-//!                               commit and time (of the first entry, milliseconds since 1970)
+//!      0     2  shape           bits 0-2 seq width, 3-5 commit width, 6-8 time width, 9-11 end
+//!                               width, 12 flags have a column, 13 flags follow; others zero,
+//!                               checked
+//!      2     1  flags           of every entry, not zero; with bit 13 alone, never beside bit 12
+//!      …     …  packed values   see `codec/packed.rs`: base index (entries of this timeline before
+//!                               this fragment in this SSTable), key length (1 to 1,040), count (1
+//!                               or more), data length (bytes of all entries), bytes of them that
+//!                               are no payload, first seq, base commit and time (of the first
+//!                               entry, milliseconds since 1970)
 //!      …     k  key
-//!      …        seq offsets     count x seq width: seq - first seq, rising
-//!      …        commit deltas   count x commit width: commit - base commit, never falling
-//!      …        time deltas     count x time width: time - base time, never falling
-//!      …        flags           count x flags width, see `entry.rs`
+//!      …        seq offsets     count - 1 x seq width: seq - first seq, rising
+//!      …        commit deltas   count - 1 x commit width: commit - base commit, never falling
+//!      …        time deltas     count - 1 x time width: time - base time, never falling
+//!      …        flags           count, with bit 12 alone; see `entry.rs`
 //!      …        ends            count x end width: end of each entry in the data
 //!      …        data            the entries' bytes together, see `entry.rs`
+//!
+//! widths  0, 1, 2, 3, 4 mean 0, 1, 2, 4, 8 bytes. 0: seqs are dense (first seq + k); all commits,
+//!         or times, are equal; all entries have one length, which is not 0
 //! ```
+//! Most runs have a few entries, so what a run costs beside them counts: the first entry's seq,
+//! commit and time stand in the header alone.
 //!
 //! A fragment is valid if and only if: (1) its widths are among those listed and the parts add up
 //! to its length; (2) count is at least 1, the last seq is at most the largest; (3) seq offsets
-//! begin with 0 and rise, commit and time deltas begin with 0 and do not fall; (4) ends do not fall
+//! rise, commit and time deltas do not fall; (4) ends do not fall
 //! and the last is the data length; (5) each entry decodes, and the payloads add up to the payload
 //! length. Parsing checks (1) and (2), reading entry k what concerns k; `verify` checks all.
 
 use super::entry::{self, EntryBytes, EntryRef};
 use super::format::STORED_KEY_LENGTH_MAX;
-use crate::codec::{DecodeError, Decoder, take_packed};
+use crate::codec::{DecodeError, Decoder, Encode, packed_size, put_packed, take_packed};
 use crate::segment::Reference;
 use std::ops::Range;
 
-/// Most bytes before the key: the fixed ones, and 4 + 4 + 4 + 8 + 8 + 8 of packed values.
-pub(super) const FRAGMENT_HEADER_MAX: usize = FIXED_HEADER + 3 + 36;
-/// Bytes before the packed values.
-pub(super) const FIXED_HEADER: usize = 10;
-/// Bytes of the base index, at the front: the one field that copying a fragment changes.
-pub(super) const BASE_INDEX_SIZE: usize = 4;
+/// Most bytes before the key: shape, flags, lengths, and 4 + 2 + 4 + 4 + 4 + 8 + 8 + 8 of values.
+pub(super) const FRAGMENT_HEADER_MAX: usize = 2 + 1 + 4 + 42;
+/// The flags have a column.
+const SHAPE_FLAGS_COLUMN: u16 = 1 << 12;
+/// The flags of every entry follow the shape.
+const SHAPE_FLAGS: u16 = 1 << 13;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -49,13 +51,16 @@ type Result<T> = std::result::Result<T, DecodeError>;
 struct Column {
     start: usize,
     width: usize,
+    /// Entries at the front that it has no value of: theirs is 0.
+    left_out: usize,
 }
 
 impl Column {
     /// Value `k`, which lies inside the bytes since the layout was checked.
     fn get(self, bytes: &[u8], k: usize) -> u64 {
         let mut value = [0u8; 8];
-        let at = self.start + k * self.width;
+        let Some(row) = k.checked_sub(self.left_out) else { return 0 };
+        let at = self.start + row * self.width;
         value[..self.width].copy_from_slice(&bytes[at..at + self.width]);
         u64::from_le_bytes(value)
     }
@@ -75,7 +80,7 @@ impl<'a> FragmentHead<'a> {
     /// Reads the head alone, without looking at the columns.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<FragmentHead<'a>> {
         let header = Header::parse(bytes)?;
-        let FragmentHeadValues { first_seq, base_commit, base_time, base_index } = header.values;
+        let [base_index, _, _, _, _, first_seq, base_commit, base_time] = header.values;
         let mut decoder = Decoder::new(bytes);
         decoder.take(header.key_start, "fragment header")?;
         let key = decoder.take(header.key_length, "fragment key")?;
@@ -83,42 +88,102 @@ impl<'a> FragmentHead<'a> {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct FragmentHeadValues {
-    first_seq: u64,
-    base_commit: u64,
-    base_time: u64,
-    base_index: u64,
-}
-
 /// What lies before the key.
 #[derive(Debug, Clone, Copy)]
 struct Header {
-    values: FragmentHeadValues,
+    widths: Widths,
+    flags: u8,
+    values: HeaderValues,
     key_start: usize,
     key_length: usize,
-    /// Of seqs, commits, times, flags, ends.
-    widths: [u8; 5],
-    flags: u8,
-    count: u64,
-    data_length: u64,
-    head_bytes: u64,
+}
+
+/// Bytes that a column has for each entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Widths {
+    pub(super) seq: u8,
+    pub(super) commit: u8,
+    pub(super) time: u8,
+    pub(super) flags: u8,
+    pub(super) end: u8,
+}
+
+impl Widths {
+    /// Bytes of all columns of `count` entries.
+    pub(super) fn columns(self, count: usize) -> usize {
+        let behind_first = usize::from(self.seq + self.commit + self.time);
+        (count - 1) * behind_first + count * usize::from(self.flags + self.end)
+    }
+
+    /// What a fragment begins with: these widths, and flags of every entry.
+    fn shape(self, flags: u8) -> u16 {
+        // 0, 1, 2, 4, 8 as 0, 1, 2, 3, 4.
+        let code = |width: u8| u16::try_from(u8::BITS - width.leading_zeros()).expect("at most 8");
+        let widths = code(self.seq) | code(self.commit) << 3 | code(self.time) << 6;
+        let column = if self.flags == 0 { 0 } else { SHAPE_FLAGS_COLUMN };
+        let common = if flags == 0 { 0 } else { SHAPE_FLAGS };
+        widths | code(self.end) << 9 | column | common
+    }
+
+    fn of_shape(shape: u16) -> Option<Widths> {
+        let width = |at: u32| match (shape >> at) & 7 {
+            0 => Some(0),
+            code @ 1..=4 => Some(1u8 << (code - 1)),
+            _ => None,
+        };
+        let flags = u8::from(shape & SHAPE_FLAGS_COLUMN != 0);
+        let end = width(9).filter(|width| *width <= 4)?;
+        let known = shape >> 14 == 0 && (flags == 0 || shape & SHAPE_FLAGS == 0);
+        let widths = Widths { seq: width(0)?, commit: width(3)?, time: width(6)?, flags, end };
+        known.then_some(widths)
+    }
+}
+
+/// Values in the header: base index, key length, count, data length, bytes that are no payload,
+/// first seq, base commit, base time.
+pub(super) type HeaderValues = [u64; 8];
+
+/// Bytes of a header.
+pub(super) fn header_size(flags: u8, values: &HeaderValues) -> usize {
+    2 + usize::from(flags != 0) + packed_size(values)
+}
+
+/// Appends a header.
+pub(super) fn put_header(out: &mut Vec<u8>, widths: Widths, flags: u8, values: &HeaderValues) {
+    out.put_u16(widths.shape(flags));
+    if flags != 0 {
+        out.put_u8(flags);
+    }
+    put_packed(out, values);
 }
 
 impl Header {
     fn parse(bytes: &[u8]) -> Result<Header> {
         let mut decoder = Decoder::new(bytes);
-        let base_index = u64::from(decoder.u32("base index")?);
-        let key_length = usize::from(decoder.u16("fragment key length")?);
-        let [seq_commit, time_flags, end] =
-            [decoder.u8("widths")?, decoder.u8("widths")?, decoder.u8("widths")?];
-        let widths = [seq_commit & 15, seq_commit >> 4, time_flags & 15, time_flags >> 4, end];
-        let flags = decoder.u8("fragment flags")?;
-        let [count, data_length, head_bytes, first_seq, base_commit, base_time] =
-            take_packed(&mut decoder, "fragment header")?;
-        let values = FragmentHeadValues { first_seq, base_commit, base_time, base_index };
-        let key_start = decoder.position();
-        Ok(Header { values, key_start, key_length, widths, flags, count, data_length, head_bytes })
+        let shape = decoder.u16("fragment widths")?;
+        let error = DecodeError { what: "fragment widths", offset: 0 };
+        let widths = Widths::of_shape(shape).ok_or(error)?;
+        let flags = match shape & SHAPE_FLAGS {
+            0 => 0,
+            _ => decoder.u8("fragment flags")?,
+        };
+        if shape & SHAPE_FLAGS != 0 && flags == 0 {
+            return Err(decoder.error("fragment flags"));
+        }
+        let values: HeaderValues = take_packed(&mut decoder, "fragment header")?;
+        let [base_index, key_length, ..] = values;
+        if base_index > u64::from(u32::MAX) {
+            return Err(decoder.error("base index"));
+        }
+        let key_length = usize::try_from(key_length).unwrap_or(usize::MAX);
+        Ok(Header { widths, flags, values, key_start: decoder.position(), key_length })
+    }
+
+    /// The values with another base index.
+    fn with_base(&self, base_index: u64) -> HeaderValues {
+        let mut values = self.values;
+        values[0] = base_index;
+        values
     }
 }
 
@@ -150,29 +215,32 @@ impl FragmentLayout {
     pub(super) fn parse(bytes: &[u8]) -> Result<FragmentLayout> {
         let header = Header::parse(bytes)?;
         let error = |what| DecodeError { what, offset: 0 };
-        let FragmentHeadValues { first_seq, base_commit, base_time, base_index } = header.values;
+        let [base_index, _, count, data_length, head_bytes, first_seq, base_commit, base_time] =
+            header.values;
         if header.key_length == 0 || header.key_length > STORED_KEY_LENGTH_MAX {
             return Err(error("fragment key length"));
         }
-        check_widths(&header)?;
         let length = |value: u64| usize::try_from(value).map_err(|_| error("fragment lengths"));
-        let (count, data_length) = (length(header.count)?, length(header.data_length)?);
+        let (count, data_bytes) = (length(count)?, length(data_length)?);
         let mut at = header.key_start + header.key_length;
-        let columns = header.widths.map(|width| {
-            let column = Column { start: at, width: usize::from(width) };
-            at = at.saturating_add(count.saturating_mul(column.width));
+        let Widths { seq, commit, time, flags, end } = header.widths;
+        let columns = [(seq, 1), (commit, 1), (time, 1), (flags, 0), (end, 0)];
+        let columns = columns.map(|(width, left_out)| {
+            let column = Column { start: at, width: usize::from(width), left_out };
+            let rows = count.saturating_sub(left_out);
+            at = at.saturating_add(rows.saturating_mul(column.width));
             column
         });
-        if count == 0 || at.checked_add(data_length) != Some(bytes.len()) {
+        if count == 0 || at.checked_add(data_bytes) != Some(bytes.len()) {
             return Err(error("fragment lengths"));
         }
         let [seqs, commits, times, flags, ends] = columns;
         // Entries without bytes have ends, so that the bytes bound the count.
-        let common_length = data_length / count;
-        if ends.width == 0 && (common_length == 0 || common_length * count != data_length) {
+        let common_length = data_bytes / count;
+        if ends.width == 0 && (common_length == 0 || common_length * count != data_bytes) {
             return Err(error("fragment count"));
         }
-        let payload_length = header.data_length.checked_sub(header.head_bytes);
+        let payload_length = data_length.checked_sub(head_bytes);
         let layout = FragmentLayout {
             key_start: header.key_start,
             key_length: header.key_length,
@@ -193,21 +261,6 @@ impl FragmentLayout {
         };
         FragmentView { layout, bytes }.seq(count - 1)?;
         Ok(layout)
-    }
-}
-
-fn check_widths(header: &Header) -> Result<()> {
-    let [seq, commit, time, flags, end] = header.widths;
-    let wide = |width: u8| matches!(width, 0 | 1 | 2 | 4 | 8);
-    let possible = wide(seq)
-        && wide(commit)
-        && wide(time)
-        && matches!(flags, 0 | 1)
-        && matches!(end, 0 | 1 | 2 | 4)
-        && (flags == 0 || header.flags == 0);
-    match possible {
-        true => Ok(()),
-        false => Err(DecodeError { what: "fragment widths", offset: 6 }),
     }
 }
 
@@ -232,6 +285,21 @@ impl<'a> FragmentView<'a> {
     /// The fragment as it is stored.
     pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Bytes of the fragment with another base index.
+    pub(super) fn size_with_base(&self, base_index: u64) -> Result<usize> {
+        let header = Header::parse(self.bytes)?;
+        let behind = self.bytes.len() - header.key_start;
+        Ok(header_size(header.flags, &header.with_base(base_index)) + behind)
+    }
+
+    /// Appends the fragment with another base index: the one field that copying it changes.
+    pub(super) fn copy_with_base(&self, base_index: u64, out: &mut Vec<u8>) -> Result<()> {
+        let header = Header::parse(self.bytes)?;
+        put_header(out, header.widths, header.flags, &header.with_base(base_index));
+        out.put(&self.bytes[header.key_start..]);
+        Ok(())
     }
 
     /// The encoded timeline id.

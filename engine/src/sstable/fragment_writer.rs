@@ -8,8 +8,8 @@
 
 use super::block_writer::FirstEntry;
 use super::format::length32;
-use super::fragment::{FIXED_HEADER, FRAGMENT_HEADER_MAX};
-use crate::codec::{Encode, packed_size, put_packed};
+use super::fragment::{FRAGMENT_HEADER_MAX, HeaderValues, Widths, header_size, put_header};
+use crate::codec::Encode;
 use crate::segment::Reference;
 
 /// Most bytes of the columns for one entry.
@@ -122,20 +122,15 @@ impl FragmentWriter {
     /// Appends the fragment to `out` and becomes empty.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
         let shape = self.shape.take().expect("an empty fragment is never encoded");
-        let [seq, commit, time, flags, end] = self.widths(&shape);
+        let widths = self.widths(&shape);
+        let Widths { seq, commit, time, flags, end } = widths;
         let expected = out.len() + self.size_of(&shape);
         let (first_seq, base_commit, base_time) = (self.seqs[0], self.commits[0], self.times[0]);
-        out.put_u32(u32::try_from(self.base_index).expect("the builder bounds the run"));
-        out.put_u16(u16::try_from(self.key.len()).expect("the builder checks key lengths"));
-        out.put_u8(seq | (commit << 4));
-        out.put_u8(time | (flags << 4));
-        out.put_u8(end);
-        out.put_u8(shape.flags.unwrap_or(0));
-        put_packed(out, &self.packed(&shape));
+        put_header(out, widths, shape.flags.unwrap_or(0), &self.values(&shape));
         out.put(&self.key);
-        put_column(out, self.seqs.drain(..).map(|seq| seq - first_seq), seq);
-        put_column(out, self.commits.drain(..).map(|commit| commit - base_commit), commit);
-        put_column(out, self.times.drain(..).map(|time| time - base_time), time);
+        put_column(out, self.seqs.drain(..).skip(1).map(|seq| seq - first_seq), seq);
+        put_column(out, self.commits.drain(..).skip(1).map(|commit| commit - base_commit), commit);
+        put_column(out, self.times.drain(..).skip(1).map(|time| time - base_time), time);
         put_column(out, self.flags.drain(..).map(u64::from), flags);
         put_column(out, self.ends.drain(..).map(u64::from), end);
         out.put(&self.data);
@@ -167,27 +162,29 @@ impl FragmentWriter {
         }
     }
 
-    /// Widths of the five columns: seqs, commits, times, flags, ends.
-    fn widths(&self, shape: &Shape) -> [u8; 5] {
+    /// Widths of the columns.
+    fn widths(&self, shape: &Shape) -> Widths {
         let span = shape.seq - self.seqs.first().copied().unwrap_or(shape.seq);
         let dense = span == shape.count as u64 - 1;
         let commits = shape.commit - self.commits.first().copied().unwrap_or(shape.commit);
         let times = shape.time_ms - self.times.first().copied().unwrap_or(shape.time_ms);
-        [
-            if dense { 0 } else { width(span) },
-            width(commits),
-            width(times),
-            u8::from(shape.flags.is_none()),
-            match shape.length {
+        Widths {
+            seq: if dense { 0 } else { width(span) },
+            commit: width(commits),
+            time: width(times),
+            flags: u8::from(shape.flags.is_none()),
+            end: match shape.length {
                 Some(1..) => 0,
                 _ => width(shape.data as u64).max(1),
             },
-        ]
+        }
     }
 
-    /// The packed values of the header.
-    fn packed(&self, shape: &Shape) -> [u64; 6] {
+    /// The values of the header.
+    fn values(&self, shape: &Shape) -> HeaderValues {
         [
+            self.base_index,
+            self.key.len() as u64,
             shape.count as u64,
             shape.data as u64,
             (shape.data - shape.payload) as u64,
@@ -198,9 +195,9 @@ impl FragmentWriter {
     }
 
     fn size_of(&self, shape: &Shape) -> usize {
-        let row: usize = self.widths(shape).iter().map(|width| usize::from(*width)).sum();
-        let header = FIXED_HEADER + packed_size(&self.packed(shape));
-        header + self.key.len() + shape.count * row + shape.data
+        let columns = self.widths(shape).columns(shape.count);
+        let header = header_size(shape.flags.unwrap_or(0), &self.values(shape));
+        header + self.key.len() + columns + shape.data
     }
 }
 

@@ -50,16 +50,16 @@ fn an_altered_width_begins_a_piece() {
 fn a_short_flush_is_not_cut_and_a_long_one_into_few_parts() {
     let grid = minute();
     assert_eq!(grid.cut(3000, 5999), [part(3000, u64::MAX)]);
-    assert_eq!(grid.cut(1000, 5500), [part(3000, u64::MAX)], "one and a half widths");
-    assert_eq!(grid.cut(1000, 5501), [part(3000, 3251), part(3000, u64::MAX)]);
+    assert_eq!(grid.cut(1000, 5800), [part(3000, u64::MAX)], "1.6 widths");
+    assert_eq!(grid.cut(1000, 5801), [part(3000, 3401), part(3000, u64::MAX)]);
     assert_eq!(grid.cut(0, 12_000), [part(3000, 4000), part(6000, 8000), part(12_000, u64::MAX)]);
     let forever = Grid::new(&TableOptions::timeline());
     assert_eq!(forever.cut(0, u64::MAX), [part(0, u64::MAX)]);
     let altered = forever.altered(100_000, 3000, |_, _| true);
     assert_eq!(altered.cut(99_000, 103_000), [part(103_000, u64::MAX)]);
     assert_eq!(
-        altered.cut(5, 104_600),
-        [part(0, 100_000), part(100_000, 102_300), part(103_000, u64::MAX)]
+        altered.cut(5, 104_900),
+        [part(0, 100_000), part(100_000, 102_450), part(103_000, u64::MAX)]
     );
 }
 

@@ -3,6 +3,7 @@
 //! One binary, so that the engine is linked once. Topics:
 //! - `amendments`: edit and recall, through every copy, at every stage
 //! - `basic`: what each call promises, on the simulated disk
+//! - `amplification`: bytes written for each byte of payload and id
 //! - `lookups`: how many reads a first append costs
 //! - `model`: random operations against a model, with flushes, compactions, snapshots and
 //!   reopenings
@@ -26,6 +27,7 @@
 #![expect(clippy::disallowed_methods, reason = "real.rs looks at what lies beside the file")]
 
 mod amendments;
+mod amplification;
 mod basic;
 mod crash_sweep;
 mod damage;

@@ -219,7 +219,7 @@ impl<'a> Importer<'a> {
         row: &Row,
         inboxes: &[Rc<[u8]>],
     ) -> Outcome {
-        let key_bytes: usize = inboxes.iter().map(|key| key.len() + 14).sum();
+        let key_bytes: usize = inboxes.iter().map(|key| key.len() + 16).sum();
         self.make_room(row.payload.len() + key_bytes)?;
         let conversation = std::iter::once((table, &row.timeline[..]));
         let targets = conversation.chain(inboxes.iter().map(|key| (inbox, &key[..])));

@@ -2,13 +2,13 @@
 //! cuts them into fragments, and fragments into blocks.
 
 use super::{Builder, Last, Output, check_key, check_payload};
-use crate::codec::{DecodeError, Encode};
+use crate::codec::DecodeError;
 use crate::error::{Error, Result};
 use crate::limits::SEQ_MAX;
 use crate::sstable::block_writer::FirstEntry;
 use crate::sstable::directory::RunLocation;
 use crate::sstable::entry::{self, EntryRef};
-use crate::sstable::fragment::{BASE_INDEX_SIZE, FRAGMENT_HEADER_MAX, FragmentView};
+use crate::sstable::fragment::{FRAGMENT_HEADER_MAX, FragmentView};
 use crate::sstable::fragment_writer::{ROW_SIZE_MAX, Row};
 use crate::sstable::timeline_block::START_SIZE;
 use crate::version::TableKind;
@@ -102,17 +102,13 @@ impl<O: Output> Builder<O> {
         self.note_references(fragment)?;
         self.enter_run(fragment.key(), first_entry.seq, first_entry.time_ms);
         self.close_fragment();
-        let size = fragment.bytes().len() + START_SIZE;
+        let base_index = self.run().1.count;
+        let size = fragment.size_with_base(base_index).map_err(damaged)? + START_SIZE;
         if !self.block.is_empty() && self.block.size() + size > self.block_target {
             self.flush_block()?;
         }
-        let base_index = self.run().1.count;
         self.place(FirstEntry { index: base_index, ..first_entry });
-        let start = self.block.content.len();
-        self.block.content.put(fragment.bytes());
-        let field = start..start + BASE_INDEX_SIZE;
-        let patched = u32::try_from(base_index).expect("check_order bounds the run");
-        self.block.content[field].copy_from_slice(&patched.to_le_bytes());
+        fragment.copy_with_base(base_index, &mut self.block.content).map_err(damaged)?;
         self.count(count, fragment.payload_length(), last_seq, commits, times);
         if let Some(commit) = fragment.oldest_origin().map_err(damaged)? {
             self.properties.include_origin(commit);

@@ -46,6 +46,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.check_alive()?;
         state.check_write(offset, bytes)?;
+        state.counts.written_bytes += bytes.len() as u64;
         state.write(offset, bytes, flush)
     }
 

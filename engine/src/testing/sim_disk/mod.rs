@@ -61,11 +61,13 @@ impl Default for SimOptions {
     }
 }
 
-/// How often a simulated file was asked for what, failed calls included.
+/// What a simulated file was asked for, failed calls included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DiskCounts {
     /// Reads; what is read through a map is not seen.
     pub reads: u64,
+    /// Bytes of all writes.
+    pub written_bytes: u64,
     /// Truncations.
     pub truncations: u64,
     /// Punched holes.

@@ -5,7 +5,7 @@
 //! | idle | one durable writer | nothing |
 //! | limited | the same | compaction at the default rate limit |
 //! | unlimited | the same | compaction without a limit |
-//! | saturate | buffered appends, closed loop, once that is a steady state | what follows from them |
+//! | saturate | buffered appends, closed loop, once that lasts | what follows from them |
 //! | steady | buffered appends at 80% of that, open loop | what follows from them |
 //!
 //! A durable writer's time is taken only where the output beside it ran: what is in between, when

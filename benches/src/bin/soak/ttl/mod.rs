@@ -23,7 +23,7 @@ use crate::clock::{JumpingClock, YEAR_MS};
 use crate::report::{Report, Wrong, note, rounded};
 use crate::sample::{Gauge, joined, quantiles};
 use crate::stage::{Stage, small_options};
-use parameters::Parameters;
+use parameters::{ID_BYTES, Parameters};
 use reference::Reference;
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -71,6 +71,12 @@ impl<'a> Field<'a> {
             is_over: AtomicBool::new(false),
         }
     }
+}
+
+/// The id of a timeline: as many bytes as are counted of it, as random as those of a UUID.
+fn id(timeline: u64) -> [u8; ID_BYTES] {
+    let spread = u128::from(timeline + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    spread.to_be_bytes()
 }
 
 /// What outlives the store's restarts.

@@ -3,6 +3,9 @@
 use crate::arguments::{Common, TtlArguments};
 use serde::Serialize;
 
+/// Bytes of a timeline's id.
+pub(crate) const ID_BYTES: usize = 16;
+
 /// See [`TtlArguments`].
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Parameters {
@@ -48,12 +51,14 @@ impl Parameters {
         }
     }
 
+    /// As long a part of the TTL in a memtable as in the full size, and as many messages of a
+    /// timeline.
     fn short() -> Parameters {
         Parameters {
             rate: 20_000,
-            timelines: 2_000,
-            ttl_ms: 2_000,
-            seconds: 10,
+            timelines: 1_500,
+            ttl_ms: 4_000,
+            seconds: 12,
             ..Parameters::full()
         }
     }
@@ -65,6 +70,6 @@ impl Parameters {
 
     /// Bytes of payload and id of one message.
     pub(crate) fn logical_bytes(&self) -> u64 {
-        16 + self.payload as u64
+        (ID_BYTES + self.payload) as u64
     }
 }

@@ -1,12 +1,12 @@
 //! The reader: newest 20 of random timelines at a steady rate, now and then all of one.
 
-use super::Field;
 use super::check::{Oracle, Seen};
+use super::{Field, id};
 use crate::Result;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+use tidelog_benches::Random;
 use tidelog_benches::measure::Schedule;
-use tidelog_benches::{Random, key};
 use tidelog_engine::{Direction, Entry};
 
 const LIMIT: usize = 20;
@@ -48,7 +48,7 @@ pub(crate) fn scan(
     let began_ms = field.clock.true_ms();
     let start = Instant::now();
     let snapshot = field.engine.snapshot();
-    let scan = snapshot.scan(field.table, &key(timeline), 1, u64::MAX, Direction::Backward)?;
+    let scan = snapshot.scan(field.table, &id(timeline), 1, u64::MAX, Direction::Backward)?;
     let entries = scan.take(limit).collect::<Result<Vec<Entry>, _>>()?;
     let taken = start.elapsed();
     let oracle = Oracle {

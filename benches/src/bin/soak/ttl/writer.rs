@@ -1,10 +1,9 @@
 //! The steady stream: commits are due at a fixed rate, whatever the store does.
 
-use super::Field;
+use super::{Field, id};
 use crate::Result;
 use crate::payload;
 use std::sync::atomic::Ordering;
-use tidelog_benches::key;
 use tidelog_benches::measure::Schedule;
 use tidelog_engine::{Durability, WriteBatch};
 
@@ -18,7 +17,7 @@ pub(crate) fn run(field: &Field<'_>) -> Result<()> {
         let mut batch = WriteBatch::new();
         for (timeline, seq) in field.reference.messages(commit) {
             payload::fill(&mut payload, parameters.seed, timeline, seq);
-            batch.append(field.table, &key(timeline), &payload, None)?;
+            batch.append(field.table, &id(timeline), &payload, None)?;
         }
         field.reference.begin(commit, field.clock.true_ms());
         let committed = field.engine.commit(batch, Durability::Buffered)?;
