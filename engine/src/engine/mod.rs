@@ -12,6 +12,7 @@ mod root;
 mod space;
 mod tiers;
 mod unreadable;
+mod work;
 mod workers;
 
 pub(crate) use self::claims::Claims;

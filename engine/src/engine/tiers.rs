@@ -13,7 +13,7 @@
 use super::Core;
 use super::claims::Claim;
 use super::open::ColdFile;
-use super::workers::Work;
+use super::work::Work;
 use crate::compaction::{CompactionJob, Job, Kept, next_move_ms, pick_move};
 use crate::entry::TableId;
 use crate::error::{ColdFileProblem, Error};

@@ -5,17 +5,17 @@
 //! between steps. A worker that dies poisons the store: no silent stop.
 
 use super::burial::oldest_origin;
-use super::claims::Claim;
 use super::dead_shares::{DeadShares, Search};
 use super::expiry::{DropJob, ExpiryWorker};
 use super::root::Change;
 use super::space::SpaceWorker;
 use super::tiers::Turn;
 use super::unreadable::Unreadable;
+use super::work::Work;
 use super::{Core, Counters};
 use crate::compaction::{
-    AmendmentFences, CompactionJob, FlushJob, FlushOutput, FlushTable, JobKind, JobOutput,
-    PickerOptions, cold_flush, pick, pick_dead,
+    AmendmentFences, FlushJob, FlushOutput, FlushTable, JobKind, JobOutput, PickerOptions,
+    cold_flush, pick, pick_dead,
 };
 use crate::entry::TableId;
 use crate::error::{Error, Result};
@@ -256,52 +256,6 @@ impl Core {
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
         Ok(())
-    }
-}
-
-/// What compaction does at one time, with its claim on the inputs.
-pub(super) enum Work {
-    Merge(Claim, Box<CompactionJob>),
-    /// All in these SSTables is dead.
-    Drop(Box<DropJob>),
-}
-
-impl Work {
-    /// The tier that it writes to.
-    fn tier(&self) -> Tier {
-        match self {
-            Work::Merge(_, job) => job.tier(),
-            Work::Drop(_) => Tier::Hot,
-        }
-    }
-
-    /// The SSTable that could not be read, where a step failed over one.
-    fn unread(&self) -> Option<u64> {
-        match self {
-            Work::Merge(_, job) => job.unread(),
-            Work::Drop(job) => job.unread(),
-        }
-    }
-
-    /// The SSTables without which a step would not have failed, as far as is known.
-    fn blamed(&self) -> BTreeSet<u64> {
-        match (self.unread(), self) {
-            (Some(number), _) => BTreeSet::from([number]),
-            (None, Work::Merge(claim, _)) => claim.numbers().clone(),
-            (None, Work::Drop(job)) => job.blamed(),
-        }
-    }
-
-    /// Whether damage that a step met is of the inputs themselves.
-    fn met_itself(&self) -> bool {
-        matches!(self, Work::Merge(..)) || self.unread().is_some()
-    }
-
-    fn claim(&self) -> &Claim {
-        match self {
-            Work::Merge(claim, _) => claim,
-            Work::Drop(job) => job.claim(),
-        }
     }
 }
 

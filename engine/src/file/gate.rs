@@ -14,11 +14,11 @@ use super::region::Region;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::io;
 
-/// Errors of a write that flushes itself which say nothing about what was written before: a signal,
-/// and a disk that had no room for its own bytes.
+/// Errors of a write that flushes itself which say nothing about what was written before: a
+/// signal, and a disk that had no room for its own bytes.
 const OF_A_WRITE: [io::ErrorKind; 2] = [io::ErrorKind::Interrupted, io::ErrorKind::StorageFull];
-/// Those of a sync. A disk that is full only now, where space is given out late, has lost pages that
-/// it had taken, whoever wrote them.
+/// Those of a sync. A disk that is full only now, where space is given out late, has lost pages
+/// that it had taken, whoever wrote them.
 const OF_A_SYNC: [io::ErrorKind; 1] = [io::ErrorKind::Interrupted];
 
 /// A disk whose syncs go through a gate.

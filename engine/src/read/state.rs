@@ -140,9 +140,9 @@ fn newest_among<'a>(
     Ok(newest)
 }
 
-/// Whether a memtable, a record, or a hot SSTable that is not `leaving`, knows as much of a timeline
-/// as `state`, so that they may go without a new record. An SSTable that cannot be read counts as
-/// knowing nothing: at worst a record is written that says nothing new.
+/// Whether a memtable, a record, or a hot SSTable that is not `leaving`, knows as much of a
+/// timeline as `state`, so that they may go without a new record. An SSTable that cannot be read
+/// counts as knowing nothing: at worst a record is written that says nothing new.
 pub(crate) fn is_known_without(
     view: &View,
     table: TableId,

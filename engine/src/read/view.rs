@@ -100,8 +100,8 @@ impl View {
 
     /// How deep level 0 lies at its deepest: the flushes that a key may be in, of the shard with
     /// most of them. One flush may have written many SSTables side by side. Damaged shards do not
-    /// count, nor cold ones while the cold tier fails: writers who waited for their compaction would
-    /// wait for ever.
+    /// count, nor cold ones while the cold tier fails: writers who waited for their compaction
+    /// would wait for ever.
     pub(crate) fn measure_level0(&self) -> usize {
         let depth = |level: &[Arc<Sstable>]| {
             // Newest first: inside one flush the keys fall, a new flush begins where they do not.
