@@ -236,6 +236,19 @@ impl Error {
         }
     }
 
+    /// Whether something could not be read: it is damaged, of another build, or on a disk that
+    /// fails or is away.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        let kind = self.kind();
+        self.is_damage() || matches!(kind, ErrorKind::Io | ErrorKind::ColdFile)
+    }
+
+    /// Whether reading it again would find the same. What this build cannot read is for it what
+    /// nobody can read.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Corruption | ErrorKind::Unsupported)
+    }
+
     /// A call that makes no sense.
     pub(crate) fn invalid(what: impl Into<String>) -> Error {
         Error::InvalidUse { what: what.into() }

@@ -5,7 +5,8 @@
 //! 1. a timeline that may be new: its record makes it listed for ever. The engine gives the first
 //!    entry of a timeline a seq that is one more than a multiple of the jump of an epoch;
 //! 2. a table whose caller gives the seqs, where nothing tells a new timeline;
-//! 3. a timeline whose newest entry has expired already, and is written nowhere.
+//! 3. a timeline whose newest entry has expired already, and is written nowhere;
+//! 4. a timeline whose run goes to the cold tier, which nobody asks for states.
 //!
 //! # Concurrency
 //! A part of its flush.
@@ -81,7 +82,10 @@ impl StateStage {
 
 fn needs_record(table: &FlushTable, run: &Run, state: &StateRecord) -> bool {
     let may_be_new = run.first_seq() % UNSYNCED_ENTRIES_MAX == 1;
-    may_be_new || table.sequence == Sequence::Given || state.last_time_ms < table.alive_from_ms
+    may_be_new
+        || table.sequence == Sequence::Given
+        || table.cold_from.is_some()
+        || state.last_time_ms < table.alive_from_ms
 }
 
 /// What the newest entry of a run says.

@@ -77,6 +77,8 @@ pub(crate) struct CompactionJob {
     /// Where marks may hide something of the table.
     dead: Option<Arc<dyn DeadEntries>>,
     stage: Stage,
+    /// The input that could not be read, by number.
+    unread: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -108,6 +110,7 @@ impl CompactionJob {
                 let records =
                     SstableSink::new(&context, STATE_TABLE, TableKind::Keyed, shard, compression);
                 let merge = TimelineMerge::new(job.table, sources(&job.inputs), sink, records);
+                let merge = TimelineMerge { records_all: job.leaves_tier(), ..merge };
                 Stage::Timelines(Box::new(merge))
             }
             (JobKind::Merge, TableKind::Keyed) => {
@@ -115,7 +118,7 @@ impl CompactionJob {
                 Stage::Keyed(Box::new(KeyedMerge { sources: sources(&job.inputs), below, sink }))
             }
         };
-        CompactionJob { context, job, kept, dead: None, stage }
+        CompactionJob { context, job, kept, dead: None, stage, unread: None }
     }
 
     /// The same job, which leaves out what is dead.
@@ -152,9 +155,19 @@ impl CompactionJob {
     pub(crate) fn step(&mut self) -> Result<Option<JobOutput>> {
         let result = self.try_step();
         if result.is_err() {
+            self.unread = match &self.stage {
+                Stage::Timelines(merge) => merge.sources.iter().find_map(SourceCursor::unread),
+                Stage::Keyed(merge) => merge.sources.iter().find_map(SourceCursor::unread),
+                Stage::Manifest | Stage::Over => None,
+            };
             self.stage = Stage::Over;
         }
         result
+    }
+
+    /// The input that could not be read, by number, where the job failed over one.
+    pub(crate) fn unread(&self) -> Option<u64> {
+        self.unread
     }
 
     fn try_step(&mut self) -> Result<Option<JobOutput>> {
@@ -209,8 +222,10 @@ struct TimelineMerge {
     dead: Dead,
     /// Dead entries so far.
     left_out: u64,
-    /// What the newest entry of that timeline so far says, where it was left out.
-    unwritten: Option<StateRecord>,
+    /// The state of every timeline is recorded: nobody asks the tier that the outputs go to.
+    records_all: bool,
+    /// What the newest entry of that timeline so far says, where the outputs do not tell it.
+    untold: Option<StateRecord>,
     sink: SstableSink,
     /// State of timelines that would be known less of without it.
     records: SstableSink,
@@ -229,7 +244,8 @@ impl TimelineMerge {
             last: None,
             dead: Dead::default(),
             left_out: 0,
-            unwritten: None,
+            records_all: false,
+            untold: None,
             sink,
             records,
         }
@@ -237,8 +253,8 @@ impl TimelineMerge {
 
     /// Records the state of the timeline of the last fragment, if it is known nowhere else.
     fn settle(&mut self, dead: Option<&dyn DeadEntries>) -> Result<()> {
-        let unwritten = self.unwritten.take();
-        if let (Some(state), Some((key, _)), Some(dead)) = (unwritten, &self.last, dead)
+        let untold = self.untold.take();
+        if let (Some(state), Some((key, _)), Some(dead)) = (untold, &self.last, dead)
             && dead.is_last_known(key, &state)?
         {
             self.records.add_versions(&[state.version(self.table, key)])?;
@@ -311,11 +327,11 @@ impl TimelineMerge {
         let count = view.count();
         let (oldest_ms, newest_ms) = (view.time_ms(0)?, view.time_ms(count - 1)?);
         let first_seq = view.first_seq();
-        self.unwritten = None;
-        if self.dead.hides(last_seq, newest_ms) {
+        self.untold = None;
+        if self.records_all || self.dead.hides(last_seq, newest_ms) {
             let last_commit = view.entry(count - 1)?.commit;
             let next_seq = last_seq.saturating_add(1);
-            self.unwritten = Some(StateRecord { next_seq, last_commit, last_time_ms: newest_ms });
+            self.untold = Some(StateRecord { next_seq, last_commit, last_time_ms: newest_ms });
         }
         if self.dead.covers(first_seq, last_seq, newest_ms) {
             self.left_out += count as u64;

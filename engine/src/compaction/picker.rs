@@ -104,6 +104,11 @@ impl<T: HasMeta> Job<T> {
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
         self.inputs.iter().map(|(_, sstable)| sstable.meta().number)
     }
+
+    /// Whether the inputs are of another tier than the outputs.
+    pub(crate) fn leaves_tier(&self) -> bool {
+        self.inputs.iter().any(|(_, sstable)| sstable.meta().shard.tier != self.shard.tier)
+    }
 }
 
 /// The most urgent job that needs nothing of `busy`, if any is due.

@@ -86,18 +86,33 @@ pub(super) struct SourceCursor<S: ItemSource> {
     /// Entries read of the open SSTable.
     read: u64,
     head: Option<S::Item>,
+    /// The last look failed.
+    failed: bool,
 }
 
 impl<S: ItemSource> SourceCursor<S> {
     fn new(chain: VecDeque<Arc<Sstable>>) -> SourceCursor<S> {
-        SourceCursor { chain, open: None, read: 0, head: None }
+        SourceCursor { chain, open: None, read: 0, head: None, failed: false }
     }
 
     /// The next item, which stays.
     pub(super) fn head(&mut self) -> Result<Option<&S::Item>> {
+        let filled = self.fill();
+        self.failed = filled.is_err();
+        filled?;
+        Ok(self.head.as_ref())
+    }
+
+    /// The SSTable over which the last look failed, by number.
+    pub(super) fn unread(&self) -> Option<u64> {
+        self.chain.front().filter(|_| self.failed).map(|sstable| sstable.meta().number)
+    }
+
+    /// Reads the next item, if there is one.
+    fn fill(&mut self) -> Result<()> {
         while self.head.is_none() {
             let Some(sstable) = self.chain.front() else {
-                return Ok(None);
+                return Ok(());
             };
             let open = match &mut self.open {
                 Some(open) => open,
@@ -111,7 +126,7 @@ impl<S: ItemSource> SourceCursor<S> {
                 None => self.end()?,
             }
         }
-        Ok(self.head.as_ref())
+        Ok(())
     }
 
     /// Takes the item that `head` has shown.
@@ -128,13 +143,14 @@ impl<S: ItemSource> SourceCursor<S> {
     /// The open SSTable has given everything.
     fn end(&mut self) -> Result<()> {
         let place = self.place();
-        let expected = self.chain.pop_front().map_or(0, |sstable| sstable.meta().entries);
+        let expected = self.chain.front().map_or(0, |sstable| sstable.meta().entries);
         self.open = None;
         let read = std::mem::take(&mut self.read);
         if read != expected {
             let detail = format!("{read} entries were read, the manifest knows {expected}");
             return Err(Error::corruption("compaction input", place, detail));
         }
+        self.chain.pop_front();
         Ok(())
     }
 }

@@ -7,7 +7,8 @@
 //!    keep-last may be changed back, so the most generous one does.
 //! 2. The published commit is read before the snapshots are listed: a snapshot that is missing in
 //!    the list is not older than it.
-//! 3. What is read at a commit that no snapshot holds any more may have been folded into a later
+//! 3. Where it cannot be read what is dead (the cold tier is away, perhaps), nothing is.
+//! 4. What is read at a commit that no snapshot holds any more may have been folded into a later
 //!    one, which says less of the past: then less is left out, never more.
 //!
 //! # Concurrency
@@ -58,14 +59,16 @@ impl Core {
             || record.is_some_and(|record| record.options.keep_last.is_some())
     }
 
-    /// What a compaction of this table may leave out, if there may be anything.
+    /// What a compaction of this table may leave out, if there may be anything. `needed`: it asks
+    /// in any case what is known of its timelines.
     pub(super) fn burial(
         self: &Arc<Self>,
         view: &View,
         table: TableId,
         leaving: &BTreeSet<u64>,
+        needed: bool,
     ) -> Option<Arc<dyn DeadEntries>> {
-        if !table.is_engine_owned() && !Core::may_have_dead(view, table) {
+        if !needed && !table.is_engine_owned() && !Core::may_have_dead(view, table) {
             return None;
         }
         let (core, tables) = (Arc::downgrade(self), Arc::clone(&view.tables));
@@ -134,9 +137,10 @@ impl Burial {
 
 impl DeadEntries for Burial {
     fn of_timeline(&self, key: &[u8]) -> Result<Dead> {
-        match self.core.upgrade() {
-            Some(core) => core.dead_of(self.table, key, &self.moments),
-            None => Ok(Dead::default()),
+        let Some(core) = self.core.upgrade() else { return Ok(Dead::default()) };
+        match core.dead_of(self.table, key, &self.moments) {
+            Err(error) if error.is_unreadable() => Ok(Dead::default()),
+            dead => dead,
         }
     }
 

@@ -73,8 +73,10 @@ pub(crate) struct Core {
     pub(crate) durable_clock_ms: AtomicU64,
     /// Why the last flush failed, until one succeeds.
     pub(crate) flush_error: Mutex<Option<Error>>,
-    /// Why the last compaction failed, until one succeeds.
+    /// Why the last compaction failed, until one succeeds: whoever waits for it gets it instead.
     pub(crate) compaction_error: Mutex<Option<Error>>,
+    /// What compactions met in SSTables that are left alone. Nobody waits for those.
+    pub(crate) unread_error: Mutex<Option<Error>>,
     pub(crate) cold: ColdState,
     pub(crate) space: SpaceWish,
     /// When the log must be synced, on the monotonic clock; `u64::MAX` is never.
@@ -486,7 +488,8 @@ impl Core {
     pub(crate) fn compact(&self) -> Result<()> {
         self.flush()?;
         *self.compaction_error.lock() = None;
-        *self.cold.error.lock() = None;
+        *self.unread_error.lock() = None;
+        self.retry_cold();
         self.compact_all.store(true, Ordering::Release);
         while self.compact_all.load(Ordering::Acquire) {
             self.check_writable()?;
@@ -497,7 +500,8 @@ impl Core {
             self.scheduler.pause(Duration::from_micros(500));
         }
         let cold = self.cold.error.lock().as_ref().map(|(error, _)| error.clone());
-        let error = self.compaction_error.lock().clone().or(cold);
+        let unread = self.unread_error.lock().clone();
+        let error = self.compaction_error.lock().clone().or(unread).or(cold);
         match error {
             Some(error) => Err(error),
             None => self.give_space_back(),

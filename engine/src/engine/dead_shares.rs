@@ -14,7 +14,8 @@
 //!    progress, and an SSTable counts as dead only if all of it is. Each timeline counts once.
 //!    Before an SSTable is dropped it is looked at again.
 //! 2. Nothing is taken from SSTables that came after the round began, and numbers are not reused.
-//! 3. A step looks at no more than [`STEP_TIMELINES`] timelines.
+//! 3. What cannot be read counts as alive: it is not rewritten, and whoever reads it hears of it.
+//! 4. A step looks at no more than [`STEP_TIMELINES`] timelines.
 //!
 //! # Concurrency
 //! Owned by the worker that compacts. The leader wakes it for the first marks since a round began,
@@ -23,7 +24,7 @@
 use super::Core;
 use crate::compaction::Dead;
 use crate::entry::TableId;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::marks::{MarkKey, MarkKind};
 use crate::sstable::{Rank, RunLocation, Sstable};
 use crate::sync::{Arc, Ordering};
@@ -214,6 +215,14 @@ fn keys_behind(
     Ok(keys.into_iter().take(STEP_TIMELINES).collect())
 }
 
+/// What was read, if it could be.
+fn readable<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(error) if error.is_unreadable() => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 /// Adds what is dead of a timeline to the numbers of the SSTables it lies in.
 fn look_at(
     core: &Core,
@@ -222,24 +231,15 @@ fn look_at(
     moments: &[u64],
     found: &mut BTreeMap<u64, u64>,
 ) -> Result<()> {
-    let dead = core.dead_of(table, id, moments)?;
+    let dead = readable(core.dead_of(table, id, moments))?.unwrap_or_default();
     if dead == Dead::default() {
         return Ok(());
     }
     let view = core.views.current();
     for sstable in view.sstables(table, id).map(Arc::clone) {
-        let run = match sstable.find(id) {
-            Ok(run) => run,
-            // What is damaged is not rewritten; whoever reads it hears of it.
-            Err(Error::Corruption(_)) => continue,
-            Err(error) => return Err(error),
-        };
-        let rank = |run: &RunLocation, by| sstable.rank(id, run, by);
-        let count = match run.map_or(Ok(0), |run| dead_in(&dead, &run, |by| rank(&run, by))) {
-            Ok(count) => count,
-            Err(Error::Corruption(_)) => continue,
-            Err(error) => return Err(error),
-        };
+        let Some(run) = readable(sstable.find(id))?.flatten() else { continue };
+        let count = dead_in(&dead, &run, |by| sstable.rank(id, &run, by));
+        let count = readable(count)?.unwrap_or(0);
         if count > 0 {
             *found.entry(sstable.meta().number).or_default() += count;
         }
@@ -247,7 +247,7 @@ fn look_at(
     Ok(())
 }
 
-/// Whether nobody can see anything of a run.
+/// Whether nobody can see anything of a run, as far as that can be read.
 pub(super) fn is_dead(
     core: &Core,
     sstable: &Sstable,
@@ -255,7 +255,7 @@ pub(super) fn is_dead(
     run: &RunLocation,
     moments: &[u64],
 ) -> Result<bool> {
-    let dead = core.dead_of(sstable.meta().table, id, moments)?;
+    let dead = readable(core.dead_of(sstable.meta().table, id, moments))?.unwrap_or_default();
     Ok(dead_in(&dead, run, |by| sstable.rank(id, run, by))? == run.count)
 }
 

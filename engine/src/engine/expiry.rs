@@ -25,11 +25,12 @@
 use super::claims::Claim;
 use super::dead_shares::is_dead;
 use super::root::Change;
+use super::unreadable::Unreadable;
 use super::workers::Task;
 use super::{Core, Counters};
 use crate::compaction::SstableSink;
 use crate::entry::TableId;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::limits::{EXPIRY_TICK_MS, EXPIRY_TICK_MS_MAX};
 use crate::options::Compression;
 use crate::read::{is_known_without, state_of_run};
@@ -56,8 +57,8 @@ pub(super) struct ExpiryWorker {
     job: Option<DropJob>,
     /// Roots that may still be needed to free what was dropped.
     roots: u32,
-    /// SSTables whose directories are damaged: what they know of timelines cannot be kept.
-    damaged: BTreeSet<u64>,
+    /// SSTables whose directories cannot be read: what they know of timelines cannot be kept.
+    unreadable: Unreadable,
     /// Of what was dropped and is not free yet: when its first entry expired.
     expired_since_ms: Option<u64>,
 }
@@ -68,10 +69,9 @@ impl Task for ExpiryWorker {
             return Progress::Idle(None);
         }
         self.try_step(core).unwrap_or_else(|error| {
-            if let Some(job) = self.job.take()
-                && error.kind() == ErrorKind::Corruption
-            {
-                self.damaged.insert(job.present());
+            if let Some(job) = self.job.take() {
+                let now_ms = core.raw_clock.monotonic_ms();
+                self.unreadable.met(&job.blamed(), &error, job.unread().is_some(), now_ms);
             }
             core.free_released(&error);
             core.after_failure();
@@ -101,7 +101,8 @@ impl ExpiryWorker {
             let lag_ms = core.expiry_now().saturating_sub(since_ms);
             core.counters.expiry_lag_ms.fetch_max(lag_ms, Ordering::Relaxed);
         }
-        let (expired, wait_ms) = core.expired_sstables(&self.damaged);
+        self.unreadable.end_rests(core.raw_clock.monotonic_ms());
+        let (expired, wait_ms) = core.expired_sstables(self.unreadable.numbers());
         let Some(wait_ms) = wait_ms else {
             return Ok(Progress::Idle(None));
         };
@@ -119,7 +120,7 @@ impl Core {
     /// the next one does. `None` where no table has a fence.
     pub(super) fn expired_sstables(
         &self,
-        damaged: &BTreeSet<u64>,
+        unreadable: &BTreeSet<u64>,
     ) -> (Vec<Arc<Sstable>>, Option<u64>) {
         let now_ms = self.expiry_now();
         let view = self.views.current();
@@ -134,7 +135,7 @@ impl Core {
                 let meta = sstable.meta();
                 if meta.times_ms.1 >= alive_from_ms {
                     *wait_ms = (*wait_ms).min(meta.times_ms.1 - alive_from_ms + 1);
-                } else if !damaged.contains(&meta.number) && !self.is_out_of_reach(sstable) {
+                } else if !unreadable.contains(&meta.number) && !self.is_out_of_reach(sstable) {
                     expired.push(Arc::clone(sstable));
                 }
             }
@@ -157,6 +158,8 @@ pub(super) struct DropJob {
     of_dead: bool,
     /// The SSTable that turned out to have an entry that somebody can see.
     alive: Option<u64>,
+    /// The SSTable that could not be read.
+    unread: Option<u64>,
 }
 
 impl DropJob {
@@ -200,8 +203,16 @@ impl DropJob {
     }
 
     fn claimed(claim: Claim, sstables: Vec<Arc<Sstable>>, of_dead: bool) -> DropJob {
-        let records = BTreeMap::new();
-        DropJob { claim, sstables, next: (0, 0), records, sink: None, of_dead, alive: None }
+        DropJob {
+            claim,
+            sstables,
+            next: (0, 0),
+            records: BTreeMap::new(),
+            sink: None,
+            of_dead,
+            alive: None,
+            unread: None,
+        }
     }
 
     /// The SSTable that somebody can see something of: then the job is over, and nothing is
@@ -226,9 +237,21 @@ impl DropJob {
         &self.claim
     }
 
-    /// The SSTable that is being read.
-    fn present(&self) -> u64 {
-        self.sstables.get(self.next.0).map_or(0, |sstable| sstable.meta().number)
+    /// The SSTable whose directory could not be read, where the job failed over one.
+    pub(super) fn unread(&self) -> Option<u64> {
+        self.unread
+    }
+
+    /// The SSTables without which the job would not have failed: that which could not be read, or
+    /// of whose timelines something else could not be.
+    pub(super) fn blamed(&self) -> BTreeSet<u64> {
+        self.sstables.get(self.next.0).map(|sstable| sstable.meta().number).into_iter().collect()
+    }
+
+    /// Passes on what was read of an SSTable, and notes a failure.
+    fn noting<T>(&mut self, sstable: &Sstable, read: Result<T>) -> Result<T> {
+        self.unread = read.is_err().then(|| sstable.meta().number);
+        read
     }
 
     /// Does a bounded piece; says whether it was the last one, with which the SSTables are gone.
@@ -267,16 +290,19 @@ impl DropJob {
     /// Looks which timelines of the next pages only the SSTables that go know.
     fn read_pages(&mut self, core: &Core) -> Result<()> {
         let view = core.views.current();
-        let sstable = &self.sstables[self.next.0];
+        let sstable = Arc::clone(&self.sstables[self.next.0]);
         let table = sstable.meta().table;
-        let pages = sstable.run_pages()?;
+        let pages = self.noting(&sstable, sstable.run_pages())?;
         let moments = core.moments();
         let end = pages.min(self.next.1 + PAGES_A_STEP);
         for page in self.next.1..end {
-            for (key, run) in sstable.runs_of_page(page)? {
-                if self.of_dead && !is_dead(core, sstable, &key, &run, &moments)? {
-                    self.alive = Some(sstable.meta().number);
-                    return Ok(());
+            for (key, run) in self.noting(&sstable, sstable.runs_of_page(page))? {
+                if self.of_dead {
+                    let dead = is_dead(core, &sstable, &key, &run, &moments);
+                    if !self.noting(&sstable, dead)? {
+                        self.alive = Some(sstable.meta().number);
+                        return Ok(());
+                    }
                 }
                 let state = state_of_run(&run);
                 if is_known_without(&view, table, &key, &state, self.claim.numbers())? {

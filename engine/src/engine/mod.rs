@@ -11,6 +11,8 @@ mod open;
 mod root;
 mod space;
 mod tiers;
+mod unreadable;
+mod work;
 mod workers;
 
 pub(crate) use self::claims::Claims;

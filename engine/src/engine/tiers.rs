@@ -3,7 +3,8 @@
 //! 1. Moves and compactions take turns, so that neither keeps the other waiting for long.
 //! 2. A failure to write cold SSTables is nobody else's: hot data are written, flushed and
 //!    compacted as ever. Tables that are born cold are flushed to the hot tier meanwhile, and the
-//!    cold tier is tried again after a while.
+//!    cold tier is tried again after a while; after a failed sync of the cold file only when the
+//!    store is opened again. No writer waits for the compaction of cold shards meanwhile.
 //! 3. Time is the clamped clock by which entries expire, so a clock that jumps moves nothing early.
 //!
 //! # Concurrency
@@ -11,11 +12,12 @@
 
 use super::Core;
 use super::claims::Claim;
-use super::workers::Work;
+use super::open::ColdFile;
+use super::work::Work;
 use crate::compaction::{CompactionJob, Job, Kept, next_move_ms, pick_move};
 use crate::entry::TableId;
 use crate::error::{ColdFileProblem, Error};
-use crate::file::cold;
+use crate::file::{GatedDisk, cold};
 use crate::options::TableOptions;
 use crate::read::View;
 use crate::sstable::Sstable;
@@ -34,14 +36,22 @@ const REST_MS: (u64, u64) = (50, 30_000);
 pub(crate) struct ColdState {
     /// Why the cold file cannot be used, in a store that was opened all the same.
     refused: Option<Error>,
+    /// The gate of the cold file's syncs, if there is a file.
+    gate: Option<Arc<GatedDisk>>,
     /// Why the cold tier could not be written the last time, and when to try again, on the
     /// monotonic clock.
     pub(super) error: Mutex<Option<(Error, u64)>>,
 }
 
 impl ColdState {
-    pub(super) fn new(refused: Option<Error>) -> ColdState {
-        ColdState { refused, error: Mutex::new(None) }
+    pub(super) fn new(file: Option<ColdFile>) -> ColdState {
+        let (gate, refused) = file.map_or((None, None), |file| (file.gate, file.refused));
+        ColdState { refused, gate, error: Mutex::new(None) }
+    }
+
+    /// Whether the store was opened without its cold file.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.is_some()
     }
 }
 
@@ -73,7 +83,7 @@ impl Core {
         job: Job<Arc<Sstable>>,
         now_ms: u64,
     ) -> Work {
-        let dead = self.burial(view, job.table, claim.numbers());
+        let dead = self.burial(view, job.table, claim.numbers(), job.leaves_tier());
         let table = view.tables.get(&job.table).expect("SSTables belong to tables");
         let compression = table.options.compression;
         let amendments =
@@ -109,7 +119,7 @@ impl Core {
 
     /// How long nothing is to be moved; `None`: until something is written.
     pub(super) fn until_next_move(&self) -> Option<Duration> {
-        if self.cold.refused.is_some() {
+        if self.cold.is_refused() || self.cold_closed() {
             return None;
         }
         let view = self.views.current();
@@ -122,12 +132,20 @@ impl Core {
     pub(super) fn cold_usable(&self) -> bool {
         let now = self.raw_clock.monotonic_ms();
         let waiting = self.cold.error.lock().as_ref().is_some_and(|(_, retry)| now < *retry);
-        self.cold.refused.is_none() && !waiting
+        !self.cold.is_refused() && !self.cold_closed() && !waiting
+    }
+
+    /// Whether a sync of the cold file has failed: what is written to it can never be made durable
+    /// before the store is opened again.
+    fn cold_closed(&self) -> bool {
+        let allocator = self.output.cold.as_ref().map(|cold| &cold.allocator);
+        self.cold.gate.as_ref().is_some_and(|gate| gate.is_closed())
+            || allocator.is_some_and(|allocator| allocator.is_poisoned())
     }
 
     /// Whether it lies in a cold file that cannot be read.
     pub(super) fn is_out_of_reach(&self, sstable: &Sstable) -> bool {
-        self.cold.refused.is_some() && sstable.meta().shard.tier == Tier::Cold
+        self.cold.is_refused() && sstable.meta().shard.tier == Tier::Cold
     }
 
     /// Why the cold tier cannot be written now, in words.
@@ -138,13 +156,35 @@ impl Core {
 
     /// The cold tier could not be written.
     pub(super) fn cold_failed(&self, error: &Error) {
-        let error = match error {
-            // Its allocator refuses, not the store.
-            Error::Poisoned { cause } => cold::problem(ColdFileProblem::Failing, &**cause),
-            other => other.clone(),
+        let error = match self.cold_closed() {
+            true => cold::problem(ColdFileProblem::Failing, error.to_string()),
+            false => error.clone(),
         };
         let retry_ms = self.raw_clock.monotonic_ms().saturating_add(COLD_RETRY_MS);
         *self.cold.error.lock() = Some((error, retry_ms));
+        self.show_cold_failing(true);
+    }
+
+    /// The cold tier was written.
+    pub(super) fn cold_worked(&self) {
+        *self.cold.error.lock() = None;
+        self.show_cold_failing(false);
+    }
+
+    /// The cold tier is tried again at once, where that can help.
+    pub(super) fn retry_cold(&self) {
+        if !self.cold_closed() {
+            *self.cold.error.lock() = None;
+        }
+    }
+
+    fn show_cold_failing(&self, failing: bool) {
+        if self.views.current().cold_failing != failing {
+            self.views.replace(|view| {
+                view.cold_failing = failing;
+                view.level0_depth = view.measure_level0();
+            });
+        }
     }
 
     /// `busy`, and all cold SSTables while the cold tier cannot be written.

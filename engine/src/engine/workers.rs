@@ -5,19 +5,20 @@
 //! between steps. A worker that dies poisons the store: no silent stop.
 
 use super::burial::oldest_origin;
-use super::claims::Claim;
 use super::dead_shares::{DeadShares, Search};
 use super::expiry::{DropJob, ExpiryWorker};
 use super::root::Change;
 use super::space::SpaceWorker;
 use super::tiers::Turn;
+use super::unreadable::Unreadable;
+use super::work::Work;
 use super::{Core, Counters};
 use crate::compaction::{
-    AmendmentFences, CompactionJob, FlushJob, FlushOutput, FlushTable, JobKind, JobOutput,
-    PickerOptions, cold_flush, pick, pick_dead,
+    AmendmentFences, FlushJob, FlushOutput, FlushTable, JobKind, JobOutput, PickerOptions,
+    cold_flush, pick, pick_dead,
 };
 use crate::entry::TableId;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::limits;
 use crate::memtable::Memtable;
 use crate::options::TableOptions;
@@ -25,7 +26,7 @@ use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
-use crate::version::{AMENDMENT_TABLE, TableRecord, Tier};
+use crate::version::{AMENDMENT_TABLE, Shard, TableRecord, Tier};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -162,13 +163,14 @@ impl Task for FlushWorker {
         match self.try_step(core) {
             Ok(progress) => progress,
             Err(error) => {
-                if self.job.take().is_some_and(|(_, job)| job.writes_cold()) {
-                    // The next try goes to the hot tier.
-                    core.cold_failed(&error);
-                }
+                let cold = self.job.take().is_some_and(|(_, job)| job.writes_cold());
                 core.free_released(&error);
                 core.after_failure();
-                *core.flush_error.lock() = Some(error);
+                match cold {
+                    // The next try goes to the hot tier: nobody has to hear of this one.
+                    true => core.cold_failed(&error),
+                    false => *core.flush_error.lock() = Some(error),
+                }
                 Progress::Idle(Some(RETRY))
             }
         }
@@ -257,45 +259,12 @@ impl Core {
     }
 }
 
-/// What compaction does at one time, with its claim on the inputs.
-pub(super) enum Work {
-    Merge(Claim, Box<CompactionJob>),
-    /// All in these SSTables is dead.
-    Drop(Box<DropJob>),
-}
-
-impl Work {
-    pub(super) fn tier(&self) -> Tier {
-        match self {
-            Work::Merge(_, job) => job.tier(),
-            Work::Drop(_) => Tier::Hot,
-        }
-    }
-}
-
-impl Work {
-    /// Whether it is a move to the cold tier.
-    fn changes_tier(&self) -> bool {
-        matches!(self, Work::Merge(_, job) if job.changes_tier())
-    }
-
-    fn claim(&self) -> &Claim {
-        match self {
-            Work::Merge(claim, _) => claim,
-            Work::Drop(job) => job.claim(),
-        }
-    }
-}
-
 /// Picks and runs compactions, one at a time.
 #[derive(Default)]
 struct CompactWorker {
     job: Option<Work>,
-    /// Inputs of jobs that met damage: left alone, so that all others go on being compacted. A user
-    /// who asks for a compaction, and the next opening, have them tried again.
-    damaged: BTreeSet<u64>,
-    /// What they met.
-    damage: Option<Error>,
+    /// SSTables that jobs failed over.
+    unreadable: Unreadable,
     /// The present wish of a user for a compaction has been seen.
     asked: bool,
     /// What is dead in which SSTable.
@@ -313,38 +282,63 @@ impl Task for CompactWorker {
         match self.try_step(core) {
             Ok(progress) => progress,
             Err(error) => {
-                // What this build cannot read is left alone as what nobody can read.
-                let damage = matches!(error.kind(), ErrorKind::Corruption | ErrorKind::Unsupported);
                 let work = self.job.take();
-                let cold = work.as_ref().is_some_and(|work| work.tier() == Tier::Cold);
-                let inputs = work.map(|work| work.claim().numbers().clone()).unwrap_or_default();
                 core.free_released(&error);
                 core.after_failure();
-                if cold && !damage {
-                    // Hot compaction goes on.
-                    core.cold_failed(&error);
-                    return Progress::Busy;
+                match work {
+                    Some(work) => self.failed(core, &work, error),
+                    None => {
+                        *core.compaction_error.lock() = Some(error);
+                        Progress::Idle(Some(RETRY * 10))
+                    }
                 }
-                *core.compaction_error.lock() = Some(error.clone());
-                if !damage || inputs.is_empty() {
-                    return Progress::Idle(Some(RETRY * 10));
-                }
-                self.damaged.extend(inputs);
-                self.damage = Some(error);
-                core.show_damaged(&self.damaged);
-                Progress::Busy
             }
         }
     }
 }
 
+impl CompactWorker {
+    /// What follows from a failure of `work`.
+    fn failed(&mut self, core: &Core, work: &Work, error: Error) -> Progress {
+        let unread = work.unread().is_some();
+        if work.tier() == Tier::Cold && !unread && !error.is_damage() {
+            // Hot compaction goes on.
+            core.cold_failed(&error);
+            return Progress::Busy;
+        }
+        let now_ms = core.raw_clock.monotonic_ms();
+        if self.unreadable.met(&work.blamed(), &error, work.met_itself(), now_ms) {
+            *core.unread_error.lock() = Some(error);
+            core.show_damaged(self.unreadable.numbers());
+            return Progress::Busy;
+        }
+        if !unread {
+            *core.compaction_error.lock() = Some(error);
+        }
+        Progress::Idle(Some(RETRY * 10))
+    }
+
+    /// Has what was left alone tried again, where it is time, or a user asks for it.
+    fn try_unreadable_again(&mut self, core: &Core, asked: bool) {
+        let asked = asked && !std::mem::replace(&mut self.asked, asked);
+        let again = if asked { self.unreadable.clear() } else { false };
+        if self.unreadable.end_rests(core.raw_clock.monotonic_ms()) || again {
+            if self.unreadable.numbers().is_empty() {
+                *core.unread_error.lock() = None;
+            }
+            core.show_damaged(self.unreadable.numbers());
+        }
+    }
+}
+
 impl Core {
-    /// Writers do not wait for the compaction of tables that these SSTables are of.
+    /// Writers do not wait for the compaction of shards that these SSTables are of.
     fn show_damaged(&self, sstables: &BTreeSet<u64>) {
         let view = self.views.current();
         let of_damaged =
             view.version.iter().filter(|(_, _, s)| sstables.contains(&s.meta().number));
-        let damaged: BTreeSet<TableId> = of_damaged.map(|(table, _, _)| table).collect();
+        let damaged: BTreeSet<(TableId, Shard)> =
+            of_damaged.map(|(table, _, sstable)| (table, sstable.meta().shard)).collect();
         self.views.replace(|view| {
             view.damaged = damaged;
             view.level0_depth = view.measure_level0();
@@ -439,26 +433,16 @@ impl Core {
 }
 
 impl CompactWorker {
-    fn try_damaged_again(&mut self, core: &Core) {
-        if !self.damaged.is_empty() {
-            self.damaged.clear();
-            self.damage = None;
-            core.show_damaged(&self.damaged);
-        }
-    }
-
     /// Picks the next job, or else looks for what is dead.
     fn pick(&mut self, core: &Arc<Core>) -> Result<Progress> {
         let asked = core.compact_all.load(Ordering::Acquire);
-        if asked && !std::mem::replace(&mut self.asked, asked) {
-            self.try_damaged_again(core);
-        }
+        self.try_unreadable_again(core, asked);
         let removed = core.dead_amendments();
         if !removed.is_empty() {
             core.commit_root(Change { removed, ..Change::default() })?;
             return Ok(Progress::Busy);
         }
-        let (shares, damaged) = (&self.shares, &self.damaged);
+        let (shares, damaged) = (&self.shares, self.unreadable.numbers());
         self.job = match self.turn.next() {
             Turn::Compaction => {
                 core.pick_compaction(shares, damaged).or_else(|| core.pick_move(damaged))
@@ -473,10 +457,12 @@ impl CompactWorker {
             Search::Rests(again) => again,
         };
         self.asked = false;
-        core.compaction_error.lock().clone_from(&self.damage);
+        *core.compaction_error.lock() = None;
         core.compact_all.store(false, Ordering::Release);
         let again = again.map(Duration::from_millis);
-        Ok(Progress::Idle(core.until_next_move().into_iter().chain(again).min()))
+        let rest = self.unreadable.rest(core.raw_clock.monotonic_ms());
+        let waits = [core.until_next_move(), again, rest];
+        Ok(Progress::Idle(waits.into_iter().flatten().min()))
     }
 
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
@@ -517,9 +503,9 @@ impl CompactWorker {
             };
             Counters::add(written, bytes);
             if self.job.take().is_some_and(|work| work.tier() == Tier::Cold) {
-                *core.cold.error.lock() = None;
+                core.cold_worked();
             }
-            core.compaction_error.lock().clone_from(&self.damage);
+            *core.compaction_error.lock() = None;
             Counters::add(&core.counters.compactions, 1);
         }
         Ok(Progress::Busy)

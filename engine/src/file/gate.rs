@@ -14,6 +14,13 @@ use super::region::Region;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::io;
 
+/// Errors of a write that flushes itself which say nothing about what was written before: a
+/// signal, and a disk that had no room for its own bytes.
+const OF_A_WRITE: [io::ErrorKind; 2] = [io::ErrorKind::Interrupted, io::ErrorKind::StorageFull];
+/// Those of a sync. A disk that is full only now, where space is given out late, has lost pages
+/// that it had taken, whoever wrote them.
+const OF_A_SYNC: [io::ErrorKind; 1] = [io::ErrorKind::Interrupted];
+
 /// A disk whose syncs go through a gate.
 pub(crate) struct GatedDisk {
     inner: Arc<dyn Disk>,
@@ -27,20 +34,28 @@ impl GatedDisk {
     }
 
     fn check(&self) -> io::Result<()> {
-        match self.failed.load(Ordering::Acquire) {
+        match self.is_closed() {
             true => Err(io::Error::other("an earlier sync failed: durability is in doubt")),
             false => Ok(()),
         }
     }
 
-    /// Runs something that makes data durable.
-    fn through<T>(&self, durable: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    /// Whether a sync has failed: none succeeds any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Runs something that makes data durable. `harmless`: errors that say nothing about what was
+    /// written before.
+    fn through<T>(
+        &self,
+        harmless: &[io::ErrorKind],
+        durable: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
         self.check()?;
         let outcome = durable();
         match &outcome {
-            // A signal, or a full disk, says nothing about what was written before.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            Err(error) if harmless.contains(&error.kind()) => {}
             Err(_) => self.failed.store(true, Ordering::Release),
             Ok(_) => self.check()?,
         }
@@ -69,18 +84,18 @@ impl Disk for GatedDisk {
         match flush {
             Flush::Later => self.inner.write_at(offset, bytes, flush),
             Flush::Now if self.geometry().direct => {
-                self.through(|| self.inner.write_at(offset, bytes, flush))
+                self.through(&OF_A_WRITE, || self.inner.write_at(offset, bytes, flush))
             }
             Flush::Now => {
                 let _one_at_a_time = self.syncing.lock();
-                self.through(|| self.inner.write_at(offset, bytes, flush))
+                self.through(&OF_A_WRITE, || self.inner.write_at(offset, bytes, flush))
             }
         }
     }
 
     fn sync(&self) -> io::Result<()> {
         let _one_at_a_time = self.syncing.lock();
-        self.through(|| self.inner.sync())
+        self.through(&OF_A_SYNC, || self.inner.sync())
     }
 
     fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
@@ -101,5 +116,51 @@ impl Disk for GatedDisk {
 
     fn try_lock(&self) -> io::Result<bool> {
         self.inner.try_lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{
+        AfterFailedSync, Fault, FaultEffect, FaultOperation, FaultTimes, SimDisk, SimOptions,
+    };
+
+    const BLOCK: [u8; 512] = [7; 512];
+
+    fn gated(options: SimOptions) -> (SimDisk, GatedDisk) {
+        let disk = SimDisk::new(SimOptions { direct: false, ..options });
+        let gate = GatedDisk::new(Arc::new(disk.clone()));
+        (disk, gate)
+    }
+
+    /// A full disk was taken for harmless wherever it was told. Where a sync is told, pages of
+    /// others were lost, whose own sync then succeeded.
+    #[test]
+    fn a_sync_that_finds_the_disk_full_closes_the_gate() {
+        let (disk, gate) = gated(SimOptions::default());
+        gate.write_at(0, &BLOCK, Flush::Later).unwrap();
+        disk.fail(Fault {
+            operation: FaultOperation::Sync,
+            at: 0,
+            times: FaultTimes::Once,
+            effect: FaultEffect::FullSync(AfterFailedSync::LostOnlyAfterCrash),
+        });
+        assert_eq!(gate.sync().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(gate.is_closed());
+        gate.sync().unwrap_err();
+        gate.write_at(512, &BLOCK, Flush::Now).unwrap_err();
+    }
+
+    #[test]
+    fn a_write_that_finds_the_disk_full_does_not() {
+        let (disk, gate) = gated(SimOptions { capacity: Some(4096), ..SimOptions::default() });
+        gate.write_at(0, &BLOCK, Flush::Later).unwrap();
+        let full = gate.write_at(1 << 20, &BLOCK, Flush::Now).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert!(!gate.is_closed());
+        gate.sync().unwrap();
+        disk.set_capacity(None);
+        gate.write_at(1 << 20, &BLOCK, Flush::Now).unwrap();
     }
 }

@@ -2,7 +2,12 @@
 //! record in the state table.
 //!
 //! Memtables are newer than all that is on disk. Of the two on disk either may be newer: a record
-//! is brought up to date only before the last SSTable that knows as much goes.
+//! is brought up to date only before the last hot SSTable that knows as much goes.
+//!
+//! # Invariants
+//! 1. What a cold SSTable knows of a timeline, a record or something hot knows as well: moves and
+//!    flushes to the cold tier write records. So nobody who asks for a state waits for the disk of
+//!    the cold tier, or needs it.
 
 use super::View;
 use crate::entry::TableId;
@@ -11,7 +16,7 @@ use crate::memtable::Run;
 use crate::sstable::{RunLocation, Sstable};
 use crate::state::{StateRecord, state_key};
 use crate::sync::Arc;
-use crate::version::{HasMeta, STATE_TABLE};
+use crate::version::{HasMeta, STATE_TABLE, Tier};
 use std::collections::BTreeSet;
 
 /// The newest that is known of a timeline; `None` where it was never written.
@@ -78,11 +83,20 @@ pub(super) fn newest_of(
     }
 }
 
-/// The newest run on disk.
+/// The newest run in the hot tier.
 fn newest_run(view: &View, table: TableId, key: &[u8]) -> Result<Option<RunLocation>> {
-    let found =
-        view.sstables(table, key).map(|sstable| sstable.find(key)).find_map(Result::transpose);
-    found.transpose()
+    let hot = hot_sstables(view, table, key);
+    hot.map(|sstable| sstable.find(key)).find_map(Result::transpose).transpose()
+}
+
+/// Hot SSTables that may hold `key`, newest data first.
+fn hot_sstables<'a>(
+    view: &'a View,
+    table: TableId,
+    key: &'a [u8],
+) -> impl Iterator<Item = &'a Arc<Sstable>> {
+    // The hot shards of a table come first.
+    view.sstables(table, key).take_while(|sstable| sstable.meta().shard.tier == Tier::Hot)
 }
 
 /// The newest durable record of a timeline, if it has one.
@@ -126,8 +140,9 @@ fn newest_among<'a>(
     Ok(newest)
 }
 
-/// Whether anything but the SSTables `leaving` knows as much of a timeline as `state`, so that they
-/// may go without a new record.
+/// Whether a memtable, a record, or a hot SSTable that is not `leaving`, knows as much of a
+/// timeline as `state`, so that they may go without a new record. An SSTable that cannot be read
+/// counts as knowing nothing: at worst a record is written that says nothing new.
 pub(crate) fn is_known_without(
     view: &View,
     table: TableId,
@@ -140,8 +155,13 @@ pub(crate) fn is_known_without(
         return Ok(true);
     }
     let stays = |sstable: &&Arc<Sstable>| !leaving.contains(&sstable.meta().number);
-    for sstable in view.sstables(table, key).filter(stays) {
-        if let Some(run) = sstable.find(key)? {
+    for sstable in hot_sstables(view, table, key).filter(stays) {
+        let run = match sstable.find(key) {
+            Ok(run) => run,
+            Err(error) if error.is_unreadable() => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(run) = run {
             // Sources come newest first: if this one is older, so are all behind it.
             if !state.is_newer_than(&state_of_run(&run)) {
                 return Ok(true);

@@ -5,7 +5,7 @@ use crate::entry::TableId;
 use crate::memtable::Memtable;
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
-use crate::version::{Catalog, MARK_TABLE, TableRecord, Version};
+use crate::version::{Catalog, MARK_TABLE, Shard, TableRecord, Tier, Version};
 use crate::wal::WalPosition;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,8 +26,10 @@ pub(crate) struct View {
     pub(crate) amendments: Arc<AmendmentSstables>,
     /// See [`View::measure_level0`].
     pub(crate) level0_depth: usize,
-    /// Tables with SSTables that cannot be compacted, since they are damaged.
-    pub(crate) damaged: BTreeSet<TableId>,
+    /// Shards with SSTables that cannot be compacted, since they cannot be read.
+    pub(crate) damaged: BTreeSet<(TableId, Shard)>,
+    /// The cold tier could not be written the last time, or is away.
+    pub(crate) cold_failing: bool,
     /// Live payload segments.
     pub(crate) segments: SegmentTotals,
     /// Tables that may have marks. Grows only.
@@ -97,17 +99,24 @@ impl View {
     }
 
     /// How deep level 0 lies at its deepest: the flushes that a key may be in, of the shard with
-    /// most of them. One flush may have written many SSTables side by side. Damaged tables do not
-    /// count: writers who waited for their compaction would wait for ever.
+    /// most of them. One flush may have written many SSTables side by side. Damaged shards do not
+    /// count, nor cold ones while the cold tier fails: writers who waited for their compaction
+    /// would wait for ever.
     pub(crate) fn measure_level0(&self) -> usize {
         let depth = |level: &[Arc<Sstable>]| {
             // Newest first: inside one flush the keys fall, a new flush begins where they do not.
             let begins = |pair: &&[Arc<Sstable>]| pair[1].meta().last.0 > pair[0].meta().first.0;
             usize::from(!level.is_empty()) + level.windows(2).filter(begins).count()
         };
-        let healthy = self.tables.keys().filter(|table| !self.damaged.contains(table));
-        let shards = healthy.flat_map(|table| self.version.shards(*table));
-        shards.map(|(_, levels)| depth(levels.level(0))).max().unwrap_or(0)
+        let shards = self.tables.keys().flat_map(|table| {
+            let shards = self.version.shards(*table);
+            shards.map(|(shard, levels)| (*table, shard, levels))
+        });
+        let compacted = shards.filter(|(table, shard, _)| {
+            let fails = self.cold_failing && shard.tier == Tier::Cold;
+            !fails && !self.damaged.contains(&(*table, *shard))
+        });
+        compacted.map(|(_, _, levels)| depth(levels.level(0))).max().unwrap_or(0)
     }
 }
 

@@ -11,6 +11,7 @@
 //!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `regression`: defects that were mended, each with its story
+//! - `regression_cold`: those of the cold tier, and of disks that cannot be read or are full
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
 //! - `expiry_crash`: power is lost while entries expire
 //! - `marks`: trims, deletions, retention, gaps, dropped tables
@@ -42,6 +43,7 @@ mod model;
 mod real;
 mod reference;
 mod regression;
+mod regression_cold;
 mod regression_reads;
 mod regression_retention;
 mod segments;

@@ -50,7 +50,7 @@ fn entries(engine: &Engine, table: TableId, key: &[u8]) -> Vec<(u64, Vec<u8>)> {
 
 /// Fails a test that hangs. Its threads are left behind, since nothing can end them.
 #[expect(clippy::disallowed_methods, reason = "a test that waits for ever must fail instead")]
-fn watched(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn watched(test: impl FnOnce() + Send + 'static) {
     let (done, waiting) = channel();
     let thread = std::thread::spawn(move || {
         test();

@@ -12,18 +12,23 @@ use tidelog_engine::{
     Result, TableId, TableOptions, Tier, WriteBatch,
 };
 
-fn append(engine: &Engine, table: TableId, key: &[u8], text: &str) {
+pub(crate) fn append(engine: &Engine, table: TableId, key: &[u8], text: &str) {
     let mut batch = WriteBatch::new();
     batch.append(table, key, text.as_bytes(), None).unwrap();
     engine.commit(batch, Durability::Buffered).unwrap();
 }
 
-fn texts(engine: &Engine, table: TableId, key: &[u8], direction: Direction) -> Vec<String> {
+pub(crate) fn texts(
+    engine: &Engine,
+    table: TableId,
+    key: &[u8],
+    direction: Direction,
+) -> Vec<String> {
     let scan = engine.snapshot().scan(table, key, 0, u64::MAX, direction).unwrap();
     scan.map(|entry| String::from_utf8(entry.unwrap().payload.to_vec()).unwrap()).collect()
 }
 
-fn text(key: u8, number: u64) -> String {
+pub(crate) fn text(key: u8, number: u64) -> String {
     format!("message {number} of {key}: have you seen what the tide has left on the beach?")
 }
 
@@ -78,19 +83,19 @@ fn a_level_of_zstd_that_does_not_exist_is_refused() {
 }
 
 /// A table that becomes cold after 20 seconds, written for a while: two messages a second.
-struct Chat {
-    table: TableId,
-    messages: u64,
+pub(crate) struct Chat {
+    pub(crate) table: TableId,
+    pub(crate) messages: u64,
 }
 
 const KEYS: u64 = 3;
 
 impl Chat {
-    fn new(engine: &Engine, options: TableOptions) -> Chat {
+    pub(crate) fn new(engine: &Engine, options: TableOptions) -> Chat {
         Chat { table: engine.create_table("message", options).unwrap(), messages: 0 }
     }
 
-    fn write(&mut self, world: &World, process: &Process, count: u64) {
+    pub(crate) fn write(&mut self, world: &World, process: &Process, count: u64) {
         for _ in 0..count {
             self.messages += 1;
             let key = [b'a' + u8::try_from(self.messages % KEYS).unwrap()];
@@ -105,7 +110,7 @@ impl Chat {
     }
 
     /// Every timeline, in both directions, by every way to read it.
-    fn check(&self, engine: &Engine) {
+    pub(crate) fn check(&self, engine: &Engine) {
         for rest in 0..KEYS {
             let key = [b'a' + u8::try_from(rest).unwrap()];
             let mut expected = self.expected(rest);
@@ -124,12 +129,12 @@ impl Chat {
     }
 }
 
-fn by_tier(engine: &Engine) -> (u64, u64) {
+pub(crate) fn by_tier(engine: &Engine) -> (u64, u64) {
     let stats = engine.stats();
     (stats.sstables - stats.cold_sstables, stats.cold_sstables)
 }
 
-fn settle(process: &Process) {
+pub(crate) fn settle(process: &Process) {
     process.scheduler.run_until_idle(10_000);
 }
 
@@ -169,7 +174,7 @@ fn what_is_old_moves_to_the_cold_tier_and_reads_as_before() {
     }
 }
 
-fn verify(world: &World) {
+pub(crate) fn verify(world: &World) {
     let mut inspector = Inspector::over(Arc::new(world.disk.reopen()));
     if let Some(cold) = &world.cold {
         inspector = inspector.with_cold(Arc::new(cold.reopen()));
@@ -275,7 +280,7 @@ fn with_cold_data(seed: u64) -> (World, Chat) {
     (world, chat)
 }
 
-fn problem<T>(result: Result<T>) -> ColdFileProblem {
+pub(crate) fn problem<T>(result: Result<T>) -> ColdFileProblem {
     match result.map(drop) {
         Err(Error::ColdFile { problem, .. }) => problem,
         other => panic!("{other:?}"),
@@ -423,6 +428,8 @@ fn check_sweep(world: &World, acknowledged: u64, context: &str) {
             let found = texts(&process.engine, table.id, key, Direction::Forward);
             let count = found.len() as u64;
             assert!(count == acknowledged || count == acknowledged + 1, "{context}: {count}");
+            let latest = process.engine.snapshot().latest_seq(table.id, key).unwrap();
+            assert_eq!(latest, count, "{context}: its state is known in the hot tier");
             for (number, found) in (1..).zip(&found) {
                 assert!(found.starts_with(&text(2, number)), "{context}, round {round}");
             }

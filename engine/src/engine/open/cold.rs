@@ -20,13 +20,20 @@ use crate::sync::Arc;
 /// An open cold file, or what stands in its place.
 #[derive(Clone)]
 pub(crate) struct ColdFile {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) allocator: Arc<Allocator>,
+    disk: Arc<dyn Disk>,
+    allocator: Arc<Allocator>,
+    /// The gate of its syncs; `None` where there is no file.
+    pub(in crate::engine) gate: Option<Arc<GatedDisk>>,
     /// Why it cannot be used.
-    pub(crate) refused: Option<Error>,
+    pub(in crate::engine) refused: Option<Error>,
 }
 
 impl ColdFile {
+    fn gated(gate: Arc<GatedDisk>, allocator: Allocator) -> ColdFile {
+        let (disk, allocator) = (gate.clone(), Arc::new(allocator));
+        ColdFile { disk, allocator, gate: Some(gate), refused: None }
+    }
+
     /// Where its SSTables are read, and who owns their extents.
     pub(super) fn place(&self, main: &Source) -> (Source, Arc<Allocator>) {
         let source = Source { disk: Arc::clone(&self.disk), ..main.clone() };
@@ -54,9 +61,9 @@ pub(super) fn open(
             let length = cold_length(&*disk)?;
             let grid = cold::GRID_OFFSET;
             // Its own health: when it fails, the first file goes on.
-            let allocator = Allocator::new(Arc::clone(&disk), grid, length, live)?;
+            let allocator = Allocator::new(disk.clone(), grid, length, live)?;
             allocator.durable(superblock.sequence);
-            Ok(Some(ColdFile { disk, allocator: Arc::new(allocator), refused: None }))
+            Ok(Some(ColdFile::gated(disk, allocator)))
         }
         Err(error @ (Error::ColdFile { .. } | Error::Io { .. })) if options.without_cold_file => {
             let disk: Arc<dyn Disk> = Arc::new(AbsentDisk::new(error.clone()));
@@ -64,7 +71,8 @@ pub(super) fn open(
             let grid = cold::GRID_OFFSET;
             let allocator = Allocator::new(Arc::clone(&disk), grid, end, live)?;
             allocator.durable(superblock.sequence);
-            Ok(Some(ColdFile { disk, allocator: Arc::new(allocator), refused: Some(error) }))
+            let (allocator, refused) = (Arc::new(allocator), Some(error));
+            Ok(Some(ColdFile { disk, allocator, gate: None, refused }))
         }
         Err(error) => Err(error),
     }
@@ -76,7 +84,7 @@ fn try_open(
     file: FileId,
     root: &ColdRef,
     live: &[Extent],
-) -> Result<Arc<dyn Disk>> {
+) -> Result<Arc<GatedDisk>> {
     let Some(open) = &parts.cold else {
         let detail = "the store has one, name it in `cold_file`";
         return Err(cold::problem(ColdFileProblem::NotGiven, detail));
@@ -84,7 +92,7 @@ fn try_open(
     let writing = !options.read_only;
     let mode = if writing { OpenMode::ReadWrite } else { OpenMode::ReadOnly };
     let disk = open(mode).map_err(cold::explain)?;
-    let disk: Arc<dyn Disk> = Arc::new(GatedDisk::new(disk));
+    let disk = Arc::new(GatedDisk::new(disk));
     if writing {
         lock(parts, &*disk)?;
         // What is read from here on is on the disk.
@@ -97,16 +105,16 @@ fn try_open(
 /// Makes a new cold file for a store that has none.
 pub(super) fn create(parts: &Parts, file: FileId, sequence: u64) -> Result<(ColdFile, ColdRef)> {
     let open = parts.cold.as_ref().ok_or(Error::Closed { what: "the cold file" })?;
-    let disk: Arc<dyn Disk> = Arc::new(GatedDisk::new(open(OpenMode::CreateReadWrite)?));
+    let disk = Arc::new(GatedDisk::new(open(OpenMode::CreateReadWrite)?));
     lock(parts, &*disk)?;
     sync(&*disk, "syncing the cold file before its creation")?;
     let mut id = [0; 16];
     parts.entropy.fill(&mut id)?;
     let root = cold::create(&*disk, file, id)?;
     let length = cold_length(&*disk)?;
-    let allocator = Allocator::new(Arc::clone(&disk), cold::GRID_OFFSET, length, &[])?;
+    let allocator = Allocator::new(disk.clone(), cold::GRID_OFFSET, length, &[])?;
     allocator.durable(sequence);
-    Ok((ColdFile { disk, allocator: Arc::new(allocator), refused: None }, root))
+    Ok((ColdFile::gated(disk, allocator), root))
 }
 
 fn lock(parts: &Parts, disk: &dyn Disk) -> Result<()> {

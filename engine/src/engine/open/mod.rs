@@ -14,6 +14,8 @@ mod create;
 mod recover;
 mod tail;
 
+pub(super) use cold::ColdFile;
+
 use super::root::Change;
 use super::{Core, workers};
 use crate::error::{Error, Result};

@@ -124,31 +124,29 @@ fn assemble(
     superblock: &Superblock,
     catalog: Catalog,
 ) -> Result<Core> {
-    let disk = Arc::clone(&parts.disk);
     let health = Health::default();
     let (live, live_cold) = live_extents(superblock, &catalog)?;
-    let allocator = open_allocator(&disk, superblock, &live, &health)?;
+    let allocator = open_allocator(&parts.disk, superblock, &live, &health)?;
     let cold_file = cold::open(parts, options, superblock, &live_cold)?;
-    let source = open_source(&disk, superblock, options);
+    let source = open_source(&parts.disk, superblock, options);
     let main = (source.clone(), Arc::clone(&allocator));
     let second = cold_file.as_ref().map(|cold| cold.place(&source));
     let version = open_sstables(&catalog, &main, second.as_ref());
     let clock = StoreClock::new(Arc::clone(&parts.clock), clock_mark(parts, superblock));
-    let pacer = open_pacer(parts, options);
-    let view = first_view(&catalog, version, superblock.commit + 1, &clock);
     let output = OutputContext {
-        disk: Arc::clone(&disk),
+        disk: Arc::clone(&parts.disk),
         file: superblock.file,
         allocator: Arc::clone(&allocator),
-        pacer: Arc::clone(&pacer),
+        pacer: open_pacer(parts, options),
         next_number: Arc::new(AtomicU64::new(catalog.next_sstable)),
         sstable_bytes: options.sstable_bytes,
         source,
         cold: cold_file.as_ref().map(ColdFile::output),
         memory: Arc::new(OutputMemory::default()),
     };
-    let manifest = (!options.read_only).then(|| open_manifest(&disk, superblock, &allocator));
-    let manifest = manifest.transpose()?;
+    let cold = ColdState::new(cold_file);
+    let view = first_view(&catalog, version, superblock.commit + 1, &clock, cold.is_refused());
+    let manifest = open_manifest(&parts.disk, superblock, &allocator, options.read_only)?;
     Ok(Core {
         file: superblock.file,
         options: options.clone(),
@@ -165,7 +163,7 @@ fn assemble(
         log: Arc::new(WalState::new(superblock.ring.length, superblock.wal.lsn)),
         root: Mutex::new(Root { superblock: superblock.clone(), manifest, catalog }),
         allocator,
-        pacer,
+        pacer: Arc::clone(&output.pacer),
         output,
         snapshots: Snapshots::default(),
         counters: Counters::default(),
@@ -174,7 +172,8 @@ fn assemble(
         durable_clock_ms: AtomicU64::new(superblock.clock_high_water_ms),
         flush_error: Mutex::new(None),
         compaction_error: Mutex::new(None),
-        cold: ColdState::new(cold_file.and_then(|cold| cold.refused)),
+        unread_error: Mutex::new(None),
+        cold,
         space: SpaceWish::default(),
         sync_due_ms: AtomicU64::new(u64::MAX),
         compact_all: AtomicBool::new(false),
@@ -184,8 +183,8 @@ fn assemble(
         closing: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         opened_sequence: superblock.sequence,
-        ungated_disk: Arc::clone(&disk),
-        disk,
+        ungated_disk: Arc::clone(&parts.disk),
+        disk: Arc::clone(&parts.disk),
     })
 }
 
@@ -255,10 +254,12 @@ fn first_view(
     version: Version<Arc<Sstable>>,
     next_commit: u64,
     clock: &StoreClock,
+    cold_failing: bool,
 ) -> View {
     let mut view = View {
         level0_depth: 0,
         damaged: BTreeSet::new(),
+        cold_failing,
         segments: SegmentTotals::of(catalog),
         marked: BTreeSet::new(),
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
@@ -278,9 +279,14 @@ fn open_manifest(
     disk: &Arc<dyn Disk>,
     superblock: &Superblock,
     allocator: &Arc<Allocator>,
-) -> Result<Manifest> {
+    read_only: bool,
+) -> Result<Option<Manifest>> {
+    if read_only {
+        return Ok(None);
+    }
     let (disk, allocator) = (Arc::clone(disk), Arc::clone(allocator));
-    Manifest::open(disk, superblock.file, allocator, &superblock.manifest).map(|opened| opened.0)
+    let opened = Manifest::open(disk, superblock.file, allocator, &superblock.manifest)?;
+    Ok(Some(opened.0))
 }
 
 /// Where the expiry clock goes on. Within a lease of the mark the wall clock is believed. Where it
@@ -454,6 +460,7 @@ fn begin_log(
         // What is cold already stays where it is.
         edits.push(Edit::ColdFile { first: core.output.next_number.load(Ordering::Relaxed) });
         core.output.cold = Some(file.output());
+        core.cold = ColdState::new(Some(file.clone()));
     }
     let newest = core.views.current().version.iter().map(|(_, _, s)| s.meta().times_ms.1).max();
     core.clock.commits_seen(end.time_ms.max(newest.unwrap_or(0)));

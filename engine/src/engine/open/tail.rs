@@ -22,6 +22,7 @@
 //! 2. The groups of a memtable follow each other in the new log, those of the frozen one first.
 
 use super::super::Core;
+use crate::compaction::FlushJob;
 use crate::error::Result;
 use crate::read::Frozen;
 use crate::sync::Arc;
@@ -131,14 +132,26 @@ impl Tail {
         let Some(frozen) = view.frozen.last() else {
             return Ok(());
         };
-        let mut job = core.flush_job(frozen);
-        let output = loop {
-            if let Some(output) = job.step()? {
-                break output;
+        loop {
+            let mut job = core.flush_job(frozen);
+            match flush(core, frozen, &mut job) {
+                Err(error) if job.writes_cold() && core.health.check().is_ok() => {
+                    // The next try goes to the hot tier.
+                    core.cold_failed(&error);
+                }
+                outcome => return outcome,
             }
-        };
-        core.finish_flush(Arc::clone(frozen), output)
+        }
     }
+}
+
+fn flush(core: &Core, frozen: &Arc<Frozen>, job: &mut FlushJob) -> Result<()> {
+    let output = loop {
+        if let Some(output) = job.step()? {
+            break output;
+        }
+    };
+    core.finish_flush(Arc::clone(frozen), output)
 }
 
 fn write_groups(groups: &[Replayed], writer: &mut Writer) -> Result<()> {

@@ -188,6 +188,11 @@ impl Allocator {
         self.state.lock().durable(sequence);
     }
 
+    /// Whether a sync of the longer file failed: the file does not grow any more.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.health.check().is_err()
+    }
+
     /// Bytes that can be reserved without growing the file.
     pub(crate) fn free_bytes(&self) -> u64 {
         self.state.lock().free.bytes()

@@ -35,6 +35,10 @@ impl Disk for SimDisk {
             Some(FaultEffect::ShortRead) => buffer.len().div_ceil(2),
             Some(_) => return Err(device_error()),
         };
+        let end = offset.saturating_add(length as u64);
+        if state.unreadable.iter().any(|(from, to)| offset < *to && end > *from) {
+            return Err(device_error());
+        }
         Ok(state.volatile.read(offset, &mut buffer[..length]))
     }
 
@@ -53,7 +57,10 @@ impl Disk for SimDisk {
             None => state.make_durable(),
             Some(effect) => {
                 state.fail_sync(effect);
-                return Err(device_error());
+                return Err(match effect {
+                    FaultEffect::FullSync(_) => io::ErrorKind::StorageFull.into(),
+                    _ => device_error(),
+                });
             }
         }
         Ok(())

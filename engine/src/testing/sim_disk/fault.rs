@@ -48,6 +48,8 @@ pub enum FaultEffect {
     ShortRead,
     /// An I/O error of a sync.
     FailedSync(AfterFailedSync),
+    /// A sync that finds the disk full: pages that were taken have no room.
+    FullSync(AfterFailedSync),
 }
 
 /// How much of a failed write reached the file.
@@ -87,7 +89,9 @@ impl FaultPlan {
                 fault.operation == FaultOperation::Write
             }
             FaultEffect::ShortRead => fault.operation == FaultOperation::Read,
-            FaultEffect::FailedSync(_) => fault.operation == FaultOperation::Sync,
+            FaultEffect::FailedSync(_) | FaultEffect::FullSync(_) => {
+                fault.operation == FaultOperation::Sync
+            }
         };
         assert!(fits, "the effect does not fit the operation: {fault:?}");
         self.faults.push(fault);

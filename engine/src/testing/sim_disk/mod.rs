@@ -96,6 +96,8 @@ struct State {
     /// one.
     in_flight: Option<Operation>,
     faults: FaultPlan,
+    /// Offsets and ends that no read gets over.
+    unreadable: Vec<(u64, u64)>,
     operations: u64,
     counts: DiskCounts,
     crash_at: Option<u64>,
@@ -150,6 +152,7 @@ impl SimDisk {
             pending,
             in_flight: None,
             faults: FaultPlan::default(),
+            unreadable: Vec::new(),
             operations: 0,
             counts: DiskCounts::default(),
             crash_at: None,
@@ -233,9 +236,17 @@ impl SimDisk {
         self.state().faults.add(fault);
     }
 
-    /// Forgets all planned faults.
+    /// Forgets all planned faults, and lets everything be read again.
     pub fn clear_faults(&self) {
-        self.state().faults.clear();
+        let mut state = self.state();
+        state.faults.clear();
+        state.unreadable.clear();
+    }
+
+    /// Lets every read that touches this range fail, as sectors do that have gone bad. What is read
+    /// through a map is not concerned.
+    pub fn make_unreadable(&self, offset: u64, length: u64) {
+        self.state().unreadable.push((offset, offset.saturating_add(length)));
     }
 
     /// Changes the room on the device; what is there already stays.

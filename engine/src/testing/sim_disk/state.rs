@@ -154,7 +154,7 @@ impl State {
     }
 
     pub(super) fn fail_sync(&mut self, effect: FaultEffect) {
-        let FaultEffect::FailedSync(after) = effect else {
+        let (FaultEffect::FailedSync(after) | FaultEffect::FullSync(after)) = effect else {
             return;
         };
         if after == AfterFailedSync::KeptInCache {
