@@ -51,10 +51,11 @@ impl Core {
         moments
     }
 
-    /// Whether marks or keep-last may hide something in a table.
+    /// Whether marks, keep-last or entries' own times to live may hide something in a table.
     pub(super) fn may_have_dead(view: &View, table: TableId) -> bool {
         let record = view.tables.get(&table);
         view.marked.contains(&table)
+            || view.own_ttl.contains(&table)
             || record.is_some_and(|record| record.options.keep_last.is_some())
     }
 
@@ -83,8 +84,12 @@ impl Core {
         };
         let oldest = moments[0];
         let fences = Fences::read(&view, table, key, oldest)?;
-        let mut dead =
-            Dead { below: u64::MAX, before_ms: u64::MAX, holes: Arc::clone(&fences.holes) };
+        let mut dead = Dead {
+            below: u64::MAX,
+            before_ms: u64::MAX,
+            holes: Arc::clone(&fences.holes),
+            own: (0, 0),
+        };
         for moment in moments {
             let marks = match *moment == oldest || !view.marked.contains(&table) {
                 true => fences.marks,
@@ -135,7 +140,11 @@ impl Burial {
 impl DeadEntries for Burial {
     fn of_timeline(&self, key: &[u8]) -> Result<Dead> {
         match self.core.upgrade() {
-            Some(core) => core.dead_of(self.table, key, &self.moments),
+            Some(core) => {
+                let own = (core.expiry_now(), self.moments[0]);
+                let dead = core.dead_of(self.table, key, &self.moments)?;
+                Ok(Dead { own, ..dead })
+            }
             None => Ok(Dead::default()),
         }
     }

@@ -8,7 +8,7 @@ use super::burial::oldest_origin;
 use super::claims::Claim;
 use super::dead_shares::{DeadShares, Search};
 use super::expiry::{DropJob, ExpiryWorker};
-use super::root::Change;
+use super::root::{Change, Root};
 use super::space::SpaceWorker;
 use super::tiers::Turn;
 use super::{Core, Counters};
@@ -25,7 +25,7 @@ use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
-use crate::version::{AMENDMENT_TABLE, STATE_TABLE, TableRecord, Tier};
+use crate::version::{AMENDMENT_TABLE, Edit, STATE_TABLE, TableRecord, Tier};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -225,6 +225,16 @@ impl Core {
         gone.into_iter().filter(|id| !id.is_engine_owned() && id.0 < next_table).collect()
     }
 
+    /// That there are entries with a time to live of their own, for tables of which the catalog
+    /// does not know it yet: what the log says of them goes with the flush.
+    fn own_ttl_edits(&self, root: &Root) -> Vec<Edit> {
+        let view = self.views.current();
+        let records = view.own_ttl.iter().filter_map(|id| root.catalog.tables.get(id));
+        let new = records.filter(|record| !record.own_ttl);
+        new.map(|record| Edit::TableAltered(TableRecord { own_ttl: true, ..record.clone() }))
+            .collect()
+    }
+
     /// Makes a flush durable and visible.
     pub(crate) fn finish_flush(&self, frozen: Arc<Frozen>, output: FlushOutput) -> Result<()> {
         let FlushOutput { sstables, segments } = output;
@@ -236,7 +246,8 @@ impl Core {
             let (live, dropped): (Vec<_>, Vec<_>) = sstables.into_iter().partition(of_table);
             self.output.discard(dropped, Vec::new());
             let added = live.into_iter().map(|sstable| (0, sstable)).collect();
-            Ok(Change { added, segments, flushed: Some(frozen), ..Change::default() })
+            let edits = self.own_ttl_edits(root);
+            Ok(Change { edits, added, segments, flushed: Some(frozen), ..Change::default() })
         })?;
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
@@ -376,7 +387,8 @@ impl Core {
                 busy.extend(view.sstables_of(STATE_TABLE).map(|sstable| sstable.meta().number));
             }
             // To drop what is all dead costs nothing; the rest of the dead waits for what is due.
-            let dead = pick_dead(&view.version, shares.found(), &options, &busy);
+            let found = shares.found(&view, now_ms, self.moments()[0]);
+            let dead = pick_dead(&view.version, &found, &options, &busy);
             let job = match dead {
                 Some(job) if job.kind == JobKind::Drop => job,
                 dead => pick(&view.version, &options, &busy).or(dead)?,
@@ -448,7 +460,9 @@ impl CompactWorker {
                 self.asked = false;
                 core.compaction_error.lock().clone_from(&self.damage);
                 core.compact_all.store(false, Ordering::Release);
-                let again = again.map(Duration::from_millis);
+                let (now_ms, oldest) = (core.expiry_now(), core.moments()[0]);
+                let own = DeadShares::until_own_share(&core.views.current(), now_ms, oldest);
+                let again = again.into_iter().chain(own).map(Duration::from_millis);
                 return Ok(Progress::Idle(core.until_next_move().into_iter().chain(again).min()));
             }
             return Ok(Progress::Busy);
@@ -516,8 +530,8 @@ fn renew_clock(core: &Core) -> Option<Progress> {
     let view = core.views.current();
     let timed = |options: &TableOptions| options.ttl_ms.or(options.cold_after_ms).is_some();
     let expires = view.tables.values().any(|record| timed(&record.options));
-    // Timelines of a table with marks may have times to live of their own.
-    if !expires && view.marked.is_empty() {
+    // Timelines of a table with marks may have times to live of their own, and entries too.
+    if !expires && view.marked.is_empty() && view.own_ttl.is_empty() {
         return None;
     }
     let mark = core.durable_clock_ms.load(Ordering::Acquire);
