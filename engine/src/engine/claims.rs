@@ -4,21 +4,15 @@
 //! given up. Who needs an SSTable that is claimed asks its holder to give up; jobs look for that
 //! at each step.
 //!
-//! Compaction runs one job at a time, and gives the state SSTables that it writes their numbers
-//! while it cannot compact the state table. Others that write such say so
-//! ([`Claims::write_state`]).
-//!
 //! # Concurrency
 //! One lock, held for a look-up.
 
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The claims of one store.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    /// Jobs beside compaction that write state records.
-    state_writers: AtomicUsize,
     /// By SSTable: whether its holder is asked to give up.
     held: Mutex<BTreeMap<u64, Arc<AtomicBool>>>,
 }
@@ -31,24 +25,7 @@ pub(crate) struct Claim {
     asked: Arc<AtomicBool>,
 }
 
-/// The state table is being written to; dropped, it is no more.
-#[derive(Debug)]
-pub(crate) struct StateWriter(Arc<Claims>);
-
 impl Claims {
-    /// From now on until the guard goes, level 0 of the state table is not compacted: what the
-    /// caller writes has a lower number than what comes to lie in level 0 meanwhile, and must not
-    /// come to lie above it.
-    pub(crate) fn write_state(self: &Arc<Self>) -> StateWriter {
-        self.state_writers.fetch_add(1, Ordering::SeqCst);
-        StateWriter(Arc::clone(self))
-    }
-
-    /// Whether somebody has such a guard.
-    pub(crate) fn is_state_written(&self) -> bool {
-        self.state_writers.load(Ordering::SeqCst) > 0
-    }
-
     /// The SSTables that are claimed.
     pub(crate) fn numbers(&self) -> BTreeSet<u64> {
         self.held.lock().keys().copied().collect()
@@ -82,12 +59,6 @@ impl Claim {
     /// What is claimed.
     pub(crate) fn numbers(&self) -> &BTreeSet<u64> {
         &self.numbers
-    }
-}
-
-impl Drop for StateWriter {
-    fn drop(&mut self) {
-        self.0.state_writers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -391,10 +391,16 @@ impl Core {
 
     /// On a full disk: what older roots alone needed is free once another root is durable.
     pub(crate) fn free_released(&self, error: &Error) {
-        if matches!(error, Error::NoSpace { .. }) && self.allocator.released() > 0 {
+        if matches!(error, Error::NoSpace { .. }) && self.released() > 0 {
             // A failure poisons the store, which everybody hears of.
             let _ = self.commit_root(Change::default());
         }
+    }
+
+    /// Bytes that older roots alone need, of the first file and of the cold one.
+    pub(crate) fn released(&self) -> u64 {
+        let cold = self.output.cold.as_ref().map_or(0, |cold| cold.allocator.released());
+        self.allocator.released() + cold
     }
 
     /// The last flush's failure, if it was not followed by a success: writers that need its room

@@ -16,6 +16,7 @@ pub(crate) struct Counters {
     pub(crate) compacted_bytes: AtomicU64,
     pub(crate) dropped_sstables: AtomicU64,
     pub(crate) dropped_bytes: AtomicU64,
+    pub(crate) expiry_lag_ms: AtomicU64,
     pub(crate) stalled_nanos: AtomicU64,
     /// Batches with marks, and how many there were when a round over them last began.
     pub(crate) marks: AtomicU64,
@@ -52,6 +53,10 @@ pub struct Stats {
     pub dropped_sstables: u64,
     /// Bytes of dropped SSTables.
     pub dropped_bytes: u64,
+    /// The longest time from the moment an entry expired under its table's time to live until its
+    /// space was free, in milliseconds. The time during which the store was closed counts too, and
+    /// a time to live that was made shorter counts as if it had always been so.
+    pub expiry_lag_ms: u64,
     /// Nanoseconds that writers were slowed down or stopped.
     pub stalled_nanos: u64,
     /// Bytes in memtables.
@@ -130,6 +135,7 @@ impl Core {
             compacted_bytes: read(&counters.compacted_bytes),
             dropped_sstables: read(&counters.dropped_sstables),
             dropped_bytes: read(&counters.dropped_bytes),
+            expiry_lag_ms: read(&counters.expiry_lag_ms),
             stalled_nanos: read(&counters.stalled_nanos),
             memtable_bytes: view.memtables().map(|memtable| memtable.bytes() as u64).sum(),
             state_cells: self.states.len() as u64,

@@ -14,7 +14,8 @@
 //!
 //! # Invariants
 //! 1. What counts as dead is what a job finds dead, or less: so every job that this leads to makes
-//!    progress, and an SSTable counts as dead only if all of it is.
+//!    progress, and an SSTable counts as dead only if all of it is. Each timeline counts once.
+//!    Before an SSTable is dropped it is looked at again.
 //! 2. Nothing is taken from SSTables that came after the round began, and numbers are not reused.
 //! 3. A step looks at no more than [`STEP_TIMELINES`] timelines.
 //!
@@ -28,7 +29,7 @@ use crate::entry::{TableId, expires_ms};
 use crate::error::{Error, Result};
 use crate::marks::{MarkKey, MarkKind};
 use crate::read::View;
-use crate::sstable::{Rank, RunLocation};
+use crate::sstable::{Rank, RunLocation, Sstable};
 use crate::sync::{Arc, Ordering};
 use crate::version::{HasMeta, MARK_TABLE, STATE_TABLE, SstableMeta};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +71,8 @@ struct Round {
     moments: Vec<u64>,
     /// What is still to be listed, the last first: an engine's own table, and how its keys begin.
     lists: Vec<(TableId, Vec<u8>)>,
+    /// Tables of which all timelines are listed: that some of them have marks counts no further.
+    keeping: Vec<TableId>,
     /// The last key looked at in the present list.
     after: Option<Box<[u8]>>,
     found: BTreeMap<u64, u64>,
@@ -102,8 +105,10 @@ impl DeadShares {
 
     /// The milliseconds until so much of an SSTable has expired by itself that it is worth a job,
     /// if that is to come.
-    pub(super) fn until_own_share(view: &View, now_ms: u64, oldest: u64) -> Option<u64> {
-        let moments = worth_a_look(view, now_ms).filter_map(|meta| {
+    pub(super) fn until_own_share(core: &Core) -> Option<u64> {
+        let (now_ms, oldest) = (core.expiry_now(), core.moments()[0]);
+        let view = core.views.current();
+        let moments = worth_a_look(&view, now_ms).filter_map(|meta| {
             let share = meta.own_ttl.when_expired(meta.entries.div_ceil(DEAD_SHARE));
             if meta.commits.1 > oldest && share.is_some_and(|moment| moment <= now_ms) {
                 // A snapshot tells nobody that it goes.
@@ -114,6 +119,11 @@ impl DeadShares {
         });
         let rest_ms = moments.min()?.saturating_sub(now_ms);
         Some(rest_ms.clamp(OWN_REST_MS.0, OWN_REST_MS.1))
+    }
+
+    /// The SSTable is not as dead as it was found.
+    pub(super) fn forget(&mut self, number: u64) {
+        self.found.remove(&number);
     }
 
     /// Goes on with a round, or begins one if there is cause. `asked`: without a rest.
@@ -167,7 +177,8 @@ impl DeadShares {
         lists.push((MARK_TABLE, Vec::new()));
         core.counters.marks_seen.store(cause.marks, Ordering::SeqCst);
         let found = BTreeMap::new();
-        self.round = Some(Round { cause, began_ms: now_ms, moments, lists, after: None, found });
+        let after = None;
+        self.round = Some(Round { cause, began_ms: now_ms, moments, lists, keeping, after, found });
         Search::Running
     }
 }
@@ -196,6 +207,7 @@ impl Round {
             let place = match *list == MARK_TABLE {
                 true => MarkKey::decode(key)
                     .filter(|key| key.kind == MarkKind::Timeline)
+                    .filter(|key| !self.keeping.contains(&key.table))
                     .map(|key| (key.table, key.id)),
                 false => key
                     .split_first_chunk()
@@ -284,6 +296,18 @@ fn look_at(
         }
     }
     Ok(())
+}
+
+/// Whether nobody can see anything of a run.
+pub(super) fn is_dead(
+    core: &Core,
+    sstable: &Sstable,
+    id: &[u8],
+    run: &RunLocation,
+    moments: &[u64],
+) -> Result<bool> {
+    let dead = core.dead_of(sstable.meta().table, id, moments)?;
+    Ok(dead_in(&dead, run, |by| sstable.rank(id, run, by))? == run.count)
 }
 
 /// Dead entries of a run. `rank` counts its entries below a value.

@@ -22,7 +22,8 @@
 //! # Concurrency
 //! One worker. Readers keep what they have opened.
 
-use super::claims::{Claim, StateWriter};
+use super::claims::Claim;
+use super::dead_shares::is_dead;
 use super::root::Change;
 use super::workers::Task;
 use super::{Core, Counters};
@@ -35,7 +36,7 @@ use crate::read::{is_known_without, state_of_run};
 use crate::runtime::Progress;
 use crate::sstable::Sstable;
 use crate::state::StateRecord;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::version::{STATE_TABLE, Shard, TableKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub(super) struct ExpiryWorker {
     roots: u32,
     /// SSTables whose directories are damaged: what they know of timelines cannot be kept.
     damaged: BTreeSet<u64>,
+    /// Of what was dropped and is not free yet: when its first entry expired.
+    expired_since_ms: Option<u64>,
 }
 
 impl Task for ExpiryWorker {
@@ -81,17 +84,23 @@ impl ExpiryWorker {
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         if let Some(job) = &mut self.job {
             if job.step(core)? {
+                let since_ms = job.expired_since_ms(core);
+                self.expired_since_ms = self.expired_since_ms.into_iter().chain(since_ms).min();
                 self.job = None;
                 self.roots = ROOTS_UNTIL_FREE;
             }
             return Ok(Progress::Busy);
         }
-        if self.roots > 0 && core.allocator.released() > 0 {
+        if self.roots > 0 && core.released() > 0 {
             self.roots -= 1;
             core.commit_root(Change::default())?;
             return Ok(Progress::Busy);
         }
         self.roots = 0;
+        if let Some(since_ms) = self.expired_since_ms.take() {
+            let lag_ms = core.expiry_now().saturating_sub(since_ms);
+            core.counters.expiry_lag_ms.fetch_max(lag_ms, Ordering::Relaxed);
+        }
         let (expired, wait_ms) = core.expired_sstables(&self.damaged);
         let Some(wait_ms) = wait_ms else {
             return Ok(Progress::Idle(None));
@@ -140,7 +149,11 @@ pub(super) struct DropJob {
     next: (usize, u64),
     /// By table and timeline: what nothing else knows.
     records: BTreeMap<(TableId, Box<[u8]>), StateRecord>,
-    sink: Option<(StateWriter, SstableSink)>,
+    sink: Option<SstableSink>,
+    /// Whether they go because all in them is said to be dead, not because it has expired.
+    of_dead: bool,
+    /// The SSTable that turned out to have an entry that somebody can see.
+    alive: Option<u64>,
 }
 
 impl DropJob {
@@ -174,12 +187,41 @@ impl DropJob {
         if live.count() < claim.numbers().len() {
             return None;
         }
-        Some(DropJob::claimed(claim, sstables))
+        Some(DropJob::claimed(claim, sstables, false))
     }
 
-    /// A job for these, which are claimed, and of which nobody can see anything any more.
-    pub(super) fn claimed(claim: Claim, sstables: Vec<Arc<Sstable>>) -> DropJob {
-        DropJob { claim, sstables, next: (0, 0), records: BTreeMap::new(), sink: None }
+    /// A job for these, which are claimed, and of which nobody could see anything any more when it
+    /// was looked at last: what is dropped is looked at again.
+    pub(super) fn of_dead(claim: Claim, sstables: Vec<Arc<Sstable>>) -> DropJob {
+        DropJob::claimed(claim, sstables, true)
+    }
+
+    /// A job for these, which are claimed, and of which every entry has outlived a time to live.
+    pub(super) fn of_expired(claim: Claim, sstables: Vec<Arc<Sstable>>) -> DropJob {
+        DropJob::claimed(claim, sstables, false)
+    }
+
+    fn claimed(claim: Claim, sstables: Vec<Arc<Sstable>>, of_dead: bool) -> DropJob {
+        let records = BTreeMap::new();
+        DropJob { claim, sstables, next: (0, 0), records, sink: None, of_dead, alive: None }
+    }
+
+    /// The SSTable that somebody can see something of: then the job is over, and nothing is
+    /// dropped.
+    pub(super) fn alive(&self) -> Option<u64> {
+        self.alive
+    }
+
+    /// When the first entry of all of them expired, by today's options.
+    fn expired_since_ms(&self, core: &Core) -> Option<u64> {
+        let now_ms = core.expiry_now();
+        let view = core.views.current();
+        let since_ms = |sstable: &Arc<Sstable>| {
+            let alive_from_ms = view.tables.get(&sstable.meta().table)?.alive_from_ms(now_ms);
+            let ago_ms = alive_from_ms.saturating_sub(sstable.meta().times_ms.0);
+            Some(now_ms.saturating_sub(ago_ms))
+        };
+        self.sstables.iter().filter_map(since_ms).min()
     }
 
     pub(super) fn claim(&self) -> &Claim {
@@ -199,8 +241,7 @@ impl DropJob {
         if !self.records.is_empty() {
             return self.write_records(core).map(|()| false);
         }
-        let (_writer, sink) = self.sink.take().unzip();
-        let records = sink.map(SstableSink::finish).transpose()?.unwrap_or_default();
+        let records = self.sink.take().map(SstableSink::finish).transpose()?.unwrap_or_default();
         let bytes = self.sstables.iter().map(|sstable| sstable.meta().extent.length).sum();
         let mut gone = false;
         let outcome = core.commit_root_with(|root| {
@@ -229,9 +270,14 @@ impl DropJob {
         let sstable = &self.sstables[self.next.0];
         let table = sstable.meta().table;
         let pages = sstable.run_pages()?;
+        let moments = core.moments();
         let end = pages.min(self.next.1 + PAGES_A_STEP);
         for page in self.next.1..end {
             for (key, run) in sstable.runs_of_page(page)? {
+                if self.of_dead && !is_dead(core, sstable, &key, &run, &moments)? {
+                    self.alive = Some(sstable.meta().number);
+                    return Ok(());
+                }
                 let state = state_of_run(&run);
                 if is_known_without(&view, table, &key, &state, self.claim.numbers())? {
                     continue;
@@ -251,11 +297,9 @@ impl DropJob {
 
     /// Writes the next records, in the order of the state table.
     fn write_records(&mut self, core: &Core) -> Result<()> {
-        let (_, sink) = self.sink.get_or_insert_with(|| {
+        let sink = self.sink.get_or_insert_with(|| {
             let (kind, shard) = (TableKind::Keyed, Shard::default());
-            let writer = core.claims.write_state();
-            let sink = SstableSink::new(&core.output, STATE_TABLE, kind, shard, Compression::None);
-            (writer, sink)
+            SstableSink::new(&core.output, STATE_TABLE, kind, shard, Compression::None)
         });
         for _ in 0..RECORDS_A_STEP {
             let Some(((table, key), state)) = self.records.pop_first() else {

@@ -28,6 +28,7 @@ use crate::segment::Segment;
 use crate::sstable::Sstable;
 use crate::sync::{Arc, Ordering};
 use crate::version::{Catalog, Edit, HasMeta, SstableMeta, TableRecord, Version};
+use std::collections::BTreeMap;
 
 /// See the module.
 pub(crate) struct Root {
@@ -217,16 +218,19 @@ impl Core {
             }
         });
         let is_live = |segment: &Segment| root.catalog.segments.contains(segment.meta().number);
-        let obsolete = |segment: &&Arc<Segment>| !is_live(segment);
+        // Several of the SSTables may have needed a segment: it goes once.
+        let mut segments: BTreeMap<u64, &Arc<Segment>> = BTreeMap::new();
+        segments.extend(change.segments.iter().map(|segment| (segment.meta().number, segment)));
         for (_, _, sstable) in old.version.iter() {
             if change.removed.contains(&sstable.meta().number) {
                 sstable.mark_obsolete(sequence - 1);
-                let gone = sstable.segments().iter().filter(obsolete);
-                gone.for_each(|segment| segment.mark_obsolete(sequence - 1));
+                segments.extend(
+                    sstable.segments().iter().map(|segment| (segment.meta().number, segment)),
+                );
             }
         }
-        let unneeded = change.segments.iter().filter(obsolete);
-        unneeded.for_each(|segment| segment.mark_obsolete(sequence - 1));
+        let gone = segments.into_values().filter(|segment| !is_live(segment));
+        gone.for_each(|segment| segment.mark_obsolete(sequence - 1));
     }
 
     /// Before the first commit that is acknowledged unsynced: the superblock says so, so that the

@@ -141,7 +141,7 @@ impl SpaceWorker {
             Stage::Move if self.move_on(core)? => Stage::Move,
             Stage::Move => Stage::Roots,
             // Two roots free what the newest one has released.
-            Stage::Roots if self.roots_left > 0 && core.allocator.released() > 0 => {
+            Stage::Roots if self.roots_left > 0 && core.released() > 0 => {
                 core.commit_root(Change::default())?;
                 self.roots_left -= 1;
                 Stage::Roots
@@ -187,7 +187,7 @@ impl SpaceWorker {
         }
         self.next_tick_ms = now_ms + TICK_MS;
         let sequence = core.root.lock().superblock.sequence;
-        let waits = (core.allocator.released(), sequence);
+        let waits = (core.released(), sequence);
         let much = core.least_given().max(core.allocator.file_length() / 64);
         if waits.0 >= much && waits == self.waited {
             core.commit_root(Change::default())?;

@@ -25,7 +25,7 @@ use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
-use crate::version::{AMENDMENT_TABLE, Edit, STATE_TABLE, TableRecord, Tier};
+use crate::version::{AMENDMENT_TABLE, Edit, TableRecord, Tier};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -95,6 +95,11 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
 /// What a worker does in a step.
 pub(super) trait Task: Send + 'static {
     fn step(&mut self, core: &Arc<Core>) -> Progress;
+
+    /// See [`Worker::gives_way`].
+    fn gives_way(&self) -> bool {
+        false
+    }
 }
 
 fn spawn(core: &Arc<Core>, name: &'static str, task: Box<dyn Task>) -> Result<Arc<dyn Wake>> {
@@ -130,6 +135,10 @@ impl Worker for CoreWorker {
         STEPPING.set(outer);
         progress
     }
+
+    fn gives_way(&self) -> bool {
+        self.task.gives_way()
+    }
 }
 
 impl Drop for CoreWorker {
@@ -145,6 +154,10 @@ struct FlushWorker {
 }
 
 impl Task for FlushWorker {
+    fn gives_way(&self) -> bool {
+        true
+    }
+
     fn step(&mut self, core: &Arc<Core>) -> Progress {
         match self.try_step(core) {
             Ok(progress) => progress,
@@ -298,6 +311,10 @@ struct CompactWorker {
 }
 
 impl Task for CompactWorker {
+    fn gives_way(&self) -> bool {
+        true
+    }
+
     fn step(&mut self, core: &Arc<Core>) -> Progress {
         match self.try_step(core) {
             Ok(progress) => progress,
@@ -380,12 +397,8 @@ impl Core {
         let damaged = &self.with_unusable_cold(damaged);
         let now_ms = self.expiry_now();
         let (view, claim, job) = loop {
-            let mut busy = &self.claims.numbers() | damaged;
-            let state_written = self.claims.is_state_written();
+            let busy = &self.claims.numbers() | damaged;
             let view = self.views.current();
-            if state_written {
-                busy.extend(view.sstables_of(STATE_TABLE).map(|sstable| sstable.meta().number));
-            }
             // To drop what is all dead costs nothing; the rest of the dead waits for what is due.
             let found = shares.found(&view, now_ms, self.moments()[0]);
             let dead = pick_dead(&view.version, &found, &options, &busy);
@@ -396,15 +409,23 @@ impl Core {
             let claim = self.claims.claim(job.numbers().collect());
             // Somebody may have been quicker, and may have taken away what was claimed then.
             let now = self.views.current();
-            let same = Arc::ptr_eq(&now.version, &view.version)
-                && state_written == self.claims.is_state_written();
+            let same = Arc::ptr_eq(&now.version, &view.version);
             if let Some(claim) = claim.filter(|_| same) {
                 break (view, claim, job);
             }
         };
         if job.kind == JobKind::Drop {
-            let sstables = job.inputs.into_iter().map(|(_, sstable)| sstable).collect();
-            return Some(Work::Drop(Box::new(DropJob::claimed(claim, sstables))));
+            let sstables: Vec<_> = job.inputs.into_iter().map(|(_, sstable)| sstable).collect();
+            // What has expired by itself stays so, and needs no second look.
+            let has_expired = |sstable: &Arc<Sstable>| {
+                let meta = sstable.meta();
+                meta.own_ttl.expired(now_ms) >= meta.entries
+            };
+            let job = match sstables.iter().all(has_expired) {
+                true => DropJob::of_expired(claim, sstables),
+                false => DropJob::of_dead(claim, sstables),
+            };
+            return Some(Work::Drop(Box::new(job)));
         }
         Some(self.merge(&view, claim, job, now_ms))
     }
@@ -429,14 +450,20 @@ impl Core {
 }
 
 impl CompactWorker {
+    fn try_damaged_again(&mut self, core: &Core) {
+        if !self.damaged.is_empty() {
+            self.damaged.clear();
+            self.damage = None;
+            core.show_damaged(&self.damaged);
+        }
+    }
+
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
         let Some(work) = &mut self.job else {
             let asked = core.compact_all.load(Ordering::Acquire);
-            if asked && !std::mem::replace(&mut self.asked, asked) && !self.damaged.is_empty() {
-                self.damaged.clear();
-                self.damage = None;
-                core.show_damaged(&self.damaged);
+            if asked && !std::mem::replace(&mut self.asked, asked) {
+                self.try_damaged_again(core);
             }
             let removed = core.dead_amendments();
             if !removed.is_empty() {
@@ -460,8 +487,7 @@ impl CompactWorker {
                 self.asked = false;
                 core.compaction_error.lock().clone_from(&self.damage);
                 core.compact_all.store(false, Ordering::Release);
-                let (now_ms, oldest) = (core.expiry_now(), core.moments()[0]);
-                let own = DeadShares::until_own_share(&core.views.current(), now_ms, oldest);
+                let own = DeadShares::until_own_share(core);
                 let again = again.into_iter().chain(own).map(Duration::from_millis);
                 return Ok(Progress::Idle(core.until_next_move().into_iter().chain(again).min()));
             }
@@ -473,7 +499,16 @@ impl CompactWorker {
             return Ok(Progress::Busy);
         }
         let bytes = match work {
-            Work::Drop(job) => job.step(core)?.then_some(0),
+            Work::Drop(job) => {
+                let over = job.step(core)?;
+                if let Some(number) = job.alive() {
+                    // What was found of it is out of date.
+                    self.shares.forget(number);
+                    self.job = None;
+                    return Ok(Progress::Busy);
+                }
+                over.then_some(0)
+            }
             Work::Merge(_, job) => match job.step()? {
                 None => None,
                 Some(output) => {

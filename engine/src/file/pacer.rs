@@ -1,7 +1,7 @@
 //! The pacer: a token bucket that keeps background output from crowding out commits.
 //!
-//! 1. The bucket fills at `rate` bytes per second, up to a tenth of a second, and one piece at
-//!    least.
+//! 1. The bucket fills at `rate` bytes per second, up to a fiftieth of a second, and one piece at
+//!    least. What a full bucket lets through at once is what commits wait behind.
 //! 2. A write takes its bytes; while they are not there it pauses.
 //! 3. A rate of 0 is no limit. `urgent` suspends the limit: writers wait for this output.
 //! 4. The pacer is advice. It holds one write back for a bounded number of pauses, then lets it
@@ -102,7 +102,7 @@ impl std::fmt::Debug for Pacer {
 
 /// Bytes that may be written at once.
 fn capacity(rate: u64) -> u64 {
-    (rate / 10).max(OUTPUT_PIECE_BYTES as u64)
+    (rate / 50).max(OUTPUT_PIECE_BYTES as u64)
 }
 
 #[cfg(test)]

@@ -96,6 +96,9 @@ pub(crate) fn newest_record(
 }
 
 /// The newest record of a timeline up to a commit, if it has one in the state table.
+///
+/// Every SSTable that has one is asked: who found that a record was needed may have been overtaken
+/// by somebody who knew of newer entries, and whose record lies below.
 pub(crate) fn recorded_state(
     view: &View,
     table: TableId,
@@ -103,16 +106,25 @@ pub(crate) fn recorded_state(
     commit: u64,
 ) -> Result<Option<StateRecord>> {
     let key = state_key(table, key);
-    for sstable in view.sstables(STATE_TABLE, &key) {
-        if let Some(version) = sstable.versions(&key, commit)?.first() {
+    newest_among(view.sstables(STATE_TABLE, &key), &key, commit)
+}
+
+fn newest_among<'a>(
+    sstables: impl Iterator<Item = &'a Arc<Sstable>>,
+    key: &[u8],
+    commit: u64,
+) -> Result<Option<StateRecord>> {
+    let mut newest = None;
+    for sstable in sstables {
+        if let Some(version) = sstable.versions(key, commit)?.first() {
             let record = StateRecord::decode(&version.value).map_err(|error| {
                 let place = sstable.meta().extent.offset;
                 Error::corruption("timeline state", place, error.to_string())
             })?;
-            return Ok(Some(record));
+            newest = newest_of(newest, Some(record));
         }
     }
-    Ok(None)
+    Ok(newest)
 }
 
 /// Whether anything but the SSTables `leaving` knows as much of a timeline as `state`, so that they
@@ -140,4 +152,39 @@ pub(crate) fn is_known_without(
     }
     let record = newest_record(view, table, key)?;
     Ok(record.is_some_and(|record| !state.is_newer_than(&record)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Compression, ReadMode};
+    use crate::sstable::testing::{Fixture, options};
+    use crate::version::TableKind;
+
+    /// A job that drops SSTables had looked at a timeline; while it went on, the timeline was
+    /// written, deleted and dropped by another, whose record got the lower number. The seqs between
+    /// were given out again.
+    #[test]
+    fn a_record_that_was_overtaken_hides_nothing() {
+        let (table, key) = (TableId(16), &b"room"[..]);
+        let written = |next_seq, last_commit| {
+            let record = StateRecord { next_seq, last_commit, last_time_ms: 5 };
+            let options = options(TableKind::Keyed, Compression::None);
+            let fixture = Fixture::build(options, 4096, |builder| {
+                builder.add_version(&record.version(table, key))
+            });
+            (record, fixture.unwrap().open(ReadMode::Read))
+        };
+        let (old, overtaken) = written(11, 10);
+        let (new, newest) = written(21, 20);
+        let key = state_key(table, key);
+        let among = |sstables: [&Arc<Sstable>; 2], commit| {
+            newest_among(sstables.into_iter(), &key, commit).unwrap()
+        };
+        for order in [[&overtaken, &newest], [&newest, &overtaken]] {
+            assert_eq!(among(order, u64::MAX), Some(new));
+            assert_eq!(among(order, 19), Some(old), "as a snapshot sees it");
+            assert_eq!(among(order, 9), None);
+        }
+    }
 }

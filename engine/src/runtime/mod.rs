@@ -45,6 +45,12 @@ pub enum Progress {
 pub trait Worker: Send + 'static {
     /// Does a bounded piece of work.
     fn step(&mut self) -> Progress;
+
+    /// Whether it works for long, and should get the processor after the threads of the
+    /// application.
+    fn gives_way(&self) -> bool {
+        false
+    }
 }
 
 /// A level-triggered wake-up shared by a worker and those who feed it: a wake that comes before

@@ -54,7 +54,7 @@ mod verify;
 pub(crate) mod zstd;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -13,7 +13,8 @@
 //! and groups start at most one largest group apart.
 //!
 //! The exception of step 3: the last synced group, with nothing behind it, looks like an unsynced
-//! one. A clean close, and any later group, removes the doubt.
+//! one; so do several of which every header is damaged. A clean close, and any later group whose
+//! header is intact, removes the doubt.
 
 use super::format::{GROUP_STEP, Header};
 use super::reader::{Stop, Walk, header_at};

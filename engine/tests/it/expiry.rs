@@ -144,6 +144,7 @@ fn what_has_expired_is_dropped_and_its_space_is_reused() {
     assert!(stats.sstable_bytes < live / 4, "{} of {live} bytes are left", stats.sstable_bytes);
     let (sync, _) = sstables_by_table(&world, table);
     assert_eq!(sync, 0, "no SSTable of the table is left");
+    assert!((1..=6_000).contains(&stats.expiry_lag_ms), "{} ms", stats.expiry_lag_ms);
 }
 
 /// Live SSTables of the table, and of all others.

@@ -17,6 +17,7 @@
 //! - `marks`: trims, deletions, retention, gaps, dropped tables
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
+//! - `regression_retention`: defects of expiry and retention, one test each
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `tiers`: zstd and the cold tier
 //! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
@@ -43,6 +44,7 @@ mod real;
 mod reference;
 mod regression;
 mod regression_reads;
+mod regression_retention;
 mod segments;
 mod space;
 mod tiers;

@@ -229,4 +229,7 @@ pub(crate) struct CommitsArguments {
     /// Bytes of a message.
     #[arg(long)]
     pub(crate) payload: Option<usize>,
+    /// Leaves the durable writers out.
+    #[arg(long)]
+    pub(crate) buffered_only: bool,
 }

@@ -12,6 +12,7 @@
 //! # Concurrency
 //! The list of threads is locked for a push or a swap only, never while joining.
 
+mod priority;
 #[cfg(test)]
 mod tests;
 
@@ -116,6 +117,9 @@ fn join(thread: Thread) {
 }
 
 fn run(mut worker: Box<dyn Worker>, bell: &Bell, dead: Dead) {
+    if worker.gives_way() {
+        priority::lower();
+    }
     while !bell.stopped() {
         match catch_unwind(AssertUnwindSafe(|| worker.step())) {
             Ok(Progress::Busy) => {}

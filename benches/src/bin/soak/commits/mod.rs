@@ -5,7 +5,7 @@
 //! | idle | one durable writer | nothing |
 //! | limited | the same | compaction at the default rate limit |
 //! | unlimited | the same | compaction without a limit |
-//! | saturate | buffered appends, closed loop | what follows from them |
+//! | saturate | buffered appends, closed loop, once that lasts | what follows from them |
 //! | steady | buffered appends at 80% of that, open loop | what follows from them |
 //!
 //! A durable writer's time is taken only where the output beside it ran: what is in between, when
@@ -64,22 +64,8 @@ pub(crate) fn run(common: &Common, arguments: &CommitsArguments) -> Result<bool>
     let base = if common.short { small_options() } else { Options::default() };
     let mut values = Map::new();
 
-    let mut idle = None;
-    for (name, output_rate, p50, p99) in [
-        ("idle", None, None, None),
-        ("limited", Some(base.output_rate), Some(1.3), Some(5.0)),
-        ("unlimited", Some(0), Some(2.0), None),
-    ] {
-        let options = Options { output_rate: output_rate.unwrap_or(0), ..base.clone() };
-        let stage = Stage::new(common, options)?;
-        let beside = durable::measure(&stage, &parameters, output_rate.is_some(), &report)?;
-        stage.verify(&report)?;
-        values.insert(name.to_owned(), beside.json());
-        let Some(idle) = &idle else {
-            idle = Some(beside.latencies);
-            continue;
-        };
-        compare(&mut report, name, &beside, idle, (p50, p99));
+    if !arguments.buffered_only {
+        durable_commits(common, &parameters, &base, &mut report, &mut values)?;
     }
     for batch in BATCHES {
         let stage = Stage::new(common, base.clone())?;
@@ -93,6 +79,33 @@ pub(crate) fn run(common: &Common, arguments: &CommitsArguments) -> Result<bool>
     let folder = Stage::new(common, base)?;
     let parameters = serde_json::to_value(&parameters)?;
     report.end(folder.folder(), parameters, Value::Object(values))
+}
+
+fn durable_commits(
+    common: &Common,
+    parameters: &Parameters,
+    base: &Options,
+    report: &mut Report,
+    values: &mut Map<String, Value>,
+) -> Result<()> {
+    let mut idle = None;
+    for (name, output_rate, p50, p99) in [
+        ("idle", None, None, None),
+        ("limited", Some(base.output_rate), Some(1.3), Some(5.0)),
+        ("unlimited", Some(0), Some(2.0), None),
+    ] {
+        let options = Options { output_rate: output_rate.unwrap_or(0), ..base.clone() };
+        let stage = Stage::new(common, options)?;
+        let beside = durable::measure(&stage, parameters, output_rate.is_some(), report)?;
+        stage.verify(report)?;
+        values.insert(name.to_owned(), beside.json());
+        let Some(idle) = &idle else {
+            idle = Some(beside.latencies);
+            continue;
+        };
+        compare(report, name, &beside, idle, (p50, p99));
+    }
+    Ok(())
 }
 
 fn compare(

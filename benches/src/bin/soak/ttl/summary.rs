@@ -74,6 +74,9 @@ impl Summary {
         let allocated = growth(|second| second.allocated_bytes);
         report.goal("allocated_growth", allocated, 1.15, Matter::Size);
         report.goal("write_amplification", amplification, 2.3, Matter::Size);
+        let lag_ms =
+            self.last.as_ref().map_or(f64::NAN, |sample| sample.stats.expiry_lag_ms as f64);
+        report.goal("expiry_lag_ms", lag_ms, LAG_MS_LIMIT as f64, Matter::Size);
         report.goal("scan_p99_drift", drift(&steady), DRIFT_LIMIT, Matter::Speed);
         json!({
             "messages": self.messages,

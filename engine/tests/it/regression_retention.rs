@@ -1,0 +1,104 @@
+//! Defects of expiry, retention and their space that were mended: one test each, with its story.
+
+use super::world::{Process, World, tiny};
+use std::time::Duration;
+use tidelog_engine::{Direction, Durability, Engine, Options, TableId, TableOptions, WriteBatch};
+
+const KEY: &[u8] = b"room";
+
+fn append(engine: &Engine, table: TableId, payload: &[u8]) {
+    let mut batch = WriteBatch::new();
+    batch.append(table, KEY, payload, None).unwrap();
+    engine.commit(batch, Durability::Sync).unwrap();
+}
+
+fn seqs(engine: &Engine, table: TableId) -> Vec<u64> {
+    let scan = engine.snapshot().scan(table, KEY, 0, u64::MAX, Direction::Forward).unwrap();
+    scan.map(|entry| entry.unwrap().seq).collect()
+}
+
+/// Lets time pass in small steps, and the background work with it.
+fn pass(world: &World, process: &Process, seconds: u64) {
+    for _ in 0..seconds * 4 {
+        world.clock.advance(Duration::from_millis(250));
+        process.scheduler.run_until_idle(1000);
+    }
+}
+
+/// A timeline of a table that keeps the last entries of each, and which had a mark of its own, was
+/// counted twice: ten dead of twenty looked like twenty, and the SSTable went, with the entries
+/// that were to be kept.
+#[test]
+fn what_is_dead_by_table_and_by_timeline_counts_once() {
+    for mark in 0..3 {
+        let world = World::new(30 + mark);
+        let process = world.open(&tiny()).unwrap();
+        let engine = &process.engine;
+        let table = TableOptions::timeline().keep_last(10);
+        let table = engine.create_table("message", table).unwrap();
+        for _ in 0..20 {
+            append(engine, table, &[b'x'; 100]);
+        }
+        // Before anybody has looked at what the table keeps.
+        let mut batch = WriteBatch::new();
+        match mark {
+            0 => batch.trim(table, KEY, 2).unwrap(),
+            1 => batch.set_timeline_ttl(table, KEY, Some(Duration::from_secs(1000))).unwrap(),
+            _ => batch.delete_entry(table, KEY, 3).unwrap(),
+        }
+        engine.commit(batch, Durability::Sync).unwrap();
+        engine.flush().unwrap();
+        pass(&world, &process, 30);
+        assert_eq!(seqs(engine, table), (11..=20).collect::<Vec<_>>(), "mark {mark}");
+        engine.compact().unwrap();
+        pass(&world, &process, 30);
+        assert_eq!(seqs(engine, table), (11..=20).collect::<Vec<_>>(), "mark {mark}");
+    }
+}
+
+/// Two SSTables of a flush needed the same payload segment and expired together: it was given up
+/// twice, which a debug build noticed with a panic and the figures of a release build never got
+/// over.
+#[test]
+fn a_segment_goes_once_when_all_that_needed_it_go_together() {
+    let world = World::new(40);
+    let process = world.open(&tiny()).unwrap();
+    let engine = &process.engine;
+    let options = TableOptions::timeline().ttl(Duration::from_secs(20));
+    let tables = ["one", "two"].map(|name| engine.create_table(name, options.clone()).unwrap());
+    let mut batch = WriteBatch::new();
+    let targets = tables.map(|table| (table, KEY));
+    batch.fan_out(targets, &[7; 500], None, None, false).unwrap();
+    engine.commit(batch, Durability::Sync).unwrap();
+    engine.flush().unwrap();
+    assert_eq!(engine.stats().segments, 1);
+    pass(&world, &process, 30);
+    append(engine, tables[0], b"it goes on");
+    let stats = engine.stats();
+    assert_eq!((stats.segments, stats.held_bytes, stats.released_bytes), (0, 0, 0), "{stats:?}");
+}
+
+/// What expired in the cold file was free only when something else wrote a root.
+#[test]
+fn what_expires_in_the_cold_file_is_free_in_time() {
+    let world = World::with_cold(41);
+    let process = world.open(&Options { ..tiny() }).unwrap();
+    let engine = &process.engine;
+    let options =
+        TableOptions::timeline().ttl(Duration::from_secs(100)).cold_after(Duration::from_secs(20));
+    let table = engine.create_table("message", options).unwrap();
+    for _ in 0..200 {
+        append(engine, table, &[b'x'; 400]);
+    }
+    engine.flush().unwrap();
+    pass(&world, &process, 60);
+    let stats = engine.stats();
+    assert!(stats.cold_sstables > 0, "{stats:?}");
+    let full = stats.cold_free_bytes;
+    pass(&world, &process, 46);
+    let stats = engine.stats();
+    assert_eq!(seqs(engine, table), []);
+    assert_eq!(stats.cold_sstables, 0);
+    assert!(stats.cold_free_bytes > full, "{full} bytes were free before: {stats:?}");
+    assert!((1..=10_000).contains(&stats.expiry_lag_ms), "{} ms", stats.expiry_lag_ms);
+}
