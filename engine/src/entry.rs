@@ -59,12 +59,28 @@ pub struct Entry {
     pub time_ms: u64,
     /// When it happened, as the caller gave it, in milliseconds since 1970 (UTC).
     pub event_ms: Option<i64>,
+    /// The time to live that it was given of its own, in milliseconds. It expires with it, or
+    /// earlier where its timeline or table keep nothing as long.
+    pub ttl_ms: Option<u64>,
     /// The entry it was fanned out from.
     pub origin: Option<Origin>,
     /// The caller's bytes: those of the newest amendment, where there is one.
     pub payload: Payload,
     /// The newest amendment that the snapshot shows, of this entry or of its origin.
     pub revision: Option<Revision>,
+}
+
+impl Entry {
+    /// Whether it has outlived the time to live that it was given of its own, at a time of the
+    /// expiry clock.
+    pub(crate) fn is_expired(&self, now_ms: u64) -> bool {
+        self.ttl_ms.is_some_and(|ttl_ms| expires_ms(self.time_ms, ttl_ms) <= now_ms)
+    }
+}
+
+/// The first moment at which an entry of this commit time and time to live is shown no more.
+pub(crate) fn expires_ms(time_ms: u64, ttl_ms: u64) -> u64 {
+    time_ms.saturating_add(ttl_ms)
 }
 
 /// An amendment of an entry: what its payload was replaced by, or that it was retracted.

@@ -135,6 +135,8 @@ pub const EXPIRY_TICK_MS_MAX: u64 = 5000;
 pub const TTL_WINDOWS: u64 = 20;
 /// Most pieces in the grid of a table: times to live that its data were written under.
 pub const GRID_PIECES_MAX: usize = 64;
+/// Buckets in which an SSTable counts when its entries' own times to live end.
+pub const OWN_TTL_BUCKETS_MAX: usize = 16;
 /// How far the expiry clock may run ahead of its mark in the superblock, in milliseconds. While a
 /// table has a TTL, a superblock is written every half of it.
 pub const CLOCK_LEASE_MS: u64 = 60_000;

@@ -2,9 +2,10 @@
 
 use crate::harness::{each, ensure};
 use crate::mutation::{length, mutate, noise};
+use std::time::Duration;
 use tidelog_engine::testing::Random;
 use tidelog_engine::testing::fuzzing::batch::{Record, assign, body, records};
-use tidelog_engine::{KeyedOperation, Origin, TableId, WriteBatch};
+use tidelog_engine::{AppendOptions, KeyedOperation, Origin, TableId, WriteBatch};
 
 const PAYLOAD_MAX: usize = 3000;
 
@@ -83,15 +84,18 @@ fn add(random: &mut Random, batch: &mut WriteBatch) -> Result<Record, String> {
         seq: random.next_u64(),
     });
     let payload = payload(random);
+    let ttl_ms = random.chance(1, 3).then(|| 1 + (random.next_u64() >> (1 + random.below(62))));
     let list = targets.iter().map(|(table, key, _)| (*table, &key[..]));
-    batch.fan_out(list, &payload, event_ms, origin.as_ref(), first_is_origin).map_err(text)?;
+    let (ttl, origin_ref) = (ttl_ms.map(Duration::from_millis), origin.as_ref());
+    let options = AppendOptions { event_ms, ttl, origin: origin_ref, first_is_origin };
+    batch.append_with(list, &payload, &options).map_err(text)?;
     let mut origins = vec![origin; targets.len()];
     if first_is_origin {
         let (table, key, seq) = &targets[0];
         let first = Origin { table: *table, key: key[..].into(), seq: *seq };
         origins[1..].fill(Some(first));
     }
-    Ok(Record::Message { event_ms, payload, targets, origins })
+    Ok(Record::Message { event_ms, ttl_ms, payload, targets, origins })
 }
 
 /// Adds an amendment, or a retraction.

@@ -10,6 +10,7 @@ use crate::store::Table;
 use crate::store::core::Request;
 use crate::timeline::first_seq;
 use std::collections::HashSet;
+use std::time::Duration;
 use tidelog_engine::{Durability, Payload, Precondition, TableId};
 
 /// One message to a conversation and to many inboxes; see [`Table::fan_out`].
@@ -24,6 +25,7 @@ pub struct FanOut<M> {
     inboxes: Vec<(TableId, TimelineId)>,
     seen: HashSet<(TableId, TimelineId)>,
     event_time: Option<i64>,
+    ttl: Option<Duration>,
     durability: Durability,
     latest: Option<u64>,
 }
@@ -59,8 +61,17 @@ impl<M: Message> FanOut<M> {
         let payload = Payload::from_vec(encoded(message)?);
         let seen = HashSet::from([(table.id(), conversation.clone())]);
         let durability = table.core.durability;
-        let (inboxes, event_time, latest) = (Vec::new(), None, None);
-        Ok(FanOut { table, conversation, payload, inboxes, seen, event_time, durability, latest })
+        Ok(FanOut {
+            table,
+            conversation,
+            payload,
+            inboxes: Vec::new(),
+            seen,
+            event_time: None,
+            ttl: None,
+            durability,
+            latest: None,
+        })
     }
 
     /// Adds inboxes of a table of the same store. Each gets the message once, however often it is
@@ -88,6 +99,13 @@ impl<M: Message> FanOut<M> {
     /// When it happened, in milliseconds since 1970 (UTC).
     pub fn event_time(mut self, milliseconds: i64) -> FanOut<M> {
         self.event_time = Some(milliseconds);
+        self
+    }
+
+    /// A time to live of the entries' own, the conversation's and those in the inboxes; see
+    /// [`Append::ttl`](crate::Append::ttl).
+    pub fn ttl(mut self, ttl: Duration) -> FanOut<M> {
+        self.ttl = Some(ttl);
         self
     }
 
@@ -140,6 +158,7 @@ impl<M: Message> FanOut<M> {
         let mut batch = Batch::of(BatchMessage {
             payload: self.payload.clone(),
             event_ms: self.event_time,
+            ttl: self.ttl,
             origin: None,
             first_is_origin: !self.inboxes.is_empty(),
             targets,

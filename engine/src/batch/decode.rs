@@ -2,8 +2,8 @@
 //! come from the file, so nothing is believed before it is checked.
 
 use super::{
-    FLAG_EVENT, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, KIND_AMEND, KIND_KEYED, KIND_MARK, KIND_MESSAGE,
-    KeyedOperation,
+    FLAG_EVENT, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, FLAG_OWN_TTL, KIND_AMEND, KIND_KEYED, KIND_MARK,
+    KIND_MESSAGE, KeyedOperation,
 };
 use crate::amendment;
 use crate::codec::{DecodeError, Decoder, take_varint};
@@ -71,6 +71,8 @@ impl Mark<'_> {
 pub(crate) struct Message<'a> {
     /// Offset of the record in the body.
     pub(crate) offset: usize,
+    /// The time to live that its entries have of their own.
+    pub(crate) ttl_ms: Option<u64>,
     pub(crate) target_count: usize,
     targets: Decoder<'a>,
 }
@@ -99,6 +101,8 @@ pub(crate) struct Target<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct MessageRef<'a> {
     pub(crate) event_ms: Option<i64>,
+    /// The time to live that the entries have of their own.
+    pub(crate) ttl_ms: Option<u64>,
     pub(crate) payload: Range<usize>,
     flags: u8,
     origin: Option<(TableId, u64, &'a [u8])>,
@@ -175,12 +179,12 @@ fn next<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
     let mut ahead = decoder.clone();
     match ahead.u8("record kind")? {
         KIND_MESSAGE => {
-            let (_, target_count) = message_ref(decoder)?;
+            let (MessageRef { ttl_ms, .. }, target_count) = message_ref(decoder)?;
             let targets = decoder.clone();
             for _ in 0..target_count {
                 target(decoder)?;
             }
-            Ok(Op::Message(Message { offset, target_count, targets }))
+            Ok(Op::Message(Message { offset, ttl_ms, target_count, targets }))
         }
         KIND_KEYED => {
             *decoder = ahead;
@@ -204,7 +208,7 @@ fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)>
         return Err(decoder.error("record kind"));
     }
     let flags = decoder.u8("message flags")?;
-    if flags & !(FLAG_EVENT | FLAG_ORIGIN | FLAG_ORIGIN_IS_FIRST) != 0 {
+    if flags & !(FLAG_EVENT | FLAG_ORIGIN | FLAG_ORIGIN_IS_FIRST | FLAG_OWN_TTL) != 0 {
         return Err(decoder.error("message flags"));
     }
     if flags & FLAG_ORIGIN != 0 && flags & FLAG_ORIGIN_IS_FIRST != 0 {
@@ -214,6 +218,14 @@ fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)>
         0 => None,
         _ => Some(decoder.i64("event time")?),
     };
+    let invalid = decoder.error("time to live of a message");
+    let ttl_ms = match flags & FLAG_OWN_TTL {
+        0 => None,
+        _ => Some(take_varint(decoder, "time to live of a message")?),
+    };
+    if ttl_ms == Some(0) {
+        return Err(invalid);
+    }
     let origin = match flags & FLAG_ORIGIN {
         0 => None,
         _ => {
@@ -230,7 +242,7 @@ fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)>
         return Err(decoder.error("target count"));
     }
     let first = target(&mut decoder.clone())?;
-    Ok((MessageRef { event_ms, payload, flags, origin, first }, target_count))
+    Ok((MessageRef { event_ms, ttl_ms, payload, flags, origin, first }, target_count))
 }
 
 fn target<'a>(decoder: &mut Decoder<'a>) -> Result<Target<'a>> {

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! body    = op*                                            all integers little-endian
-//! message: u8 kind = 1 | u8 flags | [i64 event_ms] | [origin] | payload length | payload
+//! message: u8 kind = 1 | u8 flags | [i64 event_ms] | [ttl_ms] | [origin]
+//!          | payload length | payload
 //!          | target count | target*
 //! origin:  target                                          flag 2
 //! target:  u64 seq | table | key length | key              seq is 0 until the leader assigns it
@@ -16,6 +17,7 @@
 //! value:   u8 1 replaced, 2 retracted | payload
 //! mark:    u8 kind = 4 | u8 mark kind | u32 table | u16 key length | u64 from | key | value
 //! flags:   1 event time   2 origin   4 target 0 is the origin of all other targets
+//!          8 time to live of the entries' own, not 0
 //! Where a message says no width, it is a varint.
 //! kinds:   5 blob, 6 feed slot: reserved
 //! ```
@@ -32,6 +34,8 @@ use crate::error::{Error, Result};
 use crate::limits;
 pub(crate) use decode::{Message, MessageRef, Op, Target, decode, message_at};
 use marks::MarkPlace;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// First byte of a message record.
 pub(crate) const KIND_MESSAGE: u8 = 1;
@@ -47,7 +51,11 @@ pub(crate) const FLAG_EVENT: u8 = 1;
 pub(crate) const FLAG_ORIGIN: u8 = 2;
 /// Target 0 is the origin of all other targets.
 pub(crate) const FLAG_ORIGIN_IS_FIRST: u8 = 4;
+/// The entries have a time to live of their own.
+pub(crate) const FLAG_OWN_TTL: u8 = 8;
 
+/// Most bytes of a message beside its payload, origin and targets.
+const MESSAGE_HEADER_MAX: usize = 2 + 8 + 3 * VARINT_SIZE_MAX;
 /// Most bytes of a target before its key.
 const TARGET_HEADER_MAX: usize = 8 + 2 * VARINT_SIZE_MAX;
 
@@ -111,6 +119,22 @@ pub enum Precondition {
     },
 }
 
+/// What may be said of an entry beside its payload; see [`WriteBatch::append_with`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AppendOptions<'a> {
+    /// When it happened, in milliseconds since 1970 (UTC).
+    pub event_ms: Option<i64>,
+    /// A time to live of its own, in whole milliseconds, from 1 on. It only shortens: the entry is
+    /// shown until the earliest of what its table, its timeline and it itself keep. It cannot be
+    /// taken back. Expired, it goes on counting among those that `keep_last` keeps, its sequence id
+    /// is never given again, and [`GapReason::Expired`](crate::GapReason::Expired) tells of it.
+    pub ttl: Option<Duration>,
+    /// The entry of which these are copies.
+    pub origin: Option<&'a Origin>,
+    /// Target 0 is the origin of all other targets; not beside `origin`.
+    pub first_is_origin: bool,
+}
+
 /// Writes that are committed together or not at all.
 ///
 /// ```
@@ -130,6 +154,8 @@ pub struct WriteBatch {
     amendments: u32,
     /// Mark records, in the order of the calls.
     marks: Vec<MarkPlace>,
+    /// Tables of entries with a time to live of their own.
+    own_ttl: BTreeSet<TableId>,
     preconditions: Vec<Precondition>,
     /// See [`WriteBatch::input_bytes`].
     input_bytes: u64,
@@ -153,7 +179,8 @@ impl WriteBatch {
         payload: &[u8],
         event_ms: Option<i64>,
     ) -> Result<()> {
-        self.message(&[(table, key, 0)], payload, event_ms, None, false)
+        let options = AppendOptions { event_ms, ..AppendOptions::default() };
+        self.message(&[(table, key, 0)], payload, &options)
     }
 
     /// Appends `payload` with a sequence id given by the caller: for tables of
@@ -170,7 +197,51 @@ impl WriteBatch {
         event_ms: Option<i64>,
     ) -> Result<()> {
         check_seq(seq)?;
-        self.message(&[(table, key, seq)], payload, event_ms, None, false)
+        let options = AppendOptions { event_ms, ..AppendOptions::default() };
+        self.message(&[(table, key, seq)], payload, &options)
+    }
+
+    /// Appends `payload` to one timeline, or to many: it is stored once. What may be said of it
+    /// beside that is in `options`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidelog_engine::{AppendOptions, TableId, WriteBatch};
+    /// let mut batch = WriteBatch::new();
+    /// let ttl = Some(Duration::from_secs(60));
+    /// let options = AppendOptions { ttl, ..AppendOptions::default() };
+    /// batch.append_with([(TableId(16), &b"alice"[..])], b"is typing", &options)?;
+    /// # Ok::<(), tidelog_engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`WriteBatch::append`]; also when there is no target, for a time to live below a
+    /// millisecond or above `u64::MAX` of them, and for an origin beside `first_is_origin`.
+    pub fn append_with<'a>(
+        &mut self,
+        targets: impl IntoIterator<Item = (TableId, &'a [u8])>,
+        payload: &[u8],
+        options: &AppendOptions<'_>,
+    ) -> Result<()> {
+        let targets: Vec<_> = targets.into_iter().map(|(table, key)| (table, key, 0)).collect();
+        self.message(&targets, payload, options)
+    }
+
+    /// As [`WriteBatch::append_with`] to one timeline, with a sequence id given by the caller: for
+    /// tables of [`Sequence::Given`](crate::Sequence::Given) only.
+    ///
+    /// # Errors
+    /// As [`WriteBatch::append_with`]; also for seq 0 and for one above the largest.
+    pub fn append_at_with(
+        &mut self,
+        table: TableId,
+        key: &[u8],
+        seq: u64,
+        payload: &[u8],
+        options: &AppendOptions<'_>,
+    ) -> Result<()> {
+        check_seq(seq)?;
+        self.message(&[(table, key, seq)], payload, options)
     }
 
     /// Appends one payload to many timelines: it is stored once. With `origin`, every entry names
@@ -186,8 +257,8 @@ impl WriteBatch {
         origin: Option<&Origin>,
         first_is_origin: bool,
     ) -> Result<()> {
-        let targets: Vec<_> = targets.into_iter().map(|(table, key)| (table, key, 0)).collect();
-        self.message(&targets, payload, event_ms, origin, first_is_origin)
+        let options = AppendOptions { event_ms, origin, first_is_origin, ttl: None };
+        self.append_with(targets, payload, &options)
     }
 
     /// Sets a key.
@@ -277,6 +348,11 @@ impl WriteBatch {
         &self.preconditions
     }
 
+    /// Tables that get entries with a time to live of their own.
+    pub(crate) fn own_ttl_tables(&self) -> &BTreeSet<TableId> {
+        &self.own_ttl
+    }
+
     pub(crate) fn has_keyed_writes(&self) -> bool {
         self.keyed > 0
     }
@@ -313,10 +389,10 @@ impl WriteBatch {
         &mut self,
         targets: &[(TableId, &[u8], u64)],
         payload: &[u8],
-        event_ms: Option<i64>,
-        origin: Option<&Origin>,
-        first_is_origin: bool,
+        options: &AppendOptions<'_>,
     ) -> Result<()> {
+        let AppendOptions { event_ms, ttl, origin, first_is_origin } = *options;
+        let ttl_ms = ttl.map(own_ttl_ms).transpose()?;
         if targets.is_empty() {
             return Err(Error::invalid("a message needs at least one target"));
         }
@@ -335,6 +411,7 @@ impl WriteBatch {
         let origin_bytes = origin.map_or(0, |origin| origin.key.len() + TARGET_HEADER_MAX);
         self.check_room(
             origin_bytes
+                + MESSAGE_HEADER_MAX
                 + payload.len()
                 + targets.iter().map(|(_, key, _)| key.len() + TARGET_HEADER_MAX).sum::<usize>(),
         )?;
@@ -342,11 +419,16 @@ impl WriteBatch {
         flags |= if event_ms.is_some() { FLAG_EVENT } else { 0 };
         flags |= if origin.is_some() { FLAG_ORIGIN } else { 0 };
         flags |= if first_is_origin { FLAG_ORIGIN_IS_FIRST } else { 0 };
+        flags |= if ttl_ms.is_some() { FLAG_OWN_TTL } else { 0 };
         let body = &mut self.body;
         body.put_u8(KIND_MESSAGE);
         body.put_u8(flags);
         if let Some(event_ms) = event_ms {
             body.put_i64(event_ms);
+        }
+        if let Some(ttl_ms) = ttl_ms {
+            put_varint(body, ttl_ms);
+            self.own_ttl.extend(targets.iter().map(|(table, ..)| *table));
         }
         if let Some(origin) = origin {
             put_target(body, origin.table, &origin.key, origin.seq);
@@ -451,6 +533,20 @@ fn check_payload(payload: &[u8]) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// A time to live in milliseconds.
+fn own_ttl_ms(ttl: Duration) -> Result<u64> {
+    match u64::try_from(ttl.as_millis()) {
+        Ok(0) => Err(Error::invalid(format!(
+            "the time to live of an entry is {ttl:?}, it must be at least 1 ms"
+        ))),
+        Ok(ttl_ms) => Ok(ttl_ms),
+        Err(_) => Err(Error::invalid(format!(
+            "the time to live of an entry is {ttl:?}, it must be at most {} ms",
+            u64::MAX
+        ))),
+    }
 }
 
 fn put_target(body: &mut Vec<u8>, table: TableId, key: &[u8], seq: u64) {

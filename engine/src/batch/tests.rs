@@ -31,6 +31,41 @@ fn golden_bytes_of_a_message() {
 }
 
 #[test]
+fn golden_bytes_of_a_message_with_a_time_to_live() {
+    let mut batch = WriteBatch::new();
+    let origin = Origin { table: TableId(300), key: b"room"[..].into(), seq: 5 };
+    let options = AppendOptions {
+        event_ms: Some(-1),
+        ttl: Some(Duration::from_secs(1)),
+        origin: Some(&origin),
+        first_is_origin: false,
+    };
+    batch.append_with([(TableId(16), &b"a"[..])], b"x", &options).unwrap();
+    let expected = [
+        &[1u8, 11][..],
+        &(-1i64).to_le_bytes(),
+        &[0xe8, 0x07],
+        &5u64.to_le_bytes(),
+        &[0xac, 0x02, 4],
+        b"room",
+        &[1],
+        b"x",
+        &[1],
+        &0u64.to_le_bytes(),
+        &[16, 1],
+        b"a",
+    ]
+    .concat();
+    assert_eq!(batch.body(), expected);
+    assert_eq!(message_at(batch.body(), 0).unwrap().ttl_ms, Some(1000));
+    let mut nothing = expected;
+    nothing[10..12].copy_from_slice(&[0x80, 0x00]);
+    assert!(decode(&nothing).next().unwrap().is_err());
+    nothing.remove(10);
+    assert!(decode(&nothing).next().unwrap().is_err(), "a time to live of nothing");
+}
+
+#[test]
 fn golden_bytes_of_a_keyed_write() {
     let mut batch = WriteBatch::new();
     batch.put(TableId(17), b"k", b"vv").unwrap();

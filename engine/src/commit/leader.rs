@@ -155,7 +155,7 @@ impl Leader {
 
     /// Memtable, then the published commit, then the callers.
     fn publish(&mut self, core: &Core, group: Vec<Member>, first_commit: u64, time_ms: u64) {
-        group.iter().for_each(|member| show_marked(core, &member.request.batch));
+        group.iter().for_each(|member| show_hiding(core, &member.request.batch));
         let marked = group.iter().filter(|member| member.request.batch.mark_count() > 0);
         let marked = marked.count() as u64;
         let view = core.views.current();
@@ -262,8 +262,11 @@ fn values_may_have_changed(core: &Core, request: &Request) -> bool {
 }
 
 /// Readers consult marks only in tables that the view says have any: it says so before the first
-/// mark of a table is published.
-fn show_marked(core: &Core, batch: &WriteBatch) {
+/// mark of a table is published. The same goes for entries with a time to live of their own.
+fn show_hiding(core: &Core, batch: &WriteBatch) {
+    if !batch.own_ttl_tables().is_subset(&core.views.current().own_ttl) {
+        core.views.replace(|view| view.own_ttl.extend(batch.own_ttl_tables()));
+    }
     for index in 0..batch.mark_count() {
         let table = batch.mark_at(index).0.table;
         if !core.views.current().marked.contains(&table) {

@@ -28,6 +28,9 @@ pub(crate) struct Dead {
     pub(crate) before_ms: u64,
     /// Seqs in these, which are sorted and do not touch.
     pub(crate) holes: Arc<[Hole]>,
+    /// Entries that have outlived a time to live of their own by this time, up to this commit: what
+    /// came later tells a snapshot how far its timeline had come.
+    pub(crate) own: (u64, u64),
 }
 
 impl Dead {
@@ -36,6 +39,12 @@ impl Dead {
         seq < self.below
             || time_ms < self.before_ms
             || self.hole_from(seq).is_some_and(|hole| hole.from <= seq)
+    }
+
+    /// Whether an entry of this commit that expires at this time is dead by itself.
+    pub(crate) fn has_expired(&self, expires_ms: u64, commit: u64) -> bool {
+        let (now_ms, last_commit) = self.own;
+        expires_ms <= now_ms && commit <= last_commit
     }
 
     /// Whether all entries with seqs from `first` to `last`, and none newer than `newest_ms`, are.
@@ -80,7 +89,7 @@ mod tests {
     #[test]
     fn runs_are_covered_spared_or_cut() {
         let holes = Arc::from([Hole { from: 10, to: 12 }, Hole { from: 20, to: 29 }]);
-        let dead = Dead { below: 5, before_ms: 100, holes };
+        let dead = Dead { below: 5, before_ms: 100, holes, own: (0, 0) };
         let (old, new) = (99, 100);
         assert!(dead.covers(1, 4, new) && !dead.covers(1, 5, new) && dead.covers(7, 9, old));
         assert!(dead.covers(20, 29, new) && dead.covers(11, 12, new) && !dead.covers(9, 12, new));

@@ -16,7 +16,7 @@ use crate::version::{HasMeta, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An SSTable is written anew when one in so many of its entries is dead.
-const DEAD_SHARE: u64 = 4;
+pub(crate) const DEAD_SHARE: u64 = 4;
 
 /// The job that drops or frees most, if one is worth it. `dead`: dead entries by number of the
 /// SSTable; where they are as many as it has, all are.

@@ -33,7 +33,7 @@ use super::flush_state::StateStage;
 use super::keep::Keeper;
 use super::output::{OutputContext, PendingOutputs, SstableSink};
 use super::sharing::{SharedPayloads, SharingStage};
-use crate::entry::{Direction, Entry, TableId};
+use crate::entry::{Direction, Entry, TableId, expires_ms};
 use crate::error::{Error, Result};
 use crate::memtable::{KeyedRange, Memtable, Placed, Run, RunCursor};
 use crate::options::{Compression, Sequence, TableOptions};
@@ -73,6 +73,8 @@ pub(crate) struct FlushTable {
     pub(crate) grid: Grid,
     /// What was committed before this time has expired, for ever.
     pub(crate) alive_from_ms: u64,
+    /// The expiry clock.
+    pub(crate) now_ms: u64,
     /// The lowest window of the cold tier that it may go to, if it goes there.
     pub(crate) cold_from: Option<u64>,
 }
@@ -89,6 +91,7 @@ impl FlushTable {
             ttl_ms,
             grid: record.grid.clone(),
             alive_from_ms: record.alive_from_ms(now_ms),
+            now_ms,
             cold_from: None,
         }
     }
@@ -253,7 +256,7 @@ impl FlushJob {
     /// Cuts the runs of a timeline table into portions.
     fn cut(&mut self, id: TableId) -> Result<()> {
         let table = self.table(id, TableKind::Timeline)?;
-        let (alive_from_ms, table) = (table.alive_from_ms, table.clone());
+        let (alive_from_ms, now_ms, table) = (table.alive_from_ms, table.now_ms, table.clone());
         self.runs = self.memtable.runs_sorted(id, Bound::Unbounded).into();
         let (mut oldest, mut newest) = (u64::MAX, 0);
         for run in self.runs.iter() {
@@ -270,7 +273,9 @@ impl FlushJob {
         let mut from_ms = alive_from_ms;
         for Part { window, until_ms } in table.grid.cut(oldest, newest) {
             let shard = table.shard(window);
-            self.portions.push(Portion { table: id, shard, from_ms, until_ms });
+            let last_commit = self.snapshots.first().copied().unwrap_or(u64::MAX);
+            let place = Portion { table: id, shard, from_ms, until_ms, now_ms, last_commit };
+            self.portions.push(place);
             from_ms = until_ms;
         }
         self.portions.reverse();
@@ -303,6 +308,10 @@ struct Portion {
     /// Entries committed from this time on, and before that one.
     from_ms: u64,
     until_ms: u64,
+    /// The expiry clock when the flush began: what has outlived its own time to live is left out.
+    now_ms: u64,
+    /// Up to this commit: what came later tells a snapshot how far its timeline had come.
+    last_commit: u64,
 }
 
 /// Writes one portion of the runs of a timeline table.
@@ -317,7 +326,7 @@ struct TimelineStage {
     left: usize,
     shared: Arc<SharedPayloads>,
     sink: SstableSink,
-    /// Entries of the runs so far.
+    /// Entries so far that have not expired.
     entries: u64,
 }
 
@@ -339,8 +348,17 @@ impl TimelineStage {
                 && let Some(cursor) = &mut self.current
                 && let Some(placed) = cursor.next_placed()
             {
-                bytes += append(&mut self.sink, &self.shared, cursor.run(), placed)?;
                 self.left -= 1;
+                let run = cursor.run();
+                let ttl_ms = run.own_ttl(placed.place);
+                let Portion { now_ms, last_commit, .. } = self.portion;
+                let alive = |ttl_ms| expires_ms(placed.time_ms, ttl_ms) > now_ms;
+                if ttl_ms.is_none_or(alive) || placed.commit > last_commit {
+                    bytes += append(&mut self.sink, &self.shared, run, (placed, ttl_ms))?;
+                    self.entries += 1;
+                } else {
+                    bytes += ENTRY_OVERHEAD;
+                }
                 continue;
             }
             let Some(run) = self.runs.get(self.next) else {
@@ -351,7 +369,6 @@ impl TimelineStage {
             let count = run.count();
             let from = run.rank_time(self.portion.from_ms, count);
             self.left = run.rank_time(self.portion.until_ms, count).saturating_sub(from);
-            self.entries += self.left as u64;
             self.current = Some(run.cursor(from, Direction::Forward));
         }
         Ok(false)
@@ -363,7 +380,7 @@ fn append(
     sink: &mut SstableSink,
     shared: &SharedPayloads,
     run: &Run,
-    placed: Placed,
+    (placed, ttl_ms): (Placed, Option<u64>),
 ) -> Result<usize> {
     let Some(found) = shared.find(placed.place) else {
         let entry = run.build(placed);
@@ -376,6 +393,7 @@ fn append(
         commit: placed.commit,
         time_ms: placed.time_ms,
         event_ms: None,
+        ttl_ms,
         origin: None,
         payload: &[],
         shared: Some(Shared { reference: found.reference, is_origin }),
@@ -390,6 +408,7 @@ fn borrowed(entry: &Entry) -> EntryRef<'_> {
         commit: entry.commit,
         time_ms: entry.time_ms,
         event_ms: entry.event_ms,
+        ttl_ms: entry.ttl_ms,
         origin: entry.origin.as_ref().map(|origin| OriginRef {
             table: origin.table,
             key: &origin.key,

@@ -82,10 +82,12 @@ impl StateStage {
 
 fn needs_record(table: &FlushTable, run: &Run, state: &StateRecord) -> bool {
     let may_be_new = run.first_seq() % UNSYNCED_ENTRIES_MAX == 1;
+    let newest = run.count().saturating_sub(1);
     may_be_new
         || table.sequence == Sequence::Given
         || table.cold_from.is_some()
         || state.last_time_ms < table.alive_from_ms
+        || run.is_expired(newest, table.now_ms)
 }
 
 /// What the newest entry of a run says.

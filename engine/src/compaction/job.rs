@@ -38,7 +38,7 @@ use super::output::{OutputContext, PendingOutputs, SstableSink};
 use super::picker::{Job, JobKind};
 use super::source::{FragmentSource, SourceCursor, VersionSource, sources};
 use crate::codec::DecodeError;
-use crate::entry::{KeyedVersion, TableId};
+use crate::entry::{KeyedVersion, TableId, expires_ms};
 use crate::error::{Error, Result};
 use crate::options::Compression;
 use crate::segment::Segments;
@@ -328,7 +328,8 @@ impl TimelineMerge {
         let (oldest_ms, newest_ms) = (view.time_ms(0)?, view.time_ms(count - 1)?);
         let first_seq = view.first_seq();
         self.untold = None;
-        if self.records_all || self.dead.hides(last_seq, newest_ms) {
+        let may_be_told = self.records_all || self.dead.hides(last_seq, newest_ms);
+        if may_be_told || self.has_expired(view, count - 1)? {
             let last_commit = view.entry(count - 1)?.commit;
             let next_seq = last_seq.saturating_add(1);
             self.untold = Some(StateRecord { next_seq, last_commit, last_time_ms: newest_ms });
@@ -337,18 +338,35 @@ impl TimelineMerge {
             self.left_out += count as u64;
             return Ok(());
         }
-        if self.dead.spares(first_seq, last_seq, oldest_ms) {
+        if self.dead.spares(first_seq, last_seq, oldest_ms) && !self.any_has_expired(view)? {
             return Ok(self.sink.append_fragment(view)?);
         }
         for k in 0..count {
             let entry = view.entry(k)?;
-            if self.dead.hides(entry.seq, entry.time_ms) {
+            if self.dead.hides(entry.seq, entry.time_ms) || self.has_expired(view, k)? {
                 self.left_out += 1;
             } else {
                 self.sink.append(view.key(), &entry)?;
             }
         }
         Ok(())
+    }
+}
+
+impl TimelineMerge {
+    /// Whether entry `k` has outlived a time to live of its own.
+    fn has_expired(&self, view: &FragmentView<'_>, k: usize) -> Result<bool, DecodeError> {
+        let Some(ttl_ms) = view.own_ttl(k)? else { return Ok(false) };
+        Ok(self.dead.has_expired(expires_ms(view.time_ms(k)?, ttl_ms), view.commit(k)?))
+    }
+
+    fn any_has_expired(&self, view: &FragmentView<'_>) -> Result<bool, DecodeError> {
+        for k in 0..if view.may_have_own_ttl() { view.count() } else { 0 } {
+            if self.has_expired(view, k)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -52,7 +52,7 @@ mod tests;
 mod tiering;
 
 pub(crate) use dead::{Dead, DeadEntries};
-pub(crate) use dead_share::pick_dead;
+pub(crate) use dead_share::{DEAD_SHARE, pick_dead};
 pub(crate) use flush::{FlushJob, FlushOutput, FlushTable};
 pub(crate) use job::{CompactionJob, JobOutput, Kept};
 pub(crate) use keep::fold;

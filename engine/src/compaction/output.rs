@@ -383,6 +383,7 @@ impl SstableSink {
             commits: built.commits,
             times_ms: built.times_ms,
             oldest_origin: built.oldest_origin,
+            own_ttl: built.own_ttl,
             segments: built.segments,
         };
         let segments = self.segments.select(&meta.segments).map_err(|missing| {

@@ -52,10 +52,11 @@ impl Core {
         moments
     }
 
-    /// Whether marks or keep-last may hide something in a table.
+    /// Whether marks, keep-last or entries' own times to live may hide something in a table.
     pub(super) fn may_have_dead(view: &View, table: TableId) -> bool {
         let record = view.tables.get(&table);
         view.marked.contains(&table)
+            || view.own_ttl.contains(&table)
             || record.is_some_and(|record| record.options.keep_last.is_some())
     }
 
@@ -86,8 +87,12 @@ impl Core {
         };
         let oldest = moments[0];
         let fences = Fences::read(&view, table, key, oldest)?;
-        let mut dead =
-            Dead { below: u64::MAX, before_ms: u64::MAX, holes: Arc::clone(&fences.holes) };
+        let mut dead = Dead {
+            below: u64::MAX,
+            before_ms: u64::MAX,
+            holes: Arc::clone(&fences.holes),
+            own: (0, 0),
+        };
         for moment in moments {
             let marks = match *moment == oldest || !view.marked.contains(&table) {
                 true => fences.marks,
@@ -138,10 +143,12 @@ impl Burial {
 impl DeadEntries for Burial {
     fn of_timeline(&self, key: &[u8]) -> Result<Dead> {
         let Some(core) = self.core.upgrade() else { return Ok(Dead::default()) };
-        match core.dead_of(self.table, key, &self.moments) {
-            Err(error) if error.is_unreadable() => Ok(Dead::default()),
-            dead => dead,
-        }
+        let own = (core.expiry_now(), self.moments[0]);
+        let dead = match core.dead_of(self.table, key, &self.moments) {
+            Err(error) if error.is_unreadable() => Dead::default(),
+            dead => dead?,
+        };
+        Ok(Dead { own, ..dead })
     }
 
     fn is_last_known(&self, key: &[u8], state: &StateRecord) -> Result<bool> {

@@ -291,7 +291,8 @@ impl Core {
         let record = view.tables.get(&table);
         let may_be_dropped = record.is_some_and(|record| {
             let TableOptions { sequence, ttl_ms, .. } = record.options;
-            let expires = ttl_ms.is_some() || record.expired_before_ms > 0;
+            let own_ttl = view.own_ttl.contains(&table);
+            let expires = ttl_ms.is_some() || record.expired_before_ms > 0 || own_ttl;
             sequence == Sequence::Assigned && expires
         });
         // Compaction may have taken what marks hide.

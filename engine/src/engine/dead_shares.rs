@@ -9,6 +9,9 @@
 //! or when a snapshot that held something back has gone. It costs what there are marks, not what
 //! there are entries, and then rests for a multiple of the time it took.
 //!
+//! Entries that have outlived a time to live of their own are counted without a round: the record
+//! of each SSTable says how many have (`own_ttl.rs`).
+//!
 //! # Invariants
 //! 1. What counts as dead is what a job finds dead, or less: so every job that this leads to makes
 //!    progress, and an SSTable counts as dead only if all of it is. Each timeline counts once.
@@ -22,13 +25,14 @@
 //! and not for each; whatever comes during a round is seen when it has ended.
 
 use super::Core;
-use crate::compaction::Dead;
-use crate::entry::TableId;
+use crate::compaction::{DEAD_SHARE, Dead};
+use crate::entry::{TableId, expires_ms};
 use crate::error::Result;
 use crate::marks::{MarkKey, MarkKind};
+use crate::read::View;
 use crate::sstable::{Rank, RunLocation, Sstable};
 use crate::sync::{Arc, Ordering};
-use crate::version::{MARK_TABLE, STATE_TABLE};
+use crate::version::{HasMeta, MARK_TABLE, STATE_TABLE, SstableMeta};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -38,6 +42,10 @@ const STEP_TIMELINES: usize = 256;
 const HOLES_COUNTED: usize = 256;
 /// After a round the rest lasts so many times as long as it took.
 const REST: u64 = 20;
+/// While a snapshot holds something back, the rest before the next look, in milliseconds.
+const SNAPSHOT_REST_MS: u64 = 1000;
+/// Shortest and longest rest before what has expired by itself is looked at again, in milliseconds.
+const OWN_REST_MS: (u64, u64) = (250, 30_000);
 
 /// What a round depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +88,38 @@ pub(super) enum Search {
 }
 
 impl DeadShares {
-    pub(super) fn found(&self) -> &BTreeMap<u64, u64> {
-        &self.found
+    /// Dead entries by number of the SSTable. What is dead twice counts once: of what marks hide
+    /// and of what has expired by itself the larger number counts.
+    pub(super) fn found(&self, view: &View, now_ms: u64, oldest: u64) -> BTreeMap<u64, u64> {
+        let mut found = self.found.clone();
+        // What came after the oldest moment that somebody reads at stays, see `Dead`.
+        let is_over = |meta: &&SstableMeta| meta.commits.1 <= oldest;
+        for meta in worth_a_look(view, now_ms).filter(is_over) {
+            let expired = meta.own_ttl.expired(now_ms);
+            if expired > 0 {
+                let count = found.entry(meta.number).or_default();
+                *count = expired.max(*count);
+            }
+        }
+        found
+    }
+
+    /// The milliseconds until so much of an SSTable has expired by itself that it is worth a job,
+    /// if that is to come.
+    pub(super) fn until_own_share(core: &Core) -> Option<u64> {
+        let (now_ms, oldest) = (core.expiry_now(), core.moments()[0]);
+        let view = core.views.current();
+        let moments = worth_a_look(&view, now_ms).filter_map(|meta| {
+            let share = meta.own_ttl.when_expired(meta.entries.div_ceil(DEAD_SHARE));
+            if meta.commits.1 > oldest && share.is_some_and(|moment| moment <= now_ms) {
+                // A snapshot tells nobody that it goes.
+                return Some(now_ms + SNAPSHOT_REST_MS);
+            }
+            let all = meta.own_ttl.when_expired(meta.entries);
+            share.into_iter().chain(all).filter(|moment| *moment > now_ms).min()
+        });
+        let rest_ms = moments.min()?.saturating_sub(now_ms);
+        Some(rest_ms.clamp(OWN_REST_MS.0, OWN_REST_MS.1))
     }
 
     /// The SSTable is not as dead as it was found.
@@ -129,7 +167,7 @@ impl DeadShares {
         };
         if self.last == Some(cause) {
             // A snapshot tells nobody that it goes.
-            return Search::Rests((moments.len() > 1).then_some(1000));
+            return Search::Rests((moments.len() > 1).then_some(SNAPSHOT_REST_MS));
         }
         let now_ms = core.raw_clock.monotonic_ms();
         if now_ms < self.rested_ms && !asked {
@@ -144,6 +182,19 @@ impl DeadShares {
         self.round = Some(Round { cause, began_ms: now_ms, moments, lists, keeping, after, found });
         Search::Running
     }
+}
+
+/// SSTables with entries that have a time to live of their own, which do not go as a whole soon.
+fn worth_a_look(view: &View, now_ms: u64) -> impl Iterator<Item = &SstableMeta> {
+    let metas = view.version.iter().map(|(_, _, sstable)| sstable.meta());
+    metas.filter(move |meta| {
+        let record = view.tables.get(&meta.table);
+        let goes_soon = record.and_then(|record| record.options.ttl_ms).is_some_and(|ttl_ms| {
+            let left_ms = expires_ms(meta.times_ms.1, ttl_ms).saturating_sub(now_ms);
+            left_ms <= ttl_ms / DEAD_SHARE
+        });
+        meta.own_ttl.entries() > 0 && !goes_soon
+    })
 }
 
 impl Round {
@@ -307,7 +358,7 @@ mod tests {
             })
         };
         let count = |below, before_ms, holes: &[Hole]| {
-            let dead = Dead { below, before_ms, holes: Arc::from(holes) };
+            let dead = Dead { below, before_ms, holes: Arc::from(holes), own: (0, 0) };
             dead_in(&dead, &run, rank).unwrap()
         };
         assert_eq!(count(101, 1000, &[]), 0);

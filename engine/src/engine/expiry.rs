@@ -202,6 +202,11 @@ impl DropJob {
         DropJob::claimed(claim, sstables, true)
     }
 
+    /// A job for these, which are claimed, and of which every entry has outlived a time to live.
+    pub(super) fn of_expired(claim: Claim, sstables: Vec<Arc<Sstable>>) -> DropJob {
+        DropJob::claimed(claim, sstables, false)
+    }
+
     fn claimed(claim: Claim, sstables: Vec<Arc<Sstable>>, of_dead: bool) -> DropJob {
         DropJob {
             claim,

@@ -218,6 +218,7 @@ impl Core {
             view.level0_depth = view.measure_level0();
             if let Some(dropped) = change.dropped {
                 view.marked.remove(&dropped);
+                view.own_ttl.remove(&dropped);
             }
             if let Some(flushed) = &change.flushed {
                 view.frozen.retain(|frozen| !Arc::ptr_eq(frozen, flushed));

@@ -7,7 +7,7 @@
 use super::burial::oldest_origin;
 use super::dead_shares::{DeadShares, Search};
 use super::expiry::{DropJob, ExpiryWorker};
-use super::root::Change;
+use super::root::{Change, Root};
 use super::space::SpaceWorker;
 use super::tiers::Turn;
 use super::unreadable::Unreadable;
@@ -26,7 +26,7 @@ use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
-use crate::version::{AMENDMENT_TABLE, Shard, TableRecord, Tier};
+use crate::version::{AMENDMENT_TABLE, Edit, Shard, TableRecord, Tier};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -240,6 +240,16 @@ impl Core {
         gone.into_iter().filter(|id| !id.is_engine_owned() && id.0 < next_table).collect()
     }
 
+    /// That there are entries with a time to live of their own, for tables of which the catalog
+    /// does not know it yet: what the log says of them goes with the flush.
+    fn own_ttl_edits(&self, root: &Root) -> Vec<Edit> {
+        let view = self.views.current();
+        let records = view.own_ttl.iter().filter_map(|id| root.catalog.tables.get(id));
+        let new = records.filter(|record| !record.own_ttl);
+        new.map(|record| Edit::TableAltered(TableRecord { own_ttl: true, ..record.clone() }))
+            .collect()
+    }
+
     /// Makes a flush durable and visible.
     pub(crate) fn finish_flush(&self, frozen: Arc<Frozen>, output: FlushOutput) -> Result<()> {
         let FlushOutput { sstables, segments } = output;
@@ -251,7 +261,8 @@ impl Core {
             let (live, dropped): (Vec<_>, Vec<_>) = sstables.into_iter().partition(of_table);
             self.output.discard(dropped, Vec::new());
             let added = live.into_iter().map(|sstable| (0, sstable)).collect();
-            Ok(Change { added, segments, flushed: Some(frozen), ..Change::default() })
+            let edits = self.own_ttl_edits(root);
+            Ok(Change { edits, added, segments, flushed: Some(frozen), ..Change::default() })
         })?;
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
@@ -393,7 +404,8 @@ impl Core {
             let busy = &self.claims.numbers() | damaged;
             let view = self.views.current();
             // To drop what is all dead costs nothing; the rest of the dead waits for what is due.
-            let dead = pick_dead(&view.version, shares.found(), &options, &busy);
+            let found = shares.found(&view, now_ms, self.moments()[0]);
+            let dead = pick_dead(&view.version, &found, &options, &busy);
             let job = match dead {
                 Some(job) if job.kind == JobKind::Drop => job,
                 dead => pick(&view.version, &options, &busy).or(dead)?,
@@ -407,8 +419,17 @@ impl Core {
             }
         };
         if job.kind == JobKind::Drop {
-            let sstables = job.inputs.into_iter().map(|(_, sstable)| sstable).collect();
-            return Some(Work::Drop(Box::new(DropJob::of_dead(claim, sstables))));
+            let sstables: Vec<_> = job.inputs.into_iter().map(|(_, sstable)| sstable).collect();
+            // What has expired by itself stays so, and needs no second look.
+            let has_expired = |sstable: &Arc<Sstable>| {
+                let meta = sstable.meta();
+                meta.own_ttl.expired(now_ms) >= meta.entries
+            };
+            let job = match sstables.iter().all(has_expired) {
+                true => DropJob::of_expired(claim, sstables),
+                false => DropJob::of_dead(claim, sstables),
+            };
+            return Some(Work::Drop(Box::new(job)));
         }
         Some(self.merge(&view, claim, job, now_ms))
     }
@@ -460,8 +481,9 @@ impl CompactWorker {
         *core.compaction_error.lock() = None;
         core.compact_all.store(false, Ordering::Release);
         let again = again.map(Duration::from_millis);
+        let own = DeadShares::until_own_share(core).map(Duration::from_millis);
         let rest = self.unreadable.rest(core.raw_clock.monotonic_ms());
-        let waits = [core.until_next_move(), again, rest];
+        let waits = [core.until_next_move(), again, own, rest];
         Ok(Progress::Idle(waits.into_iter().flatten().min()))
     }
 
@@ -547,8 +569,8 @@ fn renew_clock(core: &Core) -> Option<Progress> {
     let view = core.views.current();
     let timed = |options: &TableOptions| options.ttl_ms.or(options.cold_after_ms).is_some();
     let expires = view.tables.values().any(|record| timed(&record.options));
-    // Timelines of a table with marks may have times to live of their own.
-    if !expires && view.marked.is_empty() {
+    // Timelines of a table with marks may have times to live of their own, and entries too.
+    if !expires && view.marked.is_empty() && view.own_ttl.is_empty() {
         return None;
     }
     let mark = core.durable_clock_ms.load(Ordering::Acquire);

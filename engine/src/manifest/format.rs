@@ -49,6 +49,7 @@ use crate::codec::{DecodeError, Decoder, Encode, checksum_seeded, round_up};
 use crate::entry::TableId;
 use crate::file::{AlignedBuffer, Extent, FileId};
 use crate::limits::BLOCK_SIZE;
+use crate::own_ttl::OwnTtl;
 use crate::version::{Edit, Shard, SstableMeta, TableKind, Tier};
 
 /// Bytes of a record's header.
@@ -87,6 +88,8 @@ pub(super) mod option {
     pub(in crate::manifest) const COLD_AFTER: u8 = 4;
     /// The tier that new data go to: 2 cold. Left out for hot.
     pub(in crate::manifest) const PLACEMENT: u8 = 5;
+    /// 1: entries with a time to live of their own have been written to the table.
+    pub(in crate::manifest) const OWN_TTL: u8 = 6;
 }
 
 /// What the header of a record says.
@@ -313,6 +316,7 @@ fn encode_meta(bytes: &mut Vec<u8>, meta: &SstableMeta) {
     bytes.put(&last.0);
     bytes.put_u32(u32::try_from(meta.segments.len()).expect("the catalog bounds them"));
     meta.segments.iter().for_each(|number| bytes.put_u64(*number));
+    meta.own_ttl.encode(bytes);
 }
 
 fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
@@ -339,6 +343,7 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
     let numbers = decoder.take(count.saturating_mul(8), "segment numbers")?;
     let (numbers, _) = numbers.as_chunks::<8>();
     let segments = numbers.iter().map(|number| u64::from_le_bytes(*number)).collect();
+    let own_ttl = OwnTtl::decode(decoder, entries)?;
     Ok(SstableMeta {
         number,
         table,
@@ -355,6 +360,7 @@ fn decode_meta(decoder: &mut Decoder<'_>) -> Result<SstableMeta, DecodeError> {
         commits,
         times_ms,
         oldest_origin,
+        own_ttl,
         segments,
     })
 }

@@ -21,9 +21,11 @@ use crate::version::{Grid, Piece, TableRecord, Tier};
 const ZSTD_LEVEL_ZERO: u8 = 64;
 /// The value of the option `placement`.
 const PLACEMENT_COLD: u64 = 2;
+/// The value of the option `own time to live`.
+const OWN_TTL_WRITTEN: u64 = 1;
 
 pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
-    let TableRecord { id, name, options, expired_before_ms, grid } = record;
+    let TableRecord { id, name, options, expired_before_ms, grid, own_ttl } = record;
     let TableOptions { kind, sequence, ttl_ms, keep_last, compression, .. } = options;
     bytes.put_u32(id.0);
     bytes.put_u8(kind_byte(*kind));
@@ -42,6 +44,7 @@ pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
         (option::KEEP_LAST, *keep_last),
         (option::COLD_AFTER, options.cold_after_ms),
         (option::PLACEMENT, placement),
+        (option::OWN_TTL, own_ttl.then_some(OWN_TTL_WRITTEN)),
     ];
     put_options(bytes, &all);
     bytes.put_u64(*expired_before_ms);
@@ -91,14 +94,14 @@ pub(super) fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, Dec
         cold_after_ms: None,
         placement: Tier::Hot,
     };
-    decode_options(decoder, &mut options)?;
+    let own_ttl = decode_options(decoder, &mut options)?;
     let expired_before_ms = decoder.u64("expired before")?;
     let grid = decode_grid(decoder)?;
     let length = usize::from(decoder.u16("name length")?);
     let error = decoder.error("name");
     let name = decoder.take(length, "name")?;
     let name = std::str::from_utf8(name).map_err(|_| error)?.to_owned();
-    Ok(TableRecord { id, name, options, expired_before_ms, grid })
+    Ok(TableRecord { id, name, options, expired_before_ms, grid, own_ttl })
 }
 
 fn decode_grid(decoder: &mut Decoder<'_>) -> Result<Grid, DecodeError> {
@@ -111,10 +114,12 @@ fn decode_grid(decoder: &mut Decoder<'_>) -> Result<Grid, DecodeError> {
     Grid::from_pieces(pieces).ok_or(error)
 }
 
+/// Whether entries had times to live of their own.
 fn decode_options(
     decoder: &mut Decoder<'_>,
     options: &mut TableOptions,
-) -> Result<(), DecodeError> {
+) -> Result<bool, DecodeError> {
+    let mut own_ttl = false;
     let mut last = 0;
     for _ in 0..decoder.u8("option count")? {
         let unknown = decoder.error("option tag");
@@ -130,8 +135,9 @@ fn decode_options(
             option::KEEP_LAST => options.keep_last = Some(value),
             option::COLD_AFTER => options.cold_after_ms = Some(value),
             option::PLACEMENT if value == PLACEMENT_COLD => options.placement = Tier::Cold,
+            option::OWN_TTL if value == OWN_TTL_WRITTEN => own_ttl = true,
             _ => return Err(unknown),
         }
     }
-    Ok(())
+    Ok(own_ttl)
 }

@@ -69,11 +69,13 @@ fn golden_bytes_of_edits() {
     record.options.ttl_ms = Some(258);
     record.expired_before_ms = 772;
     record.grid = record.grid.altered(515, 12, |_, _| true);
+    record.own_ttl = true;
     golden(
         &Edit::TableAltered(record),
         &[
             &[7, 16, 0, 0, 0, 1, 1, 1],
-            &[1, 1, 2, 1, 0, 0, 0, 0, 0, 0],
+            &[2, 1, 2, 1, 0, 0, 0, 0, 0, 0],
+            &[6, 1, 0, 0, 0, 0, 0, 0, 0],
             &[4, 3, 0, 0, 0, 0, 0, 0],
             &[2],
             &[0; 16],
@@ -85,7 +87,8 @@ fn golden_bytes_of_edits() {
     let numbers =
         |values: &[u64]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
     let shard = Shard { tier: Tier::Cold, window: 258 };
-    let meta = SstableMeta { shard, ..timeline_meta(7, ("ab", 3), ("c", 4)) };
+    let mut meta = SstableMeta { shard, ..timeline_meta(7, ("ab", 3), ("c", 4)) };
+    [258, 259].into_iter().for_each(|expires_ms| meta.own_ttl.note(expires_ms));
     golden(
         &Edit::SstableAdded { level: 2, meta },
         &[
@@ -98,12 +101,15 @@ fn golden_bytes_of_edits() {
             &[2, 0, 1, 0],
             b"abc",
             &[0; 4],
+            &[2, 0],
+            &numbers(&[258]),
+            &[1, 1],
         ],
     );
     let mut meta = timeline_meta(7, ("ab", 3), ("c", 4));
     meta.segments = [5, 6].into();
     let bytes = &format::encode_bodies(&[Edit::SstableAdded { level: 2, meta }])[0].bytes;
-    assert!(bytes.ends_with(&[&b"abc\x02\0\0\0"[..], &numbers(&[5, 6])].concat()));
+    assert!(bytes.ends_with(&[&b"abc\x02\0\0\0"[..], &numbers(&[5, 6]), &[0]].concat()));
     golden(
         &Edit::SegmentAdded { meta: segment_meta(8) },
         &[

@@ -92,6 +92,8 @@ pub(crate) struct Memtable {
     /// Bodies applied whole.
     applied: AtomicU64,
     entries: AtomicU64,
+    /// Messages with a time to live of their own.
+    own_ttls: AtomicU64,
     first_commit: AtomicU64,
     last_commit: AtomicU64,
     last_time_ms: AtomicU64,
@@ -116,6 +118,7 @@ impl Memtable {
             newest_table: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             entries: AtomicU64::new(0),
+            own_ttls: AtomicU64::new(0),
             first_commit: AtomicU64::new(0),
             last_commit: AtomicU64::new(0),
             last_time_ms: AtomicU64::new(0),
@@ -177,6 +180,11 @@ impl Memtable {
     /// Timeline entries and keyed versions.
     pub(crate) fn entries(&self) -> u64 {
         self.entries.load(Ordering::Relaxed) + self.keyed.count()
+    }
+
+    /// Whether an entry that a reader can see may have a time to live of its own.
+    pub(crate) fn has_own_ttl(&self) -> bool {
+        self.own_ttls.load(Ordering::Relaxed) > 0
     }
 
     /// Whether nothing has been applied.

@@ -15,7 +15,7 @@ use super::layout::{
     ENTRY_WORDS, EntryWords, RUN_COUNT, RUN_FIRST_SEQ, RUN_KEY_LENGTH, RUN_TAIL, RUN_WORDS,
 };
 use super::messages::MessagePlace;
-use crate::entry::{Direction, Entry, Payload, TableId};
+use crate::entry::{Direction, Entry, Payload, TableId, expires_ms};
 use crate::sync::{AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl Run {
         Run { memtable, header }
     }
 
-    pub(super) fn memtable(&self) -> &Memtable {
+    pub(crate) fn memtable(&self) -> &Memtable {
         &self.memtable
     }
 
@@ -168,6 +168,17 @@ impl Run {
         message.is_origin(self.table(), self.key())
     }
 
+    /// The time to live that the entries of a message have of their own.
+    pub(crate) fn own_ttl(&self, place: MessagePlace) -> Option<u64> {
+        self.memtable.has_own_ttl().then(|| self.memtable.message(place).1.ttl_ms).flatten()
+    }
+
+    /// Whether entry `index` has outlived a time to live of its own.
+    pub(crate) fn is_expired(&self, index: usize, now_ms: u64) -> bool {
+        let Placed { time_ms, place, .. } = self.placed(self.words(index));
+        self.own_ttl(place).is_some_and(|ttl_ms| expires_ms(time_ms, ttl_ms) <= now_ms)
+    }
+
     /// An entry that a cursor has placed, whole; the payload is not copied.
     pub(crate) fn build(&self, placed: Placed) -> Entry {
         let (frame, message) = self.memtable.message(placed.place);
@@ -176,6 +187,7 @@ impl Run {
             commit: placed.commit,
             time_ms: placed.time_ms,
             event_ms: message.event_ms,
+            ttl_ms: message.ttl_ms,
             origin: message.origin(self.table(), self.key()),
             payload: Payload::in_frame(Arc::clone(frame), message.payload),
             revision: None,

@@ -289,6 +289,7 @@ impl Model {
                             commit,
                             time_ms,
                             event_ms: *event_ms,
+                            ttl_ms: None,
                             origin: None,
                             payload: crate::entry::Payload::from_vec(payload.clone()),
                             revision: None,

@@ -116,6 +116,10 @@ impl Writer {
         applying: Applying,
     ) -> Result<()> {
         let place = pack(applying.frame, offset32(message.offset)?);
+        if message.ttl_ms.is_some() {
+            // Before the entries are published: who sees one sees that there are such ones.
+            memtable.own_ttls.fetch_add(1, Ordering::Relaxed);
+        }
         for (target, key_offset) in message.targets_placed() {
             let key_place = pack(applying.frame, offset32(key_offset)?);
             if target.seq == 0 || target.seq > limits::SEQ_MAX {

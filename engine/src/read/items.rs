@@ -8,10 +8,12 @@
 //! Sequence ids are dense, so whatever is not there was there once, or was lost with the power. A
 //! missing stretch is cut at what marks say; of the rest:
 //! 1. where nothing of the table or timeline can expire, it was lost;
-//! 2. between two entries it was lost: what expires is older than all that is shown;
+//! 2. between two entries it was lost: what expires is older than all that is shown. Where entries
+//!    may have times to live of their own, 3 decides here too;
 //! 3. below the first entry it was lost if the entry before it is still in the file, expired or
 //!    not, and an epoch began between the two;
-//! 4. otherwise it has expired.
+//! 4. otherwise it has expired. (An entry with a time to live of its own that came right before an
+//!    epoch is told as lost, too, once it is out of the file.)
 //!
 //! # Invariants
 //! 1. Entries and gaps tile the asked range as far as the timeline had come at the snapshot.
@@ -82,6 +84,8 @@ pub(super) struct Reasons {
     pub(super) fences: Fences,
     /// Whether anything here can expire.
     pub(super) expires: bool,
+    /// Whether entries may have had times to live of their own.
+    pub(super) own_ttl: bool,
 }
 
 impl Items {
@@ -191,7 +195,7 @@ impl Reasons {
         older: Option<(u64, u64)>,
         newer: Option<(u64, u64)>,
     ) -> Result<Vec<(u64, u64, GapReason)>> {
-        if !self.expires || older.is_some() {
+        if !self.expires || older.is_some() && !self.own_ttl {
             return Ok(vec![(from, to, GapReason::Lost)]);
         }
         let expired = vec![(from, to, GapReason::Expired)];
@@ -199,7 +203,7 @@ impl Reasons {
             return Ok(expired);
         };
         // The newest entry below, in the file still, whether or not it has expired.
-        let bounds = Bounds { from: 0, to, commit: self.commit, alive_from_ms: 0 };
+        let bounds = Bounds { from: 0, to, commit: self.commit, alive_from_ms: 0, now_ms: 0 };
         let before = scan::newest_within(&self.view, self.table, &self.key, &bounds)?;
         let lost = before.filter(|before| {
             self.view.epochs.iter().any(|epoch| (before.commit..commit).contains(epoch))

@@ -47,7 +47,7 @@ fn first_behind(
     commit: u64,
 ) -> Result<Option<u64>> {
     let key: Arc<[u8]> = key.into();
-    let everything = Bounds { from: 0, to: u64::MAX, commit, alive_from_ms: 0 };
+    let everything = Bounds { from: 0, to: u64::MAX, commit, alive_from_ms: 0, now_ms: 0 };
     let mut first = None;
     for source in Source::all(view, table, &key) {
         let source = source?;

@@ -116,6 +116,9 @@ impl Scan {
                 let (entry, place) = (current.cursor.next()?, current.source.place());
                 let entry = entry.ok_or_else(|| shorter_than_promised(place))?;
                 self.check_order(&entry, place)?;
+                if entry.is_expired(self.bounds.now_ms) {
+                    continue;
+                }
                 match self.fences.hole_at(entry.seq) {
                     None => return Ok(Some(entry)),
                     Some(hole) => self.step_over(entry.seq, hole)?,
@@ -268,11 +271,27 @@ pub(super) fn count(
         let indexes = source.indexes(bounds)?;
         let inside = indexes.end.saturating_sub(indexes.start);
         if inside > 0 {
-            total += inside - hidden(&source, bounds, fences)?;
+            total += match source.may_have_own_ttl() {
+                true => shown(&source, indexes, bounds, fences)?,
+                false => inside - hidden(&source, bounds, fences)?,
+            };
         }
         if source.oldest_ms() < bounds.alive_from_ms || source.first_seq() <= bounds.from {
             break;
         }
+    }
+    Ok(total)
+}
+
+/// Entries of a source among these that are neither in holes nor have outlived a time to live of
+/// their own: they must be looked at.
+fn shown(source: &Source, indexes: Range<u64>, bounds: &Bounds, fences: &Fences) -> Result<u64> {
+    let mut cursor = source.cursor(indexes.start, Direction::Forward)?;
+    let mut total = 0;
+    for _ in indexes {
+        let entry = cursor.next()?.ok_or_else(|| shorter_than_promised(source.place()))?;
+        let is_shown = !entry.is_expired(bounds.now_ms) && fences.hole_at(entry.seq).is_none();
+        total += u64::from(is_shown);
     }
     Ok(total)
 }
@@ -300,7 +319,7 @@ pub(super) fn newest_at(
     key: &[u8],
     commit: u64,
 ) -> Result<Option<Entry>> {
-    let bounds = Bounds { from: 0, to: u64::MAX, commit, alive_from_ms: 0 };
+    let bounds = Bounds { from: 0, to: u64::MAX, commit, alive_from_ms: 0, now_ms: 0 };
     newest_within(view, table, key, &bounds)
 }
 
@@ -336,7 +355,10 @@ pub(crate) fn latest_seq_at(
     may_be_dropped: bool,
 ) -> Result<u64> {
     if let Some(entry) = newest_at(view, table, key, commit)? {
-        return Ok(entry.seq);
+        return match view.own_ttl.contains(&table) {
+            true => latest_beside(view, table, key, commit, entry.seq),
+            false => Ok(entry.seq),
+        };
     }
     if !may_be_dropped {
         return Ok(0);
@@ -351,6 +373,36 @@ pub(crate) fn latest_seq_at(
         1 => Ok(0),
         _ => Ok(oldest - 1),
     }
+}
+
+/// The highest seq at a commit where the newest entry that is left has the seq `newest`: one with a
+/// time to live of its own may have gone before it. Then it lay below the oldest that was committed
+/// later.
+fn latest_beside(
+    view: &Arc<View>,
+    table: TableId,
+    key: &[u8],
+    commit: u64,
+    newest: u64,
+) -> Result<u64> {
+    let key: Arc<[u8]> = key.into();
+    let bounds = Bounds { from: 0, to: u64::MAX, commit, alive_from_ms: 0, now_ms: 0 };
+    let mut later = newest + 1;
+    for source in Source::all(view, table, &key) {
+        let source = source?;
+        let indexes = source.indexes(&bounds)?;
+        let behind = indexes.end;
+        if behind < source.count() {
+            let next = source.cursor(behind, Direction::Forward)?.next()?;
+            later = next.ok_or_else(|| shorter_than_promised(source.place()))?.seq;
+        }
+        if !indexes.is_empty() {
+            break;
+        }
+    }
+    // A jump of an epoch was given to nobody.
+    let missing = later.saturating_sub(newest + 1);
+    Ok(newest + if missing < UNSYNCED_ENTRIES_MAX { missing } else { 0 })
 }
 
 fn shorter_than_promised(place: u64) -> Error {

@@ -177,9 +177,11 @@ impl Snapshot {
                 Some((from.max(1), to.min(latest)))
             }
         };
-        let expires = record.alive_from_ms(now_ms).max(fences.marks.alive_from_ms(now_ms)) > 0;
+        let own_ttl = view.own_ttl.contains(&table);
+        let expires =
+            own_ttl || record.alive_from_ms(now_ms).max(fences.marks.alive_from_ms(now_ms)) > 0;
         let (commit, key) = (self.commit(), key.into());
-        let reasons = Reasons { view, table, key, commit, fences, expires };
+        let reasons = Reasons { view, table, key, commit, fences, expires, own_ttl };
         Ok(Items::new(scan, direction, range, reasons))
     }
 
@@ -267,7 +269,7 @@ impl Snapshot {
         let own = fences.marks.alive_from_ms(now_ms);
         let alive_from_ms = alive_from_ms(now_ms, view, table).max(own);
         let from = from.max(fences.shown_from);
-        Ok((Bounds { from, to, commit, alive_from_ms }, fences))
+        Ok((Bounds { from, to, commit, alive_from_ms, now_ms }, fences))
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Bounds {
     pub(super) commit: u64,
     /// The fence of times to live: nothing committed earlier than this time.
     pub(super) alive_from_ms: u64,
+    /// The expiry clock, for entries with a time to live of their own; 0: they are shown too.
+    pub(super) now_ms: u64,
 }
 
 impl Source {
@@ -56,6 +58,14 @@ impl Source {
         runs.into_iter().chain(disk)
     }
 
+    /// Whether entries here may have a time to live of their own.
+    pub(super) fn may_have_own_ttl(&self) -> bool {
+        match self {
+            Source::Memory { run, .. } => run.memtable().has_own_ttl(),
+            Source::Disk { sstable, .. } => sstable.meta().own_ttl.entries() > 0,
+        }
+    }
+
     pub(super) fn first_seq(&self) -> u64 {
         match self {
             Source::Memory { run, .. } => run.first_seq(),
@@ -75,6 +85,14 @@ impl Source {
         match self {
             Source::Memory { run, .. } => run.time_ms(0),
             Source::Disk { run, .. } => run.times_ms.0,
+        }
+    }
+
+    /// Entries here, whatever their commit.
+    pub(super) fn count(&self) -> u64 {
+        match self {
+            Source::Memory { count, .. } => *count,
+            Source::Disk { run, .. } => run.count,
         }
     }
 

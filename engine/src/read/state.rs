@@ -46,12 +46,13 @@ pub(super) fn state_on_disk(
 
 /// Whether the newest entry of a timeline is never left out while an older one is there: deleted
 /// ranges alone do that, and the marks of a table whose ranges hid something stay. Expiry takes
-/// whole SSTables, and may take one whose newest entry is newer than what others have.
+/// whole SSTables, and may take one whose newest entry is newer than what others have; an entry
+/// with a time to live of its own may go before older ones.
 fn keeps_newest(view: &View, table: TableId) -> bool {
     let record = view.tables.get(&table);
     let never_expired = record
         .is_some_and(|record| record.options.ttl_ms.is_none() && record.expired_before_ms == 0);
-    never_expired && !view.marked.contains(&table)
+    never_expired && !view.marked.contains(&table) && !view.own_ttl.contains(&table)
 }
 
 /// The newest entry of a run that a snapshot of `commit` shows.

@@ -34,6 +34,8 @@ pub(crate) struct View {
     pub(crate) segments: SegmentTotals,
     /// Tables that may have marks. Grows only.
     pub(crate) marked: BTreeSet<TableId>,
+    /// Tables that may have entries with a time to live of their own, or had. Grows only.
+    pub(crate) own_ttl: BTreeSet<TableId>,
     /// Commits at which an epoch began, see `Durability`.
     pub(crate) epochs: Arc<[u64]>,
 }

@@ -168,6 +168,7 @@ fn entry(current: &Current, index: u64) -> Result<(Entry, Option<Shared>), Decod
         commit: entry.commit,
         time_ms: entry.time_ms,
         event_ms: entry.event_ms,
+        ttl_ms: entry.ttl_ms,
         origin: entry.origin.map(|origin| origin.to_origin()),
         payload,
         revision: None,

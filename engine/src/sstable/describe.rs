@@ -155,7 +155,7 @@ fn describe_fragments(block: &Block, text: &mut String) -> Result<(), DecodeErro
         for k in 0..count {
             let entry = fragment.entry(k)?;
             let (seq, commit, time) = (entry.seq, entry.commit, entry.time_ms);
-            let (event, origin) = (entry.event_ms, entry.origin);
+            let (event, ttl, origin) = (entry.event_ms, entry.ttl_ms, entry.origin);
             let payload = match entry.shared {
                 None => preview(entry.payload),
                 Some(shared) => describe_shared(shared),
@@ -163,7 +163,7 @@ fn describe_fragments(block: &Block, text: &mut String) -> Result<(), DecodeErro
             line(
                 text,
                 format_args!(
-                    "  seq {seq} commit {commit} time {time} event {event:?} \
+                    "  seq {seq} commit {commit} time {time} event {event:?} ttl {ttl:?} \
                      origin {origin:?} {payload}"
                 ),
             );

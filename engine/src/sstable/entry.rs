@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! [event time i64]                                       flag 1
+//! [own time to live varint]                              flag 4, milliseconds, not 0
 //! [origin: table u32 | seq u64 | key length u16 | key]   flag 2
 //! payload                                                the rest, without flag 8
 //! reference u64                                          the rest, with flag 8
@@ -12,7 +13,7 @@
 //! 8 and never beside 2, says that the segment's origin is not for this entry: it is that origin.
 
 use super::format::STORED_KEY_LENGTH_MAX;
-use crate::codec::{DecodeError, Decoder, Encode};
+use crate::codec::{DecodeError, Decoder, Encode, put_varint, take_varint};
 pub(crate) use crate::entry::OriginRef;
 use crate::entry::TableId;
 use crate::limits::PAYLOAD_LENGTH_MAX;
@@ -22,12 +23,14 @@ use crate::segment::Reference;
 pub(super) const FLAG_EVENT: u8 = 1;
 /// The entry has an origin.
 pub(super) const FLAG_ORIGIN: u8 = 2;
+/// The entry has a time to live of its own.
+pub(super) const FLAG_OWN_TTL: u8 = 4;
 
 /// The payload lies in a segment.
 pub(super) const FLAG_REFERENCE: u8 = 8;
 /// The entry is the origin of the others that refer to the same record.
 pub(super) const FLAG_IS_ORIGIN: u8 = 16;
-const FLAGS: u8 = FLAG_EVENT | FLAG_ORIGIN | FLAG_REFERENCE | FLAG_IS_ORIGIN;
+const FLAGS: u8 = FLAG_EVENT | FLAG_ORIGIN | FLAG_OWN_TTL | FLAG_REFERENCE | FLAG_IS_ORIGIN;
 /// Bytes of a reference.
 pub(super) const REFERENCE_SIZE: usize = 8;
 
@@ -57,6 +60,8 @@ pub(crate) struct EntryRef<'a> {
     pub(crate) time_ms: u64,
     /// Time given by the caller.
     pub(crate) event_ms: Option<i64>,
+    /// Its own time to live.
+    pub(crate) ttl_ms: Option<u64>,
     /// Where it was fanned out from.
     pub(crate) origin: Option<OriginRef<'a>>,
     /// The caller's bytes; empty where they are shared.
@@ -74,13 +79,17 @@ impl EntryRef<'_> {
             Some(Shared { is_origin: false, .. }) => FLAG_REFERENCE,
             Some(Shared { is_origin: true, .. }) => FLAG_REFERENCE | FLAG_IS_ORIGIN,
         };
-        event | origin | shared
+        let own_ttl = if self.ttl_ms.is_some() { FLAG_OWN_TTL } else { 0 };
+        event | origin | own_ttl | shared
     }
 
     /// Appends what precedes the payload, or all there is where that is shared.
     pub(super) fn encode_head(&self, out: &mut Vec<u8>) {
         if let Some(event_ms) = self.event_ms {
             out.put_i64(event_ms);
+        }
+        if let Some(ttl_ms) = self.ttl_ms {
+            put_varint(out, ttl_ms);
         }
         if let Some(origin) = self.origin {
             out.put_u32(origin.table.0);
@@ -97,6 +106,7 @@ impl EntryRef<'_> {
 /// What an entry's bytes hold beside the columns.
 pub(super) struct EntryBytes<'a> {
     pub(super) event_ms: Option<i64>,
+    pub(super) ttl_ms: Option<u64>,
     pub(super) origin: Option<OriginRef<'a>>,
     pub(super) payload: &'a [u8],
     pub(super) shared: Option<Shared>,
@@ -112,6 +122,7 @@ pub(super) fn decode(flags: u8, bytes: &[u8]) -> Result<EntryBytes<'_>, DecodeEr
         0 => None,
         _ => Some(decoder.i64("event time")?),
     };
+    let ttl_ms = decode_ttl(flags, &mut decoder)?;
     let origin = match flags & FLAG_ORIGIN {
         0 => None,
         _ => Some(decode_origin(&mut decoder)?),
@@ -119,17 +130,38 @@ pub(super) fn decode(flags: u8, bytes: &[u8]) -> Result<EntryBytes<'_>, DecodeEr
     if flags & FLAG_REFERENCE != 0 {
         let reference = decode_reference(&mut decoder)?;
         let shared = Some(Shared { reference, is_origin: flags & FLAG_IS_ORIGIN != 0 });
-        return Ok(EntryBytes { event_ms, origin, payload: &[], shared });
+        return Ok(EntryBytes { event_ms, ttl_ms, origin, payload: &[], shared });
     }
     if decoder.remaining() > PAYLOAD_LENGTH_MAX {
         return Err(decoder.error("payload length"));
     }
     let payload = decoder.take(decoder.remaining(), "payload")?;
-    Ok(EntryBytes { event_ms, origin, payload, shared: None })
+    Ok(EntryBytes { event_ms, ttl_ms, origin, payload, shared: None })
 }
 
 fn is_origin_possible(flags: u8) -> bool {
     flags & FLAG_IS_ORIGIN == 0 || flags & (FLAG_REFERENCE | FLAG_ORIGIN) == FLAG_REFERENCE
+}
+
+/// The time to live that stands behind the event time, if the entry has one of its own.
+fn decode_ttl(flags: u8, decoder: &mut Decoder<'_>) -> Result<Option<u64>, DecodeError> {
+    if flags & FLAG_OWN_TTL == 0 {
+        return Ok(None);
+    }
+    let error = decoder.error("time to live of an entry");
+    match take_varint(decoder, "time to live of an entry")? {
+        0 => Err(error),
+        ttl_ms => Ok(Some(ttl_ms)),
+    }
+}
+
+/// The time to live in the bytes of an entry, without the rest of it.
+pub(super) fn own_ttl(flags: u8, bytes: &[u8]) -> Result<Option<u64>, DecodeError> {
+    let mut decoder = Decoder::new(bytes);
+    if flags & (FLAG_EVENT | FLAG_OWN_TTL) == FLAG_EVENT | FLAG_OWN_TTL {
+        decoder.i64("event time")?;
+    }
+    decode_ttl(flags, &mut decoder)
 }
 
 /// The reference with which the bytes of an entry end.

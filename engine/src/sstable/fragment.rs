@@ -34,6 +34,7 @@
 use super::entry::{self, EntryBytes, EntryRef};
 use super::format::STORED_KEY_LENGTH_MAX;
 use crate::codec::{DecodeError, Decoder, Encode, packed_size, put_packed, take_packed};
+use crate::entry::expires_ms;
 use crate::segment::Reference;
 use std::ops::Range;
 
@@ -389,16 +390,39 @@ impl<'a> FragmentView<'a> {
 
     /// Entry `k`.
     pub(crate) fn entry(&self, k: usize) -> Result<EntryRef<'a>> {
-        let EntryBytes { event_ms, origin, payload, shared } =
+        let EntryBytes { event_ms, ttl_ms, origin, payload, shared } =
             entry::decode(self.flags(k), self.entry_bytes(k)?)?;
         Ok(EntryRef {
             seq: self.seq(k)?,
             commit: self.commit(k)?,
             time_ms: self.time_ms(k)?,
             event_ms,
+            ttl_ms,
             origin,
             payload,
             shared,
+        })
+    }
+
+    /// Whether entries here may have times to live of their own.
+    pub(crate) fn may_have_own_ttl(&self) -> bool {
+        self.layout.flags.width != 0 || self.layout.common_flags & entry::FLAG_OWN_TTL != 0
+    }
+
+    /// The time to live that entry `k` has of its own.
+    pub(crate) fn own_ttl(&self, k: usize) -> Result<Option<u64>> {
+        if !self.may_have_own_ttl() {
+            return Ok(None);
+        }
+        entry::own_ttl(self.flags(k), self.entry_bytes(k)?)
+    }
+
+    /// When each entry expires that has a time to live of its own.
+    pub(super) fn own_expiries(&self) -> impl Iterator<Item = Result<u64>> + '_ {
+        let count = if self.may_have_own_ttl() { self.count() } else { 0 };
+        (0..count).filter_map(|k| {
+            let expiry = |ttl_ms| Ok(expires_ms(self.time_ms(k)?, ttl_ms));
+            self.own_ttl(k).transpose().map(|ttl_ms| ttl_ms.and_then(expiry))
         })
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Row<'a> {
     pub(super) tail: &'a [u8],
     pub(super) payload_length: usize,
     pub(super) reference: Option<Reference>,
+    /// When it expires, if it has a time to live of its own.
+    pub(super) expires_ms: Option<u64>,
 }
 
 impl Row<'_> {

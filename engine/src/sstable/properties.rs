@@ -15,12 +15,15 @@
 //!     72     2  first key length
 //!     74     2  last key length
 //!     76     4  reserved          zero, checked
-//!     80     8  oldest origin     smallest commit of an entry with an origin; 0 where there is
-//!     none 88     …  first key, last key, zeros
+//!     80     8  oldest origin     smallest commit of an entry with an origin, or 0
+//!     88     …  first key, last key
+//!      …     …  own times         see `own_ttl.rs`: when entries expire that have a time
+//!                                to live of their own; then zeros
 //! ```
 
 use super::format::STORED_KEY_LENGTH_MAX;
 use crate::codec::{DecodeError, Decoder, Encode};
+use crate::own_ttl::OwnTtl;
 use crate::version::SstableMeta;
 
 /// Counts and ranges of an SSTable.
@@ -33,6 +36,8 @@ pub(super) struct Properties {
     pub(super) times_ms: (u64, u64),
     /// Smallest commit of an entry with an origin; 0 where there is none.
     pub(super) oldest_origin: u64,
+    /// When entries expire that have a time to live of their own.
+    pub(super) own_ttl: OwnTtl,
     pub(super) first: (Box<[u8]>, u64),
     pub(super) last: (Box<[u8]>, u64),
 }
@@ -47,6 +52,7 @@ impl Properties {
             commits: meta.commits,
             times_ms: meta.times_ms,
             oldest_origin: meta.oldest_origin,
+            own_ttl: meta.own_ttl.clone(),
             first: meta.first.clone(),
             last: meta.last.clone(),
         }
@@ -95,6 +101,7 @@ impl Properties {
         out.put_u64(self.oldest_origin);
         out.put(&self.first.0);
         out.put(&self.last.0);
+        self.own_ttl.encode(out);
     }
 
     pub(super) fn decode(content: &[u8]) -> Result<Properties, DecodeError> {
@@ -114,6 +121,7 @@ impl Properties {
         }
         let first = (decoder.take(first_length, "first key")?.into(), first_seq);
         let last = (decoder.take(last_length, "last key")?.into(), last_seq);
+        let own_ttl = OwnTtl::decode(&mut decoder, entries)?;
         let rest = decoder.remaining();
         decoder.zeros(rest, "rest of the properties")?;
         Ok(Properties {
@@ -123,6 +131,7 @@ impl Properties {
             commits,
             times_ms,
             oldest_origin,
+            own_ttl,
             first,
             last,
         })

@@ -49,6 +49,7 @@ pub(crate) fn meta(options: &BuilderOptions, built: &Built) -> SstableMeta {
         commits: built.commits,
         times_ms: built.times_ms,
         oldest_origin: built.oldest_origin,
+        own_ttl: built.own_ttl.clone(),
         segments: Arc::clone(&built.segments),
     }
 }

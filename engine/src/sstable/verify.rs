@@ -320,6 +320,9 @@ impl Verifier<'_> {
         if let Some(commit) = fragment.oldest_origin()? {
             self.totals.include_origin(commit);
         }
+        for expires_ms in fragment.own_expiries() {
+            self.totals.own_ttl.note(expires_ms?);
+        }
         if !in_order {
             let detail = "a fragment does not continue its run".into();
             self.note(BlockKind::TimelineData, offset, detail);

@@ -171,6 +171,9 @@ impl Catalog {
         if !same {
             return Err(format!("table {} cannot become another one: {record:?}", id.0));
         }
+        if old.own_ttl && !record.own_ttl {
+            return Err(format!("table {} would forget entries' times to live", id.0));
+        }
         if *expired_before_ms < old.expired_before_ms {
             return Err(format!("what has expired in table {} would come back", id.0));
         }
@@ -300,6 +303,9 @@ fn check_meta(meta: &SstableMeta) -> Result<(), String> {
     }
     let origin = meta.oldest_origin;
     let possible = origin == 0 || (meta.commits.0..=meta.commits.1).contains(&origin);
+    if meta.kind == TableKind::Keyed && meta.own_ttl.entries() > 0 {
+        return Err("a keyed SSTable with times to live of entries".to_owned());
+    }
     if !possible || (origin != 0 && meta.kind == TableKind::Keyed) {
         return Err(format!("an entry with an origin at commit {origin}"));
     }

@@ -35,13 +35,23 @@ pub(crate) struct TableRecord {
     pub(crate) expired_before_ms: u64,
     /// How it is cut by time.
     pub(crate) grid: Grid,
+    /// Entries with a time to live of their own have been written to it: the newest of a timeline
+    /// may be left out while older ones are there. Stays.
+    pub(crate) own_ttl: bool,
 }
 
 impl TableRecord {
     /// The record of a new table.
     pub(crate) fn new(id: TableId, name: &str, options: TableOptions) -> TableRecord {
         let grid = Grid::new(&options);
-        TableRecord { id, name: name.to_owned(), options, expired_before_ms: 0, grid }
+        TableRecord {
+            id,
+            name: name.to_owned(),
+            options,
+            expired_before_ms: 0,
+            grid,
+            own_ttl: false,
+        }
     }
 
     /// The fence of the time to live at `now_ms` of the expiry clock: what was committed at or

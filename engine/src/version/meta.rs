@@ -3,6 +3,7 @@
 use super::{Shard, Tier};
 use crate::entry::TableId;
 use crate::file::Extent;
+use crate::own_ttl::OwnTtl;
 use crate::sync::Arc;
 
 /// What a table of the store holds.
@@ -47,6 +48,8 @@ pub struct SstableMeta {
     pub times_ms: (u64, u64),
     /// Smallest commit number of an entry that has an origin; 0 where there is none.
     pub oldest_origin: u64,
+    /// When entries expire that have a time to live of their own.
+    pub own_ttl: OwnTtl,
     /// Numbers of the payload segments that its entries refer to, rising.
     pub segments: Arc<[u64]>,
 }

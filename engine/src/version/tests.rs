@@ -22,6 +22,7 @@ pub(crate) fn timeline_meta(number: u64, first: (&str, u64), last: (&str, u64)) 
         keys: 2,
         payload_bytes: 30,
         oldest_origin: 0,
+        own_ttl: Default::default(),
         first: (first.0.as_bytes().into(), first.1),
         last: (last.0.as_bytes().into(), last.1),
         commits: (number, number.saturating_add(10)),

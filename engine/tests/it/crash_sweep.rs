@@ -77,7 +77,12 @@ fn step(random: &mut Random, number: usize) -> Step {
             let timelines = (0..count).map(|n| u8::try_from((first + n * 5) % 12).unwrap());
             let mut payload = format!("message {number} ").into_bytes();
             payload.resize(payload.len() + random.index(900), b'.');
-            Step::Send { timelines: timelines.collect(), payload }
+            let timelines = timelines.collect();
+            match random.below(3) {
+                // It is written and read back; nothing expires in a sweep.
+                0 => Step::SendFor { timelines, payload, ttl_ms: 1_000_000_000 },
+                _ => Step::Send { timelines, payload },
+            }
         }
     }
 }

@@ -14,6 +14,7 @@
 //! - `regression_cold`: those of the cold tier, and of disks that cannot be read or are full
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
 //! - `expiry_crash`: power is lost while entries expire
+//! - `own_ttl`: entries with a time to live of their own
 //! - `marks`: trims, deletions, retention, gaps, dropped tables
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
@@ -40,6 +41,7 @@ mod linked_disk;
 mod lookups;
 mod marks;
 mod model;
+mod own_ttl;
 mod real;
 mod reference;
 mod regression;

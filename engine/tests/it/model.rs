@@ -4,6 +4,8 @@
 use super::reference::{Contents, Step, Tables, commit, contents, shown};
 use super::world::{Process, World, tiny, tiny_read};
 use proptest::prelude::*;
+use std::time::Duration;
+use tidelog_engine::Clock;
 use tidelog_engine::testing::CrashPolicy;
 use tidelog_engine::{Compression, Direction, Durability, Options, TableOptions};
 
@@ -13,6 +15,8 @@ enum Operation {
     /// The newest entries but some of a timeline, and what they become, with a commit of steps.
     Amend(Vec<(u8, u64, Option<Vec<u8>>)>, Vec<Step>),
     Background(usize),
+    /// So many milliseconds pass.
+    Pass(u64),
     Flush,
     Compact,
     Reopen,
@@ -28,11 +32,16 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let timelines = prop::collection::vec(0u8..10, 1..5);
     prop_oneof![
-        5 => (timelines, payload).prop_map(|(mut timelines, payload)| {
-            timelines.sort_unstable();
-            timelines.dedup();
-            Step::Send { timelines, payload }
-        }),
+        8 => (timelines, payload, prop::option::weighted(0.4, 1u64..200)).prop_map(
+            |(mut timelines, payload, ttl_ms)| {
+                timelines.sort_unstable();
+                timelines.dedup();
+                match ttl_ms {
+                    None => Step::Send { timelines, payload },
+                    Some(ttl_ms) => Step::SendFor { timelines, payload, ttl_ms },
+                }
+            },
+        ),
         2 => (0u8..8, prop::collection::vec(any::<u8>(), 0..60))
             .prop_map(|(key, value)| Step::Put { key, value }),
         1 => (0u8..8).prop_map(|key| Step::Delete { key }),
@@ -61,6 +70,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         )
             .prop_map(|(amendments, steps)| Operation::Amend(amendments, steps)),
         4 => (0usize..40).prop_map(Operation::Background),
+        4 => (0u64..80).prop_map(Operation::Pass),
         2 => Just(Operation::Flush),
         1 => Just(Operation::Compact),
         1 => Just(Operation::Reopen),
@@ -89,7 +99,8 @@ impl Run {
         let values = TableOptions { compression, ..TableOptions::keyed() };
         let values = process.engine.create_table("value", values).unwrap();
         let tables = Tables { messages, values };
-        let expected = Contents::default();
+        let mut expected = Contents::default();
+        expected.pass(world.clock.wall_ms());
         Run { world, process: Some(process), options, tables, expected, held: Vec::new() }
     }
 
@@ -118,6 +129,10 @@ impl Run {
             Operation::Background(steps) => {
                 self.process().scheduler.run_until_idle(*steps);
             }
+            Operation::Pass(milliseconds) => {
+                self.world.clock.advance(Duration::from_millis(*milliseconds));
+                self.pass();
+            }
             Operation::Flush => self.process().engine.flush().unwrap(),
             Operation::Compact => self.process().engine.compact().unwrap(),
             Operation::Reopen => self.reopen(),
@@ -126,15 +141,26 @@ impl Run {
         }
     }
 
+    /// What has expired by now is expected no more.
+    fn pass(&mut self) {
+        let now_ms = self.world.clock.wall_ms();
+        self.expected.pass(now_ms);
+        self.held.iter_mut().for_each(|(_, expected)| expected.pass(now_ms));
+    }
+
     fn commit(&mut self, steps: &[Step], durability: Durability, hold: bool) {
-        commit(&self.process().engine, self.tables, steps, durability).unwrap();
+        let committed = commit(&self.process().engine, self.tables, steps, durability).unwrap();
+        self.expected.pass(committed.time_ms);
         self.expected.apply(steps);
+        self.pass();
         if hold {
             self.held.push((self.process().engine.snapshot(), self.expected.clone()));
         }
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
+        // Background work may have waited.
+        self.pass();
         let found = contents(&self.process().engine, self.tables).unwrap();
         assert_eq!(found, self.expected);
         for (snapshot, expected) in &self.held {
@@ -176,6 +202,7 @@ impl Run {
         process.kill();
         self.world = self.world.after(&CrashPolicy::Random { seed });
         self.process = Some(self.world.open(&self.options).unwrap());
+        self.pass();
         let found = contents(&self.process().engine, self.tables).unwrap();
         assert_eq!(found, self.expected);
         // Seqs may jump from here on; the reference counts without jumps, so it starts anew.

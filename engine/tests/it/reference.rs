@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::time::Duration;
 use tidelog_engine::{
-    Committed, Direction, Durability, Engine, Entry, Gap, GapReason, Item, Result, Snapshot,
-    TableId, WriteBatch,
+    AppendOptions, Committed, Direction, Durability, Engine, Entry, Gap, GapReason, Item, Result,
+    Snapshot, TableId, WriteBatch,
 };
 
 /// One write of a batch.
@@ -14,6 +15,12 @@ pub(crate) enum Step {
     Send {
         timelines: Vec<u8>,
         payload: Vec<u8>,
+    },
+    /// The same, and the entries have a time to live of their own, in milliseconds.
+    SendFor {
+        timelines: Vec<u8>,
+        payload: Vec<u8>,
+        ttl_ms: u64,
     },
     /// The payload of an entry that is there becomes another one, or nothing where it is retracted.
     Amend {
@@ -70,6 +77,9 @@ pub(crate) struct Contents {
     pub(crate) gaps: BTreeMap<Vec<u8>, Vec<Gap>>,
     pub(crate) values: BTreeMap<Vec<u8>, Vec<u8>>,
     marks: BTreeMap<Vec<u8>, Marks>,
+    /// What the clock shows, and when entries expire that have a time to live of their own.
+    now_ms: u64,
+    expiries: BTreeMap<Place, u64>,
 }
 
 /// What hides entries of a timeline.
@@ -126,23 +136,9 @@ impl Contents {
     pub(crate) fn apply(&mut self, steps: &[Step]) {
         for step in steps {
             match step {
-                Step::Send { timelines, payload } => {
-                    let mut first = None;
-                    for timeline in timelines {
-                        let key = timeline_key(*timeline);
-                        let latest = self.latest.entry(key.clone()).or_default();
-                        *latest += 1;
-                        let entry = (*latest, payload.clone());
-                        self.timelines.entry(key.clone()).or_default().push(entry);
-                        let place = (key.clone(), *latest);
-                        match &first {
-                            None => first = Some(place),
-                            Some(first) => {
-                                self.origins.insert(place, first.clone());
-                            }
-                        }
-                        self.hide(&key);
-                    }
+                Step::Send { timelines, payload } => self.send(timelines, payload, None),
+                Step::SendFor { timelines, payload, ttl_ms } => {
+                    self.send(timelines, payload, Some(*ttl_ms));
                 }
                 Step::Amend { timeline, seq, payload } => {
                     let place = (timeline_key(*timeline), *seq);
@@ -191,6 +187,35 @@ impl Contents {
         }
     }
 
+    fn send(&mut self, timelines: &[u8], payload: &[u8], ttl_ms: Option<u64>) {
+        let mut first = None;
+        for timeline in timelines {
+            let key = timeline_key(*timeline);
+            let latest = self.latest.entry(key.clone()).or_default();
+            *latest += 1;
+            let entry = (*latest, payload.to_vec());
+            self.timelines.entry(key.clone()).or_default().push(entry);
+            let place = (key.clone(), *latest);
+            if let Some(ttl_ms) = ttl_ms {
+                self.expiries.insert(place.clone(), self.now_ms + ttl_ms);
+            }
+            match &first {
+                None => first = Some(place),
+                Some(first) => {
+                    self.origins.insert(place, first.clone());
+                }
+            }
+            self.hide(&key);
+        }
+    }
+
+    /// It has become so late: some entries expire.
+    pub(crate) fn pass(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        let keys: Vec<Vec<u8>> = self.timelines.keys().cloned().collect();
+        keys.iter().for_each(|key| self.hide(key));
+    }
+
     /// An amendment of some entry that is there, if there is any: the timeline is that or a later
     /// one, the seq is counted from the newest.
     pub(crate) fn amendment(
@@ -218,13 +243,18 @@ impl Contents {
 
     /// Takes away what marks hide, and says what is missing.
     fn hide(&mut self, key: &[u8]) {
-        let Some(marks) = self.marks.get(key) else { return };
+        let marks = self.marks.get(key).cloned().unwrap_or_default();
         let Some(latest) = self.latest.get(key).copied() else { return };
+        let reason = |seq| {
+            let expiry = self.expiries.get(&(key.to_vec(), seq));
+            let expired = expiry.is_some_and(|expiry| *expiry <= self.now_ms);
+            marks.reason(seq, latest).or(expired.then_some(GapReason::Expired))
+        };
         let entries = self.timelines.get_mut(key).expect("it was written");
-        entries.retain(|(seq, _)| marks.reason(*seq, latest).is_none());
+        entries.retain(|(seq, _)| reason(*seq).is_none());
         let mut gaps: Vec<Gap> = Vec::new();
         for seq in 1..=latest {
-            let Some(reason) = marks.reason(seq, latest) else { continue };
+            let Some(reason) = reason(seq) else { continue };
             match gaps.last_mut() {
                 Some(last) if last.to + 1 == seq && last.reason == reason => last.to = seq,
                 _ => gaps.push(Gap { from: seq, to: seq, reason }),
@@ -253,6 +283,17 @@ pub(crate) fn batch(tables: Tables, steps: &[Step]) -> WriteBatch {
                     timelines.iter().map(|timeline| timeline_key(*timeline)).collect();
                 let targets = keys.iter().map(|key| (tables.messages, &key[..]));
                 batch.fan_out(targets, payload, None, None, keys.len() > 1).unwrap();
+            }
+            Step::SendFor { timelines, payload, ttl_ms } => {
+                let keys: Vec<_> =
+                    timelines.iter().map(|timeline| timeline_key(*timeline)).collect();
+                let targets = keys.iter().map(|key| (tables.messages, &key[..]));
+                let options = AppendOptions {
+                    ttl: Some(Duration::from_millis(*ttl_ms)),
+                    first_is_origin: keys.len() > 1,
+                    ..AppendOptions::default()
+                };
+                batch.append_with(targets, payload, &options).unwrap();
             }
             Step::Amend { timeline, seq, payload } => {
                 let (table, key) = (tables.messages, timeline_key(*timeline));

@@ -21,6 +21,9 @@ pub struct BatchMessage {
     pub payload: Payload,
     /// When it happened, in milliseconds since 1970 (UTC), if the caller says so.
     pub event_ms: Option<i64>,
+    /// A time to live of the entries' own, from a millisecond on. It only shortens: an entry is
+    /// shown until the earliest of what its table, its timeline and it itself keep.
+    pub ttl: Option<Duration>,
     /// The entry it comes from, named by every entry of this message.
     pub origin: Option<Origin>,
     /// Whether target 0 is the origin of all other targets. Not together with `origin`.
@@ -102,9 +105,14 @@ impl Batch {
     /// A batch that appends a payload to one timeline.
     pub fn append(target: Target, payload: Payload, event_ms: Option<i64>) -> Batch {
         let targets = vec![target];
-        let message =
-            BatchMessage { payload, event_ms, origin: None, first_is_origin: false, targets };
-        Batch::of(message)
+        Batch::of(BatchMessage {
+            payload,
+            event_ms,
+            ttl: None,
+            origin: None,
+            first_is_origin: false,
+            targets,
+        })
     }
 
     /// A batch of one mark.
@@ -134,6 +142,7 @@ impl Batch {
         let target = |target: &Target| 14 + target.key.len();
         let message = |message: &BatchMessage| {
             10 + message.event_ms.map_or(0, |_| 8)
+                + message.ttl.map_or(0, |_| 10)
                 + message.origin.as_ref().map_or(0, origin)
                 + message.payload.len()
                 + message.targets.iter().map(target).sum::<usize>()

@@ -5,16 +5,16 @@
 
 use super::{
     Amendment, Backend, BackendSnapshot, Batch, BatchMessage, CommitFuture, Committed, Direction,
-    ItemPage, KeyValue, MarkChange, Page, ScanRequest, TableDescription, TimelineDescription,
-    TimelineMark,
+    ItemPage, KeyValue, MarkChange, Page, ScanRequest, TableDescription, Target,
+    TimelineDescription, TimelineMark,
 };
 use crate::error::{Error, Result};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 use tidelog_engine::{
-    Durability, Engine, Entry, KeyedOperation, Options, Payload, TableId, TableInfo, TableOptions,
-    WriteBatch,
+    AppendOptions, Durability, Engine, Entry, KeyedOperation, Options, Payload, TableId, TableInfo,
+    TableOptions, WriteBatch,
 };
 
 /// A store in one file, by the embedded engine. Its clones share the engine.
@@ -152,20 +152,21 @@ fn write_batch(batch: &Batch) -> Result<WriteBatch> {
 }
 
 fn add_message(writes: &mut WriteBatch, message: &BatchMessage) -> Result<()> {
-    let (payload, event_ms) = (&*message.payload, message.event_ms);
-    if let ([target], None) = (message.targets.as_slice(), &message.origin) {
-        match target.seq {
-            None => writes.append(target.table, &target.key, payload, event_ms)?,
-            Some(seq) => writes.append_at(target.table, &target.key, seq, payload, event_ms)?,
-        }
-        return Ok(());
+    let BatchMessage { payload, event_ms, ttl, origin, first_is_origin, targets } = message;
+    let options = AppendOptions {
+        event_ms: *event_ms,
+        ttl: *ttl,
+        origin: origin.as_ref(),
+        first_is_origin: *first_is_origin && targets.len() > 1,
+    };
+    if let [Target { table, key, seq: Some(seq) }] = targets.as_slice() {
+        return Ok(writes.append_at_with(*table, key, *seq, payload, &options)?);
     }
-    if message.targets.iter().any(|target| target.seq.is_some()) {
+    if targets.iter().any(|target| target.seq.is_some()) {
         return Err(Error::invalid("a message with a given sequence id has one target"));
     }
-    let targets = message.targets.iter().map(|target| (target.table, &*target.key));
-    let origin = message.origin.as_ref();
-    Ok(writes.fan_out(targets, payload, event_ms, origin, message.first_is_origin)?)
+    let targets = targets.iter().map(|target| (target.table, &*target.key));
+    Ok(writes.append_with(targets, payload, &options)?)
 }
 
 fn add_mark(writes: &mut WriteBatch, mark: &TimelineMark) -> Result<()> {

@@ -10,8 +10,8 @@
 //! 2. Sequence ids of a timeline of assigned ids are 1, 2, 3, … in commit order; on a table of
 //!    given ids a batch whose id is not above the last one is refused, never an overwrite.
 //! 3. Batches given by one thread, by either commit call, take effect in the order of the calls.
-//! 4. A snapshot shows one moment, for ever, except that entries older than their table's time to
-//!    live are shown by no one.
+//! 4. A snapshot shows one moment, for ever, except that entries that have outlived a time to live,
+//!    of their table, timeline or own, are shown by no one.
 //! 5. A commit is visible to each snapshot taken after the call (or its future) returned.
 //! 6. `latest_seq` never goes back, whatever expires or is deleted.
 //! 7. A mark hides what its timeline has at its place of the batch, and nothing that comes later;

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::message::{Message, encoded};
 use crate::pending::Pending;
 use crate::store::core::Request;
+use std::time::Duration;
 use tidelog_engine::{Durability, Payload, Precondition, Sequence};
 
 /// One write with its options; see [`Timeline::write`].
@@ -14,6 +15,7 @@ pub struct Append<'a, M> {
     timeline: &'a Timeline<M>,
     message: &'a M,
     event_time: Option<i64>,
+    ttl: Option<Duration>,
     durability: Durability,
     latest: Option<u64>,
     seq: Option<u64>,
@@ -22,12 +24,21 @@ pub struct Append<'a, M> {
 impl<'a, M: Message> Append<'a, M> {
     pub(super) fn new(timeline: &'a Timeline<M>, message: &'a M) -> Append<'a, M> {
         let durability = timeline.table.core.durability;
-        Append { timeline, message, event_time: None, durability, latest: None, seq: None }
+        let (event_time, ttl, latest, seq) = (None, None, None, None);
+        Append { timeline, message, event_time, ttl, durability, latest, seq }
     }
 
     /// When it happened, in milliseconds since 1970 (UTC). Default: not said.
     pub fn event_time(mut self, milliseconds: i64) -> Append<'a, M> {
         self.event_time = Some(milliseconds);
+        self
+    }
+
+    /// A time to live of its own, in whole milliseconds, from 1 on. It only shortens: the message
+    /// is shown until the earliest of what its table, its timeline and it itself keep; see
+    /// [`AppendOptions::ttl`](tidelog_engine::AppendOptions::ttl).
+    pub fn ttl(mut self, ttl: Duration) -> Append<'a, M> {
+        self.ttl = Some(ttl);
         self
     }
 
@@ -135,6 +146,7 @@ impl<'a, M: Message> Append<'a, M> {
         let target = Target { table: table.id(), key: key.clone(), seq: self.seq };
         let payload = Payload::from_vec(encoded(self.message)?);
         let mut batch = Batch::append(target, payload, self.event_time);
+        batch.messages.iter_mut().for_each(|message| message.ttl = self.ttl);
         if let Some(latest) = self.latest {
             let Some(seq) = latest.checked_add(1) else {
                 return Err(Error::invalid(format!("no sequence id lies behind {latest}")));
@@ -150,7 +162,10 @@ impl<'a, M: Message> Append<'a, M> {
     }
 
     fn finish(&self) -> impl FnOnce(&Committed) -> TimelineEntry<M> + Send + use<M> {
-        let (event_time, message) = (self.event_time, self.message.clone());
-        move |committed| TimelineEntry::stored(committed, event_time, message)
+        let (event_time, ttl, message) = (self.event_time, self.ttl, self.message.clone());
+        // As it is read: in whole milliseconds.
+        let millis = |ttl: Duration| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let ttl = ttl.map(|ttl| Duration::from_millis(millis(ttl)));
+        move |committed| TimelineEntry::stored(committed, event_time, ttl, message)
     }
 }

@@ -4,6 +4,7 @@ use crate::backend::Committed;
 use crate::error::Result;
 use crate::id::TimelineId;
 use crate::message::Message;
+use std::time::Duration;
 use tidelog_engine::{Entry, TableId};
 
 /// The entry that an inbox entry was fanned out from.
@@ -43,6 +44,8 @@ pub struct TimelineEntry<M> {
     pub time: u64,
     /// When it happened, if the writer said so, in milliseconds since 1970 (UTC).
     pub event_time: Option<i64>,
+    /// The time to live that the writer gave it of its own.
+    pub ttl: Option<Duration>,
     /// The entry it was fanned out from.
     pub origin: Option<Origin>,
     /// The newest amendment of the entry, or of its origin: the message is what that made it.
@@ -75,6 +78,7 @@ impl<M: Message> TimelineEntry<M> {
             commit: entry.commit,
             time: entry.time_ms,
             event_time: entry.event_ms,
+            ttl: entry.ttl_ms.map(Duration::from_millis),
             origin,
             revision,
             message,
@@ -82,12 +86,18 @@ impl<M: Message> TimelineEntry<M> {
     }
 
     /// What a write answers.
-    pub(super) fn stored(committed: &Committed, event_time: Option<i64>, message: M) -> Self {
+    pub(super) fn stored(
+        committed: &Committed,
+        event_time: Option<i64>,
+        ttl: Option<Duration>,
+        message: M,
+    ) -> Self {
         TimelineEntry {
             seq: first_seq(committed),
             commit: committed.commit,
             time: committed.time_ms,
             event_time,
+            ttl,
             origin: None,
             revision: None,
             message,

@@ -14,7 +14,7 @@ use tidelog_engine::{Item, KeyedOperation, Precondition, Sequence};
 
 /// Runs the whole suite over new, empty backends.
 fn suite(new: &dyn Fn() -> Arc<dyn Backend>) {
-    let tests: [fn(&dyn Backend); 18] = [
+    let tests: [fn(&dyn Backend); 19] = [
         tables,
         dense_ids,
         given_ids,
@@ -31,6 +31,7 @@ fn suite(new: &dyn Fn() -> Arc<dyn Backend>) {
         order_of_calls,
         marks,
         retention,
+        own_ttl,
         dropped_tables,
         closing,
     ];
@@ -241,6 +242,48 @@ fn retention(backend: &dyn Backend) {
     assert_eq!(refused(backend, wrong), ErrorKind::InvalidUse);
 }
 
+/// Entries with a time to live of their own go one by one, wherever they stand.
+fn own_ttl(backend: &dyn Backend) {
+    let table = timelines(backend);
+    let send = |ttl: Option<Duration>, keys: &[&str]| {
+        commit(
+            backend,
+            Batch::of(BatchMessage {
+                payload: Payload::from_vec(b"text".to_vec()),
+                event_ms: None,
+                ttl,
+                origin: None,
+                first_is_origin: keys.len() > 1,
+                targets: keys.iter().map(|key| target(table, key)).collect(),
+            }),
+        )
+    };
+    let (hour, moment) = (Duration::from_secs(3600), Duration::from_millis(1));
+    for ttl in [None, Some(moment), Some(hour), Some(moment)] {
+        send(ttl, &["a", "b"]).unwrap();
+    }
+    let held = backend.snapshot().unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    let now = backend.snapshot().unwrap();
+    for snapshot in [&*now, &*held] {
+        for key in ["a", "b"] {
+            assert_eq!(seqs(snapshot, table, key, 0, u64::MAX), [1, 3]);
+            assert_eq!(snapshot.len(table, key.as_bytes()).unwrap(), 2);
+            assert_eq!(snapshot.latest_seq(table, key.as_bytes()).unwrap(), 4);
+            let latest = snapshot.latest(table, key.as_bytes()).unwrap().unwrap();
+            assert_eq!((latest.seq, latest.ttl_ms), (3, Some(3_600_000)));
+            assert!(snapshot.get(table, key.as_bytes(), 2).unwrap().is_none());
+        }
+    }
+    let told = items(&*now, table, 1, u64::MAX);
+    let expired = |seq| gap(seq, seq, GapReason::Expired);
+    assert_eq!(told, [(1, None), expired(2), (3, None), expired(4)]);
+    for bad in [Duration::ZERO, Duration::from_micros(999), Duration::MAX] {
+        assert_eq!(send(Some(bad), &["a"]).unwrap_err().kind(), ErrorKind::InvalidUse);
+    }
+    assert_eq!(send(None, &["a"]).unwrap().seqs, [5]);
+}
+
 fn dropped_tables(backend: &dyn Backend) {
     let table = timelines(backend);
     commit(backend, append(table, "a", b"x")).unwrap();
@@ -328,6 +371,7 @@ fn fan_out(backend: &dyn Backend) {
     let batch = Batch::of(BatchMessage {
         payload: Payload::from_vec(b"hello".to_vec()),
         event_ms: Some(-5),
+        ttl: None,
         origin: None,
         first_is_origin: true,
         targets: vec![target(history, "g"), target(inbox, "alice"), target(inbox, "bob")],
@@ -373,6 +417,7 @@ fn amendments(backend: &dyn Backend) {
         let batch = Batch::of(BatchMessage {
             payload: Payload::from_vec(payload.to_vec()),
             event_ms: None,
+            ttl: None,
             origin: None,
             first_is_origin: true,
             targets: vec![target(history, "g"), target(inbox, "ann"), target(inbox, "bob")],
@@ -410,6 +455,7 @@ fn amendments(backend: &dyn Backend) {
     let late = BatchMessage {
         payload: Payload::from_vec(b"late".to_vec()),
         event_ms: None,
+        ttl: None,
         origin: Some(origin),
         first_is_origin: false,
         targets: vec![target(inbox, "cid")],

@@ -85,6 +85,9 @@ impl Scan {
         if let Some(event_ms) = entry.event_ms {
             object.insert("event_ms".to_owned(), Value::from(event_ms));
         }
+        if let Some(ttl_ms) = entry.ttl_ms {
+            object.insert("ttl_ms".to_owned(), Value::from(ttl_ms));
+        }
         if let Some(origin) = &entry.origin {
             object.insert("origin".to_owned(), origin_object(engine, origin));
         }

@@ -31,6 +31,7 @@ fn meta(
         keys: 1,
         payload_bytes: 0,
         oldest_origin: 0,
+        own_ttl: Default::default(),
         first: range.0,
         last: range.1,
         commits: (1, 1),

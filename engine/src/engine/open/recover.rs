@@ -262,6 +262,7 @@ fn first_view(
         cold_failing,
         segments: SegmentTotals::of(catalog),
         marked: BTreeSet::new(),
+        own_ttl: BTreeSet::new(),
         active: Arc::new(Memtable::new(next_commit, clock.commit_now())),
         frozen: Vec::new(),
         amendments: Arc::new(AmendmentSstables::of(&version)),
@@ -272,6 +273,8 @@ fn first_view(
     };
     view.level0_depth = view.measure_level0();
     view.marked = view.tables_with_marks();
+    let with_own = view.tables.values().filter(|record| record.own_ttl);
+    view.own_ttl = with_own.map(|record| record.id).collect();
     view
 }
 
@@ -384,7 +387,7 @@ fn replay(core: &Core, superblock: &Superblock, sink: &mut dyn Sink) -> Result<L
             memtable
                 .apply(Arc::clone(&body), commit, group.time_ms)
                 .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
-            show_marked(core, &body);
+            show_hiding(core, &body);
             bodies.push(body);
         }
         let Group { first_commit, time_ms, .. } = group;
@@ -404,11 +407,17 @@ fn replay(core: &Core, superblock: &Superblock, sink: &mut dyn Sink) -> Result<L
     Ok(LogEnd { position: end.end, commit, time_ms })
 }
 
-/// The view says which tables have marks: those in the log as well.
-fn show_marked(core: &Core, body: &[u8]) {
+/// The view says which tables have marks, or entries with a time to live of their own: those in the
+/// log as well.
+fn show_hiding(core: &Core, body: &[u8]) {
     for op in decode(body).map_while(std::result::Result::ok) {
-        if let Op::Mark { mark, .. } = op {
-            core.views.replace(|view| view.marked.extend([mark.table]));
+        match op {
+            Op::Mark { mark, .. } => core.views.replace(|view| view.marked.extend([mark.table])),
+            Op::Message(message) if message.ttl_ms.is_some() => {
+                let tables = message.targets_placed().map(|(target, _)| target.table);
+                core.views.replace(|view| view.own_ttl.extend(tables));
+            }
+            Op::Message(_) | Op::Keyed { .. } | Op::Amend { .. } => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How large an SSTable can get: an upper bound that costs no encoding. The caller splits by it.
 
 use super::{Builder, Last, Output};
-use crate::codec::round_up;
+use crate::codec::{VARINT_SIZE_MAX, round_up};
 use crate::limits::PAGE_SIZE;
 use crate::sstable::directory;
 use crate::sstable::format::HEADER_SIZE;
@@ -12,8 +12,8 @@ use crate::sstable::keyed_block::VERSION_HEADER;
 use crate::sstable::timeline_block::START_SIZE;
 use crate::version::TableKind;
 
-/// Event time and the fixed part of an origin.
-const ENTRY_HEAD_MAX: usize = 22;
+/// Event time, own time to live, and the fixed part of an origin.
+const ENTRY_HEAD_MAX: usize = 8 + VARINT_SIZE_MAX + 14;
 
 impl<O: Output> Builder<O> {
     /// Most bytes that the SSTable would have if one entry were added, with a key and with payload,

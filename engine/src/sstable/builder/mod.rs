@@ -41,6 +41,7 @@ use crate::error::{Error, Result};
 use crate::file::FileId;
 use crate::limits::{FRAGMENT_UNCUT_BYTES, PAGE_SIZE, PAYLOAD_LENGTH_MAX};
 use crate::options::Compression;
+use crate::own_ttl::OwnTtl;
 use crate::version::TableKind;
 use segments::SegmentNumbers;
 use std::sync::Arc;
@@ -85,6 +86,8 @@ pub(crate) struct Built {
     pub(crate) times_ms: (u64, u64),
     /// Smallest commit of an entry with an origin; 0 where there is none.
     pub(crate) oldest_origin: u64,
+    /// When entries expire that have a time to live of their own.
+    pub(crate) own_ttl: OwnTtl,
     /// Numbers of the segments that the entries refer to, rising.
     pub(crate) segments: Arc<[u64]>,
 }
@@ -227,6 +230,7 @@ impl<O: Output> Builder<O> {
             commits,
             times_ms,
             oldest_origin,
+            own_ttl,
             first,
             last,
         } = self.properties;
@@ -241,6 +245,7 @@ impl<O: Output> Builder<O> {
             commits,
             times_ms,
             oldest_origin,
+            own_ttl,
             segments: self.segments.into_sorted(),
         };
         Ok((self.writer.into_output(), built))

@@ -3,6 +3,7 @@
 
 use super::{Builder, Last, Output, check_key, check_payload};
 use crate::codec::DecodeError;
+use crate::entry::expires_ms;
 use crate::error::{Error, Result};
 use crate::limits::SEQ_MAX;
 use crate::sstable::block_writer::FirstEntry;
@@ -34,6 +35,7 @@ impl<O: Output> Builder<O> {
                 tail: entry.payload,
                 payload_length: entry.payload.len(),
                 reference: entry.shared.map(|shared| shared.reference),
+                expires_ms: entry.ttl_ms.map(|ttl_ms| expires_ms(entry.time_ms, ttl_ms)),
             },
         );
         self.head = head;
@@ -49,15 +51,17 @@ impl<O: Output> Builder<O> {
             let bytes = fragment.entry_bytes(k).map_err(damaged)?;
             let flags = fragment.flags(k);
             let decoded = entry::decode(flags, bytes).map_err(damaged)?;
+            let time_ms = fragment.time_ms(k).map_err(damaged)?;
             let row = Row {
                 seq: fragment.seq(k).map_err(damaged)?,
                 commit: fragment.commit(k).map_err(damaged)?,
-                time_ms: fragment.time_ms(k).map_err(damaged)?,
+                time_ms,
                 flags,
                 head: &[],
                 tail: bytes,
                 payload_length: decoded.payload.len(),
                 reference: decoded.shared.map(|shared| shared.reference),
+                expires_ms: decoded.ttl_ms.map(|ttl_ms| expires_ms(time_ms, ttl_ms)),
             };
             self.push(fragment.key(), &row)?;
         }
@@ -73,6 +77,7 @@ impl<O: Output> Builder<O> {
             self.fragment.start(key, base_index);
         }
         self.fragment.push(row);
+        row.expires_ms.into_iter().for_each(|expires_ms| self.properties.own_ttl.note(expires_ms));
         row.reference.into_iter().for_each(|reference| self.segments.note(reference));
         let (commits, times) = ((row.commit, row.commit), (row.time_ms, row.time_ms));
         self.count(1, row.payload_length as u64, row.seq, commits, times);
@@ -100,6 +105,9 @@ impl<O: Output> Builder<O> {
             return Err(self.disorder("a fragment is not in order"));
         }
         self.note_references(fragment)?;
+        for expires_ms in fragment.own_expiries() {
+            self.properties.own_ttl.note(expires_ms.map_err(damaged)?);
+        }
         self.enter_run(fragment.key(), first_entry.seq, first_entry.time_ms);
         self.close_fragment();
         let base_index = self.run().1.count;

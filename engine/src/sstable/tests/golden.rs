@@ -3,8 +3,11 @@
 use crate::batch::KeyedOperation;
 use crate::entry::{KeyedVersion, Payload, TableId};
 use crate::options::Compression;
+use crate::own_ttl::OwnTtl;
+use crate::segment::Reference;
 use crate::sstable::block::{Identity, Unsealed, seal};
 use crate::sstable::directory::{Bases, RunLocation, encode_keyed_page, encode_timeline_page};
+use crate::sstable::entry::{self, Shared};
 use crate::sstable::filter;
 use crate::sstable::footer::{Footer, Section};
 use crate::sstable::format::{BlockKind, Codec, FLAG_CONTINUED};
@@ -50,6 +53,7 @@ fn fragment() {
         seq: 300,
         commit: 1000,
         time_ms: 5000,
+        ttl_ms: None,
         event_ms: Some(-2),
         origin: Some(origin),
         payload: b"hello",
@@ -68,6 +72,7 @@ fn fragment() {
         tail: b"hi",
         payload_length: 2,
         reference: None,
+        expires_ms: None,
     };
     writer.push(&plain);
     writer.push(&Row {
@@ -79,6 +84,7 @@ fn fragment() {
         tail: entry.payload,
         payload_length: 5,
         reference: None,
+        expires_ms: None,
     });
     let mut bytes = Vec::new();
     writer.encode(&mut bytes);
@@ -87,6 +93,30 @@ fn fragment() {
         "8a12111111220405 02211a07e803a00f 616c696365250101 e803000302216869 \
          feffffffffffffff 090000004d000000 000000000400726f 6f6d68656c6c6f"
     );
+}
+
+#[test]
+fn entry_with_a_time_to_live() {
+    let reference = Reference::from_bits((9 << 24) | 2).unwrap();
+    let entry = EntryRef {
+        seq: 1,
+        commit: 2,
+        time_ms: 3,
+        event_ms: Some(-2),
+        ttl_ms: Some(300),
+        origin: None,
+        payload: b"",
+        shared: Some(Shared { reference, is_origin: false }),
+    };
+    let mut bytes = Vec::new();
+    entry.encode_head(&mut bytes);
+    assert_eq!(entry.flags(), 13);
+    assert_eq!(hex(&bytes), "feffffffffffffff ac02020000090000 0000");
+    let read = entry::decode(13, &bytes).unwrap();
+    assert_eq!((read.ttl_ms, read.shared), (Some(300), entry.shared));
+    assert_eq!(entry::own_ttl(13, &bytes), Ok(Some(300)));
+    assert_eq!(entry::reference(13, &bytes), Ok(Some(reference)));
+    assert!(entry::decode(4, &[0, 1]).is_err(), "a time to live of nothing");
 }
 
 /// Equal flags and equal lengths have no columns.
@@ -105,6 +135,7 @@ fn uniform_fragment() {
             tail: &reference,
             payload_length: 0,
             reference: None,
+            expires_ms: None,
         });
     }
     let mut bytes = Vec::new();
@@ -190,13 +221,16 @@ fn filter_bits() {
 
 #[test]
 fn properties_and_footer() {
+    let mut own_ttl = OwnTtl::default();
+    [400, 437, 437].into_iter().for_each(|expires_ms| own_ttl.note(expires_ms));
     let properties = Properties {
-        entries: 1,
+        entries: 4,
         keys: 2,
         payload_bytes: 3,
         commits: (4, 5),
         times_ms: (6, 7),
         oldest_origin: 10,
+        own_ttl: own_ttl.clone(),
         first: (b"a"[..].into(), 8),
         last: (b"bc"[..].into(), 9),
     };
@@ -204,9 +238,10 @@ fn properties_and_footer() {
     properties.encode(&mut bytes);
     assert_eq!(
         hex(&bytes),
-        "0100000000000000 0200000000000000 0300000000000000 0400000000000000 \
+        "0400000000000000 0200000000000000 0300000000000000 0400000000000000 \
          0500000000000000 0600000000000000 0700000000000000 0800000000000000 \
-         0900000000000000 0100020000000000 0a00000000000000 616263"
+         0900000000000000 0100020000000000 0a00000000000000 6162630a02640000 \
+         0000000000010000 00000000000002"
     );
     assert_eq!(Properties::decode(&bytes).unwrap(), properties);
     let section = |offset| Section { offset, length: 4096, count: 1, checksum: 0xabcd };
@@ -261,6 +296,7 @@ fn equal_input_gives_equal_bytes() {
             seq: 1,
             commit: 1 + u64::from(number),
             time_ms: 9,
+            ttl_ms: None,
             event_ms: None,
             origin: None,
             payload: &number.to_be_bytes(),

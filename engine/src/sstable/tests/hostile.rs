@@ -29,6 +29,7 @@ fn fixture(compression: Compression) -> Fixture {
                         seq: seq * 2,
                         commit: seq,
                         time_ms: seq,
+                        ttl_ms: None,
                         event_ms: Some(7),
                         origin: None,
                         payload: b"a payload",

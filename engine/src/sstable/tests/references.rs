@@ -62,6 +62,7 @@ fn append(builder: &mut Builder<Vec<u8>>, references: &[Reference], key: &[u8]) 
             seq: number + 1,
             commit: number + 10,
             time_ms: number + 100,
+            ttl_ms: None,
             event_ms: (number % 3 == 2).then_some(9),
             origin: None,
             payload: if number % 3 == 1 { &own } else { &[] },

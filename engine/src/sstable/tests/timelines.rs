@@ -30,6 +30,7 @@ impl Item {
             seq: self.seq,
             commit: self.commit,
             time_ms: self.time_ms,
+            ttl_ms: None,
             event_ms: self.event_ms,
             origin: self.origin.as_ref().map(|(key, seq)| OriginRef {
                 table: TableId(3),

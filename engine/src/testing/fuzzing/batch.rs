@@ -16,6 +16,8 @@ pub enum Record {
     Message {
         /// Event time of the caller.
         event_ms: Option<i64>,
+        /// The time to live that its entries have of their own.
+        ttl_ms: Option<u64>,
         /// The payload.
         payload: Vec<u8>,
         /// Where it goes.
@@ -104,8 +106,9 @@ pub fn records(body: &[u8]) -> (Vec<Record>, Option<String>) {
                 }
                 assert_eq!(targets.len(), message.target_count);
                 let payload = body[shared.payload.clone()].to_vec();
-                let event_ms = shared.event_ms;
-                records.push(Record::Message { event_ms, payload, targets, origins });
+                let (event_ms, ttl_ms) = (shared.event_ms, shared.ttl_ms);
+                assert_eq!(message.ttl_ms, ttl_ms);
+                records.push(Record::Message { event_ms, ttl_ms, payload, targets, origins });
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::file::{Allocator, Disk, Extent, FileId, ManifestRef};
 use crate::manifest::{self, Manifest};
 use crate::options::{Compression, Sequence, TableOptions};
+use crate::own_ttl::OwnTtl;
 use crate::runtime::Random;
 use crate::testing::SimDisk;
 use crate::version::{
@@ -173,6 +174,15 @@ fn level(random: &mut Random) -> u8 {
     u8::try_from(random.below(8)).expect("it is below 8")
 }
 
+/// Of an SSTable of one entry.
+fn any_own_ttl(random: &mut Random, may_have: bool) -> OwnTtl {
+    let mut own_ttl = OwnTtl::default();
+    if may_have && random.chance(1, 3) {
+        own_ttl.note(random.next_u64() >> random.below(64));
+    }
+    own_ttl
+}
+
 fn any_table(random: &mut Random, catalog: &Catalog) -> TableRecord {
     let id = TableId(catalog.next_table + u32::try_from(random.below(3)).expect("it is below 3"));
     let kind = if random.chance(1, 3) { TableKind::Keyed } else { TableKind::Timeline };
@@ -252,6 +262,7 @@ fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {
         entries: random.next_u64(),
         keys: random.next_u64(),
         payload_bytes: random.next_u64(),
+        own_ttl: any_own_ttl(random, timeline == 1),
         oldest_origin: if timeline == 1 { commit * random.below(2) } else { 0 },
         first,
         last,

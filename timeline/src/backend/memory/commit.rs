@@ -7,12 +7,13 @@
 
 use super::amendments::Place;
 use super::marks::{Fences, Settled};
-use super::state::{Key, Run, State, Version};
+use super::state::{Key, Run, State, Version, is_expired};
 use crate::backend::{
     Amendment, Batch, BatchMessage, Committed, KeyedWrite, MarkChange, Target, TimelineMark,
 };
 use crate::error::{Error, Result};
 use std::collections::HashMap;
+use std::time::Duration;
 use tidelog_engine::{
     Entry, KeyedOperation, Origin, Payload, Precondition, Sequence, TableKind, limits,
 };
@@ -68,12 +69,19 @@ fn check_key(key: &[u8]) -> Result<()> {
     check_length("key length", key.len(), limits::KEY_LENGTH_MAX)
 }
 
+fn millis(ttl: Duration) -> Option<u64> {
+    u64::try_from(ttl.as_millis()).ok()
+}
+
 /// The sequence id of each target, in order.
 fn assign(state: &State, batch: &Batch) -> Result<Vec<u64>> {
     for message in &batch.messages {
         check_length("payload length", message.payload.len(), limits::PAYLOAD_LENGTH_MAX)?;
         if message.targets.is_empty() {
             return Err(Error::invalid("a message needs at least one target"));
+        }
+        if message.ttl.is_some_and(|ttl| millis(ttl).is_none_or(|ttl_ms| ttl_ms == 0)) {
+            return Err(Error::invalid("the time to live of an entry is out of bounds"));
         }
         if message.first_is_origin && message.origin.is_some() {
             return Err(Error::invalid("a message has one origin, not two"));
@@ -219,6 +227,7 @@ fn add_message(state: &mut State, message: BatchMessage, seqs: &mut impl Iterato
             commit: state.commit,
             time_ms: state.time_ms,
             event_ms: message.event_ms,
+            ttl_ms: message.ttl.and_then(millis),
             origin,
             payload: payload.clone(),
             revision: None,
@@ -239,7 +248,9 @@ fn add_message(state: &mut State, message: BatchMessage, seqs: &mut impl Iterato
 
 /// Drops the entries of a timeline that nobody can read any more.
 fn drop_gone(state: &mut State, key: &Key, fence: u64, oldest: u64) {
-    let gone = |entry: &Entry| entry.time_ms < fence && entry.commit <= oldest;
+    let now = state.time_ms;
+    let gone =
+        |entry: &Entry| (entry.time_ms < fence || is_expired(entry, now)) && entry.commit <= oldest;
     while let Some(run) = state.timelines.get_mut(key)
         && run.entries.front().is_some_and(gone)
         && let Some(entry) = run.entries.pop_front()

@@ -3,7 +3,7 @@
 use super::Shared;
 use super::amendments::Amendments;
 use super::marks::Fences;
-use super::state::{Key, Run, State, Version};
+use super::state::{Key, Run, State, Version, is_expired};
 use crate::backend::{
     BackendSnapshot, Direction, ItemPage, KeyValue, Page, ScanRequest, TableDescription,
     TimelineDescription,
@@ -47,11 +47,12 @@ impl MemorySnapshot {
         let start = run.entries.partition_point(|entry| entry.time_ms < fence).min(end);
         let latest = run.last_seq_at(self.commit);
         let kept = (table.options.keep_last, latest);
-        let fences = Fences::new(&run.marks, self.commit, kept, self.shared.now(&state));
+        let now = self.shared.now(&state);
+        let fences = Fences::new(&run.marks, self.commit, kept, now);
         let dense = table.options.sequence == Sequence::Assigned;
         let (amendments, snapshot) = (&state.amendments, self.commit);
         let (key, range) = (&key, start..end);
-        Ok(read(&Shown { key, run, range, fences, latest, dense, amendments, snapshot }))
+        Ok(read(&Shown { key, run, range, fences, latest, dense, amendments, snapshot, now }))
     }
 
     fn fence(&self, state: &State, table: &TableDescription) -> u64 {
@@ -77,6 +78,8 @@ struct Shown<'a> {
     dense: bool,
     amendments: &'a Amendments,
     snapshot: u64,
+    /// The clock by which entries expire.
+    now: u64,
 }
 
 impl Shown<'_> {
@@ -90,7 +93,9 @@ impl Shown<'_> {
         let entries = &self.run.entries;
         let end = entries.partition_point(|entry| entry.seq <= high).min(self.range.end);
         let start = entries.partition_point(|entry| entry.seq < low).max(self.range.start);
-        let shows = |entry: &&Entry| self.fences.shows(entry.seq, entry.time_ms);
+        let shows = |entry: &&Entry| {
+            self.fences.shows(entry.seq, entry.time_ms) && !is_expired(entry, self.now)
+        };
         entries.range(start.min(end)..end).filter(shows)
     }
 

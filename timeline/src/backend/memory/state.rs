@@ -74,6 +74,11 @@ pub(super) struct Version {
     pub(super) value: Option<Payload>,
 }
 
+/// Whether an entry has outlived a time to live of its own.
+pub(super) fn is_expired(entry: &Entry, now: u64) -> bool {
+    entry.ttl_ms.is_some_and(|ttl_ms| entry.time_ms.saturating_add(ttl_ms) <= now)
+}
+
 impl State {
     pub(super) fn check_open(&self) -> Result<()> {
         match self.closed {

@@ -114,7 +114,8 @@ mod tests {
         payload::fill(&mut bytes, SEED, 0, seq);
         let payload = Payload::from_vec(bytes);
         let time_ms = 900 + seq * 100;
-        Entry { seq, commit: seq, time_ms, event_ms: None, origin: None, payload, revision: None }
+        let (event_ms, ttl_ms, origin, revision) = (None, None, None, None);
+        Entry { seq, commit: seq, time_ms, event_ms, ttl_ms, origin, payload, revision }
     }
 
     /// Entries 5 to 10 are alive at 1,900 with a TTL of 500.
