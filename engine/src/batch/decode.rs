@@ -2,14 +2,15 @@
 //! come from the file, so nothing is believed before it is checked.
 
 use super::{
-    FLAG_EVENT, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, KIND_AMEND, KIND_KEYED, KIND_MARK, KIND_MESSAGE,
-    KeyedOperation,
+    FLAG_EVENT, FLAG_LARGE, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, KIND_AMEND, KIND_KEYED, KIND_MARK,
+    KIND_MESSAGE, KeyedOperation,
 };
 use crate::amendment;
 use crate::codec::{DecodeError, Decoder};
 use crate::entry::{Origin, OriginRef, TableId};
 use crate::limits;
 use crate::marks::{MarkKey, MarkKind, TimelineMarks};
+use crate::segment::LargePayload;
 use std::ops::Range;
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -74,6 +75,8 @@ pub(crate) struct Message<'a> {
     /// Offset of the record in the body.
     pub(crate) offset: usize,
     pub(crate) target_count: usize,
+    /// Where the payload lies, if not in the body.
+    pub(crate) large: Option<LargePayload>,
     targets: Decoder<'a>,
 }
 
@@ -97,11 +100,20 @@ pub(crate) struct Target<'a> {
     pub(crate) seq: u64,
 }
 
+/// The payload of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Its range in the body.
+    Inline(Range<usize>),
+    /// It has an extent of its own.
+    Large(LargePayload),
+}
+
 /// What all entries of one message share, found again from the record's offset.
 #[derive(Debug, Clone)]
 pub(crate) struct MessageRef<'a> {
     pub(crate) event_ms: Option<i64>,
-    pub(crate) payload: Range<usize>,
+    pub(crate) content: Content,
     flags: u8,
     origin: Option<(TableId, u64, &'a [u8])>,
     first: Target<'a>,
@@ -177,12 +189,16 @@ fn next<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
     let mut ahead = decoder.clone();
     match ahead.u8("record kind")? {
         KIND_MESSAGE => {
-            let (_, target_count) = message_ref(decoder)?;
+            let (message, target_count) = message_ref(decoder)?;
+            let large = match message.content {
+                Content::Inline(_) => None,
+                Content::Large(large) => Some(large),
+            };
             let targets = decoder.clone();
             for _ in 0..target_count {
                 target(decoder)?;
             }
-            Ok(Op::Message(Message { offset, target_count, targets }))
+            Ok(Op::Message(Message { offset, target_count, large, targets }))
         }
         KIND_KEYED => {
             *decoder = ahead;
@@ -206,7 +222,7 @@ fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)>
         return Err(decoder.error("record kind"));
     }
     let flags = decoder.u8("message flags")?;
-    if flags & !(FLAG_EVENT | FLAG_ORIGIN | FLAG_ORIGIN_IS_FIRST) != 0 {
+    if flags & !(FLAG_EVENT | FLAG_ORIGIN | FLAG_ORIGIN_IS_FIRST | FLAG_LARGE) != 0 {
         return Err(decoder.error("message flags"));
     }
     if flags & FLAG_ORIGIN != 0 && flags & FLAG_ORIGIN_IS_FIRST != 0 {
@@ -224,16 +240,21 @@ fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)>
             Some((table, seq, key(decoder)?))
         }
     };
-    let length = decoder.u32("payload length")? as usize;
-    let start = decoder.position();
-    decoder.take(length, "payload")?;
-    let payload = start..decoder.position();
+    let content = match flags & FLAG_LARGE {
+        0 => {
+            let length = decoder.u32("payload length")? as usize;
+            let start = decoder.position();
+            decoder.take(length, "payload")?;
+            Content::Inline(start..decoder.position())
+        }
+        _ => Content::Large(LargePayload::decode(decoder)?),
+    };
     let target_count = decoder.u32("target count")? as usize;
     if target_count == 0 || target_count > decoder.remaining() / TARGET_HEADER {
         return Err(decoder.error("target count"));
     }
     let first = target(&mut decoder.clone())?;
-    Ok((MessageRef { event_ms, payload, flags, origin, first }, target_count))
+    Ok((MessageRef { event_ms, content, flags, origin, first }, target_count))
 }
 
 fn target<'a>(decoder: &mut Decoder<'a>) -> Result<Target<'a>> {

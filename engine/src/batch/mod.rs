@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! body    = op*                                            all integers little-endian
-//! message: u8 kind = 1 | u8 flags | [i64 event_ms] | [origin] | u32 payload length | payload
+//! message: u8 kind = 1 | u8 flags | [i64 event_ms] | [origin] | content
 //!          | u32 target count | target*
+//! content: u32 payload length | payload, or with flag 16 where it lies (`segment/large.rs`)
 //! origin:  u32 table | u64 seq | u16 key length | key      flag 2
 //! target:  u32 table | u16 key length | u64 seq | key      seq is 0 until the leader assigns it
 //! keyed:   u8 kind = 2 | u8 operation | u32 table | u16 key length | key | u32 value length
@@ -16,10 +17,12 @@
 //! value:   u8 1 replaced, 2 retracted | payload
 //! mark:    u8 kind = 4 | u8 mark kind | u32 table | u16 key length | u64 from | key | value
 //! flags:   1 event time   2 origin   4 target 0 is the origin of all other targets
+//!          16 the payload has an extent of its own
 //! kinds:   5 blob, 6 feed slot: reserved
 //! ```
 
 mod decode;
+mod large;
 mod marks;
 #[cfg(test)]
 mod tests;
@@ -29,7 +32,9 @@ use crate::codec::Encode;
 use crate::entry::{Origin, TableId};
 use crate::error::{Error, Result};
 use crate::limits;
-pub(crate) use decode::{Message, MessageRef, Op, Target, decode, message_at};
+use crate::segment::LARGE_SIZE;
+pub(crate) use decode::{Content, Message, MessageRef, Op, Target, decode, message_at};
+use large::Large;
 use marks::MarkPlace;
 
 /// First byte of a message record.
@@ -46,6 +51,8 @@ pub(crate) const FLAG_EVENT: u8 = 1;
 pub(crate) const FLAG_ORIGIN: u8 = 2;
 /// Target 0 is the origin of all other targets.
 pub(crate) const FLAG_ORIGIN_IS_FIRST: u8 = 4;
+/// The payload has an extent of its own, which the message names.
+pub(crate) const FLAG_LARGE: u8 = 16;
 
 /// What is done to a key of a keyed table. The discriminants are persisted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,6 +133,10 @@ pub struct WriteBatch {
     amendments: u32,
     /// Mark records, in the order of the calls.
     marks: Vec<MarkPlace>,
+    /// Payloads that are not in the body, in the order of the calls.
+    large: Vec<Large>,
+    /// Other than [`limits::LARGE_PAYLOAD_BYTES`].
+    large_from: Option<usize>,
     preconditions: Vec<Precondition>,
 }
 
@@ -256,7 +267,8 @@ impl WriteBatch {
         self.body.is_empty()
     }
 
-    /// Bytes of the frame body so far.
+    /// Bytes of the frame body so far: payloads of [`limits::LARGE_PAYLOAD_BYTES`] and more are not
+    /// in it.
     pub fn byte_count(&self) -> usize {
         self.body.len()
     }
@@ -321,15 +333,18 @@ impl WriteBatch {
         }
         check_payload(payload)?;
         let origin_bytes = origin.map_or(0, |origin| origin.key.len() + 14);
+        let is_large = self.is_large(payload);
+        let content_bytes = if is_large { LARGE_SIZE } else { payload.len() };
         self.check_room(
             origin_bytes
-                + payload.len()
+                + content_bytes
                 + targets.iter().map(|(_, key, _)| key.len() + 14).sum::<usize>(),
         )?;
         let mut flags = 0;
         flags |= if event_ms.is_some() { FLAG_EVENT } else { 0 };
         flags |= if origin.is_some() { FLAG_ORIGIN } else { 0 };
         flags |= if first_is_origin { FLAG_ORIGIN_IS_FIRST } else { 0 };
+        flags |= if is_large { FLAG_LARGE } else { 0 };
         let body = &mut self.body;
         body.put_u8(KIND_MESSAGE);
         body.put_u8(flags);
@@ -342,8 +357,13 @@ impl WriteBatch {
             put_u16_length(body, &origin.key);
             body.put(&origin.key);
         }
-        put_u32_length(body, payload.len());
-        body.put(payload);
+        if is_large {
+            self.put_large(payload, targets.len());
+        } else {
+            put_u32_length(body, payload.len());
+            body.put(payload);
+        }
+        let body = &mut self.body;
         put_u32_length(body, targets.len());
         for (table, key, seq) in targets {
             self.targets.push(offset32(body.len()));

@@ -116,6 +116,9 @@ impl Writer {
         applying: Applying,
     ) -> Result<()> {
         let place = pack(applying.frame, offset32(message.offset)?);
+        if message.large.is_some_and(|large| !memtable.holds(&large)) {
+            return Err(DecodeError { what: "large payload", offset: message.offset });
+        }
         for (target, key_offset) in message.targets_placed() {
             let key_place = pack(applying.frame, offset32(key_offset)?);
             if target.seq == 0 || target.seq > limits::SEQ_MAX {

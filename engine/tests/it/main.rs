@@ -15,6 +15,7 @@
 //! - `marks`: trims, deletions, retention, gaps, dropped tables
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
+//! - `large_payloads`: payloads that are written to extents before their commit
 //! - `regression_retention`: defects of expiry and retention, one test each
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `tiers`: zstd and the cold tier
@@ -32,6 +33,7 @@ mod expiry;
 mod expiry_crash;
 mod faults;
 mod hooked_disk;
+mod large_payloads;
 mod linked_disk;
 mod lookups;
 mod marks;
