@@ -13,11 +13,15 @@ pub const KEY_LENGTH_MIN: usize = 1;
 pub const KEY_LENGTH_MAX: usize = 1024;
 /// Longest payload of one entry and longest value of a keyed table, in bytes.
 pub const PAYLOAD_LENGTH_MAX: usize = 16 * 1024 * 1024;
+/// A message's payload of so many bytes or more is written to an extent of its own before the
+/// commit, and the log holds only where it lies: it takes no room of the ring, nor of the memtable.
+pub const LARGE_PAYLOAD_BYTES: usize = 256 * 1024;
 /// Longest table name, in bytes.
 pub const TABLE_NAME_LENGTH_MAX: usize = 128;
 /// Most tables in one store, the engine's own not counted.
 pub const TABLE_COUNT_MAX: usize = 1024;
-/// Most bytes of frames in one atomic batch; a quarter of the ring where that is less.
+/// Most bytes of frames in one atomic batch; a quarter of the ring where that is less. A large
+/// payload is not in its frame.
 pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The highest sequence id given out. Above it `SeqExhausted`; the rest is kept for sentinels.
 pub const SEQ_MAX: u64 = u64::MAX - (1 << 16);

@@ -125,8 +125,8 @@ impl<M: Message> FanOut<M> {
     ///
     /// # Errors
     /// As [`Timeline::store`](crate::Timeline::store). [`TooLarge`](crate::ErrorKind::TooLarge)
-    /// when the payload and 14 bytes and the id for each inbox are above the engine's limit for a
-    /// batch
+    /// for a payload above 16 MiB, and when the payload (28 bytes in place of one of 256 KiB or
+    /// more) and 14 bytes and the id for each inbox are above the engine's limit for a batch
     /// (16 MiB, or a quarter of its ring): nothing was written, and nothing is ever split silently.
     pub fn commit(self) -> Result<Sent> {
         let request = self.request()?;
@@ -171,9 +171,10 @@ impl<M: Message> FanOut<M> {
             batch.preconditions.push(Precondition::NextSeq { table, key, seq });
         }
         let limit = self.table.core.backend.batch_bytes_max();
-        if batch.byte_count() > limit {
+        let bytes = batch.frame_bytes();
+        if bytes > limit {
             let what = format!("fan-out to {} inboxes, in bytes", self.inboxes.len());
-            return Err(Error::too_large(&what, batch.byte_count(), limit));
+            return Err(Error::too_large(&what, bytes, limit));
         }
         Ok(Request {
             batch,

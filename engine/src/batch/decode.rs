@@ -2,14 +2,15 @@
 //! come from the file, so nothing is believed before it is checked.
 
 use super::{
-    FLAG_EVENT, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, FLAG_OWN_TTL, KIND_AMEND, KIND_KEYED, KIND_MARK,
-    KIND_MESSAGE, KeyedOperation,
+    FLAG_EVENT, FLAG_LARGE, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, FLAG_OWN_TTL, KIND_AMEND,
+    KIND_KEYED, KIND_MARK, KIND_MESSAGE, KeyedOperation,
 };
 use crate::amendment;
 use crate::codec::{DecodeError, Decoder, take_varint};
 use crate::entry::{Origin, OriginRef, TableId};
 use crate::limits;
 use crate::marks::{MarkKey, MarkKind, TimelineMarks};
+use crate::segment::LargePayload;
 use std::ops::Range;
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -74,6 +75,8 @@ pub(crate) struct Message<'a> {
     /// The time to live that its entries have of their own.
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) target_count: usize,
+    /// Where the payload lies, if not in the body.
+    pub(crate) large: Option<LargePayload>,
     targets: Decoder<'a>,
 }
 
@@ -97,13 +100,22 @@ pub(crate) struct Target<'a> {
     pub(crate) seq: u64,
 }
 
+/// The payload of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Its range in the body.
+    Inline(Range<usize>),
+    /// It has an extent of its own.
+    Large(LargePayload),
+}
+
 /// What all entries of one message share, found again from the record's offset.
 #[derive(Debug, Clone)]
 pub(crate) struct MessageRef<'a> {
     pub(crate) event_ms: Option<i64>,
     /// The time to live that the entries have of their own.
     pub(crate) ttl_ms: Option<u64>,
-    pub(crate) payload: Range<usize>,
+    pub(crate) content: Content,
     flags: u8,
     origin: Option<(TableId, u64, &'a [u8])>,
     first: Target<'a>,
@@ -179,12 +191,16 @@ fn next<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
     let mut ahead = decoder.clone();
     match ahead.u8("record kind")? {
         KIND_MESSAGE => {
-            let (MessageRef { ttl_ms, .. }, target_count) = message_ref(decoder)?;
+            let (MessageRef { ttl_ms, content, .. }, target_count) = message_ref(decoder)?;
+            let large = match content {
+                Content::Inline(_) => None,
+                Content::Large(large) => Some(large),
+            };
             let targets = decoder.clone();
             for _ in 0..target_count {
                 target(decoder)?;
             }
-            Ok(Op::Message(Message { offset, ttl_ms, target_count, targets }))
+            Ok(Op::Message(Message { offset, ttl_ms, target_count, large, targets }))
         }
         KIND_KEYED => {
             *decoder = ahead;
@@ -208,7 +224,8 @@ fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)>
         return Err(decoder.error("record kind"));
     }
     let flags = decoder.u8("message flags")?;
-    if flags & !(FLAG_EVENT | FLAG_ORIGIN | FLAG_ORIGIN_IS_FIRST | FLAG_OWN_TTL) != 0 {
+    let known = FLAG_EVENT | FLAG_ORIGIN | FLAG_ORIGIN_IS_FIRST | FLAG_OWN_TTL | FLAG_LARGE;
+    if flags & !known != 0 {
         return Err(decoder.error("message flags"));
     }
     if flags & FLAG_ORIGIN != 0 && flags & FLAG_ORIGIN_IS_FIRST != 0 {
@@ -233,16 +250,21 @@ fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)>
             Some((table, seq, key))
         }
     };
-    let length = take_length(decoder, "payload length")?;
-    let start = decoder.position();
-    decoder.take(length, "payload")?;
-    let payload = start..decoder.position();
+    let content = match flags & FLAG_LARGE {
+        0 => {
+            let length = take_length(decoder, "payload length")?;
+            let start = decoder.position();
+            decoder.take(length, "payload")?;
+            Content::Inline(start..decoder.position())
+        }
+        _ => Content::Large(LargePayload::decode(decoder)?),
+    };
     let target_count = take_length(decoder, "target count")?;
     if target_count == 0 || target_count > decoder.remaining() / TARGET_HEADER_MIN {
         return Err(decoder.error("target count"));
     }
     let first = target(&mut decoder.clone())?;
-    Ok((MessageRef { event_ms, ttl_ms, payload, flags, origin, first }, target_count))
+    Ok((MessageRef { event_ms, ttl_ms, content, flags, origin, first }, target_count))
 }
 
 fn target<'a>(decoder: &mut Decoder<'a>) -> Result<Target<'a>> {

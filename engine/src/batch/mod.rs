@@ -6,9 +6,9 @@
 //!
 //! ```text
 //! body    = op*                                            all integers little-endian
-//! message: u8 kind = 1 | u8 flags | [i64 event_ms] | [ttl_ms] | [origin]
-//!          | payload length | payload
+//! message: u8 kind = 1 | u8 flags | [i64 event_ms] | [ttl_ms] | [origin] | content
 //!          | target count | target*
+//! content: payload length | payload, or with flag 16 where it lies (`segment/large.rs`)
 //! origin:  target                                          flag 2
 //! target:  u64 seq | table | key length | key              seq is 0 until the leader assigns it
 //! keyed:   u8 kind = 2 | u8 operation | u32 table | u16 key length | key | u32 value length
@@ -17,12 +17,13 @@
 //! value:   u8 1 replaced, 2 retracted | payload
 //! mark:    u8 kind = 4 | u8 mark kind | u32 table | u16 key length | u64 from | key | value
 //! flags:   1 event time   2 origin   4 target 0 is the origin of all other targets
-//!          8 time to live of the entries' own, not 0
+//!          8 time to live of the entries' own, not 0   16 the payload has an extent of its own
 //! Where a message says no width, it is a varint.
 //! kinds:   5 blob, 6 feed slot: reserved
 //! ```
 
 mod decode;
+mod large;
 mod marks;
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,9 @@ use crate::codec::{Encode, VARINT_SIZE_MAX, put_varint};
 use crate::entry::{Origin, TableId};
 use crate::error::{Error, Result};
 use crate::limits;
-pub(crate) use decode::{Message, MessageRef, Op, Target, decode, message_at};
+use crate::segment::LARGE_SIZE;
+pub(crate) use decode::{Content, Message, MessageRef, Op, Target, decode, message_at};
+use large::Large;
 use marks::MarkPlace;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -53,6 +56,8 @@ pub(crate) const FLAG_ORIGIN: u8 = 2;
 pub(crate) const FLAG_ORIGIN_IS_FIRST: u8 = 4;
 /// The entries have a time to live of their own.
 pub(crate) const FLAG_OWN_TTL: u8 = 8;
+/// The payload has an extent of its own, which the message names.
+pub(crate) const FLAG_LARGE: u8 = 16;
 
 /// Most bytes of a message beside its payload, origin and targets.
 const MESSAGE_HEADER_MAX: usize = 2 + 8 + 3 * VARINT_SIZE_MAX;
@@ -156,6 +161,10 @@ pub struct WriteBatch {
     marks: Vec<MarkPlace>,
     /// Tables of entries with a time to live of their own.
     own_ttl: BTreeSet<TableId>,
+    /// Payloads that are not in the body, in the order of the calls.
+    large: Vec<Large>,
+    /// Other than [`limits::LARGE_PAYLOAD_BYTES`].
+    large_from: Option<usize>,
     preconditions: Vec<Precondition>,
     /// See [`WriteBatch::input_bytes`].
     input_bytes: u64,
@@ -333,7 +342,8 @@ impl WriteBatch {
         self.body.is_empty()
     }
 
-    /// Bytes of the frame body so far.
+    /// Bytes of the frame body so far: payloads of [`limits::LARGE_PAYLOAD_BYTES`] and more are not
+    /// in it.
     pub fn byte_count(&self) -> usize {
         self.body.len()
     }
@@ -409,10 +419,12 @@ impl WriteBatch {
         }
         check_payload(payload)?;
         let origin_bytes = origin.map_or(0, |origin| origin.key.len() + TARGET_HEADER_MAX);
+        let is_large = self.is_large(payload);
+        let content_bytes = if is_large { LARGE_SIZE } else { payload.len() };
         self.check_room(
             origin_bytes
                 + MESSAGE_HEADER_MAX
-                + payload.len()
+                + content_bytes
                 + targets.iter().map(|(_, key, _)| key.len() + TARGET_HEADER_MAX).sum::<usize>(),
         )?;
         let mut flags = 0;
@@ -420,6 +432,7 @@ impl WriteBatch {
         flags |= if origin.is_some() { FLAG_ORIGIN } else { 0 };
         flags |= if first_is_origin { FLAG_ORIGIN_IS_FIRST } else { 0 };
         flags |= if ttl_ms.is_some() { FLAG_OWN_TTL } else { 0 };
+        flags |= if is_large { FLAG_LARGE } else { 0 };
         let body = &mut self.body;
         body.put_u8(KIND_MESSAGE);
         body.put_u8(flags);
@@ -433,8 +446,13 @@ impl WriteBatch {
         if let Some(origin) = origin {
             put_target(body, origin.table, &origin.key, origin.seq);
         }
-        put_varint(body, payload.len() as u64);
-        body.put(payload);
+        if is_large {
+            self.put_large(payload, targets.len());
+        } else {
+            put_varint(body, payload.len() as u64);
+            body.put(payload);
+        }
+        let body = &mut self.body;
         put_varint(body, targets.len() as u64);
         self.input_bytes += payload.len() as u64;
         for (table, key, seq) in targets {

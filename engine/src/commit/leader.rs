@@ -11,6 +11,7 @@ use crate::engine::Core;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::options::Durability;
+use crate::segment::Segment;
 use crate::state::StateCell;
 use crate::sync::{Arc, Ordering};
 use crate::wal::Writer;
@@ -116,17 +117,19 @@ impl Leader {
             Ok(time_ms) => time_ms,
             Err(error) => return self.refuse_all(group, &error),
         };
-        let group = self.assign_all(core, group);
+        let mut group = self.assign_all(core, group);
         if group.is_empty() {
             return;
         }
+        // Whether or not the write returns well, the log may name them from here on.
+        let large = group.iter_mut().flat_map(|member| member.request.stored.take()).collect();
         let first_commit = self.next_commit;
         if let Err(error) = self.write(core, &group, first_commit, time_ms) {
             let error = core.poison_log(&error);
             self.refuse_all(group, &error);
             return;
         }
-        self.publish(core, group, first_commit, time_ms);
+        self.publish(core, group, large, first_commit, time_ms);
     }
 
     /// One write, and one sync if anyone asked, or if too much is unsynced.
@@ -154,11 +157,19 @@ impl Leader {
     }
 
     /// Memtable, then the published commit, then the callers.
-    fn publish(&mut self, core: &Core, group: Vec<Member>, first_commit: u64, time_ms: u64) {
+    fn publish(
+        &mut self,
+        core: &Core,
+        group: Vec<Member>,
+        large: Vec<Arc<Segment>>,
+        first_commit: u64,
+        time_ms: u64,
+    ) {
         group.iter().for_each(|member| show_hiding(core, &member.request.batch));
         let marked = group.iter().filter(|member| member.request.batch.mark_count() > 0);
         let marked = marked.count() as u64;
         let view = core.views.current();
+        large.into_iter().for_each(|segment| view.active.hold(segment));
         let mut ended = Vec::with_capacity(group.len());
         for (commit, member) in (first_commit..).zip(group) {
             let Request { batch, cells, durability, .. } = member.request;

@@ -1,7 +1,8 @@
 //! The write path, from a batch to an acknowledgement.
 //!
 //! ```text
-//! caller:  check limits ─► resolve: pin state cells ─► stall if behind ─► push ─► lead or wait
+//! caller:  check limits ─► resolve: pin state cells ─► stall if behind
+//!          ─► large payloads to extents, synced (`large.rs`) ─► push ─► lead or wait
 //! leader:  take all waiting slots
 //!          per slot: preconditions, sequence ids into the batch's bytes  (a refused one ends here)
 //!          one WAL write, one sync if anyone asked
@@ -28,6 +29,7 @@
 //! mutex around it is taken by whoever has won leadership, so it is never waited for.
 
 mod future;
+mod large;
 mod leader;
 mod queue;
 mod resolve;
@@ -35,6 +37,7 @@ mod slot;
 mod stall;
 
 pub use future::CommitFuture;
+pub(crate) use large::{StoredPayloads, open as open_large};
 pub(crate) use leader::Leader;
 pub(crate) use queue::{CommitQueue, Leadership};
 pub(crate) use resolve::resolve;

@@ -2,7 +2,7 @@
 //!
 //! All reading of the disk that a commit may need happens here, before the queue.
 
-use super::Request;
+use super::{Request, StoredPayloads};
 use crate::batch::{Op, Precondition, WriteBatch, decode};
 use crate::engine::Core;
 use crate::entry::TableId;
@@ -46,7 +46,8 @@ pub(crate) fn resolve(
     // must never be lost, so that no lower id can come later.
     let durability = if given { Durability::Sync } else { durability };
     let amended = pin_amended(core, &view, &batch)?;
-    Ok(Request { batch, cells, mark_cells, expected, amended, durability, resolved_at })
+    let stored = StoredPayloads::new(core);
+    Ok(Request { batch, cells, mark_cells, expected, amended, durability, resolved_at, stored })
 }
 
 fn pin_targets(

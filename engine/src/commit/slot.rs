@@ -1,6 +1,6 @@
 //! One batch waiting for its commit, and where its outcome is put.
 
-use super::Committed;
+use super::{Committed, StoredPayloads};
 use crate::batch::WriteBatch;
 use crate::error::{Error, Result};
 use crate::options::Durability;
@@ -47,6 +47,8 @@ pub(crate) struct Request {
     pub(crate) durability: Durability,
     /// The commit at which value preconditions were seen to hold.
     pub(crate) resolved_at: u64,
+    /// The segments of its large payloads.
+    pub(crate) stored: StoredPayloads,
 }
 
 /// How a slot ended.

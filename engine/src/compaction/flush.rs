@@ -8,7 +8,8 @@
 //! level 0     SSTables of 16        │  SSTables of 17   SSTables of 18
 //!                                   └──────► SSTables of 1 ◄───────┘
 //! ```
-//! 0. Payloads that several entries share go into segments (`sharing.rs`).
+//! 0. Payloads that several entries share go into segments (`sharing.rs`). Large ones lie in
+//!    segments already; these belong to the memtable, and the root that ends the flush names them.
 //! 1. Tables in order of their ids. A timeline table's runs are cut by time into portions, one for
 //!    each window of its grid that the flush needs, older ones first; what has expired is left out.
 //!    A portion is written by key, each run front to back. A keyed table's versions are written by
@@ -33,11 +34,11 @@ use super::flush_state::StateStage;
 use super::keep::Keeper;
 use super::output::{OutputContext, PendingOutputs, SstableSink};
 use super::sharing::{SharedPayloads, SharingStage};
-use crate::entry::{Direction, Entry, TableId, expires_ms};
+use crate::entry::{Direction, Entry, Origin, TableId, expires_ms};
 use crate::error::{Error, Result};
-use crate::memtable::{KeyedRange, Memtable, Placed, Run, RunCursor};
+use crate::memtable::{KeyedRange, LargeEntry, Memtable, Placed, Run, RunCursor};
 use crate::options::{Compression, Sequence, TableOptions};
-use crate::segment::Segment;
+use crate::segment::{Segment, Segments};
 use crate::sstable::{EntryRef, OriginRef, Shared, Sstable};
 use crate::version::{
     AMENDMENT_TABLE, Grid, Part, STATE_TABLE, Shard, TableKind, TableRecord, Tier,
@@ -296,7 +297,9 @@ impl FlushJob {
             _ => self.table(table, kind)?.compression,
         };
         let sink = SstableSink::new(&self.context, table, kind, shard, compression);
-        Ok(sink.with_segments(self.outputs.segments()))
+        let segments = self.outputs.segments();
+        let large = self.memtable.large_segments();
+        Ok(sink.with_segments(Segments::new(segments.iter().cloned().chain(large))))
     }
 }
 
@@ -382,8 +385,11 @@ fn append(
     run: &Run,
     (placed, ttl_ms): (Placed, Option<u64>),
 ) -> Result<usize> {
+    if let Some(large) = run.large(placed.place) {
+        return append_large(sink, run, (placed, ttl_ms), &large);
+    }
     let Some(found) = shared.find(placed.place) else {
-        let entry = run.build(placed);
+        let entry = run.build(placed)?;
         sink.append(run.key(), &borrowed(&entry))?;
         return Ok(entry.payload.len() + ENTRY_OVERHEAD);
     };
@@ -402,6 +408,32 @@ fn append(
     Ok(ENTRY_OVERHEAD)
 }
 
+/// Writes an entry whose payload has had a segment to itself since its commit. What else the
+/// message says is not in that.
+fn append_large(
+    sink: &mut SstableSink,
+    run: &Run,
+    (placed, ttl_ms): (Placed, Option<u64>),
+    large: &LargeEntry,
+) -> Result<usize> {
+    let entry = EntryRef {
+        seq: placed.seq,
+        commit: placed.commit,
+        time_ms: placed.time_ms,
+        event_ms: large.event_ms,
+        ttl_ms,
+        origin: large.origin.as_ref().map(origin_ref),
+        payload: &[],
+        shared: Some(Shared { reference: large.reference, is_origin: large.origin.is_none() }),
+    };
+    sink.append(run.key(), &entry)?;
+    Ok(ENTRY_OVERHEAD)
+}
+
+fn origin_ref(origin: &Origin) -> OriginRef<'_> {
+    OriginRef { table: origin.table, key: &origin.key, seq: origin.seq }
+}
+
 fn borrowed(entry: &Entry) -> EntryRef<'_> {
     EntryRef {
         seq: entry.seq,
@@ -409,11 +441,7 @@ fn borrowed(entry: &Entry) -> EntryRef<'_> {
         time_ms: entry.time_ms,
         event_ms: entry.event_ms,
         ttl_ms: entry.ttl_ms,
-        origin: entry.origin.as_ref().map(|origin| OriginRef {
-            table: origin.table,
-            key: &origin.key,
-            seq: origin.seq,
-        }),
+        origin: entry.origin.as_ref().map(origin_ref),
         payload: &entry.payload,
         shared: None,
     }

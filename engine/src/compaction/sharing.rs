@@ -6,7 +6,8 @@
 //!                                the entries of the flush  ◄───────┘ looked up by message
 //! ```
 //! 1. Plan: every message with two or more targets whose bytes in an entry would be more than
-//!    [`INLINE_BYTES_MAX`]. Its home is the table among its targets that keeps longest.
+//!    [`INLINE_BYTES_MAX`], and which are not in a segment since their commit. Its home is the
+//!    table among its targets that keeps longest.
 //! 2. Write: the messages of one home together, in commit order, in extents of exactly their size,
 //!    none longer than an SSTable may be, or one record if that is more.
 //!
@@ -154,7 +155,7 @@ impl SharingStage {
         while bytes < STEP_BYTES {
             let (length, messages) = self.memtable.messages(frame)?;
             for (place, message) in messages {
-                if message.target_count < 2 {
+                if message.target_count < 2 || message.large.is_some() {
                     continue;
                 }
                 let record = self.memtable.record(place);

@@ -9,10 +9,10 @@ use super::space::SpaceWish;
 use super::tiers::ColdState;
 use super::workers::Wakes;
 use super::{Claims, Counters};
-use crate::batch::WriteBatch;
+use crate::batch::{Precondition, WriteBatch};
 use crate::commit::{
-    CommitFuture, CommitQueue, Committed, Leader, Leadership, Outcome, Pressure, Slot, Stall,
-    resolve, stall,
+    CommitFuture, CommitQueue, Committed, Leader, Leadership, Outcome, Pressure, Request, Slot,
+    Stall, resolve, stall,
 };
 use crate::entry::{Payload, TableId};
 use crate::error::{Error, ErrorKind, Result};
@@ -125,8 +125,9 @@ impl Core {
     ) -> Result<Committed> {
         loop {
             self.declare_unsynced(durability)?;
-            let request = resolve(self, batch, durability)?;
+            let mut request = resolve(self, batch, durability)?;
             self.wait_for_pace(request.batch.byte_count())?;
+            self.store_large(&mut request)?;
             let slot = Arc::new(Slot::new(request));
             self.queue.push(Arc::clone(&slot));
             while !slot.is_done() {
@@ -148,7 +149,11 @@ impl Core {
         durability: Durability,
     ) -> CommitFuture {
         let declared = self.declare_unsynced(durability);
-        let request = declared.and_then(|()| resolve(self, batch, durability));
+        let request = declared.and_then(|()| {
+            let mut request = resolve(self, batch, durability)?;
+            self.store_large(&mut request)?;
+            Ok(request)
+        });
         match request {
             Err(error) => CommitFuture::refused(error),
             Ok(request) => {
@@ -162,6 +167,18 @@ impl Core {
                 CommitFuture::waiting(Arc::clone(self), slot)
             }
         }
+    }
+
+    /// Writes the large payloads of a request.
+    fn store_large(&self, request: &mut Request) -> Result<()> {
+        let Request { batch, stored, .. } = request;
+        stored.store(self, batch)?;
+        // Only a value precondition can have the batch come back, to be stored anew.
+        let looks_at_values = |p: &Precondition| matches!(p, Precondition::Value { .. });
+        if !batch.preconditions().iter().any(looks_at_values) {
+            batch.forget_large();
+        }
+        Ok(())
     }
 
     /// Leads waiting slots, unless somebody else does.

@@ -160,7 +160,9 @@ impl Engine {
     }
 
     /// Queues a batch and returns a future of its outcome. May read one block of the file for each
-    /// timeline that is not in memory; never waits for the disk to write.
+    /// timeline that is not in memory, and writes payloads of
+    /// [`LARGE_PAYLOAD_BYTES`](crate::limits::LARGE_PAYLOAD_BYTES) and more; waits for no other
+    /// write of the disk.
     pub fn commit_async(&self, batch: WriteBatch, durability: Durability) -> CommitFuture {
         self.handle.core.submit(batch, durability)
     }

@@ -63,6 +63,14 @@ pub(crate) struct Change {
     pub(crate) clean: bool,
 }
 
+impl Change {
+    /// Segments that the log named until now, and the manifest does from now on. They are the
+    /// memtable's: a change that fails does not give them back.
+    fn large_segments(&self) -> Vec<Arc<Segment>> {
+        self.flushed.as_ref().map(|frozen| frozen.memtable.large_segments()).unwrap_or_default()
+    }
+}
+
 impl Core {
     /// Makes a change durable and visible.
     pub(crate) fn commit_root(&self, change: Change) -> Result<()> {
@@ -226,8 +234,10 @@ impl Core {
         });
         let is_live = |segment: &Segment| root.catalog.segments.contains(segment.meta().number);
         // Several of the SSTables may have needed a segment: it goes once.
+        let large = change.large_segments();
         let mut segments: BTreeMap<u64, &Arc<Segment>> = BTreeMap::new();
-        segments.extend(change.segments.iter().map(|segment| (segment.meta().number, segment)));
+        let written = change.segments.iter().chain(&large);
+        segments.extend(written.map(|segment| (segment.meta().number, segment)));
         for (_, _, sstable) in old.version.iter() {
             if change.removed.contains(&sstable.meta().number) {
                 sstable.mark_obsolete(sequence - 1);
@@ -332,7 +342,8 @@ fn next_version(old: &Version<Arc<Sstable>>, change: &Change) -> Version<Arc<Sst
 fn edits(change: &Change) -> Vec<Edit> {
     let mut edits = change.edits.clone();
     edits.extend(change.removed.iter().map(|number| Edit::SstableRemoved { number: *number }));
-    let segments = change.segments.iter();
+    let large = change.large_segments();
+    let segments = change.segments.iter().chain(&large);
     edits.extend(segments.map(|segment| Edit::SegmentAdded { meta: segment.meta().clone() }));
     edits.extend(change.added.iter().map(|(level, sstable)| Edit::SstableAdded {
         level: *level,

@@ -16,10 +16,11 @@ use crate::error::{Error, Result};
 use crate::limits::{BLOCK_SIZE, OUTPUT_PIECE_BYTES};
 use std::sync::Arc;
 
-/// A writer of background output.
+/// A writer of background output, or of a large payload.
 pub(crate) struct ExtentWriter {
     disk: Arc<dyn Disk>,
-    pacer: Arc<Pacer>,
+    /// `None`: somebody waits for the output.
+    pacer: Option<Arc<Pacer>>,
     extent: Extent,
     /// Bytes of the extent that were written, a multiple of the piece size.
     written: u64,
@@ -29,6 +30,15 @@ pub(crate) struct ExtentWriter {
 impl ExtentWriter {
     /// A writer at the front of `extent`.
     pub(crate) fn new(disk: Arc<dyn Disk>, extent: Extent, pacer: Arc<Pacer>) -> ExtentWriter {
+        ExtentWriter::with_pace(disk, extent, Some(pacer))
+    }
+
+    /// The same for what a commit waits for: it is not held back.
+    pub(crate) fn unpaced(disk: Arc<dyn Disk>, extent: Extent) -> ExtentWriter {
+        ExtentWriter::with_pace(disk, extent, None)
+    }
+
+    fn with_pace(disk: Arc<dyn Disk>, extent: Extent, pacer: Option<Arc<Pacer>>) -> ExtentWriter {
         assert!(extent.offset.is_multiple_of(BLOCK_SIZE));
         assert!(extent.length.is_multiple_of(BLOCK_SIZE));
         let buffer = AlignedBuffer::with_capacity(OUTPUT_PIECE_BYTES);
@@ -78,7 +88,9 @@ impl ExtentWriter {
     fn write_piece(&mut self) -> Result<()> {
         let length = self.buffer.len() as u64;
         assert!(self.written + length <= self.extent.length, "no write leaves the extent");
-        self.pacer.take(length);
+        if let Some(pacer) = &self.pacer {
+            pacer.take(length);
+        }
         let offset = self.extent.offset + self.written;
         let piece = self.buffer.as_slice();
         disk::write_all_at(&*self.disk, "write an extent", offset, piece, Flush::Later)?;

@@ -105,7 +105,9 @@ impl Inspector {
         let inside = |meta: &&SegmentMeta| {
             (meta.extent.offset..meta.extent.offset.saturating_add(meta.bytes)).contains(&address)
         };
-        let meta = catalog.segments.iter().find(inside)?;
+        let named = self.log_of(superblock).map(|log| log.payloads).unwrap_or_default();
+        let named = named.iter().map(|payload| &payload.segment);
+        let meta = catalog.segments.iter().chain(named).find(inside)?.clone();
         let segment = self.segment(superblock.file, meta.clone());
         let text = segment.describe(address - meta.extent.offset);
         Some(text.map(|text| BlockText { number: meta.number, in_segment: true, text }))

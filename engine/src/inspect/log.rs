@@ -2,10 +2,12 @@
 
 use super::Inspector;
 use crate::batch::{Op, decode};
+use crate::codec::DecodeError;
 use crate::error::{Error, Result};
 use crate::file::superblock::Superblock;
 use crate::limits;
 use crate::options::Options;
+use crate::version::SegmentMeta;
 use crate::wal::{self, Ending, FRAME_HEADER_SIZE, Group, WalPosition};
 
 /// The groups from the head on.
@@ -21,8 +23,22 @@ pub struct LogReport {
     pub synced_lsn: u64,
     /// The groups, oldest first.
     pub groups: Vec<LogGroup>,
+    /// Payloads that the groups name instead of holding them, in the order of their commits; up to
+    /// the first damage.
+    pub payloads: Vec<LogPayload>,
     /// Why there are no more.
     pub ending: LogEnding,
+}
+
+/// A large payload: it lies in a segment of its own, which the manifest names from the flush on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPayload {
+    /// The commit that wrote it.
+    pub commit: u64,
+    /// Entries of that commit that have it.
+    pub entries: u64,
+    /// Its segment, as the manifest will have it.
+    pub segment: SegmentMeta,
 }
 
 /// One group.
@@ -54,13 +70,14 @@ pub enum LogEnding {
 }
 
 /// What the frames of the log hold, counted while each record is decoded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LogContents {
     pub(super) groups: u64,
     pub(super) commits: u64,
     pub(super) entries: u64,
     pub(super) keyed: u64,
     pub(super) amendments: u64,
+    pub(super) payloads: Vec<LogPayload>,
 }
 
 impl Inspector {
@@ -98,6 +115,7 @@ impl Inspector {
             ring_bytes: superblock.ring.length,
             synced_lsn: listing.synced_lsn,
             groups: groups.collect(),
+            payloads: self.read_log(superblock).0.payloads,
             ending: match listing.ending {
                 Ok(Ending::Clean) => LogEnding::Clean,
                 Ok(Ending::Torn(trace)) => LogEnding::Torn(trace.to_string()),
@@ -109,6 +127,12 @@ impl Inspector {
 
     /// Replays the log as an opening does, decoding every record of every frame.
     pub(super) fn check_log(&self, superblock: &Superblock) -> Result<LogContents> {
+        let (contents, read) = self.read_log(superblock);
+        read.map(|()| contents)
+    }
+
+    /// The same, as far as the log can be read.
+    fn read_log(&self, superblock: &Superblock) -> (LogContents, Result<()>) {
         let mut contents = LogContents::default();
         let mut commit = superblock.commit;
         let mut each = |group: Group<'_>| {
@@ -122,19 +146,13 @@ impl Inspector {
             for (_, body) in group.frames {
                 commit += 1;
                 contents.commits += 1;
-                for operation in decode(body) {
-                    let operation = operation
-                        .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
-                    match operation {
-                        Op::Message(message) => contents.entries += message.target_count as u64,
-                        Op::Keyed { .. } | Op::Mark { .. } => contents.keyed += 1,
-                        Op::Amend { .. } => contents.amendments += 1,
-                    }
-                }
+                contents
+                    .count(commit, body)
+                    .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
             }
             Ok(())
         };
-        wal::replay(
+        let read = wal::replay(
             &*self.disk,
             superblock.file,
             superblock.ring,
@@ -143,8 +161,30 @@ impl Inspector {
             superblock.synced_lsn,
             group_bytes_max(superblock),
             &mut each,
-        )?;
-        Ok(contents)
+        );
+        (contents, read.map(|_| ()))
+    }
+}
+
+impl LogContents {
+    fn count(&mut self, commit: u64, body: &[u8]) -> std::result::Result<(), DecodeError> {
+        for operation in decode(body) {
+            match operation? {
+                Op::Message(message) => {
+                    let entries = message.target_count as u64;
+                    self.entries += entries;
+                    let payload = message.large.map(|large| LogPayload {
+                        commit,
+                        entries,
+                        segment: large.meta(),
+                    });
+                    self.payloads.extend(payload);
+                }
+                Op::Keyed { .. } | Op::Mark { .. } => self.keyed += 1,
+                Op::Amend { .. } => self.amendments += 1,
+            }
+        }
+        Ok(())
     }
 }
 

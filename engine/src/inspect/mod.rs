@@ -26,7 +26,7 @@ mod tests;
 mod verify;
 
 pub use blocks::{BlockReport, BlockText};
-pub use log::{LogEnding, LogGroup, LogReport};
+pub use log::{LogEnding, LogGroup, LogPayload, LogReport};
 pub use manifest::{ManifestRecord, ManifestReport, SstableReport};
 pub use space::{SpaceKind, SpaceRun};
 pub use superblock::{CopyReport, CopyVerdict, RootReport};

@@ -1,6 +1,6 @@
 //! Who owns which bytes of the file.
 
-use super::Inspector;
+use super::{Inspector, LogPayload};
 use crate::error::Result;
 use crate::file::Extent;
 use crate::file::superblock::Superblock;
@@ -34,20 +34,26 @@ pub enum SpaceKind {
 }
 
 impl Inspector {
-    /// The whole file, run by run, in order of place. What nothing refers to is free: nothing can
-    /// leak.
+    /// The whole file, run by run, in order of place. What neither manifest nor log refers to is
+    /// free: nothing can leak.
     ///
     /// # Errors
     /// Where root or manifest cannot be read.
     pub fn space(&self) -> Result<Vec<SpaceRun>> {
         let superblock = self.superblock_or_best_copy()?;
         let catalog = self.catalog(&superblock)?;
-        Ok(with_free(owned(&superblock, &catalog), self.length()?))
+        let named = self.log_of(&superblock).map(|log| log.payloads).unwrap_or_default();
+        Ok(with_free(owned(&superblock, &catalog, &named), self.length()?))
     }
 }
 
 /// The runs that somebody owns, in order of place; they may meet in a damaged file.
-pub(super) fn owned(superblock: &Superblock, catalog: &Catalog) -> Vec<SpaceRun> {
+/// `named`: by the log.
+pub(super) fn owned(
+    superblock: &Superblock,
+    catalog: &Catalog,
+    named: &[LogPayload],
+) -> Vec<SpaceRun> {
     let zone = Extent { offset: 0, length: RING_OFFSET };
     let mut runs = vec![
         SpaceRun { extent: zone, kind: SpaceKind::Superblock },
@@ -55,10 +61,12 @@ pub(super) fn owned(superblock: &Superblock, catalog: &Catalog) -> Vec<SpaceRun>
         SpaceRun { extent: superblock.manifest.extent, kind: SpaceKind::Manifest },
     ];
     runs.extend(sstables(catalog, false));
+    let named = named.iter().map(|payload| &payload.segment);
     runs.extend(
         catalog
             .segments
             .iter()
+            .chain(named)
             .map(|meta| SpaceRun { extent: meta.extent, kind: SpaceKind::Segment(meta.number) }),
     );
     runs.sort_by_key(|run| (run.extent, run.kind));

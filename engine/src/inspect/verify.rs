@@ -1,7 +1,7 @@
 //! Everything in the file against everything else.
 //!
 //! 1. Each superblock copy by itself; the root that they make.
-//! 2. The log: every group, every frame, every record.
+//! 2. The log: every group, every frame, every record; the large payloads that it names.
 //! 3. The manifest: every record; the catalog they make; the order and overlap of its levels.
 //! 4. The map of the file: no two owners of one byte, none outside the file.
 //! 5. Each payload segment: every record, its counts against its footer and the manifest.
@@ -16,7 +16,7 @@
 
 use super::log::LogEnding;
 use super::marks::verify_marks;
-use super::{CopyVerdict, Inspector, space};
+use super::{CopyVerdict, Inspector, LogPayload, space};
 use crate::amendment::{decode_key, decode_value};
 use crate::batch::KeyedOperation;
 use crate::entry::TableId;
@@ -26,7 +26,7 @@ use crate::segment::RecordPlaces;
 use crate::sstable::{RunLocation, Sstable, TimelineCursor};
 use crate::sync::Arc;
 use crate::version::{AMENDMENT_TABLE, Catalog, MARK_TABLE, Shard, TableKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 /// What [`Inspector::verify`] found.
@@ -66,7 +66,7 @@ pub struct Counts {
     pub sstables: u64,
     /// Bytes of SSTables read.
     pub sstable_bytes: u64,
-    /// Live payload segments.
+    /// Live payload segments, those that the log names among them.
     pub segments: u64,
     /// Bytes of segments read.
     pub segment_bytes: u64,
@@ -127,7 +127,7 @@ impl Inspector {
 
     fn verify_below(&self, superblock: &Superblock, report: &mut Report) -> Result<()> {
         self.verify_copies(report);
-        self.verify_log(superblock, report)?;
+        let named = self.verify_log(superblock, report)?;
         let catalog = match self.catalog(superblock) {
             Ok(catalog) => catalog,
             Err(error) => return report.absorb(error),
@@ -137,9 +137,12 @@ impl Inspector {
         if let Err(detail) = catalog.version.check_invariants() {
             report.fault("manifest", superblock.manifest.extent.offset, detail);
         }
-        for (offset, detail) in space::faults(&space::owned(superblock, &catalog), self.length()?) {
+        for (offset, detail) in
+            space::faults(&space::owned(superblock, &catalog, &named), self.length()?)
+        {
             report.fault("map of the file", offset, detail);
         }
+        self.verify_payloads(superblock, &catalog, &named, report);
         let records = self.verify_segments(superblock, &catalog, report);
         let cold = self.verify_cold_file(superblock, &catalog, report)?;
         self.verify_sstables(superblock, &catalog, (cold, &records), report)
@@ -156,19 +159,48 @@ impl Inspector {
         }
     }
 
-    fn verify_log(&self, superblock: &Superblock, report: &mut Report) -> Result<()> {
+    /// Gives the large payloads that the log names.
+    fn verify_log(&self, superblock: &Superblock, report: &mut Report) -> Result<Vec<LogPayload>> {
+        let named;
         match self.check_log(superblock) {
             Ok(contents) => {
                 report.counts.groups = contents.groups;
                 report.counts.commits = contents.commits;
                 report.counts.log_entries = contents.entries + contents.keyed + contents.amendments;
+                named = contents.payloads;
             }
-            Err(error) => return report.absorb(error),
+            Err(error) => return report.absorb(error).map(|()| Vec::new()),
         }
         if let LogEnding::Torn(trace) = self.log_of(superblock)?.ending {
             report.torn_tail = Some(trace);
         }
-        Ok(())
+        Ok(named)
+    }
+
+    /// The segments that the log names and the manifest does not yet.
+    fn verify_payloads(
+        &self,
+        superblock: &Superblock,
+        catalog: &Catalog,
+        named: &[LogPayload],
+        report: &mut Report,
+    ) {
+        let mut numbers = BTreeSet::new();
+        for LogPayload { commit, segment, .. } in named {
+            let number = segment.number;
+            if !numbers.insert(number) || catalog.is_number_used(number) {
+                let detail =
+                    format!("commit {commit} names segment {number}, which is there already");
+                report.fault("large payload", segment.extent.offset, detail);
+            }
+            report.counts.segments += 1;
+            report.counts.segment_bytes += segment.bytes;
+            report.counts.records += segment.records;
+            let (damage, _) = self.segment(superblock.file, segment.clone()).verify_all();
+            for Corruption { what, offset, detail } in damage {
+                report.fault(what, offset, format!("of commit {commit} in the log: {detail}"));
+            }
+        }
     }
 
     /// Where the records of each segment are: four bytes each, the one thing here that grows with

@@ -6,6 +6,7 @@
 use super::messages::MessagePlace;
 use super::run::{Chunk, Run};
 use crate::entry::{Direction, Entry};
+use crate::error::Result;
 
 /// An entry, and the message that it is of.
 #[derive(Debug, Clone, Copy)]
@@ -87,9 +88,9 @@ impl RunCursor {
 }
 
 impl Iterator for RunCursor {
-    type Item = Entry;
+    type Item = Result<Entry>;
 
-    fn next(&mut self) -> Option<Entry> {
+    fn next(&mut self) -> Option<Result<Entry>> {
         let placed = self.next_placed()?;
         Some(self.run.build(placed))
     }

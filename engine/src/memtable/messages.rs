@@ -3,7 +3,7 @@
 
 use super::Memtable;
 use super::arena::{pack, unpack};
-use crate::batch::{Message, MessageRef, Op, decode, message_at};
+use crate::batch::{Content, Message, MessageRef, Op, decode, message_at};
 use crate::segment::RecordRef;
 use std::sync::Arc;
 
@@ -30,13 +30,16 @@ impl Memtable {
         Some((body.len(), messages))
     }
 
-    /// What the entries of a message share.
+    /// What the entries of a message share, whose payload is not large.
     pub(crate) fn record(&self, place: MessagePlace) -> RecordRef<'_> {
         let (body, message) = self.message(place);
+        let Content::Inline(payload) = &message.content else {
+            unreachable!("a large payload has a segment of its own")
+        };
         RecordRef {
             event_ms: message.event_ms,
             origin: message.shared_origin(),
-            payload: &body[message.payload],
+            payload: &body[payload.clone()],
         }
     }
 

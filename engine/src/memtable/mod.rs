@@ -40,6 +40,7 @@ mod cursor;
 mod frames;
 mod index;
 mod keyed;
+mod large;
 mod layout;
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -63,12 +64,13 @@ use frames::Frames;
 use index::RunIndex;
 pub(crate) use keyed::KeyedRange;
 use keyed::KeyedVersions;
+use large::LargeSegments;
 use layout::{
     EntryWords, RUN_KEY_LENGTH, RUN_KEY_PLACE, RUN_PREVIOUS, TABLE_NAME, TABLE_NEWEST_RUN,
     TABLE_PREVIOUS, TABLE_WORDS, WORDS_PER_ENTRY_MAX,
 };
 pub(crate) use messages::MessagePlace;
-pub(crate) use run::Run;
+pub(crate) use run::{LargeEntry, Run};
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -87,6 +89,7 @@ pub(crate) struct Memtable {
     frames: Frames,
     keyed: KeyedVersions,
     amended: Amended,
+    large: LargeSegments,
     /// The newest table record in the arena, 0 for none.
     newest_table: AtomicU64,
     /// Bodies applied whole.
@@ -115,6 +118,7 @@ impl Memtable {
             frames: Frames::new(),
             keyed: KeyedVersions::new(),
             amended: Amended::new(),
+            large: LargeSegments::new(),
             newest_table: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             entries: AtomicU64::new(0),
@@ -151,7 +155,8 @@ impl Memtable {
     ///
     /// # Errors
     /// For a body that cannot have been committed: it does not decode, or a seq or commit number
-    /// does not rise. The memtable then holds a part of it, and is of no more use. Also when
+    /// does not rise, or it names a large payload that was not handed to [`Memtable::hold`] before.
+    /// The memtable then holds a part of it, and is of no more use. Also when
     /// [`Memtable::fits`] would have said no.
     pub(crate) fn apply(
         &self,
@@ -175,6 +180,7 @@ impl Memtable {
             + self.index.bytes()
             + self.keyed.bytes()
             + self.amended.bytes()
+            + self.large.bytes()
     }
 
     /// Timeline entries and keyed versions.

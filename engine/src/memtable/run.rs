@@ -15,7 +15,10 @@ use super::layout::{
     ENTRY_WORDS, EntryWords, RUN_COUNT, RUN_FIRST_SEQ, RUN_KEY_LENGTH, RUN_TAIL, RUN_WORDS,
 };
 use super::messages::MessagePlace;
-use crate::entry::{Direction, Entry, Payload, TableId, expires_ms};
+use crate::batch::Content;
+use crate::entry::{Direction, Entry, Origin, TableId, expires_ms};
+use crate::error::Result;
+use crate::segment::Reference;
 use crate::sync::{AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -25,6 +28,13 @@ pub(crate) struct Run {
     memtable: Arc<Memtable>,
     /// Word index of the header.
     header: u32,
+}
+
+/// An entry whose payload is large, without what its place in the run says.
+pub(crate) struct LargeEntry {
+    pub(crate) event_ms: Option<i64>,
+    pub(crate) origin: Option<Origin>,
+    pub(crate) reference: Reference,
 }
 
 /// One chunk of a run, as a walk meets it.
@@ -110,7 +120,7 @@ impl Run {
 
     /// Entry `index`, whole; the payload is not copied.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn entry(&self, index: usize) -> Entry {
+    pub(crate) fn entry(&self, index: usize) -> Result<Entry> {
         self.build(self.placed(self.words(index)))
     }
 
@@ -179,19 +189,32 @@ impl Run {
         self.own_ttl(place).is_some_and(|ttl_ms| expires_ms(time_ms, ttl_ms) <= now_ms)
     }
 
+    /// What an entry has in SSTables, where its payload is large.
+    pub(crate) fn large(&self, place: MessagePlace) -> Option<LargeEntry> {
+        let (_, message) = self.memtable.message(place);
+        let Content::Large(large) = message.content else {
+            return None;
+        };
+        let origin = message.origin(self.table(), self.key());
+        Some(LargeEntry { event_ms: message.event_ms, origin, reference: large.reference() })
+    }
+
     /// An entry that a cursor has placed, whole; the payload is not copied.
-    pub(crate) fn build(&self, placed: Placed) -> Entry {
+    ///
+    /// # Errors
+    /// `Corruption` or `Io`, where the payload is large and cannot be read.
+    pub(crate) fn build(&self, placed: Placed) -> Result<Entry> {
         let (frame, message) = self.memtable.message(placed.place);
-        Entry {
+        Ok(Entry {
             seq: placed.seq,
             commit: placed.commit,
             time_ms: placed.time_ms,
             event_ms: message.event_ms,
             ttl_ms: message.ttl_ms,
             origin: message.origin(self.table(), self.key()),
-            payload: Payload::in_frame(Arc::clone(frame), message.payload),
+            payload: self.memtable.payload(frame, message.content)?,
             revision: None,
-        }
+        })
     }
 
     fn words(&self, index: usize) -> EntryWords {

@@ -65,12 +65,12 @@ fn a_fan_out_holds_its_payload_once() {
     let index = memtable.bytes() - memtable.frames.bytes();
     assert!(index < 1001 * 220, "{index} bytes beside the one frame");
     assert!(memtable.frames.bytes() < 2 * 130_000, "{}", memtable.frames.bytes());
-    let entry = memtable.run(TABLE, b"user-999").unwrap().entry(0);
+    let entry = memtable.run(TABLE, b"user-999").unwrap().entry(0).unwrap();
     assert_eq!((entry.seq, entry.commit, entry.time_ms, entry.event_ms), (1, 1, 9, Some(-4)));
     let origin = entry.origin.unwrap();
     assert_eq!((origin.table, &*origin.key, origin.seq), (TABLE, &b"room"[..], 1));
     assert_eq!(&*entry.payload, [7; 100_000]);
-    assert_eq!(memtable.run(TABLE, b"room").unwrap().entry(0).origin, None);
+    assert_eq!(memtable.run(TABLE, b"room").unwrap().entry(0).unwrap().origin, None);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn cursors_walk_both_ways_over_chunks() {
         leader.append(b"k", &commit.to_le_bytes(), commit, commit / 3);
     }
     let run = leader.memtable.run(TABLE, b"k").unwrap();
-    let seqs = |from, direction| run.cursor(from, direction).map(|entry| entry.seq);
+    let seqs = |from, direction| run.cursor(from, direction).map(|entry| entry.unwrap().seq);
     for from in [0, 1, 2, 5, 6, 13, 14, 1021, 1022, 4998, 4999] {
         assert!(seqs(from, Direction::Forward).eq(from as u64 + 1..=count), "from {from}");
         assert!(seqs(from, Direction::Backward).eq((1..=from as u64 + 1).rev()), "from {from}");
@@ -202,7 +202,10 @@ fn readers_see_whole_prefixes() {
                         None => Vec::new(),
                         Some(run) => match run.count_at(snapshot) {
                             0 => Vec::new(),
-                            visible => run.cursor(visible - 1, Direction::Backward).collect(),
+                            visible => {
+                                let entries = run.cursor(visible - 1, Direction::Backward);
+                                entries.map(Result::unwrap).collect()
+                            }
                         },
                     };
                     assert_eq!(found.len(), expected.len(), "snapshot {snapshot}");
@@ -330,7 +333,7 @@ impl Model {
             let run = memtable.run(TableId(*table), key).expect("a run for each timeline");
             assert_eq!(run.count_at(snapshot), visible);
             assert_eq!((run.key(), run.first_seq()), (&key[..], 1));
-            let found = run.cursor(0, Direction::Forward).take(visible);
+            let found = run.cursor(0, Direction::Forward).take(visible).map(Result::unwrap);
             for (found, expected) in found.zip(entries) {
                 assert_eq!(format!("{found:?}"), format!("{expected:?}"));
             }

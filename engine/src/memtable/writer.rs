@@ -116,6 +116,9 @@ impl Writer {
         applying: Applying,
     ) -> Result<()> {
         let place = pack(applying.frame, offset32(message.offset)?);
+        if message.large.is_some_and(|large| !memtable.holds(&large)) {
+            return Err(DecodeError { what: "large payload", offset: message.offset });
+        }
         if message.ttl_ms.is_some() {
             // Before the entries are published: who sees one sees that there are such ones.
             memtable.own_ttls.fetch_add(1, Ordering::Relaxed);

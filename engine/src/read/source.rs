@@ -164,7 +164,7 @@ pub(super) enum Cursor {
 impl Cursor {
     pub(super) fn next(&mut self) -> Result<Option<Entry>> {
         match self {
-            Cursor::Memory(cursor) => Ok(cursor.next()),
+            Cursor::Memory(cursor) => cursor.next().transpose(),
             Cursor::Disk(cursor) => cursor.next(),
         }
     }

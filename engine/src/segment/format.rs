@@ -66,6 +66,11 @@ pub(super) struct RecordHead {
 }
 
 impl RecordHead {
+    /// That of a record without event time and origin.
+    pub(super) fn of_payload(payload: usize) -> RecordHead {
+        RecordHead { flags: 0, origin_key: 0, payload }
+    }
+
     /// Reads the first [`RECORD_HEADER`] bytes of a record.
     pub(super) fn decode(bytes: &[u8]) -> Result<RecordHead, DecodeError> {
         let mut decoder = Decoder::new(bytes);

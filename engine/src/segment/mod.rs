@@ -14,6 +14,7 @@
 //! - `reference.rs`: the eight bytes in an entry.
 //! - `format.rs`: records and footer, drawn where they are encoded.
 //! - `writer.rs`: front to back over an extent.
+//! - `large.rs`: a segment of one record, which the log names before the manifest does.
 //! - `reader.rs`: one record by its reference, through a map or with `pread`.
 //! - `set.rs`: the open segments of an SSTable, by number.
 //! - `verify.rs`: everything that a segment says of itself; one record in words.
@@ -27,6 +28,7 @@
 //! A writer has one owner. An open segment is immutable: any thread.
 
 mod format;
+mod large;
 mod reader;
 mod reference;
 mod set;
@@ -37,6 +39,7 @@ mod writer;
 
 use crate::entry::OriginRef;
 pub(crate) use format::{FOOTER_SIZE, record_size};
+pub(crate) use large::{LARGE_SIZE, LargePayload};
 pub(crate) use reader::{Record, Segment};
 pub(crate) use reference::Reference;
 pub(crate) use set::Segments;

@@ -220,6 +220,11 @@ impl Catalog {
         Ok(())
     }
 
+    /// Whether a live SSTable or segment has this number.
+    pub(crate) fn is_number_used(&self, number: u64) -> bool {
+        self.places.contains_key(&number) || self.segments.contains(number)
+    }
+
     fn add_segment(&mut self, meta: &SegmentMeta) -> Result<(), String> {
         let number = meta.number;
         if self.places.contains_key(&number) {

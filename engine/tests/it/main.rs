@@ -18,6 +18,7 @@
 //! - `marks`: trims, deletions, retention, gaps, dropped tables
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
+//! - `large_payloads`: payloads that are written to extents before their commit
 //! - `regression_retention`: defects of expiry and retention, one test each
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `stats`: what a store counts, against its file and its disk
@@ -37,6 +38,7 @@ mod expiry;
 mod expiry_crash;
 mod faults;
 mod hooked_disk;
+mod large_payloads;
 mod linked_disk;
 mod lookups;
 mod marks;

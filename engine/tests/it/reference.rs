@@ -61,6 +61,9 @@ pub(crate) enum Step {
     },
 }
 
+/// Payloads of so many bytes go to extents of their own.
+pub(crate) const LARGE_FROM: usize = 700;
+
 /// What [`Step::KeepLast`] leaves.
 pub(crate) const KEPT: u64 = 12;
 
@@ -275,7 +278,7 @@ impl Contents {
 
 /// The batch of some steps.
 pub(crate) fn batch(tables: Tables, steps: &[Step]) -> WriteBatch {
-    let mut batch = WriteBatch::new();
+    let mut batch = WriteBatch::new().with_large_from(LARGE_FROM);
     for step in steps {
         match step {
             Step::Send { timelines, payload } => {

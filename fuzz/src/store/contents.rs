@@ -37,6 +37,9 @@ pub(super) enum Change {
     },
 }
 
+/// Payloads of so many bytes are large.
+const LARGE_FROM: usize = 1300;
+
 /// Entries by timeline, values by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Contents {
@@ -47,7 +50,8 @@ pub(super) struct Contents {
 impl Tables {
     /// The batch of some changes.
     pub(super) fn batch(self, changes: &[Change]) -> Result<WriteBatch> {
-        let mut batch = WriteBatch::new();
+        // The longest third of all payloads goes to extents of its own.
+        let mut batch = WriteBatch::new().with_large_from(LARGE_FROM);
         for change in changes {
             match change {
                 Change::Send { targets, payload } => {

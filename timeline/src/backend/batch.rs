@@ -1,7 +1,10 @@
 //! [`Batch`]: what one commit writes, in plain data that every backend can read.
 
 use std::time::Duration;
-use tidelog_engine::{KeyedOperation, Origin, Payload, Precondition, TableId};
+use tidelog_engine::{KeyedOperation, Origin, Payload, Precondition, TableId, limits};
+
+/// What the engine keeps of a large payload in a batch.
+const LARGE_BYTES: usize = 28;
 
 /// Where one entry of a message goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -136,15 +139,27 @@ impl Batch {
         self.messages.iter().map(|message| message.targets.len()).sum()
     }
 
-    /// Bytes of the batch as the engine counts them: payloads once, and each target.
+    /// Bytes of the batch: payloads once, and each target.
     pub fn byte_count(&self) -> usize {
+        self.bytes(|payload| payload.len())
+    }
+
+    /// The same as the engine's limit counts them: a payload of 256 KiB or more lies elsewhere.
+    pub fn frame_bytes(&self) -> usize {
+        self.bytes(|payload| match payload.len() {
+            limits::LARGE_PAYLOAD_BYTES.. => LARGE_BYTES,
+            inline => inline,
+        })
+    }
+
+    fn bytes(&self, payload_bytes: impl Fn(&Payload) -> usize) -> usize {
         let origin = |origin: &Origin| 14 + origin.key.len();
         let target = |target: &Target| 14 + target.key.len();
         let message = |message: &BatchMessage| {
             10 + message.event_ms.map_or(0, |_| 8)
                 + message.ttl.map_or(0, |_| 10)
                 + message.origin.as_ref().map_or(0, origin)
-                + message.payload.len()
+                + payload_bytes(&message.payload)
                 + message.targets.iter().map(target).sum::<usize>()
         };
         let keyed = |write: &KeyedWrite| 12 + write.key.len() + write.value.len();

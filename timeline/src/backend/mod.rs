@@ -243,7 +243,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether reads may wait for a disk or a network: then asynchronous reads go to threads.
     fn reads_block(&self) -> bool;
 
-    /// Most bytes ([`Batch::byte_count`]) of one batch.
+    /// Most bytes ([`Batch::frame_bytes`]) of one batch.
     fn batch_bytes_max(&self) -> usize;
 
     /// Makes durable what was committed before the call, whatever its durability.

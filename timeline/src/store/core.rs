@@ -168,7 +168,7 @@ impl Core {
         deliver: Option<Deliver>,
     ) -> Result<()> {
         self.check_open()?;
-        let (bytes, limit) = (request.batch.byte_count(), self.backend.batch_bytes_max());
+        let (bytes, limit) = (request.batch.frame_bytes(), self.backend.batch_bytes_max());
         if bytes > limit {
             return Err(Error::too_large("batch bytes", bytes, limit));
         }

@@ -78,8 +78,9 @@ impl<M: Message> Timeline<M> {
     /// Appends a message, and returns when it has the store's durability.
     ///
     /// # Errors
-    /// Those of the encoder; [`TooLarge`](crate::ErrorKind::TooLarge) above 16 MiB, or above a
-    /// quarter of the engine's ring; [`InvalidUse`](crate::ErrorKind::InvalidUse) on a table of
+    /// Those of the encoder; [`TooLarge`](crate::ErrorKind::TooLarge) above 16 MiB, or below
+    /// 256 KiB and above a quarter of the engine's ring;
+    /// [`InvalidUse`](crate::ErrorKind::InvalidUse) on a table of
     /// given ids; [`Closed`](crate::ErrorKind::Closed), [`NoSpace`](crate::ErrorKind::NoSpace),
     /// [`Poisoned`](crate::ErrorKind::Poisoned) and [`Io`](crate::ErrorKind::Io) as they say.
     pub fn store(&self, message: &M) -> Result<TimelineEntry<M>> {

@@ -14,7 +14,7 @@ use tidelog_engine::{Item, KeyedOperation, Precondition, Sequence};
 
 /// Runs the whole suite over new, empty backends.
 fn suite(new: &dyn Fn() -> Arc<dyn Backend>) {
-    let tests: [fn(&dyn Backend); 19] = [
+    let tests: [fn(&dyn Backend); 20] = [
         tables,
         dense_ids,
         given_ids,
@@ -28,6 +28,7 @@ fn suite(new: &dyn Fn() -> Arc<dyn Backend>) {
         keyed_tables,
         listing,
         limits,
+        large_payloads,
         order_of_calls,
         marks,
         retention,
@@ -598,11 +599,40 @@ fn limits(backend: &dyn Backend) {
     assert_eq!(refused(backend, append(table, "", b"x")), ErrorKind::InvalidUse);
     assert_eq!(refused(backend, append(table, &"k".repeat(1025), b"x")), ErrorKind::TooLarge);
     let mut large = Batch::default();
-    for _ in 0..=backend.batch_bytes_max() / (1 << 20) {
-        large.join(append(table, "a", &vec![1; 1 << 20]));
+    for _ in 0..=backend.batch_bytes_max() / (128 << 10) {
+        large.join(append(table, "a", &vec![1; 128 << 10]));
     }
     assert_eq!(refused(backend, large), ErrorKind::TooLarge);
     assert_eq!(commit(backend, append(table, &"k".repeat(1024), b"")).unwrap().seqs, [1]);
+}
+
+/// The largest payload goes through whole, however small the log is, and to many timelines at once.
+fn large_payloads(backend: &dyn Backend) {
+    let table = timelines(backend);
+    let payload: Vec<u8> = (0..16 << 20).map(|at: u32| (at % 251) as u8).collect();
+    let too_long = [&payload[..], b"x"].concat();
+    assert_eq!(refused(backend, append(table, "a", &too_long)), ErrorKind::TooLarge);
+    let targets: Vec<Target> = (0..100).map(|n| target(table, &format!("inbox {n}"))).collect();
+    let mut batch = Batch::of(BatchMessage {
+        ttl: None,
+        payload: Payload::from_vec(payload.clone()),
+        event_ms: Some(-3),
+        origin: None,
+        first_is_origin: true,
+        targets,
+    });
+    batch.join(append(table, "b", &payload[..1 << 20]));
+    batch.join(append(table, "b", b"small"));
+    commit(backend, batch).unwrap();
+    let now = backend.snapshot().unwrap();
+    for number in [0, 1, 99] {
+        let entry = now.get(table, format!("inbox {number}").as_bytes(), 1).unwrap().unwrap();
+        assert!(*entry.payload == payload[..] && entry.event_ms == Some(-3));
+        assert_eq!(entry.origin.is_none(), number == 0);
+    }
+    let entry = now.get(table, b"b", 1).unwrap().unwrap();
+    assert!(*entry.payload == payload[..1 << 20]);
+    assert_eq!(&*now.get(table, b"b", 2).unwrap().unwrap().payload, b"small");
 }
 
 fn order_of_calls(backend: &dyn Backend) {

@@ -399,7 +399,7 @@ impl Store {
             }
         }
         if let Some(run) = self.memtable.run(table, key) {
-            entries.extend(run.cursor(0, Direction::Forward));
+            entries.extend(run.cursor(0, Direction::Forward).map(Result::unwrap));
         }
         entries
     }

@@ -1,7 +1,7 @@
 //! Opening and closing, in order.
 //!
 //! ```text
-//! lock ─► superblock ─► manifest ─► allocator
+//! lock ─► superblock ─► manifest ─► (writer) extents that the log names ─► allocator
 //!      ─► replay the log into memtables, flushing where two of them do not hold it
 //!      ─► (writer) begin a new log that holds the same, under a new salt ─► workers
 //! ```
@@ -11,6 +11,7 @@
 
 mod cold;
 mod create;
+mod named;
 mod recover;
 mod tail;
 

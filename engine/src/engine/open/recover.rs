@@ -6,10 +6,11 @@ use super::super::tiers::ColdState;
 use super::super::{Core, Counters};
 use super::Parts;
 use super::cold::{self, ColdFile};
+use super::named::{self, Named};
 use super::tail::{KeepAll, Replayed, Sink, Tail};
 use crate::batch::{Op, decode};
 use crate::cache::{BlockCache, Source};
-use crate::commit::{CommitQueue, Leader};
+use crate::commit::{CommitQueue, Leader, open_large};
 use crate::compaction::{OutputContext, OutputMemory};
 use crate::error::{Error, Result};
 use crate::file::disk::sync;
@@ -54,10 +55,11 @@ pub(super) fn open_for_writing(
     let mut options = options.clone();
     options.ring_bytes = superblock.ring.length;
     let catalog = manifest::replay(&**disk, superblock.file, &superblock.manifest)?;
-    let mut core = assemble(parts, &options, &superblock, catalog)?;
+    let named = named::in_log(&**disk, &superblock, &catalog, group_bytes_max(&options))?;
+    let mut core = assemble(parts, &options, &superblock, (catalog, &named))?;
     core.ungated_disk = ungated;
     let mut tail = Tail::default();
-    let end = replay(&core, &superblock, &mut tail)?;
+    let end = replay(&core, &superblock, Some(&named), &mut tail)?;
     begin_log(&mut core, parts, &superblock, &end, tail)?;
     Ok(Arc::new(core))
 }
@@ -104,8 +106,9 @@ fn open_read_only(
     let mut options = options.clone();
     options.ring_bytes = superblock.ring.length;
     let catalog = manifest::replay(&*parts.disk, superblock.file, &superblock.manifest)?;
-    let core = assemble(parts, &options, superblock, catalog)?;
-    let end = replay(&core, superblock, &mut KeepAll)?;
+    // Nothing is allocated here, so what the log names needs no reservation.
+    let core = assemble(parts, &options, superblock, (catalog, &Named::new()))?;
+    let end = replay(&core, superblock, None, &mut KeepAll)?;
     // The writer reuses the ring before the head of its newest root: a log that ends before that
     // head only seems to end there, and commits that were acknowledged are missing.
     if superblock::read(&*parts.disk)?.wal.lsn > end.position.lsn {
@@ -122,10 +125,10 @@ fn assemble(
     parts: &Parts,
     options: &Options,
     superblock: &Superblock,
-    catalog: Catalog,
+    (catalog, named): (Catalog, &Named),
 ) -> Result<Core> {
     let health = Health::default();
-    let (live, live_cold) = live_extents(superblock, &catalog)?;
+    let (live, live_cold) = live_extents(superblock, &catalog, named)?;
     let allocator = open_allocator(&parts.disk, superblock, &live, &health)?;
     let cold_file = cold::open(parts, options, superblock, &live_cold)?;
     let source = open_source(&parts.disk, superblock, options);
@@ -138,7 +141,7 @@ fn assemble(
         file: superblock.file,
         allocator: Arc::clone(&allocator),
         pacer: open_pacer(parts, options),
-        next_number: Arc::new(AtomicU64::new(catalog.next_sstable)),
+        next_number: named::next_number(&catalog, named),
         sstable_bytes: options.sstable_bytes,
         source,
         cold: cold_file.as_ref().map(ColdFile::output),
@@ -206,8 +209,12 @@ fn open_source(disk: &Arc<dyn Disk>, superblock: &Superblock, options: &Options)
     }
 }
 
-/// What SSTables and manifest have of the first file, and SSTables of the cold one.
-fn live_extents(superblock: &Superblock, catalog: &Catalog) -> Result<(Vec<Extent>, Vec<Extent>)> {
+/// What SSTables, manifest and log have of the first file, and SSTables of the cold one.
+fn live_extents(
+    superblock: &Superblock,
+    catalog: &Catalog,
+    named: &Named,
+) -> Result<(Vec<Extent>, Vec<Extent>)> {
     if catalog.cold_file_from.is_some() != superblock.cold.is_some() {
         let detail = "one of manifest and superblock knows of a cold file, the other does not";
         return Err(Error::corruption("manifest", superblock.manifest.extent.offset, detail));
@@ -220,6 +227,7 @@ fn live_extents(superblock: &Superblock, catalog: &Catalog) -> Result<(Vec<Exten
         }
     }
     live.extend(catalog.segments.iter().map(|meta| meta.extent));
+    live.extend(named.values().map(|large| large.meta().extent));
     Ok((live, live_cold))
 }
 
@@ -343,8 +351,14 @@ struct LogEnd {
     time_ms: u64,
 }
 
-/// Puts every group of the log into the memtable, and tells `sink` of it.
-fn replay(core: &Core, superblock: &Superblock, sink: &mut dyn Sink) -> Result<LogEnd> {
+/// Puts every group of the log into the memtable, and tells `sink` of it. `named`: the large
+/// payloads whose extents are reserved; `None` where nothing is.
+fn replay(
+    core: &Core,
+    superblock: &Superblock,
+    named: Option<&Named>,
+    sink: &mut dyn Sink,
+) -> Result<LogEnd> {
     let head = WalPosition { lsn: superblock.wal.lsn, previous: superblock.wal.previous };
     let mut commit = superblock.commit;
     let mut position = head;
@@ -384,10 +398,11 @@ fn replay(core: &Core, superblock: &Superblock, sink: &mut dyn Sink) -> Result<L
             commit += 1;
             let memtable = Arc::clone(&core.views.current().active);
             let body = Arc::new(body.to_vec());
+            before_apply(core, &memtable, &body, named)
+                .map_err(|detail| Error::corruption("WAL", place, detail))?;
             memtable
                 .apply(Arc::clone(&body), commit, group.time_ms)
                 .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
-            show_hiding(core, &body);
             bodies.push(body);
         }
         let Group { first_commit, time_ms, .. } = group;
@@ -401,31 +416,47 @@ fn replay(core: &Core, superblock: &Superblock, sink: &mut dyn Sink) -> Result<L
         head,
         superblock.wal.salt,
         superblock.synced_lsn,
-        group_bytes_max(core),
+        group_bytes_max(&core.options),
         &mut each,
     )?;
     Ok(LogEnd { position: end.end, commit, time_ms })
 }
 
-/// The view says which tables have marks, or entries with a time to live of their own: those in the
-/// log as well.
-fn show_hiding(core: &Core, body: &[u8]) {
+/// Opens the large payloads of a body. The view says which tables have marks, or entries with a
+/// time to live of their own: those in the log as well.
+fn before_apply(
+    core: &Core,
+    memtable: &Memtable,
+    body: &[u8],
+    named: Option<&Named>,
+) -> std::result::Result<(), String> {
     for op in decode(body).map_while(std::result::Result::ok) {
         match op {
-            Op::Mark { mark, .. } => core.views.replace(|view| view.marked.extend([mark.table])),
-            Op::Message(message) if message.ttl_ms.is_some() => {
-                let tables = message.targets_placed().map(|(target, _)| target.table);
-                core.views.replace(|view| view.own_ttl.extend(tables));
+            Op::Mark { mark, .. } => {
+                core.views.replace(|view| view.marked.extend([mark.table]));
             }
-            Op::Message(_) | Op::Keyed { .. } | Op::Amend { .. } => {}
+            Op::Message(message) => {
+                if let Some(large) = message.large {
+                    if named.is_some_and(|named| named.get(&large.number) != Some(&large)) {
+                        return Err(format!("{large:?} was not there when the log was read first"));
+                    }
+                    memtable.hold(open_large(core, &large));
+                }
+                if message.ttl_ms.is_some() {
+                    let tables = message.targets_placed().map(|(target, _)| target.table);
+                    core.views.replace(|view| view.own_ttl.extend(tables));
+                }
+            }
+            Op::Keyed { .. } | Op::Amend { .. } => {}
         }
     }
+    Ok(())
 }
 
-fn group_bytes_max(core: &Core) -> u64 {
-    let batch = core.options.batch_bytes_max() as u64;
+fn group_bytes_max(options: &Options) -> u64 {
+    let batch = options.batch_bytes_max() as u64;
     let frames = limits::GROUP_BATCHES_MAX as u64 * wal::FRAME_HEADER_SIZE as u64;
-    (batch + frames + 2 * limits::BLOCK_SIZE).min(core.options.ring_bytes)
+    (batch + frames + 2 * limits::BLOCK_SIZE).min(options.ring_bytes)
 }
 
 /// The last step of recovery: a new log under a new salt, which holds what the old one held and no

@@ -1,7 +1,7 @@
 //! Frame bodies: what a batch writes and what everybody reads.
 
 use crate::amendment::decode_value;
-use crate::batch::{KeyedOperation, Op, WriteBatch, decode, message_at};
+use crate::batch::{Content, KeyedOperation, Op, WriteBatch, decode, message_at};
 use crate::entry::Origin;
 use crate::entry::TableId;
 use crate::limits;
@@ -105,7 +105,11 @@ pub fn records(body: &[u8]) -> (Vec<Record>, Option<String>) {
                     targets.push((target.table, target.key.to_vec(), target.seq));
                 }
                 assert_eq!(targets.len(), message.target_count);
-                let payload = body[shared.payload.clone()].to_vec();
+                let payload = match &shared.content {
+                    Content::Inline(range) => body[range.clone()].to_vec(),
+                    // It is elsewhere: the bytes that say where stand for it.
+                    Content::Large(large) => large.encode().to_vec(),
+                };
                 let (event_ms, ttl_ms) = (shared.event_ms, shared.ttl_ms);
                 assert_eq!(message.ttl_ms, ttl_ms);
                 records.push(Record::Message { event_ms, ttl_ms, payload, targets, origins });

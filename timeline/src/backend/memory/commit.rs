@@ -20,7 +20,7 @@ use tidelog_engine::{
 
 pub(super) fn commit(state: &mut State, batch: Batch, now: u64) -> Result<Committed> {
     state.check_open()?;
-    let bytes = batch.byte_count();
+    let bytes = batch.frame_bytes();
     if bytes > limits::BATCH_BYTES_MAX {
         return Err(Error::too_large("batch bytes", bytes, limits::BATCH_BYTES_MAX));
     }

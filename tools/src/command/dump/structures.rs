@@ -93,6 +93,27 @@ pub(super) fn wal(inspector: &Inspector, output: &mut Output) -> Outcome<bool> {
             ),
         )?;
     }
+    for payload in &log.payloads {
+        let segment = &payload.segment;
+        output.either(
+            &json!({
+                "commit": payload.commit,
+                "entries": payload.entries,
+                "payload_segment": segment.number,
+                "payload_offset": segment.extent.offset,
+                "payload_bytes": segment.payload_bytes,
+                "payload_checksum": format!("{:#010x}", segment.footer_checksum),
+            }),
+            format_args!(
+                "commit {}: {} bytes for {} entries in segment {} at offset {}",
+                payload.commit,
+                segment.payload_bytes,
+                payload.entries,
+                segment.number,
+                segment.extent.offset,
+            ),
+        )?;
+    }
     let (ending, detail) = match &log.ending {
         LogEnding::Clean => ("clean", None),
         LogEnding::Torn(trace) => ("torn", Some(trace.clone())),
