@@ -48,7 +48,13 @@ impl Core {
         let from_ms = self.clock.commit_now();
         let windows: BTreeSet<u64> =
             root.catalog.version.shards(old.id).map(|(shard, _)| shard.window).collect();
-        let is_live = |from, end| windows.range(from..end).next().is_some();
+        // A flush may be at work that goes by the grid as it was, and into any piece that ends
+        // behind the beginning of the oldest memtable. While the root is locked none becomes live.
+        let view = self.views.current();
+        let unflushed_from_ms = view.memtables().map(|memtable| memtable.base_time_ms()).min();
+        let unflushed_from_ms = unflushed_from_ms.unwrap_or(u64::MAX);
+        let is_live =
+            |from, end| end > unflushed_from_ms || windows.range(from..end).next().is_some();
         let grid = old.grid.altered(from_ms, window_width_ms(options), is_live);
         let forever = u64::MAX;
         let ttl_ms = |options: &TableOptions| options.ttl_ms.unwrap_or(forever);

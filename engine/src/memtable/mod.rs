@@ -104,6 +104,11 @@ pub(crate) struct Memtable {
 }
 
 impl Memtable {
+    /// No entry was committed before this time.
+    pub(crate) fn base_time_ms(&self) -> u64 {
+        self.base_time_ms
+    }
+
     /// An empty memtable for commits from `base_commit` and times from `base_time_ms` on.
     pub(crate) fn new(base_commit: u64, base_time_ms: u64) -> Memtable {
         // A seed per memtable, the same in every replay of a simulation: keys that collide here do

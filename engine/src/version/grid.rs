@@ -12,7 +12,8 @@
 //! 1. Pieces rise strictly, and there is at least one. What is older than the first belongs to it.
 //! 2. The window of a later time is never lower, whatever pieces are added or left out. Commit
 //!    times of a timeline never fall, and flushes follow each other: so for any one timeline a
-//!    lower window holds older entries.
+//!    lower window holds older entries. A piece is left out only where nothing lies in it and no
+//!    flush can be at work that goes there: what comes next would go below it.
 
 use crate::limits::{GRID_PIECES_MAX, TTL_WINDOWS};
 use crate::options::TableOptions;

@@ -4,6 +4,7 @@
 //! - `amendments`: edit and recall, through every copy, at every stage
 //! - `basic`: what each call promises, on the simulated disk
 //! - `amplification`: bytes written for each byte of payload and id
+//! - `history`: random histories over tiers, times to live, crashes, and clocks that jump
 //! - `lookups`: how many reads a first append costs
 //! - `model`: random operations against a model, with flushes, compactions, snapshots and
 //!   reopenings
@@ -37,6 +38,7 @@ mod damage;
 mod expiry;
 mod expiry_crash;
 mod faults;
+mod history;
 mod hooked_disk;
 mod large_payloads;
 mod linked_disk;
