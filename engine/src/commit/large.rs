@@ -23,22 +23,17 @@ use crate::engine::Core;
 use crate::entry::TableId;
 use crate::error::Result;
 use crate::file::disk::sync;
-use crate::file::{Allocator, ExtentGuard, ExtentWriter};
+use crate::file::{ExtentGuard, ExtentWriter};
 use crate::segment::{LargePayload, Segment};
 use crate::sync::Arc;
 
 /// Segments that no log names yet. Dropped, they give their extents back.
+#[derive(Default)]
 pub(crate) struct StoredPayloads {
-    allocator: Arc<Allocator>,
     segments: Vec<Arc<Segment>>,
 }
 
 impl StoredPayloads {
-    /// None yet.
-    pub(crate) fn new(core: &Core) -> StoredPayloads {
-        StoredPayloads { allocator: Arc::clone(&core.allocator), segments: Vec::new() }
-    }
-
     /// Writes the large payloads of a batch, durably, and says in its body where they lie.
     ///
     /// # Errors
@@ -61,7 +56,7 @@ impl StoredPayloads {
     fn store_one(&mut self, core: &Core, batch: &mut WriteBatch, index: usize) -> Result<()> {
         let payload = batch.large_payload(index);
         let bytes = LargePayload::segment_bytes(payload.len());
-        let reservation = self.allocator.reserve(bytes, "a large payload")?;
+        let reservation = core.allocator.reserve(bytes, "a large payload")?;
         let number = core.output.segment_number()?;
         let extent = reservation.extent();
         let writer = ExtentWriter::unpaced(Arc::clone(&core.disk), extent);
@@ -84,7 +79,7 @@ impl StoredPayloads {
 impl Drop for StoredPayloads {
     fn drop(&mut self) {
         for segment in self.take() {
-            self.allocator.forfeit(segment.meta().extent);
+            segment.forfeit();
         }
     }
 }

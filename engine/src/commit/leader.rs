@@ -275,8 +275,9 @@ fn values_may_have_changed(core: &Core, request: &Request) -> bool {
 /// Readers consult marks only in tables that the view says have any: it says so before the first
 /// mark of a table is published. The same goes for entries with a time to live of their own.
 fn show_hiding(core: &Core, batch: &WriteBatch) {
-    if !batch.own_ttl_tables().is_subset(&core.views.current().own_ttl) {
-        core.views.replace(|view| view.own_ttl.extend(batch.own_ttl_tables()));
+    let own_ttl = batch.own_ttl_tables();
+    if !own_ttl.is_empty() && !own_ttl.is_subset(&core.views.current().own_ttl) {
+        core.views.replace(|view| view.own_ttl.extend(own_ttl));
     }
     for index in 0..batch.mark_count() {
         let table = batch.mark_at(index).0.table;

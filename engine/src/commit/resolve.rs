@@ -46,7 +46,7 @@ pub(crate) fn resolve(
     // must never be lost, so that no lower id can come later.
     let durability = if given { Durability::Sync } else { durability };
     let amended = pin_amended(core, &view, &batch)?;
-    let stored = StoredPayloads::new(core);
+    let stored = StoredPayloads::default();
     Ok(Request { batch, cells, mark_cells, expected, amended, durability, resolved_at, stored })
 }
 

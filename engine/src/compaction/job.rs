@@ -140,8 +140,7 @@ impl CompactionJob {
 
     /// Whether it moves data from one tier to the other.
     pub(crate) fn changes_tier(&self) -> bool {
-        let tier = self.job.shard.tier;
-        self.job.inputs.iter().any(|(_, input)| input.meta().shard.tier != tier)
+        self.job.leaves_tier()
     }
 
     /// The numbers of the inputs: busy while the job runs.

@@ -245,6 +245,7 @@ impl Core {
         }
         stats
     }
+
     /// What background work has to do with what `view` shows.
     fn pending(&self, view: &View) -> PendingWork {
         let options = || view.tables.values().map(|record| (record.id, &record.options));

@@ -48,6 +48,11 @@ impl Memtable {
         self.large.count.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether a message may have a large payload.
+    pub(super) fn has_large(&self) -> bool {
+        self.large.by_number.get().is_some()
+    }
+
     /// The segments of its large payloads, by number.
     pub(crate) fn large_segments(&self) -> Vec<Arc<Segment>> {
         let by_number = self.large.by_number.get().into_iter().flat_map(|found| found.iter());

@@ -191,6 +191,10 @@ impl Run {
 
     /// What an entry has in SSTables, where its payload is large.
     pub(crate) fn large(&self, place: MessagePlace) -> Option<LargeEntry> {
+        if !self.memtable.has_large() {
+            // Most memtables: then no message is decoded only to learn that.
+            return None;
+        }
         let (_, message) = self.memtable.message(place);
         let Content::Large(large) = message.content else {
             return None;

@@ -95,10 +95,20 @@ impl Segment {
     /// The manifest no longer lists it: its extent is free for reuse once nobody reads it and the
     /// roots up to `generation` are superseded.
     pub(crate) fn mark_obsolete(&self, generation: u64) {
-        let guard = self.guard.as_ref().and_then(|guard| guard.downcast_ref::<ExtentGuard>());
-        if let Some(guard) = guard {
+        if let Some(guard) = self.extent_guard() {
             guard.mark_obsolete(generation);
         }
+    }
+
+    /// Neither a root nor the log ever named it: its extent is free at once.
+    pub(crate) fn forfeit(&self) {
+        if let Some(guard) = self.extent_guard() {
+            guard.forfeit();
+        }
+    }
+
+    fn extent_guard(&self) -> Option<&ExtentGuard> {
+        self.guard.as_ref().and_then(|guard| guard.downcast_ref::<ExtentGuard>())
     }
 
     /// The record that `reference` names, which must be one of this segment.
