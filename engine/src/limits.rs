@@ -94,6 +94,9 @@ pub const LEVEL0_COMPACT: usize = 8;
 pub const LEVEL0_SLOW: usize = 24;
 /// SSTables in level 0 of a table at which writers wait.
 pub const LEVEL0_STOP: usize = 48;
+/// A move to the cold tier reads so many SSTables of the usual size at once: as much as a
+/// compaction takes from level 0, so that what is due meanwhile waits no longer than for any job.
+pub const MOVE_PIECE_SSTABLES: u64 = LEVEL0_COMPACT as u64;
 /// Size ratio of neighbouring levels.
 pub const LEVEL_RATIO: u64 = 10;
 

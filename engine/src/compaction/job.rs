@@ -143,6 +143,11 @@ impl CompactionJob {
         self.job.leaves_tier()
     }
 
+    /// Whether no data are touched: it is one step, however large its inputs are.
+    pub(crate) fn is_of_metadata(&self) -> bool {
+        self.job.kind != JobKind::Merge
+    }
+
     /// The numbers of the inputs: busy while the job runs.
     #[cfg(test)]
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {

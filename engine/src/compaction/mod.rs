@@ -15,8 +15,8 @@
 //! A flush writes payload segments (`sharing.rs`) before the SSTables that refer to them;
 //! compaction copies the references.
 //!
-//! `tiering.rs`, pure, says what goes to the cold tier: a job as any other, from all levels of a
-//! hot shard to level 0 of a cold one.
+//! `tiering.rs`, pure, says what goes to the cold tier: a job as any other, from levels of a hot
+//! shard to level 0 of a cold one, piece by piece (`move_piece.rs`).
 //!
 //! 1. A worker of the engine makes a job and steps it; a step is a bounded piece of work.
 //! 2. The last step hands over SSTables that nobody knows of. The worker syncs once, appends one
@@ -43,6 +43,7 @@ mod job;
 mod keep;
 mod keep_amendments;
 mod key_ranges;
+mod move_piece;
 mod output;
 mod picker;
 mod sharing;

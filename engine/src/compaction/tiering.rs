@@ -3,26 +3,30 @@
 //! ```text
 //! hot    [window 3: 90 ..] [window 2: 60 .. 90] [window 1: 30 .. 60]      newest entry of window 1
 //!                                                     │                   older than `cold_after`
-//!                                                     ▼ all levels, one job, one root
+//!                                                     ▼ piece by piece, each a job and a root
 //! cold                                          [window 0: .. 60]  level 0, behind what was there
 //! ```
-//! 1. A table with `cold_after` gives its oldest hot window away, whole, as soon as the newest
-//!    entry in it is older than that. Windows go in order of age, one behind the other.
+//! 1. A table with `cold_after` gives its oldest hot window away as soon as the newest entry in it
+//!    is older than that: in pieces of bounded size (`move_piece.rs`), looked for one by one.
+//!    Windows go in order of age, one behind the other. A window that has begun to move and gets
+//!    newer entries, or other options, waits where it is: both parts are in order.
 //! 2. A table that is born cold is flushed to the cold tier. It has hot windows only where it was
 //!    not born so, or where the cold file could not be written; these go first, at once, and until
 //!    they are gone flushes go to the hot tier.
 //! 3. Cold windows are as wide as those by which the table expires; a table without TTL has one.
 //!
 //! # Invariants
-//! 1. For one timeline all cold entries are older than all hot ones. By induction: what moves is
-//!    the oldest hot window as a whole; a flush goes to the cold tier only if there is no hot
-//!    window.
+//! 1. For one timeline all cold entries are older than all hot ones. By induction: what moves is of
+//!    the oldest hot window, and in it the oldest of each timeline (`move_piece.rs`); a flush goes
+//!    to the cold tier only if there is no hot window.
 //! 2. For one timeline cold windows of a lower number hold older entries: no job ever goes to a
-//!    window below the newest that is there, whatever becomes of the TTL.
+//!    window below the newest that is there, whatever becomes of the TTL. So the pieces of a window
+//!    go to one cold window, or, where it got newer entries meanwhile, to a later one.
 //! 3. Level 0 of a cold shard is in order of age by number, as everywhere: outputs of a move get
 //!    higher numbers than those of the moves and flushes before.
 
 use super::key_ranges::KeyRanges;
+use super::move_piece::piece;
 use super::picker::{Job, JobKind};
 use crate::entry::TableId;
 use crate::limits::TTL_WINDOWS;
@@ -30,18 +34,22 @@ use crate::options::TableOptions;
 use crate::version::{HasMeta, Levels, Shard, SstableMeta, TableKind, Tier, Version};
 use std::collections::BTreeSet;
 
-/// The next move that needs nothing of `busy`, if one is due. Tables that come first in `tables` go
-/// first.
+/// The next move that needs nothing of `busy`, if one is due: of at most `piece_bytes`, or one
+/// SSTable. Tables that come first in `tables` go first.
 pub(crate) fn pick_move<'a, T: HasMeta + Clone>(
     version: &Version<T>,
     tables: impl Iterator<Item = (TableId, &'a TableOptions)>,
     now_ms: u64,
+    piece_bytes: u64,
     busy: &BTreeSet<u64>,
 ) -> Option<Job<T>> {
     let mut due = tables.filter_map(|(table, options)| {
         let (due_ms, levels) = oldest_hot(version, table, options)?;
-        let idle = levels.iter().all(|(_, sstable)| !busy.contains(&sstable.meta().number));
-        (due_ms <= now_ms && idle).then(|| job(version, table, options, levels))
+        if due_ms > now_ms {
+            return None;
+        }
+        let piece = piece(levels, piece_bytes, busy);
+        (!piece.is_empty()).then(|| job(version, table, options, levels, &piece))
     });
     due.next()
 }
@@ -141,9 +149,11 @@ fn job<T: HasMeta + Clone>(
     table: TableId,
     options: &TableOptions,
     levels: &Levels<T>,
+    piece: &BTreeSet<u64>,
 ) -> Job<T> {
+    let moving = levels.iter().filter(|(_, sstable)| piece.contains(&sstable.meta().number));
     let mut inputs: Vec<(u8, T)> =
-        levels.iter().map(|(level, sstable)| (level, sstable.clone())).collect();
+        moving.map(|(level, sstable)| (level, sstable.clone())).collect();
     // For one timeline older data first: the deepest level, by place; level 0 by age.
     let age = |level: u8, meta: &SstableMeta| if level == 0 { meta.number } else { 0 };
     inputs.sort_by_key(|(level, sstable)| (std::cmp::Reverse(*level), age(*level, sstable.meta())));

@@ -3,6 +3,7 @@
 mod alter;
 mod burial;
 mod claims;
+mod compact_worker;
 mod core;
 mod counters;
 mod dead_shares;

@@ -1,6 +1,7 @@
 //! The cold tier of an open store: what moves there, and what happens when it cannot be written.
 //!
-//! 1. Moves and compactions take turns, so that neither keeps the other waiting for long.
+//! 1. Moves and compactions take turns, so that neither keeps the other waiting for long: a window
+//!    moves in pieces, and what is due meanwhile comes between them.
 //! 2. A failure to write cold SSTables is nobody else's: hot data are written, flushed and
 //!    compacted as ever. Tables that are born cold are flushed to the hot tier meanwhile, and the
 //!    cold tier is tried again after a while; after a failed sync of the cold file only when the
@@ -18,6 +19,7 @@ use crate::compaction::{CompactionJob, Job, Kept, next_move_ms, pick_move};
 use crate::entry::TableId;
 use crate::error::{ColdFileProblem, Error};
 use crate::file::{GatedDisk, cold};
+use crate::limits;
 use crate::options::TableOptions;
 use crate::read::View;
 use crate::sstable::Sstable;
@@ -103,11 +105,12 @@ impl Core {
         if !self.cold_usable() {
             return None;
         }
+        let most = limits::MOVE_PIECE_SSTABLES * self.options.sstable_bytes;
         loop {
             let busy = &self.claims.numbers() | damaged;
             let now_ms = self.expiry_now();
             let view = self.views.current();
-            let job = pick_move(&view.version, options(&view), now_ms, &busy)?;
+            let job = pick_move(&view.version, options(&view), now_ms, most, &busy)?;
             let claim = self.claims.claim(job.numbers().collect());
             // Somebody may have been quicker, and may have taken away what was claimed then.
             let same = Arc::ptr_eq(&self.views.current().version, &view.version);

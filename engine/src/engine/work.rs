@@ -30,6 +30,11 @@ impl Work {
         matches!(self, Work::Merge(_, job) if job.changes_tier())
     }
 
+    /// Whether it is as good as nothing to do, however much it is of: nobody waits for it.
+    pub(super) fn is_of_metadata(&self) -> bool {
+        matches!(self, Work::Merge(_, job) if job.is_of_metadata())
+    }
+
     /// The SSTable that could not be read, where a step failed over one.
     pub(super) fn unread(&self) -> Option<u64> {
         match self {

@@ -1,22 +1,15 @@
-//! The background workers: flush, compaction, log sync, commits of async callers, expiry
-//! (`expiry.rs`) and space (`space.rs`).
+//! The background workers: flush, compaction (`compact_worker.rs`), log sync, commits of async
+//! callers, expiry (`expiry.rs`) and space (`space.rs`).
 //!
 //! Each is stepped by the scheduler and does a bounded piece of work a step. None holds a lock
 //! between steps. A worker that dies poisons the store: no silent stop.
 
-use super::burial::oldest_origin;
-use super::dead_shares::{DeadShares, Search};
-use super::expiry::{DropJob, ExpiryWorker};
+use super::compact_worker::CompactWorker;
+use super::expiry::ExpiryWorker;
 use super::root::{Change, Root};
 use super::space::SpaceWorker;
-use super::tiers::Turn;
-use super::unreadable::Unreadable;
-use super::work::Work;
 use super::{Core, Counters};
-use crate::compaction::{
-    AmendmentFences, FlushJob, FlushOutput, FlushTable, JobKind, JobOutput, PickerOptions,
-    cold_flush, pick, pick_dead,
-};
+use crate::compaction::{FlushJob, FlushOutput, FlushTable, cold_flush};
 use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -26,9 +19,8 @@ use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicUsize, Ordering};
-use crate::version::{AMENDMENT_TABLE, Edit, Shard, TableRecord, Tier};
+use crate::version::{Edit, TableRecord};
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How to wake each worker.
@@ -49,7 +41,7 @@ impl Wakes {
 }
 
 /// After a failure, the time before the next try.
-const RETRY: Duration = Duration::from_millis(20);
+pub(super) const RETRY: Duration = Duration::from_millis(20);
 
 thread_local! {
     /// Whether this thread is stepping a worker: closing from here must not wait for itself.
@@ -267,270 +259,6 @@ impl Core {
         Counters::add(&self.counters.flushes, 1);
         Counters::add(&self.counters.flushed_bytes, bytes);
         Ok(())
-    }
-}
-
-/// Picks and runs compactions, one at a time.
-#[derive(Default)]
-struct CompactWorker {
-    job: Option<Work>,
-    /// SSTables that jobs failed over.
-    unreadable: Unreadable,
-    /// The present wish of a user for a compaction has been seen.
-    asked: bool,
-    /// What is dead in which SSTable.
-    shares: DeadShares,
-    /// Whether the next job should be a compaction or a move to the cold tier.
-    turn: Turn,
-}
-
-impl Task for CompactWorker {
-    fn gives_way(&self) -> bool {
-        true
-    }
-
-    fn step(&mut self, core: &Arc<Core>) -> Progress {
-        match self.try_step(core) {
-            Ok(progress) => progress,
-            Err(error) => {
-                let work = self.job.take();
-                core.free_released(&error);
-                core.after_failure();
-                match work {
-                    Some(work) => self.failed(core, &work, error),
-                    None => {
-                        *core.compaction_error.lock() = Some(error);
-                        Progress::Idle(Some(RETRY * 10))
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl CompactWorker {
-    /// What follows from a failure of `work`.
-    fn failed(&mut self, core: &Core, work: &Work, error: Error) -> Progress {
-        let unread = work.unread().is_some();
-        if work.tier() == Tier::Cold && !unread && !error.is_damage() {
-            // Hot compaction goes on.
-            core.cold_failed(&error);
-            return Progress::Busy;
-        }
-        let now_ms = core.raw_clock.monotonic_ms();
-        if self.unreadable.met(&work.blamed(), &error, work.met_itself(), now_ms) {
-            *core.unread_error.lock() = Some(error);
-            core.show_damaged(self.unreadable.numbers());
-            return Progress::Busy;
-        }
-        if !unread {
-            *core.compaction_error.lock() = Some(error);
-        }
-        Progress::Idle(Some(RETRY * 10))
-    }
-
-    /// Has what was left alone tried again, where it is time, or a user asks for it.
-    fn try_unreadable_again(&mut self, core: &Core, asked: bool) {
-        let asked = asked && !std::mem::replace(&mut self.asked, asked);
-        let again = if asked { self.unreadable.clear() } else { false };
-        if self.unreadable.end_rests(core.raw_clock.monotonic_ms()) || again {
-            if self.unreadable.numbers().is_empty() {
-                *core.unread_error.lock() = None;
-            }
-            core.show_damaged(self.unreadable.numbers());
-        }
-    }
-}
-
-impl Core {
-    /// Writers do not wait for the compaction of shards that these SSTables are of.
-    fn show_damaged(&self, sstables: &BTreeSet<u64>) {
-        let view = self.views.current();
-        let of_damaged =
-            view.version.iter().filter(|(_, _, s)| sstables.contains(&s.meta().number));
-        let damaged: BTreeSet<(TableId, Shard)> =
-            of_damaged.map(|(table, _, sstable)| (table, sstable.meta().shard)).collect();
-        self.views.replace(|view| {
-            view.damaged = damaged;
-            view.level0_depth = view.measure_level0();
-        });
-    }
-
-    /// What amendments may still be laid over. `now_ms`: of the expiry clock, read before the view,
-    /// as readers do.
-    pub(super) fn amendment_fences(view: &View, now_ms: u64) -> AmendmentFences {
-        let tables = view.tables.values();
-        AmendmentFences {
-            alive_from_ms: tables.map(|table| (table.id, table.alive_from_ms(now_ms))).collect(),
-            oldest_origin: oldest_origin(view),
-        }
-    }
-
-    /// SSTables of amendments that nobody can meet any more.
-    fn dead_amendments(&self) -> Vec<u64> {
-        let now_ms = self.expiry_now();
-        let view = self.views.current();
-        let mut sstables = view.sstables_of(AMENDMENT_TABLE).peekable();
-        if sstables.peek().is_none() {
-            return Vec::new();
-        }
-        let fences = Core::amendment_fences(&view, now_ms);
-        let metas = sstables.map(|sstable| sstable.meta());
-        metas.filter(|meta| !fences.needs_any_of(meta)).map(|meta| meta.number).collect()
-    }
-
-    /// `asked`: a user wants everything compacted.
-    pub(super) fn picker_options(&self, asked: bool) -> PickerOptions {
-        PickerOptions {
-            level0_compact: if asked { 1 } else { limits::LEVEL0_COMPACT },
-            level_bytes_base: limits::LEVEL0_COMPACT as u64 * self.options.sstable_bytes,
-            ratio: limits::LEVEL_RATIO,
-            sstable_bytes: self.options.sstable_bytes,
-        }
-    }
-
-    /// The most urgent compaction that needs nothing `damaged` and nothing that others work on, if
-    /// any is due.
-    fn pick_compaction(
-        self: &Arc<Self>,
-        shares: &DeadShares,
-        damaged: &BTreeSet<u64>,
-    ) -> Option<Work> {
-        let asked = self.compact_all.load(Ordering::Acquire);
-        let options = self.picker_options(asked);
-        let damaged = &self.with_unusable_cold(damaged);
-        let now_ms = self.expiry_now();
-        let (view, claim, job) = loop {
-            let busy = &self.claims.numbers() | damaged;
-            let view = self.views.current();
-            // To drop what is all dead costs nothing; the rest of the dead waits for what is due.
-            let found = shares.found(&view, now_ms, self.moments()[0]);
-            let dead = pick_dead(&view.version, &found, &options, &busy);
-            let job = match dead {
-                Some(job) if job.kind == JobKind::Drop => job,
-                dead => pick(&view.version, &options, &busy).or(dead)?,
-            };
-            let claim = self.claims.claim(job.numbers().collect());
-            // Somebody may have been quicker, and may have taken away what was claimed then.
-            let now = self.views.current();
-            let same = Arc::ptr_eq(&now.version, &view.version);
-            if let Some(claim) = claim.filter(|_| same) {
-                break (view, claim, job);
-            }
-        };
-        if job.kind == JobKind::Drop {
-            let sstables: Vec<_> = job.inputs.into_iter().map(|(_, sstable)| sstable).collect();
-            // What has expired by itself stays so, and needs no second look.
-            let has_expired = |sstable: &Arc<Sstable>| {
-                let meta = sstable.meta();
-                meta.own_ttl.expired(now_ms) >= meta.entries
-            };
-            let job = match sstables.iter().all(has_expired) {
-                true => DropJob::of_expired(claim, sstables),
-                false => DropJob::of_dead(claim, sstables),
-            };
-            return Some(Work::Drop(Box::new(job)));
-        }
-        Some(self.merge(&view, claim, job, now_ms))
-    }
-}
-
-impl Core {
-    /// Makes a compaction durable and visible, unless its table was dropped meanwhile.
-    fn finish_compaction(&self, table: TableId, output: JobOutput) -> Result<()> {
-        let JobOutput { removed, added, moved } = output;
-        let mut dropped = false;
-        let finished = self.commit_root_with(|root| {
-            if root.has_table(table) {
-                return Ok(Change { removed, added, moved, ..Change::default() });
-            }
-            dropped = true;
-            let added = added.into_iter().map(|(_, sstable)| sstable);
-            self.output.discard(added.collect(), Vec::new());
-            Err(Error::NotFound { what: format!("table {}", table.0) })
-        });
-        if dropped { Ok(()) } else { finished }
-    }
-}
-
-impl CompactWorker {
-    /// Picks the next job, or else looks for what is dead.
-    fn pick(&mut self, core: &Arc<Core>) -> Result<Progress> {
-        let asked = core.compact_all.load(Ordering::Acquire);
-        self.try_unreadable_again(core, asked);
-        let removed = core.dead_amendments();
-        if !removed.is_empty() {
-            core.commit_root(Change { removed, ..Change::default() })?;
-            return Ok(Progress::Busy);
-        }
-        let (shares, damaged) = (&self.shares, self.unreadable.numbers());
-        self.job = match self.turn.next() {
-            Turn::Compaction => {
-                core.pick_compaction(shares, damaged).or_else(|| core.pick_move(damaged))
-            }
-            Turn::Move => core.pick_move(damaged).or_else(|| core.pick_compaction(shares, damaged)),
-        };
-        if self.job.is_some() {
-            return Ok(Progress::Busy);
-        }
-        let again = match self.shares.step(core, asked)? {
-            Search::Running => return Ok(Progress::Busy),
-            Search::Rests(again) => again,
-        };
-        self.asked = false;
-        *core.compaction_error.lock() = None;
-        core.compact_all.store(false, Ordering::Release);
-        let again = again.map(Duration::from_millis);
-        let own = DeadShares::until_own_share(core).map(Duration::from_millis);
-        let rest = self.unreadable.rest(core.raw_clock.monotonic_ms());
-        let waits = [core.until_next_move(), again, own, rest];
-        Ok(Progress::Idle(waits.into_iter().flatten().min()))
-    }
-
-    fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
-        core.health.check()?;
-        let Some(work) = &mut self.job else {
-            return self.pick(core);
-        };
-        if work.claim().is_asked() {
-            // Its inputs are to be dropped: what it has written is given back.
-            self.job = None;
-            return Ok(Progress::Busy);
-        }
-        let bytes = match work {
-            Work::Drop(job) => {
-                let over = job.step(core)?;
-                if let Some(number) = job.alive() {
-                    // What was found of it is out of date.
-                    self.shares.forget(number);
-                    self.job = None;
-                    return Ok(Progress::Busy);
-                }
-                over.then_some(0)
-            }
-            Work::Merge(_, job) => match job.step()? {
-                None => None,
-                Some(output) => {
-                    let bytes = output.added.iter().map(|(_, s)| s.meta().extent.length).sum();
-                    core.finish_compaction(job.table(), output)?;
-                    Some(bytes)
-                }
-            },
-        };
-        if let Some(bytes) = bytes {
-            let counters = &core.counters;
-            let written = match work.changes_tier() {
-                true => &counters.moved_bytes,
-                false => &counters.compacted_bytes,
-            };
-            Counters::add(written, bytes);
-            if self.job.take().is_some_and(|work| work.tier() == Tier::Cold) {
-                core.cold_worked();
-            }
-            *core.compaction_error.lock() = None;
-            Counters::add(&core.counters.compactions, 1);
-        }
-        Ok(Progress::Busy)
     }
 }
 

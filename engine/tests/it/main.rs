@@ -15,6 +15,7 @@
 //! - `regression_cold`: those of the cold tier, and of disks that cannot be read or are full
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
 //! - `expiry_crash`: power is lost while entries expire
+//! - `moves`: windows that move to the cold tier piece by piece
 //! - `own_ttl`: entries with a time to live of their own
 //! - `marks`: trims, deletions, retention, gaps, dropped tables
 //! - `damage`: flipped, truncated, empty and foreign files
@@ -45,6 +46,7 @@ mod linked_disk;
 mod lookups;
 mod marks;
 mod model;
+mod moves;
 mod own_ttl;
 mod real;
 mod reference;

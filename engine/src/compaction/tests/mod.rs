@@ -3,5 +3,6 @@
 mod jobs;
 mod keep;
 mod keep_amendments;
+mod moves;
 mod picker;
 mod store;

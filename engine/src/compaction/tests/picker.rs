@@ -12,7 +12,7 @@ use std::fmt::Write;
 
 type Place = (Box<[u8]>, u64);
 
-fn meta(
+pub(super) fn meta(
     number: u64,
     table: u32,
     kind: TableKind,
@@ -165,19 +165,19 @@ fn decisions_are_those_of_the_text() {
 type Piece = (u8, u64, u64);
 
 /// A store of plain metas: what each SSTable would hold, and which jobs are running.
-struct Model {
-    version: Version<SstableMeta>,
+pub(super) struct Model {
+    pub(super) version: Version<SstableMeta>,
     contents: BTreeMap<u64, Vec<Piece>>,
     options: PickerOptions,
     next_seq: [u64; 6],
     next_number: u64,
-    running: Vec<Job<SstableMeta>>,
+    pub(super) running: Vec<Job<SstableMeta>>,
 }
 
-const ENTRY_BYTES: u64 = 10;
+pub(super) const ENTRY_BYTES: u64 = 10;
 
 impl Model {
-    fn new(options: PickerOptions) -> Model {
+    pub(super) fn new(options: PickerOptions) -> Model {
         Model {
             version: Version::default(),
             contents: BTreeMap::new(),
@@ -188,7 +188,7 @@ impl Model {
         }
     }
 
-    fn flush(&mut self, counts: [u64; 6]) {
+    pub(super) fn flush(&mut self, counts: [u64; 6]) {
         let mut pieces = Vec::new();
         for (key, count) in (b'a'..).zip(counts) {
             let next = &mut self.next_seq[usize::from(key - b'a')];
@@ -197,12 +197,13 @@ impl Model {
                 *next += count;
             }
         }
-        let added = self.write(pieces).into_iter().map(|meta| (0, meta)).collect();
+        let written = self.write(Shard::default(), pieces);
+        let added = written.into_iter().map(|meta| (0, meta)).collect();
         self.version = self.version.apply(&[], added);
     }
 
     /// Cuts pieces into SSTables, in the midst of timelines too.
-    fn write(&mut self, pieces: Vec<Piece>) -> Vec<SstableMeta> {
+    fn write(&mut self, shard: Shard, pieces: Vec<Piece>) -> Vec<SstableMeta> {
         let entries_max = self.options.sstable_bytes / ENTRY_BYTES;
         let mut written = Vec::new();
         let mut current: Vec<Piece> = Vec::new();
@@ -221,21 +222,27 @@ impl Model {
         }
         written.push(current);
         written.retain(|pieces| !pieces.is_empty());
-        written.into_iter().map(|pieces| self.sstable(pieces)).collect()
+        written.into_iter().map(|pieces| self.sstable(shard, pieces)).collect()
     }
 
-    fn sstable(&mut self, pieces: Vec<Piece>) -> SstableMeta {
+    fn sstable(&mut self, shard: Shard, pieces: Vec<Piece>) -> SstableMeta {
         let number = self.next_number;
         self.next_number += 1;
         let (first, last) = (pieces[0], pieces[pieces.len() - 1]);
         let range = (([first.0].into(), first.1), ([last.0].into(), last.2));
         let entries: u64 = pieces.iter().map(|(_, first, last)| last - first + 1).sum();
         self.contents.insert(number, pieces);
-        meta(number, 16, TableKind::Timeline, range, entries * ENTRY_BYTES)
+        let meta = meta(number, 16, TableKind::Timeline, range, entries * ENTRY_BYTES);
+        SstableMeta { shard, ..meta }
     }
 
-    fn start(&mut self) -> bool {
-        let busy: BTreeSet<u64> = self.running.iter().flat_map(Job::numbers).collect();
+    /// The SSTables that jobs work on.
+    pub(super) fn busy(&self) -> BTreeSet<u64> {
+        self.running.iter().flat_map(Job::numbers).collect()
+    }
+
+    pub(super) fn start(&mut self) -> bool {
+        let busy = self.busy();
         let Some(job) = pick(&self.version, &self.options, &busy) else {
             return false;
         };
@@ -244,14 +251,14 @@ impl Model {
         true
     }
 
-    fn finish(&mut self, index: usize) {
+    pub(super) fn finish(&mut self, index: usize) {
         let job = self.running.remove(index % self.running.len());
         let numbers: Vec<u64> = job.numbers().collect();
         let outputs = match job.kind {
             JobKind::Move => job.inputs.iter().map(|(_, meta)| meta.clone()).collect(),
             JobKind::Merge => {
                 let pieces = self.concatenate(&numbers);
-                self.write(pieces)
+                self.write(job.shard, pieces)
             }
             JobKind::Drop => unreachable!("nothing is dead here"),
         };
@@ -272,21 +279,25 @@ impl Model {
         timelines.into_values().flatten().collect()
     }
 
-    /// Every timeline, read as readers do, from the deepest level to the newest SSTable of level 0,
-    /// is whole and in order.
-    fn check(&self) {
+    /// Every timeline, read as readers do, from the oldest shard to the newest, in each from the
+    /// deepest level to the newest SSTable of level 0, is whole and in order.
+    pub(super) fn check(&self) {
         self.version.check_invariants().unwrap();
         let mut next = [1u64; 6];
-        for level in (0..LEVEL_COUNT).rev() {
-            let mut sstables = self.version.level(TableId(16), Shard::default(), level).to_vec();
-            if level == 0 {
-                sstables.reverse();
-            }
-            for (key, first, last) in sstables.iter().flat_map(|meta| &self.contents[&meta.number])
-            {
-                let next = &mut next[usize::from(key - b'a')];
-                assert_eq!(first, next, "timeline {key} at level {level}");
-                *next = last + 1;
+        let mut shards: Vec<_> = self.version.shards(TableId(16)).collect();
+        shards.reverse();
+        for (shard, levels) in shards {
+            for level in (0..LEVEL_COUNT).rev() {
+                let mut sstables = levels.level(level).to_vec();
+                if level == 0 {
+                    sstables.reverse();
+                }
+                let pieces = sstables.iter().flat_map(|meta| &self.contents[&meta.number]);
+                for (key, first, last) in pieces {
+                    let next = &mut next[usize::from(key - b'a')];
+                    assert_eq!(first, next, "timeline {key} at level {level} of {shard:?}");
+                    *next = last + 1;
+                }
             }
         }
         assert_eq!(next, self.next_seq);
