@@ -97,6 +97,13 @@ pub const LEVEL0_STOP: usize = 48;
 /// A move to the cold tier reads so many SSTables of the usual size at once: as much as a
 /// compaction takes from level 0, so that what is due meanwhile waits no longer than for any job.
 pub const MOVE_PIECE_SSTABLES: u64 = LEVEL0_COMPACT as u64;
+/// Runs of a timeline in one shard up to which a read is as quick as it gets: each SSTable of level
+/// 0 is one, and each level below. What lies beyond is charged for being looked into.
+pub const LOCALITY_RUNS: usize = 4;
+/// One read of a run beyond these pays for rewriting so many bytes: it has cost a block.
+pub const LOCALITY_BYTES_PER_READ: u64 = DATA_BLOCK_BYTES as u64;
+/// Charges of one SSTable below which nothing is compacted for them, however small it is.
+pub const LOCALITY_READS_MIN: u64 = 64;
 /// Size ratio of neighbouring levels.
 pub const LEVEL_RATIO: u64 = 10;
 

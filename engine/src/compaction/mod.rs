@@ -43,6 +43,7 @@ mod job;
 mod keep;
 mod keep_amendments;
 mod key_ranges;
+mod locality;
 mod move_piece;
 mod output;
 mod picker;
@@ -60,6 +61,7 @@ pub(crate) use keep::fold;
 pub(crate) use keep_amendments::AmendmentFences;
 #[cfg(test)]
 pub(crate) use keep_amendments::AmendmentKeeper;
+pub(crate) use locality::pick_scattered;
 pub(crate) use output::{ColdPlace, OutputContext, OutputMemory, SstableSink};
 pub(crate) use picker::{Job, JobKind, PickerOptions, debt_bytes, pick};
 pub(crate) use tiering::{cold_flush, due_moves, next_move_ms, pick_move};

@@ -26,6 +26,7 @@
 //! 2. The piece is not empty unless something is busy: of the SSTables in the deepest level the
 //!    first is always ready.
 
+use super::picker::shares_keys;
 use crate::limits::LEVEL_COUNT;
 use crate::version::{HasMeta, Levels, SstableMeta};
 use std::collections::BTreeSet;
@@ -104,8 +105,4 @@ fn met_by<'a, T: HasMeta>(level: &'a [T], meta: &SstableMeta) -> &'a [T] {
     let start = level.partition_point(|item| item.meta().last.0 < meta.first.0);
     let count = level[start..].partition_point(|item| item.meta().first.0 <= meta.last.0);
     &level[start..start + count]
-}
-
-fn shares_keys(one: &SstableMeta, other: &SstableMeta) -> bool {
-    one.first.0 <= other.last.0 && other.first.0 <= one.last.0
 }

@@ -20,6 +20,9 @@
 //!    with each other, and with a small neighbour in the output level, so that a table with little
 //!    traffic does not end as thousands of tiny SSTables.
 //! 5. What another job works on is busy. A job that would need something busy is not picked.
+//! 6. Where nothing is due, reads may ask: `locality.rs` names an SSTable that scans reach only
+//!    after many others, and [`pick_over`] takes what lies over it one level down. Such a job is
+//!    one of those that would have come anyway, only earlier, so all that follows holds for it.
 //!
 //! # Invariants
 //! A *place* is a pair (key, seq). Reads lean on 1 and 2, keyed merges also on 6.
@@ -177,6 +180,31 @@ pub(super) fn pick_level0<T: HasMeta + Clone>(
     Candidate { table, shard, levels, options, busy }.job(0)
 }
 
+/// The job that takes what lies over an SSTable one level down: of the next level above it that
+/// shares keys with it. For level 0 itself, the oldest of it.
+pub(super) fn pick_over<T: HasMeta + Clone>(
+    version: &Version<T>,
+    number: u64,
+    options: &PickerOptions,
+    busy: &BTreeSet<u64>,
+) -> Option<Job<T>> {
+    let (level, item) = version.find(number)?;
+    let meta = item.meta();
+    let mut shards = version.all_shards();
+    let (table, shard, levels) =
+        shards.find(|(table, shard, _)| (*table, *shard) == (meta.table, meta.shard))?;
+    let levels = std::array::from_fn(|level| levels.level(level));
+    let candidate = Candidate { table, shard, levels, options, busy };
+    for upper in (1..usize::from(level)).rev() {
+        let over = candidate.sharing_keys(upper, meta);
+        if !over.is_empty() {
+            return over.into_iter().find_map(|index| candidate.job_of(upper, index));
+        }
+    }
+    let level0 = levels[0].iter().any(|item| shares_keys(item.meta(), meta));
+    level0.then(|| candidate.job(0)).flatten()
+}
+
 /// The levels of one shard, and what a decision needs beside them.
 struct Candidate<'a, T> {
     table: TableId,
@@ -250,8 +278,7 @@ impl<T: HasMeta + Clone> Candidate<'_, T> {
         let mut best: Option<(u64, usize, Range<usize>)> = None;
         for (index, sstable) in sstables.iter().enumerate() {
             // Invariant 2: of a timeline that is cut over neighbours the oldest part goes first.
-            let cut = index > 0 && sstables[index - 1].meta().last.0 == sstable.meta().first.0;
-            if cut || self.is_busy(sstable) {
+            if self.is_cut(level, index) || self.is_busy(sstable) {
                 continue;
             }
             let met = self.met_by(std::slice::from_ref(sstable), level + 1);
@@ -265,6 +292,34 @@ impl<T: HasMeta + Clone> Candidate<'_, T> {
             }
         }
         best.map(|(_, index, met)| (vec![sstables[index].clone()], met))
+    }
+
+    /// The indexes of the SSTables of a level below 0 that share keys with `meta`, and of those to
+    /// their left that must go first.
+    fn sharing_keys(&self, level: usize, meta: &SstableMeta) -> Range<usize> {
+        let sstables = self.levels[level];
+        let mut start = sstables.partition_point(|item| item.meta().last.0 < meta.first.0);
+        let end = sstables.partition_point(|item| item.meta().first.0 <= meta.last.0);
+        while start < end && self.is_cut(level, start) {
+            start -= 1;
+        }
+        start..end.max(start)
+    }
+
+    /// Whether an SSTable of a level below 0 begins with the timeline with which its left neighbour
+    /// ends.
+    fn is_cut(&self, level: usize, index: usize) -> bool {
+        let sstables = self.levels[level];
+        index > 0 && sstables[index - 1].meta().last.0 == sstables[index].meta().first.0
+    }
+
+    /// The job that takes this SSTable of a level below 0 down, unless something keeps it.
+    fn job_of(&self, level: usize, index: usize) -> Option<Job<T>> {
+        let upper = vec![self.levels[level][index].clone()];
+        let met = self.met_by(&upper, level + 1);
+        let mut needed = upper.iter().chain(&self.levels[level + 1][met.clone()]);
+        let kept = self.is_cut(level, index) || needed.any(|item| self.is_busy(item));
+        (!kept).then(|| self.build(level, upper, met))
     }
 
     /// The SSTables of `level`, one below 0, between the smallest and the largest place of `upper`.
@@ -336,6 +391,11 @@ impl<T: HasMeta + Clone> Candidate<'_, T> {
     fn is_small(&self, meta: &SstableMeta) -> bool {
         meta.bytes < self.options.sstable_bytes / SMALL_SHARE
     }
+}
+
+/// Whether a key may be in both.
+pub(super) fn shares_keys(one: &SstableMeta, other: &SstableMeta) -> bool {
+    one.first.0 <= other.last.0 && other.first.0 <= one.last.0
 }
 
 /// Whether no two of the SSTables share a place.

@@ -18,13 +18,13 @@ use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::options::TableOptions;
 use crate::sync::Arc;
-use crate::version::{Edit, TableRecord, window_width_ms};
+use crate::version::{Edit, HasMeta, TableRecord, window_width_ms};
 use std::collections::BTreeSet;
 
 impl Core {
     /// Gives a table other options.
     pub(crate) fn alter_table(&self, id: TableId, options: &TableOptions) -> Result<()> {
-        self.check_writable()?;
+        self.check_changeable()?;
         options.validate()?;
         let altered = self.commit_root_with(|root| {
             let old = alterable(root, id, options)?;
@@ -38,6 +38,11 @@ impl Core {
             self.views.replace(|view| view.tables = tables);
         }
         self.wake(|wakes| &wakes.expire);
+        if altered.is_ok() {
+            // Jobs that were picked by the options as they were begin anew, if they are still due.
+            let view = self.views.current();
+            view.sstables_of(id).for_each(|sstable| self.claims.ask(sstable.meta().number));
+        }
         altered
     }
 

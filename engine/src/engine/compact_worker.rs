@@ -1,8 +1,8 @@
 //! The worker that compacts: merges, moves to the cold tier, and drops of what is dead.
 //!
 //! One job at a time, stepped; between two steps it can be cut short, and what it has written is
-//! given back. Which job comes next: `compaction/picker.rs`, `compaction/tiering.rs` and
-//! `compaction/dead_share.rs`; whose turn it is, `tiers.rs`.
+//! given back. Which job comes next: `compaction/picker.rs`, `compaction/tiering.rs`,
+//! `compaction/dead_share.rs` and `compaction/locality.rs`; whose turn it is, `tiers.rs`.
 //!
 //! # Concurrency
 //! One owner, the scheduler. It holds no lock between steps; its claim keeps others off its inputs.
@@ -16,7 +16,9 @@ use super::unreadable::Unreadable;
 use super::work::Work;
 use super::workers::{RETRY, Task};
 use super::{Core, Counters};
-use crate::compaction::{AmendmentFences, JobKind, JobOutput, PickerOptions, pick, pick_dead};
+use crate::compaction::{
+    AmendmentFences, Job, JobKind, JobOutput, PickerOptions, pick, pick_dead, pick_scattered,
+};
 use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -25,7 +27,7 @@ use crate::runtime::Progress;
 use crate::sstable::Sstable;
 use crate::sync::{Arc, Ordering};
 use crate::version::{AMENDMENT_TABLE, Shard, Tier};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Picks and runs compactions, one at a time.
@@ -161,18 +163,18 @@ impl Core {
         let (view, claim, job) = loop {
             let busy = &self.claims.numbers() | damaged;
             let view = self.views.current();
-            // To drop what is all dead costs nothing; the rest of the dead waits for what is due.
-            let found = shares.found(&view, now_ms, self.moments()[0]);
-            let dead = pick_dead(&view.version, &found, &options, &busy);
-            let job = match dead {
-                Some(job) if job.kind == JobKind::Drop => job,
-                dead => pick(&view.version, &options, &busy).or(dead)?,
-            };
+            let dead = shares.found(&view, now_ms, self.moments()[0]);
+            let (trigger, job) = choose(&view, &dead, &options, &busy)?;
             let claim = self.claims.claim(job.numbers().collect());
             // Somebody may have been quicker, and may have taken away what was claimed then.
             let now = self.views.current();
             let same = Arc::ptr_eq(&now.version, &view.version);
             if let Some(claim) = claim.filter(|_| same) {
+                match trigger {
+                    Trigger::Dead => Counters::add(&self.counters.dead_compactions, 1),
+                    Trigger::Reads => Counters::add(&self.counters.locality_compactions, 1),
+                    Trigger::Levels => {}
+                }
                 break (view, claim, job);
             }
         };
@@ -191,6 +193,39 @@ impl Core {
         }
         Some(self.merge(&view, claim, job, now_ms))
     }
+}
+
+/// Why a compaction is picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trigger {
+    /// Level 0 has too many SSTables, or a level too many bytes.
+    Levels,
+    /// Much of it is dead.
+    Dead,
+    /// Scans had to look into too many SSTables.
+    Reads,
+}
+
+/// The job that comes next. `dead`: dead entries by number of the SSTable. To drop what is all dead
+/// costs nothing; else what is due comes first, then what is dead, and last what reads ask for.
+fn choose(
+    view: &View,
+    dead: &BTreeMap<u64, u64>,
+    options: &PickerOptions,
+    busy: &BTreeSet<u64>,
+) -> Option<(Trigger, Job<Arc<Sstable>>)> {
+    let dead = pick_dead(&view.version, dead, options, busy).map(|job| (Trigger::Dead, job));
+    if dead.as_ref().is_some_and(|(_, job)| job.kind == JobKind::Drop) {
+        return dead;
+    }
+    let due = pick(&view.version, options, busy).map(|job| (Trigger::Levels, job));
+    due.or(dead).or_else(|| {
+        let sstables = view.version.iter().map(|(_, _, sstable)| sstable);
+        let charged = sstables.map(|sstable| (sstable.meta().number, sstable.charged()));
+        let charges = charged.filter(|(_, reads)| *reads > 0).collect();
+        let job = pick_scattered(&view.version, &charges, options, busy)?;
+        Some((Trigger::Reads, job))
+    })
 }
 
 impl Core {

@@ -4,6 +4,7 @@
 //! Everything is shared; each field says who changes it. Locks are taken in the order `leader`,
 //! `root`, `views`; the leader takes `root` only when it has poisoned the store.
 
+use super::open::WithoutLog;
 use super::root::{Change, Root};
 use super::space::SpaceWish;
 use super::tiers::ColdState;
@@ -93,13 +94,21 @@ pub(crate) struct Core {
     pub(crate) closing: AtomicBool,
     /// Workers end, reads are refused.
     pub(crate) closed: AtomicBool,
+    /// Whether this opening has still to begin a log: there was no room for it.
+    pub(crate) without_log: WithoutLog,
     /// The superblock that this opening began with.
     pub(crate) opened_sequence: u64,
 }
 
 impl Core {
-    /// Fails unless the store takes writes.
+    /// Fails unless the store takes commits.
     pub(crate) fn check_writable(&self) -> Result<()> {
+        self.check_changeable()?;
+        self.without_log.check()
+    }
+
+    /// Fails unless the root may be changed for a user.
+    pub(crate) fn check_changeable(&self) -> Result<()> {
         if self.options.read_only {
             return Err(Error::Closed { what: "the store was opened for reading only" });
         }

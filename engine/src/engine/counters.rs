@@ -16,6 +16,8 @@ pub(crate) struct Counters {
     pub(crate) flushes: AtomicU64,
     pub(crate) flushed_bytes: AtomicU64,
     pub(crate) compactions: AtomicU64,
+    pub(crate) dead_compactions: AtomicU64,
+    pub(crate) locality_compactions: AtomicU64,
     pub(crate) compacted_bytes: AtomicU64,
     /// Of compactions that move data to the cold tier.
     pub(crate) moved_bytes: AtomicU64,
@@ -56,6 +58,11 @@ pub struct Stats {
     pub flushed_bytes: u64,
     /// Compactions finished since then.
     pub compactions: u64,
+    /// Compactions and drops begun because much of an SSTable was dead.
+    pub dead_compactions: u64,
+    /// Compactions begun because scans of timelines had to look into many SSTables, though no level
+    /// was full.
+    pub locality_compactions: u64,
     /// Bytes written by compactions that stay in their tier.
     pub compacted_bytes: u64,
     /// Bytes written to the cold tier by moves from the hot one.
@@ -195,6 +202,8 @@ impl Core {
             flushes: read(&counters.flushes),
             flushed_bytes: read(&counters.flushed_bytes),
             compactions: read(&counters.compactions),
+            dead_compactions: read(&counters.dead_compactions),
+            locality_compactions: read(&counters.locality_compactions),
             compacted_bytes: read(&counters.compacted_bytes),
             moved_bytes: read(&counters.moved_bytes),
             log_bytes: read(&counters.log_bytes),

@@ -84,6 +84,10 @@ impl Engine {
     ///
     /// Time is bounded by the WAL ring, whatever the size of the data.
     ///
+    /// Where the disk is too full to take over the log of a store that was killed, the store opens
+    /// all the same: everything is read, tables can be dropped and altered, what expires goes, and
+    /// commits fail with `NoSpace`. They are taken again as soon as there is room.
+    ///
     /// # Errors
     /// `Locked` when another writer has it, `NotFound`, `Corruption` when acknowledged data are
     /// damaged, `Unsupported` for a file of another version, `InvalidUse` for bad options.

@@ -14,6 +14,7 @@
 //! # Concurrency
 //! Runs under the `root` lock, on background threads and in `create_table`.
 
+use super::open::NewLog;
 use super::{Core, Counters};
 use crate::entry::TableId;
 use crate::error::{Error, Result};
@@ -57,6 +58,8 @@ pub(crate) struct Change {
     pub(crate) unsynced: Option<bool>,
     /// The cold file that the store has from now on.
     pub(crate) cold: Option<ColdRef>,
+    /// The log that begins, empty or a copy of the old one.
+    pub(crate) log: Option<NewLog>,
     /// The manifest begins anew, in another extent.
     pub(crate) manifest_anew: bool,
     /// The store is being closed in order.
@@ -149,6 +152,9 @@ impl Core {
             next.wal.lsn = frozen.end.lsn;
             next.wal.previous = frozen.end.previous;
             next.commit = frozen.commit;
+        }
+        if let Some(log) = &change.log {
+            log.name_in(&mut next);
         }
         Ok((next, catalog))
     }
@@ -266,16 +272,22 @@ impl Core {
     /// of it is left out when they are flushed, what the engine's own tables say of it when they
     /// are compacted; until then nobody can ask for it.
     pub(crate) fn drop_table(&self, table: TableId) -> Result<()> {
-        self.check_writable()?;
+        self.check_changeable()?;
+        let mut gone = Vec::new();
         self.commit_root_with(|root| {
             if table.is_engine_owned() || !root.has_table(table) {
                 return Err(Error::NotFound { what: format!("table {}", table.0) });
             }
             let shards = root.catalog.version.shards(table);
             let sstables = shards.flat_map(|(_, levels)| levels.iter());
-            let removed = sstables.map(|(_, meta)| meta.number).collect();
+            let removed: Vec<u64> = sstables.map(|(_, meta)| meta.number).collect();
+            gone.clone_from(&removed);
             Ok(Change { removed, dropped: Some(table), ..Change::default() })
-        })
+        })?;
+        // Whoever works on them gives up at the next step, and gives back what it has written.
+        gone.into_iter().for_each(|number| self.claims.ask(number));
+        self.wake(|wakes| &wakes.compact);
+        Ok(())
     }
 
     /// Creates a table.

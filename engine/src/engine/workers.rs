@@ -176,6 +176,7 @@ impl FlushWorker {
             let view = core.views.current();
             let Some(frozen) = view.frozen.last() else {
                 core.pacer.set_urgent(false);
+                core.begin_late_log()?;
                 return Ok(Progress::Idle(None));
             };
             // Writers fill the other memtable meanwhile: a flush is never slowed down for good

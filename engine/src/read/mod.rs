@@ -31,6 +31,7 @@ mod keyed;
 mod overlay;
 mod pin;
 mod scan;
+mod scattered;
 mod snapshot;
 mod source;
 mod state;

@@ -2,8 +2,10 @@
 
 use super::overlay::Overlay;
 use super::pin::Pin;
+use super::scattered::Scattered;
 use super::source::{Bounds, Cursor, Source};
 use super::{Fences, Snapshot, View};
+use crate::engine::Core;
 use crate::entry::{Direction, Entry, TableId};
 use crate::error::{Error, Result};
 use crate::limits::UNSYNCED_ENTRIES_MAX;
@@ -24,6 +26,8 @@ pub struct Scan {
     direction: Direction,
     /// Backward: the sources not yet opened, newest first.
     rest: Rest,
+    /// Backward: of how many runs the sources so far were.
+    scattered: Scattered,
     pin: Pin,
     current: Option<Current>,
     /// `None` where nothing has been amended.
@@ -58,7 +62,7 @@ impl Scan {
     ) -> Result<Scan> {
         let key: Arc<[u8]> = key.into();
         let pin = Pin::new(snapshot.core(), view);
-        let rest = sources(view, table, &key, &bounds, direction)?;
+        let rest = sources(snapshot.core(), view, (table, &key), &bounds, direction)?;
         Ok(Scan {
             snapshot: snapshot.clone(),
             table,
@@ -67,6 +71,7 @@ impl Scan {
             fences,
             direction,
             rest,
+            scattered: Scattered::default(),
             pin,
             current: None,
             overlay: Overlay::new(view, snapshot.commit()),
@@ -91,7 +96,9 @@ impl Scan {
         self.pin = Pin::new(core, &view);
         self.overlay = Overlay::new(&view, self.snapshot.commit());
         self.current = None;
-        self.rest = sources(&view, self.table, &self.key, &self.bounds, self.direction)?;
+        self.scattered = Scattered::default();
+        let key = (self.table, &self.key);
+        self.rest = sources(core, &view, key, &self.bounds, self.direction)?;
         Ok(())
     }
 
@@ -128,6 +135,9 @@ impl Scan {
             let Some(source) = self.rest.next().transpose()? else {
                 return Ok(None);
             };
+            if self.direction == Direction::Backward {
+                self.scattered.meet(self.snapshot.core(), &source);
+            }
             let indexes = source.indexes(&self.bounds)?;
             if !indexes.is_empty() {
                 self.current = Some(Current::new(source, &indexes, self.direction)?);
@@ -224,27 +234,31 @@ impl Iterator for Scan {
 
 /// The sources of a timeline in the order of a scan.
 fn sources(
+    core: &Core,
     view: &Arc<View>,
-    table: TableId,
-    key: &Arc<[u8]>,
+    (table, key): (TableId, &Arc<[u8]>),
     bounds: &Bounds,
     direction: Direction,
 ) -> Result<Rest> {
     let newest_first = Source::all(view, table, key);
     Ok(match direction {
         Direction::Backward => Box::new(newest_first),
-        Direction::Forward => Box::new(oldest_first(newest_first, bounds)?.into_iter().map(Ok)),
+        Direction::Forward => {
+            Box::new(oldest_first(core, newest_first, bounds)?.into_iter().map(Ok))
+        }
     })
 }
 
 /// The sources that may hold something inside the bounds, oldest first.
 fn oldest_first(
+    core: &Core,
     newest_first: impl Iterator<Item = Result<Source>>,
     bounds: &Bounds,
 ) -> Result<Vec<Source>> {
-    let mut sources = Vec::new();
+    let (mut sources, mut scattered) = (Vec::new(), Scattered::default());
     for source in newest_first {
         let source = source?;
+        scattered.meet(core, &source);
         let reached =
             source.first_seq() <= bounds.from || source.oldest_ms() < bounds.alive_from_ms;
         sources.push(source);

@@ -10,7 +10,7 @@ use crate::sync::Arc;
 /// Entries of one timeline in one place, in the order of their seqs.
 pub(super) enum Source {
     Memory { run: Run, count: u64 },
-    Disk { sstable: Arc<Sstable>, key: Arc<[u8]>, run: RunLocation },
+    Disk { level: u8, sstable: Arc<Sstable>, key: Arc<[u8]>, run: RunLocation },
 }
 
 /// What bounds a read: computed once, applied to each source.
@@ -29,11 +29,12 @@ pub(super) struct Bounds {
 
 impl Source {
     /// The timeline's run in an SSTable, if it has one.
-    pub(super) fn on_disk(sstable: &Arc<Sstable>, key: &Arc<[u8]>) -> Result<Option<Source>> {
+    fn on_disk(level: u8, sstable: &Arc<Sstable>, key: &Arc<[u8]>) -> Result<Option<Source>> {
         let Some(run) = sstable.find(key)? else {
             return Ok(None);
         };
-        Ok(Some(Source::Disk { sstable: Arc::clone(sstable), key: Arc::clone(key), run }))
+        let (sstable, key) = (Arc::clone(sstable), Arc::clone(key));
+        Ok(Some(Source::Disk { level, sstable, key, run }))
     }
 
     /// All sources of a timeline, newest first, found one by one as the iterator goes on.
@@ -50,11 +51,13 @@ impl Source {
                 (count > 0).then_some(Ok(Source::Memory { run, count }))
             })
             .collect();
-        let sstables: Vec<_> = view.sstables(table, key).map(Arc::clone).collect();
+        let sstables = view.version.leveled_candidates(table, key);
+        let sstables: Vec<_> =
+            sstables.map(|(level, sstable)| (level, Arc::clone(sstable))).collect();
         let key = Arc::clone(key);
         let disk = sstables
             .into_iter()
-            .filter_map(move |sstable| Source::on_disk(&sstable, &key).transpose());
+            .filter_map(move |(level, sstable)| Source::on_disk(level, &sstable, &key).transpose());
         runs.into_iter().chain(disk)
     }
 
@@ -123,7 +126,7 @@ impl Source {
                 };
                 Ok(from.max(alive) as u64..to as u64)
             }
-            Source::Disk { sstable, key, run } => {
+            Source::Disk { sstable, key, run, .. } => {
                 let rank = |by| sstable.rank(key, run, by);
                 let mut to = run.count;
                 if bounds.to < run.last_seq {
@@ -148,7 +151,7 @@ impl Source {
     pub(super) fn cursor(&self, start: u64, direction: Direction) -> Result<Cursor> {
         Ok(match self {
             Source::Memory { run, .. } => Cursor::Memory(run.cursor(index(start), direction)),
-            Source::Disk { sstable, key, run } => {
+            Source::Disk { sstable, key, run, .. } => {
                 Cursor::Disk(Box::new(sstable.cursor(key, run, start, direction)?))
             }
         })

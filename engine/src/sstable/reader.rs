@@ -34,6 +34,7 @@ use crate::entry::{Direction, KeyedVersion};
 use crate::error::{Error, Result};
 use crate::file::ExtentGuard;
 use crate::segment::{Record, Reference, Segments};
+use crate::sync::{AtomicU64, Ordering};
 use crate::version::{SstableMeta, TableKind};
 use std::any::Any;
 use std::ops::Bound;
@@ -106,6 +107,8 @@ pub(crate) struct Sstable {
     guard: Option<Arc<dyn Any + Send + Sync>>,
     segments: Segments,
     opened: OnceLock<Fetcher>,
+    /// Reads that looked into it only after many others.
+    charge: AtomicU64,
 }
 
 impl std::fmt::Debug for Sstable {
@@ -122,7 +125,8 @@ impl Sstable {
         source: Source,
         guard: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Sstable {
-        Sstable { meta, source, guard, segments: Segments::default(), opened: OnceLock::new() }
+        let (segments, opened) = (Segments::default(), OnceLock::new());
+        Sstable { meta, source, guard, segments, opened, charge: AtomicU64::new(0) }
     }
 
     /// With the open segments that its entries refer to, which it keeps as long as itself.
@@ -150,6 +154,16 @@ impl Sstable {
                 Err(Error::corruption("reference", self.meta.extent.offset, detail))
             }
         }
+    }
+
+    /// Counts a read that looked into it only after many others, and tells how many there were.
+    pub(crate) fn charge(&self) -> u64 {
+        self.charge.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Reads that were counted since it was opened.
+    pub(crate) fn charged(&self) -> u64 {
+        self.charge.load(Ordering::Relaxed)
     }
 
     /// What the manifest knows of it.

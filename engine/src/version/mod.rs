@@ -99,13 +99,24 @@ impl<T: HasMeta> Version<T> {
         table: TableId,
         key: &'a [u8],
     ) -> impl Iterator<Item = &'a T> {
+        self.leveled_candidates(table, key).map(|(_, item)| item)
+    }
+
+    /// The same, with their levels.
+    pub(crate) fn leveled_candidates<'a>(
+        &'a self,
+        table: TableId,
+        key: &'a [u8],
+    ) -> impl Iterator<Item = (u8, &'a T)> {
         let holds = move |item: &&T| {
             let meta = item.meta();
             *meta.first.0 <= *key && *key <= *meta.last.0
         };
         self.shards(table).flat_map(move |(_, levels)| {
-            let deeper = (1..LEVEL_COUNT).flat_map(move |level| levels.candidates(level, key));
-            levels.level(0).iter().filter(holds).chain(deeper)
+            let deeper = (1u8..).take(LEVEL_COUNT - 1).flat_map(move |level| {
+                levels.candidates(usize::from(level), key).map(move |item| (level, item))
+            });
+            levels.level(0).iter().filter(holds).map(|item| (0, item)).chain(deeper)
         })
     }
 

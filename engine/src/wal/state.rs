@@ -51,6 +51,12 @@ impl WalState {
         }
     }
 
+    /// The log begins here, empty; what this state told of before has gone.
+    pub(crate) fn begin_at(&self, lsn: u64) {
+        self.written.fetch_max(lsn, Ordering::AcqRel);
+        self.release(lsn);
+    }
+
     /// End of the last group that was handed to the disk.
     pub(crate) fn written_lsn(&self) -> u64 {
         self.written.load(Ordering::Acquire)

@@ -66,6 +66,19 @@ impl Writer {
         start: WalPosition,
         released: u64,
     ) -> Writer {
+        let state = Arc::new(WalState::behind(ring.length, start.lsn, released));
+        Writer::over(disk, file, ring, salt, start, state)
+    }
+
+    /// The same, over a state that says as much already.
+    pub(crate) fn over(
+        disk: Arc<dyn Disk>,
+        file: FileId,
+        ring: Extent,
+        salt: u64,
+        start: WalPosition,
+        state: Arc<WalState>,
+    ) -> Writer {
         let alignment = disk.geometry().alignment;
         assert!(start.lsn.is_multiple_of(alignment as u64), "a log starts on a block of the disk");
         let ring = Ring::new(ring).expect("the ring was checked when the superblock was read");
@@ -75,7 +88,7 @@ impl Writer {
             ring,
             alignment,
             position: start,
-            state: Arc::new(WalState::behind(ring.length(), start.lsn, released)),
+            state,
             buffer: AlignedBuffer::default(),
         }
     }

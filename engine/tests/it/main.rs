@@ -5,12 +5,14 @@
 //! - `basic`: what each call promises, on the simulated disk
 //! - `amplification`: bytes written for each byte of payload and id
 //! - `history`: random histories over tiers, times to live, crashes, and clocks that jump
+//! - `locality`: timelines that are read much come to lie together
 //! - `lookups`: how many reads a first append costs
 //! - `model`: random operations against a model, with flushes, compactions, snapshots and
 //!   reopenings
 //! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in
 //!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
+//! - `full_disk`: opening without room for a log
 //! - `regression`: defects that were mended, each with its story
 //! - `regression_cold`: those of the cold tier, and of disks that cannot be read or are full
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
@@ -18,6 +20,7 @@
 //! - `moves`: windows that move to the cold tier piece by piece
 //! - `own_ttl`: entries with a time to live of their own
 //! - `marks`: trims, deletions, retention, gaps, dropped tables
+//! - `policy`: long background jobs are cut short
 //! - `damage`: flipped, truncated, empty and foreign files
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `large_payloads`: payloads that are written to extents before their commit
@@ -39,15 +42,18 @@ mod damage;
 mod expiry;
 mod expiry_crash;
 mod faults;
+mod full_disk;
 mod history;
 mod hooked_disk;
 mod large_payloads;
 mod linked_disk;
+mod locality;
 mod lookups;
 mod marks;
 mod model;
 mod moves;
 mod own_ttl;
+mod policy;
 mod real;
 mod reference;
 mod regression;

@@ -3,8 +3,9 @@
 use super::store::{FEED, META, Store};
 use crate::compaction::{CompactionJob, FlushJob};
 use crate::error::ErrorKind;
+use crate::limits::FRAGMENT_UNCUT_BYTES;
 use crate::options::ReadMode;
-use crate::version::{Shard, TableKind};
+use crate::version::{HasMeta, Shard, TableKind};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -45,6 +46,42 @@ fn a_flush_ends_in_many_steps() {
         steps += 1;
     }
     assert!(steps >= 6, "5 MB in {steps} steps");
+}
+
+/// The fragments of a block's size in the live SSTables of one table.
+fn large_fragments(store: &Store) -> BTreeSet<Vec<u8>> {
+    let sstables = store.version.iter().filter(|(table, ..)| *table == FEED);
+    let mut large = BTreeSet::new();
+    for (_, _, sstable) in sstables {
+        let mut fragments = sstable.fragments(None).unwrap();
+        while let Some(fragment) = fragments.next().unwrap() {
+            let bytes = fragment.view().bytes();
+            if bytes.len() >= FRAGMENT_UNCUT_BYTES {
+                large.insert(bytes.to_vec());
+            }
+        }
+    }
+    large
+}
+
+#[test]
+fn large_fragments_are_copied_as_they_are() {
+    let mut store = Store::new(11, ReadMode::Read, 4 << 20);
+    for _ in 0..4 {
+        (0..60).for_each(|_| store.write());
+        store.write_long(100_000);
+        store.flush().unwrap();
+    }
+    let before = large_fragments(&store);
+    let numbers = |store: &Store| -> BTreeSet<u64> {
+        let sstables = store.version.iter().filter(|(table, ..)| *table == FEED);
+        sstables.map(|(_, _, sstable)| sstable.meta().number).collect()
+    };
+    let inputs = numbers(&store);
+    assert!(before.len() >= 12, "{} fragments fill blocks", before.len());
+    store.settle().unwrap();
+    assert!(numbers(&store).is_disjoint(&inputs), "all of them were written anew");
+    assert!(large_fragments(&store).is_superset(&before), "not one was taken apart");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod jobs;
 mod keep;
 mod keep_amendments;
+mod locality;
 mod moves;
 mod picker;
 mod store;

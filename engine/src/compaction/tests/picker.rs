@@ -236,6 +236,21 @@ impl Model {
         SstableMeta { shard, ..meta }
     }
 
+    /// The runs of a timeline, newest first: the SSTables of each.
+    pub(super) fn runs(&self, key: u8) -> Vec<Vec<u64>> {
+        let holds = |number: &u64| self.contents[number].iter().any(|piece| piece.0 == key);
+        let key = [key];
+        let candidates = self.version.leveled_candidates(TableId(16), &key);
+        let mut runs: Vec<(u8, Vec<u64>)> = Vec::new();
+        for (level, meta) in candidates.filter(|(_, meta)| holds(&meta.number)) {
+            match runs.last_mut() {
+                Some((last, run)) if *last == level && level > 0 => run.push(meta.number),
+                _ => runs.push((level, vec![meta.number])),
+            }
+        }
+        runs.into_iter().map(|(_, run)| run).collect()
+    }
+
     /// The SSTables that jobs work on.
     pub(super) fn busy(&self) -> BTreeSet<u64> {
         self.running.iter().flat_map(Job::numbers).collect()

@@ -14,8 +14,10 @@ mod create;
 mod named;
 mod recover;
 mod tail;
+mod without_log;
 
 pub(super) use cold::ColdFile;
+pub(super) use without_log::{NewLog, WithoutLog};
 
 use super::root::Change;
 use super::{Core, workers};
@@ -112,6 +114,12 @@ impl Core {
             return Ok(());
         }
         if self.closing.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        if self.without_log.check().is_err() {
+            // The old log is whole, and the root names it: the next opening replays it.
+            self.closed.swap(true, Ordering::AcqRel);
+            self.stop_workers();
             return Ok(());
         }
         let flushed = self.drain();

@@ -8,6 +8,7 @@ use super::Parts;
 use super::cold::{self, ColdFile};
 use super::named::{self, Named};
 use super::tail::{KeepAll, Replayed, Sink, Tail};
+use super::without_log::{NewLog, WithoutLog};
 use crate::batch::{Op, decode};
 use crate::cache::{BlockCache, Source};
 use crate::commit::{CommitQueue, Leader, open_large};
@@ -136,17 +137,8 @@ fn assemble(
     let second = cold_file.as_ref().map(|cold| cold.place(&source));
     let version = open_sstables(&catalog, &main, second.as_ref());
     let clock = StoreClock::new(Arc::clone(&parts.clock), clock_mark(parts, superblock));
-    let output = OutputContext {
-        disk: Arc::clone(&parts.disk),
-        file: superblock.file,
-        allocator: Arc::clone(&allocator),
-        pacer: open_pacer(parts, options),
-        next_number: named::next_number(&catalog, named),
-        sstable_bytes: options.sstable_bytes,
-        source,
-        cold: cold_file.as_ref().map(ColdFile::output),
-        memory: Arc::new(OutputMemory::default()),
-    };
+    let next_number = named::next_number(&catalog, named);
+    let output = open_output(parts, options, (source, &allocator), &cold_file, next_number);
     let cold = ColdState::new(cold_file);
     let view = first_view(&catalog, version, superblock.commit + 1, &clock, cold.is_refused());
     let manifest = open_manifest(&parts.disk, superblock, &allocator, options.read_only)?;
@@ -185,10 +177,32 @@ fn assemble(
         boot_forgotten: AtomicBool::new(false),
         closing: AtomicBool::new(false),
         closed: AtomicBool::new(false),
+        without_log: WithoutLog::default(),
         opened_sequence: superblock.sequence,
         ungated_disk: Arc::clone(&parts.disk),
         disk: Arc::clone(&parts.disk),
     })
+}
+
+/// What flush and compaction write with.
+fn open_output(
+    parts: &Parts,
+    options: &Options,
+    (source, allocator): (Source, &Arc<Allocator>),
+    cold_file: &Option<ColdFile>,
+    next_number: Arc<AtomicU64>,
+) -> OutputContext {
+    OutputContext {
+        disk: Arc::clone(&parts.disk),
+        file: source.file,
+        allocator: Arc::clone(allocator),
+        pacer: open_pacer(parts, options),
+        next_number,
+        sstable_bytes: options.sstable_bytes,
+        source,
+        cold: cold_file.as_ref().map(ColdFile::output),
+        memory: Arc::new(OutputMemory::default()),
+    }
 }
 
 fn open_pacer(parts: &Parts, options: &Options) -> Arc<Pacer> {
@@ -474,24 +488,27 @@ fn begin_log(
     let lost = found.unsynced && !same_boot;
     let same_inode =
         (identity.device, identity.inode) == (found.identity.device, found.identity.inode);
-    let salt = parts.entropy.random()?;
-    let alignment = parts.disk.geometry().alignment;
-    let position = end.position.aligned(alignment);
+    let new = NewLog {
+        position: end.position.aligned(parts.disk.geometry().alignment),
+        salt: parts.entropy.random()?,
+        identity,
+        moved: !same_inode,
+        lost_behind: lost.then_some(end.commit),
+        commit: end.commit,
+    };
+    let newest = core.views.current().version.iter().map(|(_, _, s)| s.meta().times_ms.1).max();
+    core.clock.commits_seen(end.time_ms.max(newest.unwrap_or(0)));
     let head = core.root.lock().superblock.wal.lsn;
     let disk = Arc::clone(&core.disk);
-    let mut writer = Writer::behind(disk, core.file, found.ring, salt, position, head);
-    tail.shrink_to_fit(core, &writer, end.position, end.commit)?;
-    let memtable_lsn = tail.write(core, &mut writer)?;
-    {
-        let mut root = core.root.lock();
-        let superblock = &mut root.superblock;
-        superblock.wal.lsn = position.lsn;
-        superblock.wal.previous = position.previous;
-        superblock.wal.salt = salt;
-        superblock.identity = identity;
-        superblock.incarnation += u64::from(!same_inode);
+    let mut writer = Writer::behind(disk, core.file, found.ring, new.salt, new.position, head);
+    match tail.shrink_to_fit(core, &writer, end.position, end.commit) {
+        Err(error @ Error::NoSpace { .. }) => {
+            return core.go_without_log(found, end.position, new, error);
+        }
+        outcome => outcome?,
     }
-    let mut edits = if lost { vec![Edit::EpochBegun { commit: end.commit }] } else { Vec::new() };
+    let memtable_lsn = tail.write(core, &mut writer)?;
+    let mut edits = new.edits();
     let new_cold = match found.cold {
         None if parts.cold.is_some() => Some(cold::create(parts, core.file, found.sequence)?),
         _ => None,
@@ -502,17 +519,12 @@ fn begin_log(
         core.output.cold = Some(file.output());
         core.cold = ColdState::new(Some(file.clone()));
     }
-    let newest = core.views.current().version.iter().map(|(_, _, s)| s.meta().times_ms.1).max();
-    core.clock.commits_seen(end.time_ms.max(newest.unwrap_or(0)));
     let cold = new_cold.map(|(_, root)| root);
-    let change = Change { edits, cold, unsynced: Some(false), ..Change::default() };
+    let log = Some(new);
+    let change = Change { edits, log, cold, unsynced: Some(false), ..Change::default() };
     core.log = Arc::clone(writer.state());
     core.commit_root(change)?;
-    // Commit numbers that may have been seen are not given out again, like sequence ids; nor after
-    // a further opening that found no commit since.
-    let view = core.views.current();
-    let epochs = view.epochs.iter().filter(|epoch| **epoch >= end.commit).count() as u64;
-    let next_commit = end.commit + 1 + limits::UNSYNCED_ENTRIES_MAX * epochs;
+    let next_commit = core.first_commit_behind(end.commit);
     if !tail.fills_active() {
         let fresh = Arc::new(Memtable::new(next_commit, core.clock.commit_now()));
         core.views.replace(|view| view.active = fresh);

@@ -12,7 +12,8 @@
 //! should take no longer than reading the ring.
 //!
 //! 1. Replay fills memtables. Before a third would be needed, the oldest is flushed.
-//! 2. What does not fit into the ring a second time is flushed, too, the oldest first.
+//! 2. What does not fit into the ring a second time is flushed, too, the oldest first. On a full
+//!    disk all memtables stay, and the store opens without a log (`without_log.rs`).
 //! 3. The groups of the memtables that are left are written behind the end of the old log, under
 //!    the new salt, with the commits and times that they had.
 //!
@@ -23,7 +24,7 @@
 
 use super::super::Core;
 use crate::compaction::FlushJob;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::read::Frozen;
 use crate::sync::Arc;
 use crate::wal::{WalPosition, Writer};
@@ -60,11 +61,16 @@ impl Sink for KeepAll {
 pub(super) struct Tail {
     frozen: Vec<Replayed>,
     active: Vec<Replayed>,
+    /// There was no room to flush a memtable: there are more of them than these groups are of.
+    full: Option<Error>,
 }
 
 impl Sink for Tail {
     fn full(&mut self, core: &Core, position: WalPosition, commit: u64) -> Result<()> {
-        self.flush_frozen(core)?;
+        match self.flush_frozen(core) {
+            Err(error @ Error::NoSpace { .. }) => self.full = Some(error),
+            outcome => outcome?,
+        }
         core.freeze(position, commit + 1);
         self.frozen = std::mem::take(&mut self.active);
         Ok(())
@@ -83,6 +89,10 @@ impl Tail {
 
     /// Flushes until the rest fits into the free part of the new log's ring. `position` and
     /// `commit` are the end of the old log.
+    ///
+    /// # Errors
+    /// `NoSpace` where they cannot be flushed: all that the old log holds is in memtables then, and
+    /// the old log is whole.
     pub(super) fn shrink_to_fit(
         &mut self,
         core: &Core,
@@ -90,6 +100,9 @@ impl Tail {
         position: WalPosition,
         commit: u64,
     ) -> Result<()> {
+        if let Some(error) = self.full.take() {
+            return Err(error);
+        }
         while self.bytes(writer) > writer.state().free_bytes() {
             if self.frozen.is_empty() {
                 core.freeze(position, commit + 1);
