@@ -82,6 +82,7 @@ impl Core {
         &self,
         change: impl FnOnce(&Root) -> Result<Change>,
     ) -> Result<()> {
+        self.views.free_retired();
         let mut root = self.root.lock();
         let change = change(&root)?;
         let (mut next, catalog) = match self.prepare(&mut root, &change) {
@@ -117,6 +118,8 @@ impl Core {
         self.durable_clock_ms.store(root.superblock.clock_high_water_ms, Ordering::Release);
         self.release(&mut root);
         self.show(&root, change);
+        drop(root);
+        self.views.free_retired();
         Ok(())
     }
 
@@ -248,6 +251,7 @@ impl Core {
         }
         let gone = segments.into_values().filter(|segment| !is_live(segment));
         gone.for_each(|segment| segment.mark_obsolete(sequence - 1));
+        self.views.retire(old);
     }
 
     /// Before the first commit that is acknowledged unsynced: the superblock says so, so that the

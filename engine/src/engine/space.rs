@@ -29,7 +29,9 @@ use crate::codec::round_up;
 use crate::error::{Error, Result};
 use crate::file::disk::read_exact_at;
 use crate::file::{Extent, ExtentGuard, ExtentWriter, Giving, Reservation};
-use crate::limits::{BLOCK_SIZE, FREE_KEPT_BYTES_MAX, OUTPUT_PIECE_BYTES, PUNCH_BYTES_MIN};
+use crate::limits::{
+    BLOCK_SIZE, FREE_KEPT_BYTES_MAX, OUTPUT_PIECE_BYTES, PUNCH_BYTES_MIN, PUNCH_PAUSE_MS,
+};
 use crate::runtime::Progress;
 use crate::sstable::Sstable;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
@@ -155,7 +157,10 @@ impl SpaceWorker {
             }
             Stage::Shorten if core.shorten_file()? => Stage::Shorten,
             Stage::Shorten => Stage::Punch,
-            Stage::Punch if core.allocator.punch(giving)? => Stage::Punch,
+            Stage::Punch if core.allocator.punch(giving)? => {
+                core.scheduler.pause(Duration::from_millis(PUNCH_PAUSE_MS));
+                Stage::Punch
+            }
             Stage::Punch => {
                 *core.space.error.lock() = None;
                 core.allocator.look();
@@ -186,6 +191,7 @@ impl SpaceWorker {
             return Ok(Progress::Idle(Some(Duration::from_millis(self.next_tick_ms - now_ms))));
         }
         self.next_tick_ms = now_ms + TICK_MS;
+        core.views.free_retired();
         let sequence = core.root.lock().superblock.sequence;
         let waits = (core.released(), sequence);
         let much = core.least_given().max(core.allocator.file_length() / 64);

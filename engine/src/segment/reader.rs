@@ -20,7 +20,7 @@ use crate::entry::{OriginRef, Payload};
 use crate::error::{Error, Result};
 use crate::file::disk::read_exact_at;
 use crate::file::{ExtentGuard, Region};
-use crate::limits::BLOCK_SIZE;
+use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
 use crate::options::ReadMode;
 use crate::version::SegmentMeta;
 use std::any::Any;
@@ -32,6 +32,8 @@ use std::sync::{Arc, OnceLock};
 pub(super) const RECORD: &str = "segment record";
 /// What is read at first, when the length of a record is not known yet.
 const FIRST_READ: usize = 4096;
+/// A record beyond this is asked for as a whole at each look: page by page it would take long.
+const LONG: usize = 64 * 1024;
 
 /// One segment of the store.
 pub(crate) struct Segment {
@@ -158,7 +160,11 @@ impl Segment {
         let bytes = &map[start..start + room];
         let head = self.head(offset, bytes)?;
         let verified = &self.source.cache;
-        if !verified.is_verified(reference.bits()) {
+        let is_verified = verified.is_verified(reference.bits());
+        if head.length() > if is_verified { LONG } else { PAGE_SIZE } {
+            map.will_need(start..start + head.length());
+        }
+        if !is_verified {
             self.verify(offset, &bytes[..head.length()])?;
             verified.mark_verified(reference.bits());
         }
