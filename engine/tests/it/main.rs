@@ -11,7 +11,11 @@
 //! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in
 //!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
-//! - `regression`: defects that were mended, each with its story
+//! - `regression`: defects that were mended, each with its story; what other such tests share
+//! - `regression_close`: those of closing, and of commits that nobody led
+//! - `regression_durability`: those by which something did not survive
+//! - `regression_full_disk`: those of full disks
+//! - `regression_leader`: those of leaders that panic, and of wakers
 //! - `regression_cold`: those of the cold tier, and of disks that cannot be read or are full
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
 //! - `expiry_crash`: power is lost while entries expire
@@ -49,7 +53,11 @@ mod own_ttl;
 mod real;
 mod reference;
 mod regression;
+mod regression_close;
 mod regression_cold;
+mod regression_durability;
+mod regression_full_disk;
+mod regression_leader;
 mod regression_reads;
 mod regression_retention;
 mod segments;
