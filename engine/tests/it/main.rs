@@ -4,10 +4,9 @@
 //! - `amendments`: edit and recall, through every copy, at every stage
 //! - `basic`: what each call promises, on the simulated disk
 //! - `amplification`: bytes written for each byte of payload and id
-//! - `history`: random histories over tiers, times to live, crashes, and clocks that jump
+//! - `history`: random histories of every operation, over tiers, crashes, and clocks that jump
 //! - `lookups`: how many reads a first append costs
-//! - `model`: random operations against a model, with flushes, compactions, snapshots and
-//!   reopenings
+//! - `reference`: what a store must show; `sim` does each operation to both, `draw` draws batches
 //! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in
 //!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
@@ -39,6 +38,7 @@ mod amplification;
 mod basic;
 mod crash_sweep;
 mod damage;
+mod draw;
 mod expiry;
 mod expiry_crash;
 mod faults;
@@ -48,7 +48,6 @@ mod large_payloads;
 mod linked_disk;
 mod lookups;
 mod marks;
-mod model;
 mod own_ttl;
 mod real;
 mod reference;
@@ -61,6 +60,7 @@ mod regression_leader;
 mod regression_reads;
 mod regression_retention;
 mod segments;
+mod sim;
 mod space;
 mod stats;
 mod tiers;
