@@ -4,14 +4,17 @@
 //! - `amendments`: edit and recall, through every copy, at every stage
 //! - `basic`: what each call promises, on the simulated disk
 //! - `amplification`: bytes written for each byte of payload and id
-//! - `history`: random histories over tiers, times to live, crashes, and clocks that jump
+//! - `history`: random histories of every operation, over tiers, crashes, and clocks that jump
 //! - `lookups`: how many reads a first append costs
-//! - `model`: random operations against a model, with flushes, compactions, snapshots and
-//!   reopenings
+//! - `reference`: what a store must show; `sim` does each operation to both, `draw` draws batches
 //! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in
 //!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
-//! - `regression`: defects that were mended, each with its story
+//! - `regression`: defects that were mended, each with its story; what other such tests share
+//! - `regression_close`: those of closing, and of commits that nobody led
+//! - `regression_durability`: those by which something did not survive
+//! - `regression_full_disk`: those of full disks
+//! - `regression_leader`: those of leaders that panic, and of wakers
 //! - `regression_cold`: those of the cold tier, and of disks that cannot be read or are full
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
 //! - `expiry_crash`: power is lost while entries expire
@@ -35,6 +38,7 @@ mod amplification;
 mod basic;
 mod crash_sweep;
 mod damage;
+mod draw;
 mod expiry;
 mod expiry_crash;
 mod faults;
@@ -44,15 +48,19 @@ mod large_payloads;
 mod linked_disk;
 mod lookups;
 mod marks;
-mod model;
 mod own_ttl;
 mod real;
 mod reference;
 mod regression;
+mod regression_close;
 mod regression_cold;
+mod regression_durability;
+mod regression_full_disk;
+mod regression_leader;
 mod regression_reads;
 mod regression_retention;
 mod segments;
+mod sim;
 mod space;
 mod stats;
 mod tiers;
