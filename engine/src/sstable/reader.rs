@@ -105,7 +105,8 @@ pub(crate) struct Sstable {
     source: Source,
     guard: Option<Arc<dyn Any + Send + Sync>>,
     segments: Segments,
-    opened: OnceLock<Fetcher>,
+    /// Shared with the same SSTable over other segments.
+    opened: Arc<OnceLock<Fetcher>>,
 }
 
 impl std::fmt::Debug for Sstable {
@@ -122,7 +123,7 @@ impl Sstable {
         source: Source,
         guard: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Sstable {
-        Sstable { meta, source, guard, segments: Segments::default(), opened: OnceLock::new() }
+        Sstable { meta, source, guard, segments: Segments::default(), opened: Arc::default() }
     }
 
     /// With the open segments that its entries refer to, which it keeps as long as itself.
@@ -130,6 +131,18 @@ impl Sstable {
     pub(crate) fn with_segments(mut self, segments: Segments) -> Sstable {
         self.segments = segments;
         self
+    }
+
+    /// The same SSTable, whose segments lie elsewhere now. Both share what is open of it, and the
+    /// guard of its extent.
+    pub(crate) fn over(&self, segments: Segments) -> Sstable {
+        Sstable {
+            meta: self.meta.clone(),
+            source: self.source.clone(),
+            guard: self.guard.clone(),
+            segments,
+            opened: Arc::clone(&self.opened),
+        }
     }
 
     /// The segments that its entries refer to.

@@ -27,6 +27,7 @@
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `stats`: what a store counts, against its file and its disk
 //! - `tiers`: zstd and the cold tier
+//! - `moved_segments`: segments that move down in the file, under crashes too
 //! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
@@ -48,6 +49,7 @@ mod large_payloads;
 mod linked_disk;
 mod lookups;
 mod marks;
+mod moved_segments;
 mod own_ttl;
 mod real;
 mod reference;
