@@ -185,12 +185,12 @@ fn one_table(sim: &mut Sim) -> Result<()> {
 /// Values come and go below shared payloads that stay.
 fn churn(sim: &mut Sim, _: &mut Random, number: usize) -> Result<()> {
     let byte = u8::try_from(number).expect("fewer than 256 steps");
-    let length = if number / 30 % 2 == 0 { 900 } else { 3 };
+    let length = if (number / 30).is_multiple_of(2) { 900 } else { 3 };
     let put = |n| Step::Put { key: (byte * 2 + n) % 60, value: vec![byte; length] };
     let table = sim.reference.tables.iter().find_map(|table| table.state.as_ref());
     let table = table.expect("one was created").id;
     let targets = vec![(table, vec![byte % 5]), (table, vec![5 + byte % 2])];
-    let durability = if number % 3 == 0 { Durability::Sync } else { Durability::Buffered };
+    let durability = if number.is_multiple_of(3) { Durability::Sync } else { Durability::Buffered };
     sim.commit(&[put(0), put(1), reference::send(targets, vec![byte; 300])], durability)?;
     sim.pass(2500, 12);
     if number == 50 || number == 85 {
