@@ -79,8 +79,10 @@ pub const OUTPUT_PIECE_BYTES: usize = 256 * 1024;
 
 /// Shortest free run that is given back to the file system while the store runs, in bytes.
 pub const PUNCH_BYTES_MIN: u64 = 256 * 1024;
-/// Most bytes of one punched hole: the commits of the log wait for it.
-pub const PUNCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Most bytes of one punched hole: the commits of the log wait for it, some 0.3 ms a mebibyte.
+pub const PUNCH_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// Milliseconds between two holes, in which the commits that have waited are written.
+pub const PUNCH_PAUSE_MS: u64 = 2;
 /// Most bytes that are cut off the end of the file at once, for the same reason.
 pub const CUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Most free bytes that are kept for reuse, over the whole file.

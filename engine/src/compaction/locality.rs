@@ -9,9 +9,9 @@
 //! 1. Scans charge SSTables that they reach only behind [`LOCALITY_RUNS`] other runs of the shard.
 //! 2. A charge pays for rewriting [`LOCALITY_BYTES_PER_READ`] bytes. Of the SSTables with at least
 //!    [`LOCALITY_READS_MIN`] charges the one with most comes first; the job is what
-//!    [`pick_over`] makes of it, and it is picked when the charges of the inputs and of that SSTable
-//!    pay for reading and writing all inputs. So what is seldom read is not rewritten, and what is
-//!    rewritten has cost its readers as much before.
+//!    [`pick_over`] makes of it, and it is picked when the charges of the inputs and of that
+//!    SSTable pay for reading and writing all inputs. So what is seldom read is not rewritten, and
+//!    what is rewritten has cost its readers as much before.
 //! 3. Metadata that move cost nothing.
 //!
 //! # Invariants

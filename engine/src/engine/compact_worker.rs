@@ -287,6 +287,11 @@ impl CompactWorker {
 
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
+        if core.closing.load(Ordering::Acquire) {
+            // Whoever closes waits for the flush alone. What was begun comes with the next opening.
+            self.job = None;
+            return Ok(Progress::Idle(Some(RETRY)));
+        }
         let Some(work) = &mut self.job else {
             return self.pick(core);
         };

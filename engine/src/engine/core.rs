@@ -354,6 +354,14 @@ impl Core {
         self.wake(|wakes| &wakes.flush);
     }
 
+    /// Whether writers may soon have to wait for the flush that runs: then it is not slowed down
+    /// for good manners.
+    pub(super) fn flush_presses(&self) -> bool {
+        let active = self.views.current().active.bytes();
+        active >= self.options.memtable_bytes / 4
+            || self.log.free_bytes() < self.options.ring_bytes / 4
+    }
+
     /// Slows a writer down, or stops it, while background work is behind.
     fn wait_for_pace(&self, bytes: usize) -> Result<()> {
         let mut waited = Duration::ZERO;

@@ -10,7 +10,11 @@ mod dead_shares;
 mod expiry;
 mod open;
 mod root;
+mod segment_copy;
+#[cfg(test)]
+mod segment_copy_tests;
 mod space;
+mod space_moves;
 mod tiers;
 mod unreadable;
 mod work;

@@ -15,6 +15,7 @@
 //! Runs under the `root` lock, on background threads and in `create_table`.
 
 use super::open::NewLog;
+use super::segment_copy::{open_segment, over_replaced};
 use super::{Core, Counters};
 use crate::entry::TableId;
 use crate::error::{Error, Result};
@@ -28,7 +29,7 @@ use crate::read::{AmendmentSstables, Frozen, SegmentTotals};
 use crate::segment::Segment;
 use crate::sstable::Sstable;
 use crate::sync::{Arc, Ordering};
-use crate::version::{Catalog, Edit, HasMeta, SstableMeta, TableRecord, Version};
+use crate::version::{Catalog, Edit, HasMeta, SegmentMeta, SstableMeta, TableRecord, Version};
 use std::collections::BTreeMap;
 
 /// See the module.
@@ -49,6 +50,8 @@ pub(crate) struct Change {
     /// New payload segments, which `added` refers to. Those that nobody needs any more go by
     /// themselves.
     pub(crate) segments: Vec<Arc<Segment>>,
+    /// Live segments that lie in other extents from now on.
+    pub(crate) replaced: Vec<Arc<Segment>>,
     pub(crate) moved: Vec<(u64, u8)>,
     /// A table that ends, once its SSTables are removed.
     pub(crate) dropped: Option<TableId>,
@@ -85,14 +88,17 @@ impl Core {
         &self,
         change: impl FnOnce(&Root) -> Result<Change>,
     ) -> Result<()> {
+        self.views.free_retired();
         let mut root = self.root.lock();
-        let change = change(&root)?;
+        let mut change = change(&root)?;
+        self.refer_to_present(&root, &mut change.added);
         let (mut next, catalog) = match self.prepare(&mut root, &change) {
             Ok(prepared) => prepared,
             Err(error) => {
                 // No superblock was tried for it: nothing on the disk names what was added.
                 let added = change.added.into_iter().map(|(_, sstable)| sstable);
-                self.output.discard(added.collect(), change.segments);
+                let segments = change.segments.into_iter().chain(change.replaced);
+                self.output.discard(added.collect(), segments.collect());
                 if self.health.check().is_err() {
                     self.forget_boot(&root.superblock);
                 }
@@ -113,13 +119,17 @@ impl Core {
         // An SSTable that is lower in the file now keeps its number.
         let relocated = change.added.iter().map(|(_, sstable)| sstable.meta());
         let relocated = relocated.filter(|meta| change.removed.contains(&meta.number));
-        let relocated = relocated.map(|meta| meta.extent.length).sum();
+        let relocated = relocated.map(|meta| meta.extent);
+        let segments = change.replaced.iter().map(|segment| segment.meta().extent);
+        let relocated = relocated.chain(segments).map(|extent| extent.length).sum();
         Counters::add(&self.counters.relocated_bytes, relocated);
         root.superblock = next;
         root.catalog = catalog;
         self.durable_clock_ms.store(root.superblock.clock_high_water_ms, Ordering::Release);
         self.release(&mut root);
         self.show(&root, change);
+        drop(root);
+        self.views.free_retired();
         Ok(())
     }
 
@@ -252,8 +262,12 @@ impl Core {
                 );
             }
         }
+        let replaced = change.replaced.iter();
+        let before = replaced.filter_map(|now| open_segment(&old.version, now.meta().number));
+        before.for_each(|segment| segment.mark_obsolete(sequence - 1));
         let gone = segments.into_values().filter(|segment| !is_live(segment));
         gone.for_each(|segment| segment.mark_obsolete(sequence - 1));
+        self.views.retire(old);
     }
 
     /// Before the first commit that is acknowledged unsynced: the superblock says so, so that the
@@ -347,7 +361,7 @@ fn next_version(old: &Version<Arc<Sstable>>, change: &Change) -> Version<Arc<Sst
         removed.push(*number);
         added.push((*level, Arc::clone(sstable)));
     }
-    old.apply(&removed, added)
+    over_replaced(old.apply(&removed, added), &change.replaced)
 }
 
 /// The edits of a change: what goes, before what comes.
@@ -357,6 +371,10 @@ fn edits(change: &Change) -> Vec<Edit> {
     let large = change.large_segments();
     let segments = change.segments.iter().chain(&large);
     edits.extend(segments.map(|segment| Edit::SegmentAdded { meta: segment.meta().clone() }));
+    edits.extend(change.replaced.iter().map(|segment| {
+        let SegmentMeta { number, extent, footer_checksum, .. } = *segment.meta();
+        Edit::SegmentReplaced { number, extent, footer_checksum }
+    }));
     edits.extend(change.added.iter().map(|(level, sstable)| Edit::SstableAdded {
         level: *level,
         meta: SstableMeta::clone(sstable.meta()),

@@ -179,15 +179,13 @@ impl FlushWorker {
                 core.begin_late_log()?;
                 return Ok(Progress::Idle(None));
             };
-            // Writers fill the other memtable meanwhile: a flush is never slowed down for good
-            // manners.
-            core.pacer.set_urgent(true);
             let job = core.flush_job(frozen);
             self.job = Some((Arc::clone(frozen), job));
         }
         let Some((frozen, job)) = &mut self.job else {
             return Ok(Progress::Busy);
         };
+        core.pacer.set_urgent(core.flush_presses());
         if let Some(output) = job.step()? {
             // The job stays until its outcome is live: it says whose failure a failure is.
             core.finish_flush(Arc::clone(frozen), output)?;

@@ -1,7 +1,7 @@
 //! Immutable bytes of the file: a map, or a copy on the heap. Cloning shares them.
 
 use std::any::Any;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// A shared run of immutable bytes.
@@ -36,6 +36,18 @@ impl Region {
     /// SSTable it was read from; the extent under its map must not be written again meanwhile.
     pub(crate) fn with_guard(self, guard: Arc<dyn Any + Send + Sync>) -> Region {
         Region(Source::Guarded(Arc::new(Guarded { region: self, _guard: guard })))
+    }
+
+    /// Tells the system that these bytes are read soon, so that they come in one read and not page
+    /// by page. Advice: nothing is waited for, and nothing depends on it.
+    pub(crate) fn will_need(&self, range: Range<usize>) {
+        match &self.0 {
+            Source::Memory(_) => {}
+            Source::Map(map) => {
+                super::os::will_need(map, range);
+            }
+            Source::Guarded(guarded) => guarded.region.will_need(range),
+        }
     }
 }
 

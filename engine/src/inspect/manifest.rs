@@ -143,6 +143,10 @@ fn describe(edit: &Edit) -> String {
             meta.table.0,
         ),
         Edit::SegmentRemoved { number } => format!("segment {number} removed"),
+        Edit::SegmentReplaced { number, extent, footer_checksum } => format!(
+            "segment {number} replaced: at offset {}, footer checksum {footer_checksum:#010x}",
+            extent.offset
+        ),
         Edit::Counters { next_sstable, next_table } => {
             format!("next SSTable {next_sstable}, next table {next_table}")
         }

@@ -72,6 +72,8 @@ pub struct Counts {
     pub segment_bytes: u64,
     /// Payloads in segments.
     pub records: u64,
+    /// Those of them that were erased.
+    pub erased: u64,
     /// Entries and versions in SSTables.
     pub entries: u64,
     /// Timelines in SSTables, each counted once.
@@ -217,6 +219,7 @@ impl Inspector {
             report.counts.segments += 1;
             report.counts.segment_bytes += meta.bytes;
             report.counts.records += meta.records;
+            report.counts.erased += places.erased;
             for Corruption { what, offset, detail } in damage {
                 report.fault(what, offset, detail);
             }

@@ -40,6 +40,7 @@
 //! 8 table dropped   table u32
 //! 9 segment added   see `segment.rs`
 //! 10 segment removed number u64
+//! 11 segment replaced number u64 | extent offset u64, length u64 | footer checksum u32
 //! 12 cold file      first SSTable number u64
 //! ```
 
@@ -75,6 +76,7 @@ mod tag {
     pub(super) const TABLE_DROPPED: u8 = 8;
     pub(super) const SEGMENT_ADDED: u8 = 9;
     pub(super) const SEGMENT_REMOVED: u8 = 10;
+    pub(super) const SEGMENT_REPLACED: u8 = 11;
     pub(super) const COLD_FILE: u8 = 12;
 }
 
@@ -247,6 +249,10 @@ fn encode_edit(bytes: &mut Vec<u8>, edit: &Edit) {
             bytes.put_u8(tag::SEGMENT_REMOVED);
             bytes.put_u64(*number);
         }
+        Edit::SegmentReplaced { number, extent, footer_checksum } => {
+            bytes.put_u8(tag::SEGMENT_REPLACED);
+            segment::encode_replaced(bytes, *number, *extent, *footer_checksum);
+        }
         Edit::ColdFile { first } => {
             bytes.put_u8(tag::COLD_FILE);
             bytes.put_u64(*first);
@@ -278,6 +284,7 @@ fn decode_edit(decoder: &mut Decoder<'_>) -> Result<Edit, DecodeError> {
         tag::EPOCH_BEGUN => Ok(Edit::EpochBegun { commit: decoder.u64("commit")? }),
         tag::SEGMENT_ADDED => Ok(Edit::SegmentAdded { meta: segment::decode(decoder)? }),
         tag::SEGMENT_REMOVED => Ok(Edit::SegmentRemoved { number: decoder.u64("number")? }),
+        tag::SEGMENT_REPLACED => segment::decode_replaced(decoder),
         tag::COUNTERS => {
             let next_sstable = decoder.u64("next SSTable")?;
             Ok(Edit::Counters { next_sstable, next_table: decoder.u32("next table")? })

@@ -122,6 +122,11 @@ fn golden_bytes_of_edits() {
         ],
     );
     golden(&Edit::SegmentRemoved { number: 8 }, &[&[10], &numbers(&[8])]);
+    let extent = Extent { offset: 3 * 4096, length: 2 * 4096 };
+    golden(
+        &Edit::SegmentReplaced { number: 8, extent, footer_checksum: 258 },
+        &[&[11], &numbers(&[8, 3 * 4096, 2 * 4096]), &[2, 1, 0, 0]],
+    );
     golden(&Edit::TableDropped { table: crate::entry::TableId(258) }, &[&[8, 2, 1, 0, 0]]);
     golden(&Edit::SstableRemoved { number: 5 }, &[&[3], &numbers(&[5])]);
     golden(&Edit::SstableMoved { number: 5, level: 1 }, &[&[4], &numbers(&[5]), &[1]]);
@@ -199,11 +204,16 @@ fn segments_are_replayed_and_one_that_nobody_needs_is_damage() {
     let (disk, _, mut manifest, mut catalog) = sample();
     let mut meta = timeline_meta(9, ("x", 1), ("x", 9));
     meta.segments = [8].into();
-    let edits =
-        [Edit::SegmentAdded { meta: segment_meta(8) }, Edit::SstableAdded { level: 1, meta }];
+    let extent = Extent { offset: 40 * 4096, length: 4096 };
+    let edits = [
+        Edit::SegmentAdded { meta: segment_meta(8) },
+        Edit::SstableAdded { level: 1, meta },
+        Edit::SegmentReplaced { number: 8, extent, footer_checksum: 6 },
+    ];
     apply(&mut catalog, &edits);
     let reference = manifest.append(&edits, &catalog).unwrap();
     assert_eq!(replay(&disk, FILE, &reference).unwrap(), catalog);
+    assert_eq!(catalog.segments.get(8).map(|meta| meta.extent), Some(extent));
     // The base of a new extent names it too.
     let (disk, _, again) = create(&catalog);
     assert_eq!(replay(&disk, FILE, &again.reference()).unwrap(), catalog);

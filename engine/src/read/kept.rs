@@ -4,12 +4,19 @@
 //! seq      7   8   9   [ lost with the power: 1,000,000 ids ]   1,000,010   1,000,011
 //!          keep last 4: ^ from here, not from 1,000,008
 //! ```
-//! Ids that a power loss took are not entries: at each epoch inside the window it is longer by what
-//! was jumped over. Deleted entries count, so that no deletion brings an older entry back.
+//! Ids that a power loss took are not entries: with each epoch between an entry and the newest one,
+//! the window is longer by what was jumped over. Deleted and expired entries count, so that none of
+//! them brings an older entry back.
+//!
+//! Where the window begins is not looked for at the entry behind an epoch: that one may be out of
+//! the file, since its own time to live was short, while older ones are alive. Epochs have commit
+//! numbers, as entries have, so of each entry that is left it is known how much was jumped over
+//! since; only of what came behind the newest one that is left it is reckoned from the seqs.
 
 use super::View;
+use super::scan::newest_at;
 use super::source::{Bounds, Source};
-use crate::entry::{Direction, TableId};
+use crate::entry::TableId;
 use crate::error::Result;
 use crate::limits::UNSYNCED_ENTRIES_MAX;
 use crate::sync::Arc;
@@ -22,43 +29,69 @@ pub(crate) fn kept_from(
     commit: u64,
     (latest, count): (u64, u64),
 ) -> Result<u64> {
-    let mut from = latest.saturating_add(1).saturating_sub(count);
-    for epoch in view.epochs.iter().rev() {
-        if from <= 1 {
-            break;
+    let unjumped = latest.saturating_add(1).saturating_sub(count);
+    if unjumped <= 1 || view.epochs.is_empty() {
+        return Ok(unjumped);
+    }
+    let Some(newest) = newest_at(view, table, key, commit)? else {
+        return Ok(unjumped);
+    };
+    let behind = view.epochs.iter().filter(|epoch| **epoch >= newest.commit).count() as u64;
+    let jumps = behind.min((latest - newest.seq.min(latest)) / UNSYNCED_ENTRIES_MAX);
+    let mut from = unjumped.saturating_sub(jumps * UNSYNCED_ENTRIES_MAX);
+    let mut kept = unjumped;
+    let mut upper = commit;
+    // From the newest stretch between two epochs to the oldest one that has something to show.
+    let older = view.epochs.iter().rev().filter(|epoch| **epoch < newest.commit);
+    for epoch in older.copied().chain([0]) {
+        let stretch = Stretch::read(view, table, key, (epoch, upper), from)?;
+        if stretch.is_kept {
+            kept = from;
         }
-        let Some(first) = first_behind(view, table, key, *epoch, commit)? else {
-            continue;
-        };
-        if first <= from {
+        if stretch.is_pushed_out || stretch.is_oldest {
             break;
         }
         from = from.saturating_sub(UNSYNCED_ENTRIES_MAX);
+        upper = epoch;
     }
-    Ok(from)
+    Ok(kept)
 }
 
-/// The seq of the oldest entry that was committed behind `epoch` and that `commit` shows.
-fn first_behind(
-    view: &Arc<View>,
-    table: TableId,
-    key: &[u8],
-    epoch: u64,
-    commit: u64,
-) -> Result<Option<u64>> {
-    let key: Arc<[u8]> = key.into();
-    let everything = Bounds { from: 0, to: u64::MAX, commit, alive_from_ms: 0, now_ms: 0 };
-    let mut first = None;
-    for source in Source::all(view, table, &key) {
-        let source = source?;
-        let before = source.indexes(&Bounds { commit: epoch.min(commit), ..everything })?.end;
-        if before < source.indexes(&everything)?.end {
-            let entry = source.cursor(before, Direction::Forward)?.next()?;
-            first = entry.map(|entry| entry.seq).or(first);
+/// What is left of a timeline between two epochs.
+#[derive(Default)]
+struct Stretch {
+    /// Something from the asked seq on.
+    is_kept: bool,
+    /// Something below it.
+    is_pushed_out: bool,
+    /// Nothing is left of before.
+    is_oldest: bool,
+}
+
+impl Stretch {
+    /// The entries with commits above `lower`, up to `upper`.
+    fn read(
+        view: &Arc<View>,
+        table: TableId,
+        key: &[u8],
+        (lower, upper): (u64, u64),
+        from: u64,
+    ) -> Result<Stretch> {
+        let key: Arc<[u8]> = key.into();
+        let everything =
+            Bounds { from: 0, to: u64::MAX, commit: upper, alive_from_ms: 0, now_ms: 0 };
+        let mut stretch = Stretch { is_oldest: true, ..Stretch::default() };
+        for source in Source::all(view, table, &key) {
+            let source = source?;
+            let before = source.indexes(&Bounds { commit: lower, ..everything })?.end;
+            let kept = source.indexes(&Bounds { from, ..everything })?;
+            stretch.is_kept |= kept.start.max(before) < kept.end;
+            stretch.is_pushed_out |= before < kept.start.min(kept.end);
+            if before > 0 {
+                stretch.is_oldest = false;
+                break;
+            }
         }
-        if before > 0 {
-            break;
-        }
+        Ok(stretch)
     }
-    Ok(first)
 }

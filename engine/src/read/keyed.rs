@@ -49,7 +49,7 @@ fn alive(versions: Vec<KeyedVersion>, alive_from_ms: u64) -> Option<Payload> {
 /// One ordered stream of versions.
 enum Stream {
     Memory(KeyedRange),
-    Disk(KeyedCursor),
+    Disk(Box<KeyedCursor>),
 }
 
 impl Stream {
@@ -72,7 +72,7 @@ fn streams(
         streams.push(Stream::Memory(memtable.keyed_range(table, from)));
     }
     for sstable in view.sstables_of(table) {
-        streams.push(Stream::Disk(sstable.keyed_cursor(from)?));
+        streams.push(Stream::Disk(Box::new(sstable.keyed_cursor(from)?)));
     }
     let with_head = |mut stream: Stream| stream.next().map(|head| (stream, head));
     streams.into_iter().map(with_head).collect()

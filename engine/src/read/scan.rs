@@ -414,9 +414,9 @@ fn latest_beside(
             break;
         }
     }
-    // A jump of an epoch was given to nobody.
+    // What epochs jumped over was given to nobody.
     let missing = later.saturating_sub(newest + 1);
-    Ok(newest + if missing < UNSYNCED_ENTRIES_MAX { missing } else { 0 })
+    Ok(newest + missing % UNSYNCED_ENTRIES_MAX)
 }
 
 fn shorter_than_promised(place: u64) -> Error {

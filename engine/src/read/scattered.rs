@@ -1,8 +1,8 @@
 //! Scans that have to look into many SSTables of one shard charge those that make them do so, so
 //! that these are compacted although nothing else asks for it (`compaction/locality.rs`).
 //!
-//! Each SSTable of level 0 is a run by itself, and so is each level below: a timeline that is longer
-//! than an SSTable lies in neighbours, which no compaction would make fewer. The first
+//! Each SSTable of level 0 is a run by itself, and so is each level below: a timeline that is
+//! longer than an SSTable lies in neighbours, which no compaction would make fewer. The first
 //! [`RUNS_MAX`] runs of a shard cost nothing, not even a write to memory that others read.
 //!
 //! # Concurrency

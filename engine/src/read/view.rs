@@ -4,7 +4,7 @@ use super::AmendmentSstables;
 use crate::entry::TableId;
 use crate::memtable::Memtable;
 use crate::sstable::Sstable;
-use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock};
 use crate::version::{Catalog, MARK_TABLE, Shard, TableRecord, Tier, Version};
 use crate::wal::WalPosition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,8 +123,14 @@ impl View {
 }
 
 /// Where the current view lives.
+///
+/// To let go of a view may free a memtable and unmap SSTables, which takes milliseconds, and
+/// whoever lets go of it last pays. So that this is no commit, background work keeps the views
+/// that it replaced until nobody else looks at them.
 pub(crate) struct Views {
     current: RwLock<Arc<View>>,
+    /// Replaced ones that somebody may still look at.
+    retired: Mutex<Vec<Arc<View>>>,
     /// That of the current view, for whoever only asks whether the version has changed.
     version_number: AtomicU64,
 }
@@ -132,7 +138,11 @@ pub(crate) struct Views {
 impl Views {
     pub(crate) fn new(view: View) -> Views {
         let version_number = AtomicU64::new(view.version_number);
-        Views { current: RwLock::new(Arc::new(view)), version_number }
+        Views {
+            current: RwLock::new(Arc::new(view)),
+            retired: Mutex::new(Vec::new()),
+            version_number,
+        }
     }
 
     pub(crate) fn current(&self) -> Arc<View> {
@@ -158,5 +168,19 @@ impl Views {
         };
         // Outside the lock: the last pointer to a memtable or SSTable may go here.
         drop(old);
+    }
+
+    /// Keeps a replaced view until [`Views::free_retired`] finds that nobody looks at it.
+    pub(crate) fn retire(&self, old: Arc<View>) {
+        self.retired.lock().push(old);
+    }
+
+    /// Lets go of the retired views that nobody looks at any more: for background work, now and
+    /// then.
+    pub(crate) fn free_retired(&self) {
+        // Nobody can come to look at a view that has been replaced.
+        let unused = |view: &mut Arc<View>| Arc::strong_count(view) == 1;
+        let unused: Vec<_> = self.retired.lock().extract_if(.., unused).collect();
+        drop(unused);
     }
 }

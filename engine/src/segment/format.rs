@@ -6,14 +6,14 @@
 //!      0     4  checksum           CRC-32 of bytes 4..length, seeded with file id, segment number,
 //!                                  offset of the record
 //!      4     4  payload length     p, at most 16 MiB
-//!      8     1  flags              1 event time, 2 origin; others zero
+//!      8     1  flags              1 event time, 2 origin, 4 erased; others zero
 //!      9     1  reserved           zero, checked
 //!     10     2  origin key length  m, 1 to 1,024; 0 without flag 2
 //!     12     8  event time         i64, milliseconds since 1970; with flag 1
 //!      …     4  origin table       with flag 2
 //!      …     8  origin seq         with flag 2
 //!      …     m  origin key         with flag 2
-//!      …     p  payload            the record's length ends here
+//!      …     p  payload            zeros with flag 4; the record's length ends here
 //!      …        padding            zeros up to a multiple of 16
 //!
 //! footer, behind the last record
@@ -27,13 +27,15 @@
 //!     32     8  payload bytes      of all records
 //!     40     4  table              home: the table among its targets that keeps longest
 //!     44     4  records' checksum  CRC-32 over the checksums of the records, in order
-//!     48    16  reserved           zero, checked
+//!     48     8  erased             records with flag 4
+//!     56     8  reserved           zero, checked
 //! ```
 //!
 //! A record is valid if and only if: (1) it lies before the footer; (2) the checksum holds, which
 //! also says that it is a record of this segment at this place; (3) its fields are in the bounds
-//! above, and add up. A footer is valid if and only if its checksum is right and the manifest's,
-//! its fields are those of the manifest, and reserved bytes are zero.
+//! above, and add up; (4) the payload of an erased record is zeros. A footer is valid if and only
+//! if its checksum is right and the manifest's, its fields are those of the manifest, and reserved
+//! bytes are zero.
 
 use super::RecordRef;
 use crate::codec::{DecodeError, Decoder, Encode, checksum_seeded};
@@ -46,6 +48,8 @@ use std::ops::Range;
 pub(crate) const RECORD_UNIT: usize = 16;
 /// Bytes of a record that are always there.
 pub(super) const RECORD_HEADER: usize = 12;
+/// Where the flags of a record are.
+const FLAGS_OFFSET: usize = 8;
 /// Bytes of the footer.
 pub(crate) const FOOTER_SIZE: usize = 64;
 /// The kind of a footer: block kinds count on from those of SSTables.
@@ -54,6 +58,8 @@ pub(super) const KIND_SEGMENT: u8 = 8;
 pub(super) const FLAG_EVENT: u8 = 1;
 /// The record has an origin.
 pub(super) const FLAG_ORIGIN: u8 = 2;
+/// The payload was erased: zeros are in its place.
+pub(super) const FLAG_ERASED: u8 = 4;
 /// Table and seq of an origin, before its key.
 const ORIGIN_HEADER: usize = 12;
 
@@ -80,7 +86,7 @@ impl RecordHead {
         if payload > PAYLOAD_LENGTH_MAX {
             return Err(decoder.error("record payload length"));
         }
-        if flags & !(FLAG_EVENT | FLAG_ORIGIN) != 0 {
+        if flags & !(FLAG_EVENT | FLAG_ORIGIN | FLAG_ERASED) != 0 {
             return Err(decoder.error("record flags"));
         }
         decoder.zeros(1, "reserved byte of a record")?;
@@ -99,6 +105,11 @@ impl RecordHead {
         let event = if self.flags & FLAG_EVENT == 0 { 0 } else { 8 };
         let origin = if self.flags & FLAG_ORIGIN == 0 { 0 } else { ORIGIN_HEADER };
         RECORD_HEADER + event + origin + self.origin_key
+    }
+
+    /// Whether the payload was erased.
+    pub(super) fn is_erased(self) -> bool {
+        self.flags & FLAG_ERASED != 0
     }
 
     /// Bytes of the record, padding not counted.
@@ -163,12 +174,22 @@ pub(super) fn encode_record(
     checksum
 }
 
+/// Erases the payload of the record that fills `bytes`, padding not counted, in place.
+pub(super) fn erase_record(file: FileId, number: u64, offset: u64, bytes: &mut [u8]) -> RecordHead {
+    let head = RecordHead::decode(bytes).expect("the record is verified");
+    bytes[head.payload_range()].fill(0);
+    bytes[FLAGS_OFFSET] |= FLAG_ERASED;
+    let checksum = checksum_seeded(file, number, offset, &bytes[4..]);
+    bytes[..4].copy_from_slice(&checksum.to_le_bytes());
+    RecordHead { flags: bytes[FLAGS_OFFSET], ..head }
+}
+
 /// The checksum that a record, or a footer, carries.
 pub(super) fn carried_checksum(bytes: &[u8]) -> u32 {
     bytes.first_chunk::<4>().map_or(0, |first| u32::from_le_bytes(*first))
 }
 
-/// Rule (2) and (3) of a record that fills `bytes`, padding not counted.
+/// Rules (2) to (4) of a record that fills `bytes`, padding not counted.
 pub(super) fn verify_record(
     file: FileId,
     number: u64,
@@ -181,10 +202,13 @@ pub(super) fn verify_record(
         return Err(format!("its checksum is {computed:#010x}, it carries {carried:#010x}"));
     }
     let head = RecordHead::decode(bytes).map_err(|error| error.to_string())?;
-    match head.length() == bytes.len() {
-        true => Ok(head),
-        false => Err(format!("it says {} bytes, and has {}", head.length(), bytes.len())),
+    if head.length() != bytes.len() {
+        return Err(format!("it says {} bytes, and has {}", head.length(), bytes.len()));
     }
+    if head.is_erased() && bytes[head.payload_range()].iter().any(|byte| *byte != 0) {
+        return Err("it is erased, and its payload is there".to_owned());
+    }
+    Ok(head)
 }
 
 /// Event time and origin of a verified record.
@@ -218,6 +242,7 @@ pub(crate) struct Footer {
     pub(crate) payload_bytes: u64,
     pub(crate) table: TableId,
     pub(crate) records_checksum: u32,
+    pub(crate) erased: u64,
 }
 
 impl Footer {
@@ -233,7 +258,8 @@ impl Footer {
         out.put_u64(self.payload_bytes);
         out.put_u32(self.table.0);
         out.put_u32(self.records_checksum);
-        out.put(&[0; 16]);
+        out.put_u64(self.erased);
+        out.put(&[0; 8]);
         debug_assert_eq!(out.len(), FOOTER_SIZE);
         let checksum = checksum_seeded(file, self.number, self.data_length, &out[4..]);
         out[..4].copy_from_slice(&checksum.to_le_bytes());
@@ -281,8 +307,9 @@ impl Footer {
             payload_bytes: decoder.u64("payload bytes")?,
             table: TableId(decoder.u32("home table")?),
             records_checksum: decoder.u32("records' checksum")?,
+            erased: decoder.u64("erased records")?,
         };
-        decoder.zeros(16, "reserved bytes of a footer")?;
+        decoder.zeros(8, "reserved bytes of a footer")?;
         Ok(footer)
     }
 }

@@ -7,15 +7,18 @@
 //!   conversation    ──┘                            event time, origin, payload
 //! ```
 //!
-//! A flush writes the segments first, then the SSTables that refer to them; one root names both. A
-//! segment is never rewritten: compaction copies references. It dies in the same record of the
-//! manifest as the last SSTable that needs it.
+//! A flush writes the segments first, then the SSTables that refer to them; one root names both.
+//! Compaction copies references and never touches segments. A segment may be replaced by a copy in
+//! another extent, under its number, with the same offsets: so it moves down in the file, and so
+//! payloads are erased. It dies in the same record of the manifest as the last SSTable that needs
+//! it.
 //!
 //! - `reference.rs`: the eight bytes in an entry.
 //! - `format.rs`: records and footer, drawn where they are encoded.
 //! - `writer.rs`: front to back over an extent.
 //! - `large.rs`: a segment of one record, which the log names before the manifest does.
 //! - `reader.rs`: one record by its reference, through a map or with `pread`.
+//! - `copy.rs`: the same segment in another extent.
 //! - `set.rs`: the open segments of an SSTable, by number.
 //! - `verify.rs`: everything that a segment says of itself; one record in words.
 //!
@@ -27,6 +30,9 @@
 //! # Concurrency
 //! A writer has one owner. An open segment is immutable: any thread.
 
+mod copy;
+#[cfg(test)]
+mod copy_tests;
 mod format;
 mod large;
 mod reader;
@@ -38,6 +44,7 @@ mod verify;
 mod writer;
 
 use crate::entry::OriginRef;
+pub(crate) use copy::SegmentCopy;
 pub(crate) use format::{FOOTER_SIZE, record_size};
 pub(crate) use large::{LARGE_SIZE, LargePayload};
 pub(crate) use reader::{Record, Segment};

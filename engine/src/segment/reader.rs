@@ -20,7 +20,7 @@ use crate::entry::{OriginRef, Payload};
 use crate::error::{Error, Result};
 use crate::file::disk::read_exact_at;
 use crate::file::{ExtentGuard, Region};
-use crate::limits::BLOCK_SIZE;
+use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
 use crate::options::ReadMode;
 use crate::version::SegmentMeta;
 use std::any::Any;
@@ -32,10 +32,15 @@ use std::sync::{Arc, OnceLock};
 pub(super) const RECORD: &str = "segment record";
 /// What is read at first, when the length of a record is not known yet.
 const FIRST_READ: usize = 4096;
+/// A record beyond this is asked for as a whole at each look: page by page it would take long.
+const LONG: usize = 64 * 1024;
 
 /// One segment of the store.
 pub(crate) struct Segment {
     meta: SegmentMeta,
+    /// What its records are named by in the cache: its number, or, where the segment was replaced
+    /// since the store was opened, a number of SSTables and segments that nobody else has.
+    cached_as: u64,
     pub(super) source: Source,
     guard: Option<Arc<dyn Any + Send + Sync>>,
     /// The map, where maps are wanted and had.
@@ -58,9 +63,17 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The payload; nothing is copied.
+    /// Whether the payload was erased.
+    pub(crate) fn is_erased(&self) -> bool {
+        self.head.is_erased()
+    }
+
+    /// The payload; nothing is copied. It is empty where it was erased.
     pub(crate) fn payload(&self) -> Payload {
-        let range = self.head.payload_range();
+        let mut range = self.head.payload_range();
+        if self.is_erased() {
+            range.end = range.start;
+        }
         let range = self.start + range.start..self.start + range.end;
         Payload::in_region(self.region.clone(), range)
     }
@@ -84,7 +97,21 @@ impl Segment {
         source: Source,
         guard: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Segment {
-        Segment { meta, source, guard, map: OnceLock::new() }
+        let cached_as = meta.number;
+        Segment { meta, cached_as, source, guard, map: OnceLock::new() }
+    }
+
+    /// The same segment where it was copied to. The bytes of its records may be others, so that it
+    /// shares nothing in the cache with those who still read it where it was: it is named by
+    /// `cached_as` there, a number of SSTables and segments that is used for nothing else.
+    pub(crate) fn replacement(
+        &self,
+        meta: SegmentMeta,
+        cached_as: u64,
+        guard: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Segment {
+        debug_assert_eq!(meta.number, self.meta.number, "it is the same segment");
+        Segment { meta, cached_as, source: self.source.clone(), guard, map: OnceLock::new() }
     }
 
     /// What the manifest knows of it.
@@ -158,16 +185,21 @@ impl Segment {
         let bytes = &map[start..start + room];
         let head = self.head(offset, bytes)?;
         let verified = &self.source.cache;
-        if !verified.is_verified(reference.bits()) {
+        let name = Reference::new(self.cached_as, offset).bits();
+        let is_verified = verified.is_verified(name);
+        if head.length() > if is_verified { LONG } else { PAGE_SIZE } {
+            map.will_need(start..start + head.length());
+        }
+        if !is_verified {
             self.verify(offset, &bytes[..head.length()])?;
-            verified.mark_verified(reference.bits());
+            verified.mark_verified(name);
         }
         Ok(Record { region: map.clone(), start, head, place: self.file_offset(offset) })
     }
 
     fn record_by_read(&self, reference: Reference, room: usize) -> Result<Record> {
         let offset = reference.offset();
-        let key = (self.meta.number, offset);
+        let key = (self.cached_as, offset);
         let place = self.file_offset(offset);
         if let Some(region) = self.source.cache.get(key) {
             let head = self.head(offset, &region)?;

@@ -10,32 +10,32 @@ use crate::testing::{Random, SimClock, SimDisk, SimOptions, SimScheduler};
 use crate::version::SegmentMeta;
 use std::sync::Arc;
 
-const FILE: FileId = FileId([7; 16]);
-const OFFSET: u64 = 3 * BLOCK_SIZE;
+pub(super) const FILE: FileId = FileId([7; 16]);
+pub(super) const OFFSET: u64 = 3 * BLOCK_SIZE;
 
 /// A record as a test keeps it.
 #[derive(Debug, Clone)]
-struct Item {
-    event_ms: Option<i64>,
-    origin: Option<(Vec<u8>, u64)>,
-    payload: Vec<u8>,
+pub(super) struct Item {
+    pub(super) event_ms: Option<i64>,
+    pub(super) origin: Option<(Vec<u8>, u64)>,
+    pub(super) payload: Vec<u8>,
 }
 
 impl Item {
-    fn record(&self) -> RecordRef<'_> {
+    pub(super) fn record(&self) -> RecordRef<'_> {
         let origin =
             self.origin.as_ref().map(|(key, seq)| OriginRef { table: TableId(18), key, seq: *seq });
         RecordRef { event_ms: self.event_ms, origin, payload: &self.payload }
     }
 
-    fn assert_is(&self, record: &Record) {
+    pub(super) fn assert_is(&self, record: &Record) {
         let (event_ms, origin) = record.shared().unwrap();
         assert_eq!((event_ms, origin), (self.event_ms, self.record().origin));
         assert!(*record.payload() == self.payload[..]);
     }
 }
 
-fn items(count: usize) -> Vec<Item> {
+pub(super) fn items(count: usize) -> Vec<Item> {
     let mut random = Random::new(4);
     (0..count)
         .map(|number| {
@@ -53,7 +53,7 @@ fn items(count: usize) -> Vec<Item> {
 }
 
 /// A segment on a disk of `0xee`, and the references of its records.
-fn write(items: &[Item]) -> (SimDisk, SegmentMeta, Vec<Reference>) {
+pub(super) fn write(items: &[Item]) -> (SimDisk, SegmentMeta, Vec<Reference>) {
     let disk = SimDisk::from_bytes(SimOptions::default(), &vec![0xee; 1 << 20]);
     let size: usize = items.iter().map(|item| record_size(&item.record())).sum();
     let length = (size + FOOTER_SIZE).next_multiple_of(4096) as u64;
@@ -69,7 +69,7 @@ fn write(items: &[Item]) -> (SimDisk, SegmentMeta, Vec<Reference>) {
     (disk, meta, references)
 }
 
-fn open(disk: &SimDisk, meta: &SegmentMeta, mode: ReadMode) -> Segment {
+pub(super) fn open(disk: &SimDisk, meta: &SegmentMeta, mode: ReadMode) -> Segment {
     let cache = Arc::new(BlockCache::new(1 << 20));
     let source =
         Source { disk: Arc::new(disk.clone()), file: FILE, mode, cache, unpacking: Arc::default() };

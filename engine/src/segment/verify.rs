@@ -19,13 +19,41 @@ pub(crate) struct RecordPlaces {
     units: Vec<u32>,
     /// Whether all records were found.
     pub(crate) whole: bool,
+    /// How many of them were erased; 0 where not all were found.
+    pub(crate) erased: u64,
 }
 
 impl RecordPlaces {
+    /// The offsets of all records, rising.
+    #[cfg(test)]
+    pub(crate) fn offsets(&self) -> impl Iterator<Item = u64> {
+        self.units.iter().map(|unit| u64::from(*unit) * RECORD_UNIT as u64)
+    }
+
     /// Whether a record begins where the reference says.
     pub(crate) fn contains(&self, reference: Reference) -> bool {
         let unit = u32::try_from(reference.offset() / RECORD_UNIT as u64);
         unit.is_ok_and(|unit| self.units.binary_search(&unit).is_ok())
+    }
+}
+
+/// What the footer says of all records together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Totals {
+    pub(super) records: u64,
+    pub(super) payload_bytes: u64,
+    pub(super) erased: u64,
+    /// Over their checksums.
+    pub(super) checksum: Hasher,
+}
+
+impl Totals {
+    /// One record more, which is verified.
+    pub(super) fn add(&mut self, head: RecordHead, bytes: &[u8]) {
+        self.records += 1;
+        self.payload_bytes += head.payload_range().len() as u64;
+        self.erased += u64::from(head.is_erased());
+        self.checksum.update(&format::carried_checksum(bytes).to_le_bytes());
     }
 }
 
@@ -41,13 +69,11 @@ impl Segment {
         }) {
             Ok(found) => {
                 places.whole = true;
+                places.erased = found.erased;
                 if let Ok(footer) = footer
-                    && (footer.records, footer.payload_bytes, footer.records_checksum) != found
+                    && let Err(error) = self.check_totals(&footer, &found)
                 {
-                    damage.push(self.corruption(self.damage(
-                        self.data_length(),
-                        "its footer does not count or sum up the records that are there",
-                    )));
+                    damage.push(self.corruption(error));
                 }
             }
             Err(error) => damage.push(self.corruption(error)),
@@ -70,8 +96,9 @@ impl Segment {
                 let payload = &bytes[head.payload_range()];
                 let shown = payload[..payload.len().min(48)].escape_ascii();
                 let length = payload.len();
+                let state = if head.is_erased() { "erased" } else { "bytes" };
                 text = Some(format!(
-                    "record at {start}: event time, origin {shared:?}, ({length} bytes) {shown}\n"
+                    "record at {start}: event time, origin {shared:?}, ({length} {state}) {shown}\n"
                 ));
             }
         });
@@ -82,7 +109,21 @@ impl Segment {
         }
     }
 
-    fn footer(&self) -> Result<Footer> {
+    /// Whether the footer, which is that of the manifest, says the same as the records.
+    pub(super) fn check_totals(&self, footer: &Footer, found: &Totals) -> Result<()> {
+        let said = (footer.records, footer.payload_bytes, footer.erased, footer.records_checksum);
+        let checksum = found.checksum.clone().finalize();
+        match said == (found.records, found.payload_bytes, found.erased, checksum) {
+            true => Ok(()),
+            false => Err(self.damage(
+                self.data_length(),
+                "its footer does not count or sum up the records that are there",
+            )),
+        }
+    }
+
+    /// The footer, verified against the manifest.
+    pub(super) fn footer(&self) -> Result<Footer> {
         self.checked_place()?;
         let mut bytes = [0; FOOTER_SIZE];
         let offset = self.data_length();
@@ -98,39 +139,48 @@ impl Segment {
         Ok(footer)
     }
 
-    /// Calls `each` with every record; gives their number, their payload bytes, and the checksum
-    /// over their checksums.
-    fn walk(&self, mut each: impl FnMut(RecordHead, u64, &[u8])) -> Result<(u64, u64, u32)> {
+    /// Calls `each` with every record; gives what the footer should say of them.
+    fn walk(&self, mut each: impl FnMut(RecordHead, u64, &[u8])) -> Result<Totals> {
         self.checked_place()?;
-        let (mut offset, mut records, mut payload_bytes) = (0, 0, 0);
-        let mut hasher = Hasher::new();
+        let mut offset = 0;
+        let mut totals = Totals::default();
         let mut bytes = Vec::new();
         while offset < self.data_length() {
             let room = usize::try_from(self.data_length() - offset).unwrap_or(usize::MAX);
             bytes.clear();
             bytes.resize(room.min(RECORD_HEADER), 0);
             self.read(offset, &mut bytes)?;
-            let head = RecordHead::decode(&bytes)
-                .map_err(|error| self.damage(offset, error.to_string()))?;
-            if head.padded() > room {
-                return Err(
-                    self.damage(offset, format!("{} bytes reach the footer", head.padded()))
-                );
-            }
-            bytes.resize(head.padded(), 0);
+            let padded = self.whole_head(offset, &bytes)?.padded();
+            bytes.resize(padded, 0);
             self.read(offset, &mut bytes)?;
-            let (record, padding) = bytes.split_at(head.length());
-            self.verify(offset, record)?;
-            if padding.iter().any(|byte| *byte != 0) {
-                return Err(self.damage(offset, "the bytes behind the record are not zero"));
-            }
-            hasher.update(&format::carried_checksum(record).to_le_bytes());
-            records += 1;
-            payload_bytes += head.payload_range().len() as u64;
-            each(head, offset, record);
-            offset += head.padded() as u64;
+            let head = self.verify_padded(offset, &bytes)?;
+            totals.add(head, &bytes);
+            each(head, offset, &bytes[..head.length()]);
+            offset += padded as u64;
         }
-        Ok((records, payload_bytes, hasher.finalize()))
+        Ok(totals)
+    }
+
+    /// The front of a record at `offset`, which with its padding fits before the footer. Not
+    /// verified.
+    pub(super) fn whole_head(&self, offset: u64, bytes: &[u8]) -> Result<RecordHead> {
+        let head =
+            RecordHead::decode(bytes).map_err(|error| self.damage(offset, error.to_string()))?;
+        match head.padded() as u64 <= self.data_length() - offset {
+            true => Ok(head),
+            false => Err(self.damage(offset, format!("{} bytes reach the footer", head.padded()))),
+        }
+    }
+
+    /// Verifies a record with its padding.
+    pub(super) fn verify_padded(&self, offset: u64, bytes: &[u8]) -> Result<RecordHead> {
+        let head = self.whole_head(offset, bytes)?;
+        let (record, padding) = bytes.split_at(head.length());
+        self.verify(offset, record)?;
+        match padding.iter().all(|byte| *byte == 0) {
+            true => Ok(head),
+            false => Err(self.damage(offset, "the bytes behind the record are not zero")),
+        }
     }
 
     fn corruption(&self, error: Error) -> Corruption {

@@ -70,6 +70,7 @@ impl SegmentWriter {
             payload_bytes: self.payload_bytes,
             table: self.table,
             records_checksum: self.checksums.finalize(),
+            erased: 0,
         };
         let (bytes, footer_checksum) = footer.encode(self.file);
         self.output.write(&bytes)?;

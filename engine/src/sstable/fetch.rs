@@ -21,6 +21,7 @@ use super::block::{Block, Identity, verify, zeroed};
 use super::footer::{Footer, Section};
 use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE};
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
+use super::read_ahead::ReadAhead;
 use super::zstd::{self, Digest};
 use crate::cache::{Keep, Source};
 use crate::error::{Error, Result};
@@ -56,6 +57,7 @@ pub(super) struct Fetcher {
     pub(super) footer: Footer,
     map: Option<Region>,
     verified: Box<[AtomicU64]>,
+    ahead: ReadAhead,
 }
 
 impl Fetcher {
@@ -79,7 +81,15 @@ impl Fetcher {
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
         let identity = Identity { file: source.file, number: meta.number };
         let extent_offset = meta.extent.offset;
-        Ok(Fetcher { source: source.clone(), identity, extent_offset, footer, map, verified })
+        Ok(Fetcher {
+            source: source.clone(),
+            identity,
+            extent_offset,
+            footer,
+            map,
+            verified,
+            ahead: ReadAhead::default(),
+        })
     }
 
     /// Reads and verifies the footer alone.
@@ -192,6 +202,23 @@ impl Fetcher {
         }))
     }
 
+    /// Tells the system that a block of the map is read now, and what follows may be.
+    pub(super) fn will_need(&self, handle: &Handle, ahead: &ReadAhead) {
+        let Some(map) = &self.map else {
+            return;
+        };
+        let touched = handle.offset..handle.offset + handle.length as u64;
+        let data_end = self.footer.data.offset + self.footer.data.length;
+        let end = if touched.end <= data_end { data_end } else { map.len() as u64 };
+        if let Some(wanted) = ahead.touch(touched, end)
+            // A page alone is read by touching it.
+            && wanted.end - wanted.start > PAGE
+        {
+            let place = |offset| usize::try_from(offset).expect("a map fits in memory");
+            map.will_need(place(wanted.start)..place(wanted.end));
+        }
+    }
+
     /// A block in a piece of the file that was read as a whole: always verified.
     pub(super) fn open_piece(
         &self,
@@ -263,6 +290,7 @@ impl Fetcher {
                 return Ok((header, start));
             }
         }
+        self.will_need(handle, &self.ahead);
         let header = self.verify(handle, bytes)?;
         self.verified[word].fetch_or(bit, Ordering::Release);
         Ok((header, start))

@@ -44,6 +44,7 @@ mod keyed_block;
 mod keyed_cursor;
 mod packing;
 mod properties;
+mod read_ahead;
 mod reader;
 mod runs;
 mod scan;

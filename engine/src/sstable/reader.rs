@@ -106,7 +106,8 @@ pub(crate) struct Sstable {
     source: Source,
     guard: Option<Arc<dyn Any + Send + Sync>>,
     segments: Segments,
-    opened: OnceLock<Fetcher>,
+    /// Shared with the same SSTable over other segments.
+    opened: Arc<OnceLock<Fetcher>>,
     /// Reads that looked into it only after many others.
     charge: AtomicU64,
 }
@@ -125,7 +126,7 @@ impl Sstable {
         source: Source,
         guard: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Sstable {
-        let (segments, opened) = (Segments::default(), OnceLock::new());
+        let (segments, opened) = (Segments::default(), Arc::default());
         Sstable { meta, source, guard, segments, opened, charge: AtomicU64::new(0) }
     }
 
@@ -134,6 +135,19 @@ impl Sstable {
     pub(crate) fn with_segments(mut self, segments: Segments) -> Sstable {
         self.segments = segments;
         self
+    }
+
+    /// The same SSTable, whose segments lie elsewhere now. Both share what is open of it, and the
+    /// guard of its extent.
+    pub(crate) fn over(&self, segments: Segments) -> Sstable {
+        Sstable {
+            meta: self.meta.clone(),
+            source: self.source.clone(),
+            guard: self.guard.clone(),
+            segments,
+            opened: Arc::clone(&self.opened),
+            charge: AtomicU64::new(self.charged()),
+        }
     }
 
     /// The segments that its entries refer to.

@@ -10,6 +10,7 @@
 use super::block::Block;
 use super::fetch::Handle;
 use super::fragment::{FragmentLayout, FragmentView};
+use super::read_ahead::ReadAhead;
 use super::reader::Sstable;
 use super::timeline_block::TimelineBlock;
 use crate::error::{Error, Result};
@@ -27,11 +28,19 @@ pub(super) struct BlockScan {
     /// A piece of the file, and the blocks in it that have not been delivered yet.
     piece: Option<(Region, u64)>,
     handles: VecDeque<Handle>,
+    /// What is asked for where there is a map: all of it is read, whether verified or not.
+    ahead: ReadAhead,
 }
 
 impl BlockScan {
     pub(super) fn new(sstable: Arc<Sstable>, first: u32) -> BlockScan {
-        BlockScan { sstable, next: first, piece: None, handles: VecDeque::new() }
+        BlockScan {
+            sstable,
+            next: first,
+            piece: None,
+            handles: VecDeque::new(),
+            ahead: ReadAhead::pass(),
+        }
     }
 
     /// The next block, verified; `None` behind the last.
@@ -43,6 +52,7 @@ impl BlockScan {
                 return Ok(None);
             }
             let handle = fetcher.data_handle(self.next, &fetcher.index_entry(self.next)?);
+            fetcher.will_need(&handle, &self.ahead);
             if let Some(mapped) = fetcher.fetch_mapped(&handle) {
                 self.next += 1;
                 return mapped.map(Some);

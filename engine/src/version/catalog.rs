@@ -97,6 +97,9 @@ impl Catalog {
             Edit::SstableMoved { number, level } => self.move_sstable(*number, *level),
             Edit::SegmentAdded { meta } => self.add_segment(meta),
             Edit::SegmentRemoved { number } => self.segments.remove(*number),
+            Edit::SegmentReplaced { number, extent, footer_checksum } => {
+                self.segments.replace(*number, *extent, *footer_checksum)
+            }
             Edit::EpochBegun { commit } => match self.epochs.last() {
                 Some(last) if commit < last => Err(format!("epoch {commit} begins before {last}")),
                 _ => {

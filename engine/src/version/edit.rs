@@ -2,6 +2,7 @@
 
 use super::{Grid, SegmentMeta, SstableMeta, TableKind, Tier};
 use crate::entry::TableId;
+use crate::file::Extent;
 use crate::limits::{AMENDMENT_KEY_LENGTH_MAX, MARK_KEY_LENGTH_MAX, STATE_KEY_LENGTH_MAX};
 use crate::options::{Compression, Sequence, TableOptions};
 
@@ -123,6 +124,16 @@ pub(crate) enum Edit {
     SegmentRemoved {
         /// Its number.
         number: u64,
+    },
+    /// A live segment lies in another extent from now on, with the same records at the same
+    /// offsets; payloads of some may have been erased.
+    SegmentReplaced {
+        /// Its number.
+        number: u64,
+        /// Where it lies now.
+        extent: Extent,
+        /// Checksum of its footer there.
+        footer_checksum: u32,
     },
     /// The store was opened after commits may have been lost: seqs jump behind this commit.
     EpochBegun {

@@ -96,6 +96,23 @@ impl<T: HasMeta + Clone> Levels<T> {
         Ok(())
     }
 
+    /// The same SSTables by other handles, if `exchange` gives one for any.
+    pub(super) fn exchanged(
+        &self,
+        exchange: &mut impl FnMut(&T) -> Option<T>,
+    ) -> Option<Levels<T>> {
+        let mut next = None;
+        for (level, items) in self.levels.iter().enumerate() {
+            for (place, item) in items.iter().enumerate() {
+                if let Some(other) = exchange(item) {
+                    let next = next.get_or_insert_with(|| self.clone());
+                    Arc::make_mut(&mut next.levels[level])[place] = other;
+                }
+            }
+        }
+        next
+    }
+
     /// Takes the SSTable of this number out of a level.
     pub(super) fn remove(&mut self, level: u8, number: u64) -> Option<T> {
         let items = self.levels.get_mut(usize::from(level))?;

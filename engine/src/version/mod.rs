@@ -178,6 +178,17 @@ impl<T: HasMeta + Clone> Version<T> {
         next
     }
 
+    /// The same SSTables, where `exchange` gives another handle of one, by that.
+    pub(crate) fn exchanged(&self, mut exchange: impl FnMut(&T) -> Option<T>) -> Version<T> {
+        let mut next = self.clone();
+        for levels in next.shards.values_mut() {
+            if let Some(exchanged) = levels.exchanged(&mut exchange) {
+                *levels = Arc::new(exchanged);
+            }
+        }
+        next
+    }
+
     /// The same version over other handles.
     pub(crate) fn try_map<U: HasMeta + Clone, E>(
         &self,

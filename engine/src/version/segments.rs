@@ -6,6 +6,7 @@
 //!    behind its last one, so there are some in the middle of a change, and none at its end.
 
 use super::SegmentMeta;
+use crate::file::Extent;
 use crate::limits::{BLOCK_SIZE, SEGMENT_BYTES_MAX, SEGMENT_NUMBER_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +54,31 @@ impl LiveSegments {
         }
         self.by_number.remove(&number);
         Ok(())
+    }
+
+    /// A live segment lies in another extent from now on.
+    pub(super) fn replace(
+        &mut self,
+        number: u64,
+        extent: Extent,
+        footer_checksum: u32,
+    ) -> Result<(), String> {
+        let Some((meta, _)) = self.by_number.get_mut(&number) else {
+            return Err(format!("segment {number} is replaced but not live"));
+        };
+        let replaced = SegmentMeta { extent, footer_checksum, ..meta.clone() };
+        check(&replaced).map_err(|error| format!("segment {number}: {error}"))?;
+        // The older root needs the old extent until this one is durable.
+        if extent.offset < meta.extent.end() && meta.extent.offset < extent.end() {
+            return Err(format!("segment {number} would lie over itself, at {extent:?}"));
+        }
+        *meta = replaced;
+        Ok(())
+    }
+
+    /// What is known of the segment of this number, where it is live.
+    pub(crate) fn get(&self, number: u64) -> Option<&SegmentMeta> {
+        self.by_number.get(&number).map(|(meta, _)| meta)
     }
 
     /// Refuses the segments of an SSTable that are not live.

@@ -224,6 +224,10 @@ fn a_segment_lives_as_long_as_an_sstable_needs_it() {
     catalog.apply(&needs(3, &[1])).unwrap();
     catalog.apply(&needs(4, &[1, 2])).unwrap();
     assert_eq!((catalog.segments.unused().count(), catalog.next_sstable), (0, 5));
+    let replaced = |number, offset, length| {
+        let extent = Extent { offset, length };
+        Edit::SegmentReplaced { number, extent, footer_checksum: 9 }
+    };
     let outside = SegmentMeta { extent: Extent { offset: 1, length: 4096 }, ..segment_meta(6) };
     let long = SegmentMeta { bytes: 4097, ..segment_meta(6) };
     let refused = [
@@ -235,6 +239,14 @@ fn a_segment_lives_as_long_as_an_sstable_needs_it() {
         Edit::SegmentAdded { meta: long },
         Edit::SegmentRemoved { number: 1 },
         Edit::SegmentRemoved { number: 7 },
+        replaced(7, 20 * 4096, 4096),
+        replaced(3, 20 * 4096, 4096),
+        replaced(1, 20 * 4096 + 1, 4096),
+        replaced(1, 20 * 4096, 100),
+        replaced(1, 20 * 4096, 0),
+        replaced(1, u64::MAX - 4095, 4096),
+        replaced(1, 4096, 4096),
+        replaced(1, 0, 3 * 4096),
         needs(2, &[]),
         needs(6, &[5]),
         needs(6, &[2, 1]),
@@ -245,6 +257,12 @@ fn a_segment_lives_as_long_as_an_sstable_needs_it() {
         assert!(catalog.apply(&edit).is_err(), "{edit:?}");
         assert_eq!(catalog, before, "{edit:?}");
     }
+    catalog.apply(&replaced(1, 20 * 4096, 2 * 4096)).unwrap();
+    let extent = Extent { offset: 20 * 4096, length: 2 * 4096 };
+    let expected = SegmentMeta { extent, footer_checksum: 9, ..segment_meta(1) };
+    assert_eq!(catalog.segments.get(1), Some(&expected));
+    // It is replaced again, and may go where it was before.
+    catalog.apply(&replaced(1, 4096, 4096)).unwrap();
     // The edits of the catalog make it again.
     let mut again = Catalog::new();
     catalog.edits().iter().for_each(|edit| again.apply(edit).unwrap());

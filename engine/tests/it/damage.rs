@@ -1,38 +1,39 @@
 //! Damaged, truncated, empty and foreign files: a typed error that names the place, or right data.
 
-use super::reference::{Contents, Step, Tables, commit, contents};
+use super::reference::{Dump, Step, send};
+use super::sim::Sim;
 use super::world::{START_MS, World, tiny, tiny_read};
 use tidelog_engine::testing::{SimClock, SimDisk, SimOptions};
 use tidelog_engine::{Durability, ErrorKind, Options, TableOptions};
 
 /// A small store with SSTables at two levels and a log that was not flushed; and what it holds.
-fn golden() -> (Vec<u8>, Contents) {
-    let world = World::new(77);
-    let process = world.open(&tiny()).unwrap();
-    let messages = process.engine.create_table("message", TableOptions::timeline()).unwrap();
-    let values = process.engine.create_table("value", TableOptions::keyed()).unwrap();
-    let tables = Tables { messages, values };
-    let mut expected = Contents::default();
+fn golden() -> (Vec<u8>, Dump) {
+    let mut sim = Sim::start(World::new(77), tiny(), "golden".to_owned()).unwrap();
+    sim.create("message", TableOptions::timeline()).unwrap();
+    let (messages, values) =
+        (sim.reference.tables[0].state.as_ref().unwrap().id, sim.reference.values);
     for number in 0..60u8 {
+        let targets = [number % 5, 7].map(|timeline| (messages, vec![b't', timeline]));
         let steps = [
-            Step::Send { timelines: vec![number % 5, 7], payload: vec![number; 150] },
+            send(targets.to_vec(), vec![number; 150]),
             Step::Put { key: number % 9, value: vec![number; 30] },
         ];
-        expected.apply(&steps);
-        commit(&process.engine, tables, &steps, Durability::Sync).unwrap();
+        sim.commit(&steps, Durability::Sync).unwrap();
         if number == 25 {
-            process.engine.compact().unwrap();
+            sim.compact().unwrap();
         }
         if number == 45 {
-            process.engine.flush().unwrap();
+            sim.flush().unwrap();
         }
     }
-    let bytes = world.disk.bytes();
-    process.kill();
-    (bytes, expected)
+    sim.check().unwrap();
+    let dump = Dump::read(&sim.engine(), messages, values).unwrap();
+    let bytes = sim.world.disk.bytes();
+    sim.process.take().unwrap().kill();
+    (bytes, dump)
 }
 
-fn open_damaged(bytes: &[u8], options: &Options) -> Result<Contents, ErrorKind> {
+fn open_damaged(bytes: &[u8], options: &Options) -> Result<Dump, ErrorKind> {
     let disk = SimDisk::from_bytes(SimOptions::default(), bytes);
     let world = World { disk, cold: None, clock: SimClock::new(START_MS), seed: 5 };
     let process = world.open(options).map_err(|error| error.kind())?;
@@ -40,13 +41,13 @@ fn open_damaged(bytes: &[u8], options: &Options) -> Result<Contents, ErrorKind> 
     let (Some(messages), Some(values)) = (named("message"), named("value")) else {
         return Err(ErrorKind::NotFound);
     };
-    let found = contents(&process.engine, Tables { messages, values });
+    let found = Dump::read(&process.engine, messages, values);
     process.kill();
     found.map_err(|error| error.kind())
 }
 
 /// Right data, or a typed error; a lost last commit group is the one documented ambiguity.
-fn assert_honest(outcome: &Result<Contents, ErrorKind>, expected: &Contents, place: &str) {
+fn assert_honest(outcome: &Result<Dump, ErrorKind>, expected: &Dump, place: &str) {
     match outcome {
         Ok(found) if found == expected => {}
         Ok(found) => {

@@ -4,16 +4,19 @@
 //! - `amendments`: edit and recall, through every copy, at every stage
 //! - `basic`: what each call promises, on the simulated disk
 //! - `amplification`: bytes written for each byte of payload and id
-//! - `history`: random histories over tiers, times to live, crashes, and clocks that jump
+//! - `history`: random histories of every operation, over tiers, crashes, and clocks that jump
 //! - `locality`: timelines that are read much come to lie together
 //! - `lookups`: how many reads a first append costs
-//! - `model`: random operations against a model, with flushes, compactions, snapshots and
-//!   reopenings
+//! - `reference`: what a store must show; `sim` does each operation to both, `draw` draws batches
 //! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in
 //!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `full_disk`: opening without room for a log
-//! - `regression`: defects that were mended, each with its story
+//! - `regression`: defects that were mended, each with its story; what other such tests share
+//! - `regression_close`: those of closing, and of commits that nobody led
+//! - `regression_durability`: those by which something did not survive
+//! - `regression_full_disk`: those of full disks
+//! - `regression_leader`: those of leaders that panic, and of wakers
 //! - `regression_cold`: those of the cold tier, and of disks that cannot be read or are full
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
 //! - `expiry_crash`: power is lost while entries expire
@@ -28,6 +31,7 @@
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `stats`: what a store counts, against its file and its disk
 //! - `tiers`: zstd and the cold tier
+//! - `moved_segments`: segments that move down in the file, under crashes too
 //! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
 
@@ -39,6 +43,7 @@ mod amplification;
 mod basic;
 mod crash_sweep;
 mod damage;
+mod draw;
 mod expiry;
 mod expiry_crash;
 mod faults;
@@ -50,17 +55,22 @@ mod linked_disk;
 mod locality;
 mod lookups;
 mod marks;
-mod model;
+mod moved_segments;
 mod moves;
 mod own_ttl;
 mod policy;
 mod real;
 mod reference;
 mod regression;
+mod regression_close;
 mod regression_cold;
+mod regression_durability;
+mod regression_full_disk;
+mod regression_leader;
 mod regression_reads;
 mod regression_retention;
 mod segments;
+mod sim;
 mod space;
 mod stats;
 mod tiers;

@@ -2,7 +2,11 @@
 
 use super::world::{Process, World, tiny};
 use std::time::Duration;
-use tidelog_engine::{Direction, Durability, Engine, Options, TableId, TableOptions, WriteBatch};
+use tidelog_engine::testing::CrashPolicy;
+use tidelog_engine::{
+    AppendOptions, Direction, Durability, Engine, Options, TableId, TableOptions, WriteBatch,
+    limits,
+};
 
 const KEY: &[u8] = b"room";
 
@@ -132,4 +136,81 @@ fn what_expires_in_the_cold_file_is_free_in_time() {
     assert_eq!(stats.cold_sstables, 0);
     assert!(stats.cold_free_bytes > full, "{full} bytes were free before: {stats:?}");
     assert!((1..=10_000).contains(&stats.expiry_lag_ms), "{} ms", stats.expiry_lag_ms);
+}
+
+/// Keep-last looked for the first entry behind each epoch, to know where its window goes on before
+/// the ids that a power loss took. That entry may be out of the file, since its own time to live
+/// was short, while older ones are alive: then the window was not made longer and hid entries that
+/// were to be kept, or began in the wrong place and brought some back.
+#[test]
+fn keep_last_reaches_over_ids_that_were_lost_whatever_expires_behind_them() {
+    for (before, short, after, count) in
+        [(10, 3, 0, 8), (10, 1, 6, 5), (10, 2, 2, 12), (10, 9, 1, 4)]
+    {
+        let world = World::new(142);
+        let process = world.open(&tiny()).unwrap();
+        let engine = &process.engine;
+        let options = TableOptions::timeline().keep_last(count);
+        let table = engine.create_table("message", options).unwrap();
+        let other = engine.create_table("other", TableOptions::timeline()).unwrap();
+        (0..before).for_each(|_| append(engine, table, b"x"));
+        let mut lost = WriteBatch::new();
+        lost.append(table, KEY, b"lost", None).unwrap();
+        engine.commit(lost, Durability::Buffered).unwrap();
+        process.kill();
+        let world = world.after(&CrashPolicy::DropAll);
+        let process = world.open(&tiny()).unwrap();
+        let engine = &process.engine;
+        let ttl = Some(Duration::from_secs(1));
+        for _ in 0..short {
+            let mut batch = WriteBatch::new();
+            let options = AppendOptions { ttl, ..AppendOptions::default() };
+            batch.append_with([(table, KEY)], b"short", &options).unwrap();
+            engine.commit(batch, Durability::Sync).unwrap();
+        }
+        engine.flush().unwrap();
+        (0..after).for_each(|_| append(engine, table, b"x"));
+        append(engine, other, b"x");
+        pass(&world, &process, 3);
+        engine.compact().unwrap();
+        let jumped = limits::UNSYNCED_ENTRIES_MAX + before;
+        let written = (1..=before).chain(jumped + 1..=jumped + short + after);
+        let written: Vec<u64> = written.collect();
+        let kept = &written[written.len().saturating_sub(usize::try_from(count).unwrap())..];
+        let alive = |seq: &u64| !(jumped + 1..=jumped + short).contains(seq);
+        let expected: Vec<u64> = kept.iter().copied().filter(alive).collect();
+        assert_eq!(seqs(engine, table), expected, "{before} {short} {after}, keep {count}");
+        process.kill();
+    }
+}
+
+/// A snapshot that was older than an epoch's jump said that its timeline had ended at the newest
+/// entry that was left of it, once later ones were gone: its newest sequence id went back.
+#[test]
+fn the_latest_seq_of_a_snapshot_does_not_go_back_before_a_jump() {
+    let world = World::new(143);
+    let process = world.open(&tiny()).unwrap();
+    let table = process.engine.create_table("message", TableOptions::timeline()).unwrap();
+    append(&process.engine, table, b"stays");
+    let mut batch = WriteBatch::new();
+    let ttl = Some(Duration::from_secs(1));
+    let options = AppendOptions { ttl, ..AppendOptions::default() };
+    batch.append_with([(table, KEY)], b"goes", &options).unwrap();
+    process.engine.commit(batch, Durability::Sync).unwrap();
+    let mut lost = WriteBatch::new();
+    lost.append(table, KEY, b"lost", None).unwrap();
+    process.engine.commit(lost, Durability::Buffered).unwrap();
+    process.kill();
+    let world = world.after(&CrashPolicy::DropAll);
+    let process = world.open(&tiny()).unwrap();
+    let engine = &process.engine;
+    let snapshot = engine.snapshot();
+    assert_eq!(snapshot.latest_seq(table, KEY).unwrap(), 2);
+    append(engine, table, b"behind the jump");
+    assert_eq!(seqs(engine, table).last(), Some(&(limits::UNSYNCED_ENTRIES_MAX + 3)));
+    pass(&world, &process, 3);
+    engine.compact().unwrap();
+    engine.compact().unwrap();
+    assert_eq!(snapshot.latest_seq(table, KEY).unwrap(), 2);
+    process.kill();
 }

@@ -1,13 +1,14 @@
 //! Space comes back: what is free is reused, punched and cut off while the store runs, and neither
 //! a crash, nor a reader of this or of another process, suffers from it.
 
-use super::crash_sweep::{Plan, run, sweep_plan};
-use super::reference::Step;
+use super::crash_sweep::{Plan, sweep};
+use super::reference::{Step, send};
+use super::sim::Sim;
 use super::world::{Process, World, tiny, tiny_read};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
-use tidelog_engine::testing::{SeededEntropy, SimScheduler};
+use tidelog_engine::testing::{Random, SeededEntropy, SimScheduler};
 use tidelog_engine::{
     Direction, Durability, Engine, ErrorKind, Options, Parts, Payload, ReadMode, Result, TableId,
     TableOptions, WriteBatch,
@@ -234,39 +235,38 @@ fn a_reader_beside_the_writer_is_told_when_its_blocks_are_gone() {
     assert_eq!(value.as_deref(), Some(&b"short"[..]));
 }
 
-/// Values that come and go, so that much of the file is free most of the time.
-fn churning() -> Vec<(Vec<Step>, Durability)> {
-    (0..150u32)
-        .map(|number| {
-            let key = |index: u32| u8::try_from(index % 60).unwrap();
-            let byte = u8::try_from(number).unwrap();
-            let length = if number / 30 % 2 == 0 { 900 } else { 3 };
-            let put = |n| Step::Put { key: key(number * 2 + n), value: vec![byte; length] };
-            let send = Step::Send { timelines: vec![byte % 5], payload: vec![byte; 300] };
-            let durability = if number % 3 == 0 { Durability::Sync } else { Durability::Buffered };
-            (vec![put(0), put(1), send], durability)
-        })
-        .collect()
+fn one_table(sim: &mut Sim) -> Result<()> {
+    sim.create("message", TableOptions::timeline())
 }
 
-/// Between the batches time passes, so that free space is looked at; twice, all is given back.
-fn give_back(world: &World, process: &Process, number: usize) -> Result<()> {
-    world.clock.advance(Duration::from_millis(2500));
-    process.scheduler.run_until_idle(12);
+/// Values that come and go, so that much of the file is free most of the time. Between the batches
+/// time passes, so that free space is looked at; twice, all is given back.
+fn churn(sim: &mut Sim, _: &mut Random, number: usize) -> Result<()> {
+    let byte = u8::try_from(number).unwrap();
+    let length = if (number / 30).is_multiple_of(2) { 900 } else { 3 };
+    let put = |n| {
+        let key = u8::try_from((number * 2 + n) % 60).unwrap();
+        Step::Put { key, value: vec![byte; length] }
+    };
+    let table = sim.reference.tables[0].state.as_ref().expect("it is there").id;
+    let send = send(vec![(table, vec![b't', byte % 5])], vec![byte; 300]);
+    let durability = if number.is_multiple_of(3) { Durability::Sync } else { Durability::Buffered };
+    sim.commit(&[put(0), put(1), send], durability)?;
+    sim.pass(2500, 12);
     if number == 70 || number == 130 {
-        process.engine.compact()?;
+        sim.compact()?;
     }
     Ok(())
 }
 
 #[test]
 fn power_is_lost_while_space_is_given_back() {
-    let plan = Plan { batches: churning(), between: give_back };
+    let plan = Plan { two_disks: false, create: one_table, count: 150, step: churn };
     let world = World::new(6);
-    run(&world, &plan);
+    assert!(plan.run(&world).is_whole);
     let counts = world.disk.counts();
     assert!(counts.truncations >= 3, "the workload cuts and punches: {counts:?}");
-    let (points, images, second) = sweep_plan(6, &plan, 4);
+    let (points, images, second) = sweep(6, &plan, 4);
     assert!(points > 100 && images > 400 && second > 50, "{points} {images} {second}");
 }
 

@@ -51,6 +51,23 @@ impl World {
                 (Arc::new(main), Some(Arc::new(open)))
             }
         };
+        self.open_parts(disk, cold, scheduler, options)
+    }
+
+    /// Opens the store as a new process would that does not find the cold file.
+    pub(crate) fn open_without_cold(&self, options: &Options) -> Result<Process> {
+        let scheduler = SimScheduler::new(self.seed, self.clock.clone());
+        let options = Options { without_cold_file: true, ..options.clone() };
+        self.open_parts(Arc::new(self.disk.reopen()), None, scheduler, &options)
+    }
+
+    fn open_parts(
+        &self,
+        disk: Arc<dyn Disk>,
+        cold: Option<OpenCold>,
+        scheduler: SimScheduler,
+        options: &Options,
+    ) -> Result<Process> {
         let parts = Parts {
             disk,
             cold,
@@ -60,6 +77,11 @@ impl World {
             name: "simulated.tide".to_owned(),
         };
         Ok(Process { engine: Engine::open_with(parts, options.clone())?, scheduler })
+    }
+
+    /// All disks, the main one first.
+    pub(crate) fn disks(&self) -> Vec<&SimDisk> {
+        std::iter::once(&self.disk).chain(&self.cold).collect()
     }
 
     /// The machine after a crash.

@@ -56,6 +56,7 @@ fn summarise(report: &Report, output: &mut Output) -> Outcome {
         segments,
         segment_bytes,
         records,
+        erased,
         entries,
         timelines,
     } = report.counts;
@@ -72,6 +73,7 @@ fn summarise(report: &Report, output: &mut Output) -> Outcome {
             "segments": segments,
             "segment_bytes": segment_bytes,
             "segment_payloads": records,
+            "erased_payloads": erased,
             "sstable_entries": entries,
             "sstable_timelines": timelines,
         }))?);
@@ -96,10 +98,11 @@ fn summarise(report: &Report, output: &mut Output) -> Outcome {
         text::grouped(timelines)
     ))?;
     output.line(format_args!(
-        "segments: {}, {}, {} payloads",
+        "segments: {}, {}, {} payloads, {} of them erased",
         text::grouped(segments),
         text::bytes(segment_bytes),
-        text::grouped(records)
+        text::grouped(records),
+        text::grouped(erased)
     ))?;
     let verdict = if report.faults.is_empty() { "good" } else { "DAMAGED" };
     Ok(output.line(verdict)?)

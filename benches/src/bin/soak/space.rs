@@ -7,6 +7,7 @@
 //!          write  expire          write, expire, let go
 //!                                 └── held ──┘
 //! ```
+//! Every tenth message goes to four inboxes too: such payloads are shared, and lie in segments.
 
 use crate::Result;
 use crate::arguments::{Common, SpaceArguments};
@@ -29,6 +30,8 @@ struct Parameters {
     held_megabytes: u64,
     timelines: u64,
     payload: usize,
+    /// Inboxes that every tenth message goes to.
+    recipients: u64,
     ttl_ms: u64,
     /// Space is free this long after expiry, at most.
     lag_ms: u64,
@@ -45,11 +48,13 @@ impl Parameters {
             false => (5_000, 1_000, 10_000, 20_000),
         };
         let (lag_ms, patience_ms) = if common.short { (1_500, 0) } else { (6_000, 60_000) };
+        let timelines = asked.timelines.unwrap_or(timelines);
         Parameters {
             megabytes: asked.megabytes.unwrap_or(megabytes),
             held_megabytes: asked.held_megabytes.unwrap_or(held),
-            timelines: asked.timelines.unwrap_or(timelines),
+            timelines,
             payload: asked.payload.unwrap_or(1_000),
+            recipients: RECIPIENTS.min(timelines),
             ttl_ms: asked.ttl_ms.unwrap_or(ttl_ms),
             lag_ms,
             patience_ms,
@@ -69,6 +74,10 @@ impl Parameters {
 
 /// Messages of one commit.
 const BATCH: u64 = 100;
+/// One message of so many goes to inboxes.
+const SHARED_EVERY: u64 = 10;
+/// Inboxes that it goes to.
+const RECIPIENTS: u64 = 4;
 const MB: u64 = 1_000_000;
 
 /// Runs the mode. Returns whether all was right.
@@ -81,6 +90,7 @@ pub(crate) fn run(common: &Common, arguments: &SpaceArguments) -> Result<bool> {
     let ttl = Duration::from_millis(parameters.ttl_ms);
     let mut run = Run {
         table: engine.create_table("message", TableOptions::timeline().ttl(ttl))?,
+        inboxes: engine.create_table("inbox", TableOptions::timeline().ttl(ttl))?,
         gauge: Gauge::new(&stage.path())?,
         limit: stage.options.ring_bytes + parameters.rest_bytes(),
         written: 0,
@@ -134,6 +144,7 @@ struct Held {
 struct Run<'a> {
     engine: Engine,
     table: TableId,
+    inboxes: TableId,
     gauge: Gauge,
     limit: u64,
     written: u64,
@@ -144,21 +155,12 @@ struct Run<'a> {
 impl Run<'_> {
     /// Writes as fast as it goes.
     fn write(&mut self, phase: &str, megabytes: u64) -> Result<()> {
-        let Parameters { timelines, payload: length, seed, .. } = self.parameters;
-        let mut payload = vec![0; length];
         let mut second = Instant::now();
-        let until = self.written + megabytes * MB / length as u64;
+        let until = self.written + megabytes * MB / self.parameters.payload as u64;
         while self.written < until {
-            let mut batch = WriteBatch::new();
-            for message in self.written..self.written + BATCH {
-                let (timeline, seq) = (message % timelines, message / timelines + 1);
-                payload::fill(&mut payload, seed, timeline, seq);
-                batch.append(self.table, &key(timeline), &payload, None)?;
-            }
+            let (batch, expected) = self.batch()?;
             let committed = self.engine.commit(batch, Durability::Buffered)?;
-            let messages = self.written..self.written + BATCH;
-            let expected = messages.map(|message| message / timelines + 1);
-            if !committed.seqs.iter().copied().eq(expected) {
+            if committed.seqs != expected {
                 let first = self.written;
                 self.report.wrong.add(format_args!("message {first}: seqs {:?}", committed.seqs));
             }
@@ -169,6 +171,29 @@ impl Run<'_> {
             }
         }
         self.line(phase, json!({}))
+    }
+
+    /// The next messages, and the seqs that they must get.
+    fn batch(&self) -> Result<(WriteBatch, Vec<u64>)> {
+        let Parameters { timelines, payload: length, recipients, seed, .. } = self.parameters;
+        let mut payload = vec![0; length];
+        let (mut batch, mut expected) = (WriteBatch::new(), Vec::new());
+        for message in self.written..self.written + BATCH {
+            let (timeline, seq) = (message % timelines, message / timelines + 1);
+            payload::fill(&mut payload, seed, timeline, seq);
+            let mut targets = vec![(self.table, key(timeline))];
+            expected.push(seq);
+            if message.is_multiple_of(SHARED_EVERY) {
+                let first = message / SHARED_EVERY * recipients;
+                for delivery in first..first + recipients {
+                    targets.push((self.inboxes, key(delivery % timelines)));
+                    expected.push(delivery / timelines + 1);
+                }
+            }
+            let targets = targets.iter().map(|(table, key)| (*table, &key[..]));
+            batch.fan_out(targets, &payload, None, None, true)?;
+        }
+        Ok((batch, expected))
     }
 
     /// Waits until all has expired, is free, and is given back, each as long as is promised and
@@ -261,18 +286,29 @@ impl Run<'_> {
 
     /// Nothing may be left, and every timeline goes on where it was.
     fn check_empty(&self) -> Result<()> {
+        let deliveries = self.written.div_ceil(SHARED_EVERY) * self.parameters.recipients;
+        self.check_table(self.table, self.written)?;
+        self.check_table(self.inboxes, deliveries)
+    }
+
+    /// The same of a table whose timelines got `entries` in turn.
+    fn check_table(&self, table: TableId, entries: u64) -> Result<()> {
         let snapshot = self.engine.snapshot();
-        for timeline in 0..self.parameters.timelines {
-            if let Some(entry) = snapshot.latest(self.table, &key(timeline))? {
-                self.report.wrong.add(format_args!("timeline {timeline} shows {entry:?}"));
-            }
-            let full = self.written / self.parameters.timelines;
-            let expected = full + u64::from(timeline < self.written % self.parameters.timelines);
-            let newest = snapshot.latest_seq(self.table, &key(timeline))?;
-            if newest != expected {
+        let timelines = self.parameters.timelines;
+        for timeline in 0..timelines {
+            if let Some(entry) = snapshot.latest(table, &key(timeline))? {
+                let table = table.0;
                 self.report
                     .wrong
-                    .add(format_args!("timeline {timeline} is at {newest}, not {expected}"));
+                    .add(format_args!("table {table}, timeline {timeline} shows {entry:?}"));
+            }
+            let expected = entries / timelines + u64::from(timeline < entries % timelines);
+            let newest = snapshot.latest_seq(table, &key(timeline))?;
+            if newest != expected {
+                let table = table.0;
+                self.report.wrong.add(format_args!(
+                    "table {table}, timeline {timeline} is at {newest}, not {expected}"
+                ));
             }
         }
         Ok(())
@@ -288,5 +324,5 @@ impl Run<'_> {
 
 /// Bytes that live structures have.
 fn live_bytes(sample: &Sample) -> u64 {
-    sample.stats.sstable_bytes
+    sample.stats.sstable_bytes + sample.stats.segment_bytes
 }

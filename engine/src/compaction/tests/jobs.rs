@@ -48,16 +48,18 @@ fn a_flush_ends_in_many_steps() {
     assert!(steps >= 6, "5 MB in {steps} steps");
 }
 
-/// The fragments of a block's size in the live SSTables of one table.
-fn large_fragments(store: &Store) -> BTreeSet<Vec<u8>> {
+/// The fragments of a block's size in the live SSTables of one table: timeline, first seq, entries,
+/// and the last bytes. What stands before the entries tells of their place in the run.
+fn large_fragments(store: &Store) -> BTreeSet<(Vec<u8>, u64, usize, Vec<u8>)> {
     let sstables = store.version.iter().filter(|(table, ..)| *table == FEED);
     let mut large = BTreeSet::new();
     for (_, _, sstable) in sstables {
         let mut fragments = sstable.fragments(None).unwrap();
         while let Some(fragment) = fragments.next().unwrap() {
-            let bytes = fragment.view().bytes();
-            if bytes.len() >= FRAGMENT_UNCUT_BYTES {
-                large.insert(bytes.to_vec());
+            let view = fragment.view();
+            if view.bytes().len() >= FRAGMENT_UNCUT_BYTES {
+                let last = view.bytes()[view.bytes().len() - 1000..].to_vec();
+                large.insert((view.key().to_vec(), view.seq(0).unwrap(), view.count(), last));
             }
         }
     }

@@ -7,8 +7,8 @@
 //! expiry. Once the last memtable is flushed the old log is empty, and a new one begins behind it.
 //!
 //! # Invariants
-//! 1. Nothing is written into the ring before a root names the new log, together with the epoch that
-//!    it begins, so a crash at any step finds the old one, from the head of its root on.
+//! 1. Nothing is written into the ring before a root names the new log, together with the epoch
+//!    that it begins, so a crash at any step finds the old one, from the head of its root on.
 //! 2. Commits are refused until then, before a timeline is pinned (`check_writable`).
 //! 3. What readers see here and a failed sync of this boot may have kept from the disk counts as
 //!    unsynced: the next opening begins an epoch, unless everything was flushed before.

@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::limits::BLOCK_SIZE;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -213,6 +214,10 @@ impl Disk for OsDisk {
         // and the writer lock keeps other processes of this engine from shortening it. Readers in
         // other processes read with `read_at` and do not map.
         let map = unsafe { options.map(&self.buffered) }?;
+        // A touch reads its page, not the megabytes around it that a system may read ahead: commits
+        // would wait behind them. Readers say what more they need. Where advice is refused, nothing
+        // is lost but time.
+        let _ = map.advise(memmap2::Advice::Random);
         Ok(Region::from_map(map))
     }
 
@@ -223,6 +228,12 @@ impl Disk for OsDisk {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// Tells the system that these bytes of a map are read soon. Where advice is refused, nothing is
+/// lost but time.
+pub(super) fn will_need(map: &memmap2::Mmap, range: Range<usize>) {
+    let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
 }
 
 #[expect(clippy::disallowed_methods, reason = "this file is the door to the file system")]

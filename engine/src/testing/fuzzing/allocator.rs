@@ -1,7 +1,7 @@
 //! The extent allocator.
 
 use crate::error::Result;
-use crate::file::{Allocator, Extent, ExtentGuard, Reservation};
+use crate::file::{Allocator, Extent, ExtentGuard, Giving, Reservation};
 use crate::testing::SimDisk;
 use std::sync::Arc;
 
@@ -53,6 +53,35 @@ impl Extents {
     /// A reader's hold.
     pub fn guard(&self, extent: Extent) -> Guard {
         Guard(ExtentGuard::new(extent, Arc::clone(&self.0)))
+    }
+
+    /// What is free now is cold from now on, until somebody takes it.
+    pub fn look(&self) {
+        self.0.look();
+    }
+
+    /// Lets the grid end earlier, and cuts the file there, as behind a durable superblock. Says
+    /// whether there was anything to cut.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn cut(&self, keep_bytes: u64, least_bytes: u64, warm: bool) -> Result<bool> {
+        let cut = self.0.cut(Giving { keep_bytes, least_bytes, warm });
+        while self.0.shorten(self.0.file_length())? {}
+        Ok(cut)
+    }
+
+    /// Punches one hole, if there is one to punch; says whether there may be more.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn punch(&self, keep_bytes: u64, least_bytes: u64, warm: bool) -> Result<bool> {
+        self.0.punch(Giving { keep_bytes, least_bytes, warm })
+    }
+
+    /// Bytes of free space without room on the device.
+    pub fn hole_bytes(&self) -> u64 {
+        self.0.holes()
     }
 
     /// The free runs, by offset.

@@ -164,6 +164,7 @@ fn any_edit(random: &mut Random, catalog: &Catalog) -> Edit {
         3 | 4 => Edit::SstableRemoved { number },
         7 => Edit::SegmentAdded { meta: any_segment(random, catalog) },
         8 if random.chance(1, 4) => Edit::SegmentRemoved { number },
+        8 if random.chance(1, 2) => replaced_segment(random, catalog),
         5 | 6 => Edit::SstableMoved { number, level: level(random) },
         _ => Edit::SstableAdded { level: level(random), meta: any_meta(random, catalog) },
     }
@@ -223,6 +224,19 @@ fn any_segment(random: &mut Random, catalog: &Catalog) -> SegmentMeta {
         records: random.next_u64(),
         payload_bytes: random.next_u64(),
     }
+}
+
+/// A segment in another extent, now and then one that it cannot have.
+fn replaced_segment(random: &mut Random, catalog: &Catalog) -> Edit {
+    let live: Vec<u64> = catalog.segments.iter().map(|meta| meta.number).collect();
+    let number = match live.get(random.index(live.len().max(1))) {
+        Some(number) if !random.chance(1, 20) => *number,
+        _ => random.below(1000),
+    };
+    let offset = (1 << 40) + (random.below(1 << 20) << 16) + random.below(20) / 19;
+    let length = if random.chance(1, 20) { 0 } else { 64 * 1024 };
+    let extent = Extent { offset, length };
+    Edit::SegmentReplaced { number, extent, footer_checksum: 7 }
 }
 
 fn any_meta(random: &mut Random, catalog: &Catalog) -> SstableMeta {

@@ -16,6 +16,8 @@ use proptest::prelude::*;
 use std::sync::Arc;
 
 const BLOCKS: u64 = 24;
+/// Every body begins with its number.
+const NUMBER_BYTES: usize = 8;
 const RING: Extent = Extent { offset: 4096, length: BLOCKS * 4096 };
 
 /// What a superblock would say: durable from the moment it is set.
@@ -70,7 +72,8 @@ impl Store {
         let state = Arc::clone(self.writer.state());
         match step {
             Step::Append { lengths, durable } => {
-                let bytes = self.writer.group_bytes(lengths.iter().copied());
+                let bytes =
+                    self.writer.group_bytes(lengths.iter().map(|length| NUMBER_BYTES + length));
                 if bytes > state.free_bytes() {
                     self.release(true);
                 }
@@ -94,7 +97,7 @@ impl Store {
         let first = self.next_commit;
         let body = |(commit, length): (u64, &usize)| {
             let mut body = commit.to_le_bytes().to_vec();
-            body.resize(8 + length, (commit % 255) as u8 + 1);
+            body.resize(NUMBER_BYTES + length, (commit % 255) as u8 + 1);
             body
         };
         let bodies: Vec<Vec<u8>> = (first..).zip(lengths).map(body).collect();
