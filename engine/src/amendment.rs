@@ -6,13 +6,15 @@
 //!
 //! ```text
 //! key     table u32 big-endian | timeline id | seq u64 big-endian
-//! value   u8 1 replaced, 2 retracted | payload, empty where retracted
+//! value   u8 1 replaced, 2 retracted, 3 replaced and erased | payload, with 1 alone
 //! ```
 //!
 //! # Invariants
 //! 1. Each version is a put; the key says what is amended, the version's commit when.
 //! 2. An amendment counts for entries of its own commit and of older ones: its own entry, and those
 //!    that name it as their origin. What was fanned out later was given its payload later.
+//! 3. What was erased is never written by a commit: an older version becomes it, when a retraction
+//!    that came later has been followed by the erasure of what it took back (`engine/erasure/`).
 
 use crate::codec::Encode;
 use crate::entry::TableId;
@@ -22,6 +24,10 @@ use crate::limits::{KEY_LENGTH_MAX, KEY_LENGTH_MIN};
 pub(crate) const TAG_REPLACED: u8 = 1;
 /// First byte of a value, and the only one: the entry was retracted.
 pub(crate) const TAG_RETRACTED: u8 = 2;
+
+/// First byte of a value, and the only one: the entry was replaced, and what it was replaced by was
+/// erased.
+pub(crate) const TAG_ERASED: u8 = 3;
 
 /// Bytes of a key beside the timeline id.
 const KEY_OVERHEAD: usize = 12;
@@ -49,13 +55,30 @@ pub(crate) fn decode_key(bytes: &[u8]) -> Option<(TableId, &[u8], u64)> {
     valid.then(|| (TableId(u32::from_be_bytes(*table)), key, u64::from_be_bytes(*seq)))
 }
 
-/// Whether a value retracts its entry; `None` where it is no value of an amendment.
-pub(crate) fn decode_value(value: &[u8]) -> Option<bool> {
+/// What a version of an amendment did to its entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AmendmentKind {
+    /// It got another payload.
+    Replaced,
+    /// It was taken back.
+    Retracted,
+    /// It got another payload, which was erased.
+    Erased,
+}
+
+/// What a value says; `None` where it is no value of an amendment.
+pub(crate) fn decode_value(value: &[u8]) -> Option<AmendmentKind> {
     match value {
-        [TAG_REPLACED, ..] => Some(false),
-        [TAG_RETRACTED] => Some(true),
+        [TAG_REPLACED, ..] => Some(AmendmentKind::Replaced),
+        [TAG_RETRACTED] => Some(AmendmentKind::Retracted),
+        [TAG_ERASED] => Some(AmendmentKind::Erased),
         _ => None,
     }
+}
+
+/// The same of a value that a commit writes.
+pub(crate) fn decode_written(value: &[u8]) -> Option<AmendmentKind> {
+    decode_value(value).filter(|kind| *kind != AmendmentKind::Erased)
 }
 
 #[cfg(test)]
@@ -75,10 +98,13 @@ mod tests {
         assert_eq!(decode_key(&vec![0; KEY_LENGTH_MAX + KEY_OVERHEAD + 1]), None);
         assert_eq!(decode_value(b""), None);
         assert_eq!(decode_value(b"\0text"), None);
-        assert_eq!(decode_value(b"\x03"), None);
+        assert_eq!(decode_value(b"\x03text"), None);
+        assert_eq!(decode_value(b"\x04"), None);
+        assert_eq!(decode_written(b"\x03"), None);
         assert_eq!(decode_value(b"\x02text"), None);
-        assert_eq!(decode_value(b"\x01"), Some(false));
-        assert_eq!(decode_value(b"\x02"), Some(true));
+        assert_eq!(decode_value(b"\x01"), Some(AmendmentKind::Replaced));
+        assert_eq!(decode_value(b"\x02"), Some(AmendmentKind::Retracted));
+        assert_eq!(decode_value(b"\x03"), Some(AmendmentKind::Erased));
     }
 
     #[test]

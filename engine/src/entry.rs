@@ -68,6 +68,11 @@ pub struct Entry {
     pub payload: Payload,
     /// The newest amendment that the snapshot shows, of this entry or of its origin.
     pub revision: Option<Revision>,
+    /// The payload that this version of the entry had was erased from the file, since a later
+    /// retraction took it back: see
+    /// [`TableOptions::erase_after`](crate::TableOptions::erase_after). Only
+    /// [`Snapshot::versions`](crate::Snapshot::versions) shows such versions.
+    pub erased: bool,
 }
 
 impl Entry {

@@ -147,6 +147,17 @@ pub const TARGET_BYTES_MIN: usize = 11;
 pub const EXPIRY_TICK_MS: u64 = 250;
 /// Longest time between two looks for what has expired, in milliseconds.
 pub const EXPIRY_TICK_MS_MAX: u64 = 5000;
+/// Shortest erasure deadline of a table, in milliseconds. Each pass of the erasure looks at all
+/// SSTables that may hold what was retracted, and at all free space.
+pub const ERASE_AFTER_MS_MIN: u64 = 60_000;
+/// Retractions that the erasure looks for at once, and bytes of what names them. More are erased in
+/// several rounds, each of which looks at the SSTables again.
+pub const ERASE_ROUND_MAX: usize = 65_536;
+/// See [`ERASE_ROUND_MAX`].
+pub const ERASE_ROUND_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most bytes of the ring that are overwritten with zeros at once, while commits wait.
+pub const ERASE_RING_BYTES: usize = 256 * 1024;
+
 /// Windows in the time to live of a timeline table.
 pub const TTL_WINDOWS: u64 = 20;
 /// Most pieces in the grid of a table: times to live that its data were written under.

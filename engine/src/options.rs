@@ -217,6 +217,9 @@ pub struct TableOptions {
     pub cold_after_ms: Option<u64>,
     /// The tier that new data go to; cold for what is hardly ever read (timeline tables).
     pub placement: Tier,
+    /// The erasure deadline, see [`TableOptions::erase_after`] (timeline tables). `None`: bytes of
+    /// what was retracted stay until their place happens to be used again.
+    pub erase_after_ms: Option<u64>,
 }
 
 impl TableOptions {
@@ -230,6 +233,7 @@ impl TableOptions {
             compression: Compression::None,
             cold_after_ms: None,
             placement: Tier::Hot,
+            erase_after_ms: None,
         }
     }
 
@@ -267,11 +271,34 @@ impl TableOptions {
         self
     }
 
+    /// With an erasure deadline: once a retraction ([`WriteBatch::retract`](crate::WriteBatch)) of
+    /// an entry of this table is older than this, by commit time, the bytes of what it took back
+    /// are in the file no more, nor in the cold file: the payload that the entry was written with,
+    /// that of every copy that names the entry as its origin, in whatever table, and what
+    /// amendments had replaced it by. That goes for SSTables, dictionaries and payload segments as
+    /// for free space and the log. The entries stay in their places and read as retracted;
+    /// [`Snapshot::versions`](crate::Snapshot::versions) says of which versions the payload was
+    /// erased. To erase a message, retract it: what expires, is trimmed or deleted has no deadline.
+    /// Keys are not erased: no text belongs there.
+    ///
+    /// The work is done in the background, at half of the time. It waits for whoever may still see
+    /// what is to be erased: a snapshot from before the retraction, a payload or an iterator that
+    /// is held; and for a cold file that cannot be used. [`Stats::erasure`](crate::Stats::erasure)
+    /// says how far it is and what it waits for. While the store is closed nothing is erased. Given
+    /// to a table later, it goes for earlier retractions too. At least
+    /// [`ERASE_AFTER_MS_MIN`](crate::limits::ERASE_AFTER_MS_MIN).
+    #[must_use]
+    pub fn erase_after(mut self, age: Duration) -> TableOptions {
+        self.erase_after_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
     /// Checks every bound.
     ///
     /// # Errors
     /// [`Error::InvalidUse`] that names the option, its value and its limit.
     pub fn validate(&self) -> Result<()> {
+        self.validate_erasure()?;
         if let Some(count) = self.keep_last {
             if count == 0 {
                 return Err(Error::invalid("keep_last is 0, it must be at least 1"));
@@ -296,5 +323,18 @@ impl TableOptions {
             ));
         }
         self.compression.validate()
+    }
+    fn validate_erasure(&self) -> Result<()> {
+        let Some(age_ms) = self.erase_after_ms else { return Ok(()) };
+        if self.kind == TableKind::Keyed {
+            return Err(Error::invalid("erase_after is for timeline tables"));
+        }
+        if age_ms < limits::ERASE_AFTER_MS_MIN {
+            return Err(Error::invalid(format!(
+                "erase_after is {age_ms} ms, it must be at least {} ms",
+                limits::ERASE_AFTER_MS_MIN
+            )));
+        }
+        Ok(())
     }
 }

@@ -310,7 +310,7 @@ fn amend<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
     let start = decoder.position();
     let invalid = decoder.error("amendment");
     let value = decoder.take(length, "amendment")?;
-    amendment::decode_value(value).ok_or(invalid)?;
+    amendment::decode_written(value).ok_or(invalid)?;
     Ok(Op::Amend { index, target, value: start..decoder.position() })
 }
 

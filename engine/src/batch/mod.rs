@@ -319,7 +319,8 @@ impl WriteBatch {
 
     /// Takes an entry back, as [`WriteBatch::amend`] with nothing: it stays in its place, so that
     /// there is no gap, is marked as retracted and has an empty payload. A later amendment gives it
-    /// a payload again. Earlier payloads stay readable as versions, and in the file.
+    /// a payload again. Earlier payloads stay readable as versions, and in the file, unless the
+    /// table has an erasure deadline: see [`TableOptions::erase_after`](crate::TableOptions).
     ///
     /// # Errors
     /// As [`WriteBatch::amend`].

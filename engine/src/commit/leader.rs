@@ -8,6 +8,7 @@ use super::slot::Claim;
 use super::{Committed, Outcome, Request, Slot};
 use crate::batch::{Precondition, WriteBatch};
 use crate::engine::Core;
+use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::options::Durability;
@@ -57,13 +58,14 @@ impl Leader {
         while groups < limits::LEADER_GROUPS_MAX || self.held.is_some() {
             let group = self.gather(core, leadership);
             if group.is_empty() {
-                return;
+                break;
             }
             self.commit_group(core, group);
             // Before leadership is given away: the other order makes half-empty groups.
             core.queue.wake_all();
             groups += 1;
         }
+        core.erasure.wipe_piece(|from, end| self.writer.wipe(from, end));
     }
 
     /// Freezes the active memtable, if it holds anything, so that it will be flushed. Returns
@@ -171,8 +173,10 @@ impl Leader {
         let view = core.views.current();
         large.into_iter().for_each(|segment| view.active.hold(segment));
         let mut ended = Vec::with_capacity(group.len());
+        let mut retracted: Vec<(u64, TableId)> = Vec::new();
         for (commit, member) in (first_commit..).zip(group) {
-            let Request { batch, cells, durability, .. } = member.request;
+            let Request { batch, cells, durability, retracted: tables, .. } = member.request;
+            retracted.extend(tables.into_iter().map(|table| (commit, table)));
             let seqs = (0..batch.append_count()).map(|index| batch.target(index).seq).collect();
             let body = Arc::new(batch.into_body());
             view.active.apply(body, commit, time_ms).expect("the batch wrote its own body");
@@ -186,6 +190,11 @@ impl Leader {
             drop(cells);
         }
         core.published.store(self.next_commit - 1, Ordering::Release);
+        for (commit, table) in retracted {
+            if core.erasure.note(table, commit, time_ms) {
+                core.wake(|wakes| &wakes.erase);
+            }
+        }
         core.counters.commits.fetch_add(ended.len() as u64, Ordering::Relaxed);
         if marked > 0 {
             let before = core.counters.marks.fetch_add(marked, Ordering::SeqCst);

@@ -3,6 +3,7 @@
 //! All reading of the disk that a commit may need happens here, before the queue.
 
 use super::{Request, StoredPayloads};
+use crate::amendment::{AmendmentKind, decode_written};
 use crate::batch::{Op, Precondition, WriteBatch, decode};
 use crate::engine::Core;
 use crate::entry::TableId;
@@ -12,6 +13,7 @@ use crate::read::View;
 use crate::state::StateCell;
 use crate::sync::{Arc, Ordering};
 use crate::version::TableKind;
+use std::collections::BTreeSet;
 
 /// Checks everything that does not depend on other writers, and pins the state of all timelines.
 pub(crate) fn resolve(
@@ -45,9 +47,19 @@ pub(crate) fn resolve(
     // The engine cannot jump over ids that a caller gives: what readers have seen of such a table
     // must never be lost, so that no lower id can come later.
     let durability = if given { Durability::Sync } else { durability };
-    let amended = pin_amended(core, &view, &batch)?;
+    let (amended, retracted) = pin_amended(core, &view, &batch)?;
     let stored = StoredPayloads::default();
-    Ok(Request { batch, cells, mark_cells, expected, amended, durability, resolved_at, stored })
+    Ok(Request {
+        batch,
+        cells,
+        mark_cells,
+        expected,
+        amended,
+        retracted,
+        durability,
+        resolved_at,
+        stored,
+    })
 }
 
 fn pin_targets(
@@ -83,19 +95,25 @@ fn pin_targets(
     Ok((cells, given))
 }
 
+/// Timelines of amended entries, pinned, with the amended seqs; and tables with retracted ones.
+type Amended = (Vec<(Arc<StateCell>, u64)>, BTreeSet<TableId>);
+
 /// Pins the timelines of amended entries: the leader checks that these have been written.
-fn pin_amended(core: &Core, view: &View, batch: &WriteBatch) -> Result<Vec<(Arc<StateCell>, u64)>> {
-    let mut amended = Vec::new();
+fn pin_amended(core: &Core, view: &View, batch: &WriteBatch) -> Result<Amended> {
+    let (mut amended, mut retracted) = (Vec::new(), BTreeSet::new());
     if !batch.has_amendments() {
-        return Ok(amended);
+        return Ok((amended, retracted));
     }
     for op in decode(batch.body()) {
-        if let Op::Amend { target, .. } = op.expect("the batch wrote its own body") {
+        if let Op::Amend { target, value, .. } = op.expect("the batch wrote its own body") {
             table_of(view, target.table, TableKind::Timeline)?;
+            if decode_written(&batch.body()[value]) == Some(AmendmentKind::Retracted) {
+                retracted.insert(target.table);
+            }
             amended.push((core.pin(target.table, target.key)?, target.seq));
         }
     }
-    Ok(amended)
+    Ok((amended, retracted))
 }
 
 /// Pins the timelines that are marked: a mark is cut off at the end that its timeline has.

@@ -2,10 +2,12 @@
 
 use super::{Committed, StoredPayloads};
 use crate::batch::WriteBatch;
+use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::state::StateCell;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use std::collections::BTreeSet;
 use std::task::Waker;
 
 /// A slot in the hands of a leader. If the leader panics the slot is completed all the same.
@@ -44,6 +46,8 @@ pub(crate) struct Request {
     pub(crate) expected: Vec<(Arc<StateCell>, u64)>,
     /// The pinned state of each amended timeline, and the amended seq.
     pub(crate) amended: Vec<(Arc<StateCell>, u64)>,
+    /// The tables in which it retracts entries.
+    pub(crate) retracted: BTreeSet<TableId>,
     pub(crate) durability: Durability,
     /// The commit at which value preconditions were seen to hold.
     pub(crate) resolved_at: u64,

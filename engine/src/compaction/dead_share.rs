@@ -49,8 +49,7 @@ pub(crate) fn pick_dead<T: HasMeta + Clone>(
             if best.as_ref().is_some_and(|(most, _)| *most >= worth) {
                 continue;
             }
-            let (inputs, below) = (vec![(level, item.clone())], KeyRanges::default());
-            best = Some((worth, Job { table, shard, inputs, output_level: level, kind, below }));
+            best = Some((worth, Job { kind, ..rewrite_in_place(level, item) }));
         }
         if best.is_none() && level0 > 0 && level0 * DEAD_SHARE >= entries {
             let job = pick_level0(version, (table, shard), options, busy);
@@ -58,4 +57,11 @@ pub(crate) fn pick_dead<T: HasMeta + Clone>(
         }
     }
     best.map(|(_, job)| job)
+}
+
+/// The job that writes one SSTable anew, at its level and in its place.
+pub(super) fn rewrite_in_place<T: HasMeta + Clone>(level: u8, item: &T) -> Job<T> {
+    let (inputs, below) = (vec![(level, item.clone())], KeyRanges::default());
+    let (table, shard) = (item.meta().table, item.meta().shard);
+    Job { table, shard, inputs, output_level: level, kind: JobKind::Merge, below }
 }

@@ -403,6 +403,7 @@ fn append(
         origin: None,
         payload: &[],
         shared: Some(Shared { reference: found.reference, is_origin }),
+        erased: false,
     };
     sink.append(run.key(), &entry)?;
     Ok(ENTRY_OVERHEAD)
@@ -425,6 +426,7 @@ fn append_large(
         origin: large.origin.as_ref().map(origin_ref),
         payload: &[],
         shared: Some(Shared { reference: large.reference, is_origin: large.origin.is_none() }),
+        erased: false,
     };
     sink.append(run.key(), &entry)?;
     Ok(ENTRY_OVERHEAD)
@@ -444,6 +446,7 @@ fn borrowed(entry: &Entry) -> EntryRef<'_> {
         origin: entry.origin.as_ref().map(origin_ref),
         payload: &entry.payload,
         shared: None,
+        erased: entry.erased,
     }
 }
 

@@ -30,6 +30,7 @@
 //! One owner. The inputs are immutable, and busy until the job's outcome is live.
 
 use super::dead::{Dead, DeadEntries};
+use super::erase::{EntryFate, Place, Retracted};
 use super::flush::{ENTRY_OVERHEAD, STEP_BYTES};
 use super::keep::Keeper;
 use super::keep_amendments::{AmendmentFences, AmendmentKeeper};
@@ -42,7 +43,7 @@ use crate::entry::{KeyedVersion, TableId, expires_ms};
 use crate::error::{Error, Result};
 use crate::options::Compression;
 use crate::segment::Segments;
-use crate::sstable::{FragmentView, Sstable};
+use crate::sstable::{EntryRef, FragmentView, Sstable};
 use crate::state::StateRecord;
 use crate::version::{STATE_TABLE, Shard, TableKind, Tier};
 use std::cmp::{Ordering, Reverse};
@@ -76,6 +77,8 @@ pub(crate) struct CompactionJob {
     kept: Kept,
     /// Where marks may hide something of the table.
     dead: Option<Arc<dyn DeadEntries>>,
+    /// Of what nothing but its place is written.
+    retracted: Option<Arc<Retracted>>,
     stage: Stage,
     /// The input that could not be read, by number.
     unread: Option<u64>,
@@ -118,13 +121,20 @@ impl CompactionJob {
                 Stage::Keyed(Box::new(KeyedMerge { sources: sources(&job.inputs), below, sink }))
             }
         };
-        CompactionJob { context, job, kept, dead: None, stage, unread: None }
+        CompactionJob { context, job, kept, dead: None, retracted: None, stage, unread: None }
     }
 
     /// The same job, which leaves out what is dead.
     #[must_use]
     pub(crate) fn burying(mut self, dead: Arc<dyn DeadEntries>) -> CompactionJob {
         self.dead = Some(dead);
+        self
+    }
+
+    /// The same job, which erases the payloads of what was retracted.
+    #[must_use]
+    pub(crate) fn erasing(mut self, retracted: Arc<Retracted>) -> CompactionJob {
+        self.retracted = Some(retracted);
         self
     }
 
@@ -177,8 +187,12 @@ impl CompactionJob {
     fn try_step(&mut self) -> Result<Option<JobOutput>> {
         let finished = match &mut self.stage {
             Stage::Manifest => true,
-            Stage::Timelines(merge) => merge.step(self.dead.as_deref())?,
-            Stage::Keyed(merge) => merge.step(&self.kept, self.dead.as_deref())?,
+            Stage::Timelines(merge) => {
+                merge.step(self.dead.as_deref(), self.retracted.as_deref())?
+            }
+            Stage::Keyed(merge) => {
+                merge.step(&self.kept, self.dead.as_deref(), self.retracted.as_deref())?
+            }
             Stage::Over => return Err(Error::invalid("a step of a compaction that is over")),
         };
         if !finished {
@@ -267,7 +281,11 @@ impl TimelineMerge {
     }
 
     /// Whether it was the last step.
-    fn step(&mut self, dead: Option<&dyn DeadEntries>) -> Result<bool> {
+    fn step(
+        &mut self,
+        dead: Option<&dyn DeadEntries>,
+        retracted: Option<&Retracted>,
+    ) -> Result<bool> {
         let mut bytes = 0;
         while bytes < STEP_BYTES {
             let mut least: Option<(usize, &[u8])> = None;
@@ -285,13 +303,18 @@ impl TimelineMerge {
                 self.settle(dead)?;
                 return Ok(true);
             };
-            bytes += self.take_fragment(index, dead)?;
+            bytes += self.take_fragment(index, dead, retracted)?;
         }
         Ok(false)
     }
 
     /// Writes the next fragment of a source, and returns its bytes.
-    fn take_fragment(&mut self, index: usize, dead: Option<&dyn DeadEntries>) -> Result<usize> {
+    fn take_fragment(
+        &mut self,
+        index: usize,
+        dead: Option<&dyn DeadEntries>,
+        retracted: Option<&Retracted>,
+    ) -> Result<usize> {
         let source = &mut self.sources[index];
         let place = source.place();
         let fragment = source.take()?;
@@ -317,7 +340,7 @@ impl TimelineMerge {
             self.settle(Some(dead))?;
             self.dead = dead.of_timeline(view.key())?;
         }
-        self.write_living(&view, last_seq)
+        self.write_living(&view, last_seq, retracted)
             .map_err(|error| error.into_error("SSTable fragment", place))?;
         let (key, last) = self.last.get_or_insert_default();
         key.clear();
@@ -327,7 +350,12 @@ impl TimelineMerge {
     }
 
     /// Writes what is not dead of a fragment.
-    fn write_living(&mut self, view: &FragmentView<'_>, last_seq: u64) -> Result<(), Failure> {
+    fn write_living(
+        &mut self,
+        view: &FragmentView<'_>,
+        last_seq: u64,
+        retracted: Option<&Retracted>,
+    ) -> Result<(), Failure> {
         let count = view.count();
         let (oldest_ms, newest_ms) = (view.time_ms(0)?, view.time_ms(count - 1)?);
         let first_seq = view.first_seq();
@@ -342,7 +370,12 @@ impl TimelineMerge {
             self.left_out += count as u64;
             return Ok(());
         }
-        if self.dead.spares(first_seq, last_seq, oldest_ms) && !self.any_has_expired(view)? {
+        let erasing = match retracted {
+            Some(retracted) => retracted.concerns(self.table, view)?,
+            None => false,
+        };
+        let spared = self.dead.spares(first_seq, last_seq, oldest_ms) && !erasing;
+        if spared && !self.any_has_expired(view)? {
             return Ok(self.sink.append_fragment(view)?);
         }
         for k in 0..count {
@@ -350,7 +383,7 @@ impl TimelineMerge {
             if self.dead.hides(entry.seq, entry.time_ms) || self.has_expired(view, k)? {
                 self.left_out += 1;
             } else {
-                self.sink.append(view.key(), &entry)?;
+                self.write_entry(view.key(), entry, retracted.filter(|_| erasing))?;
             }
         }
         Ok(())
@@ -358,6 +391,21 @@ impl TimelineMerge {
 }
 
 impl TimelineMerge {
+    /// Writes an entry, without its payload if that was retracted.
+    fn write_entry(
+        &mut self,
+        key: &[u8],
+        entry: EntryRef<'_>,
+        retracted: Option<&Retracted>,
+    ) -> Result<()> {
+        let place = Place { table: self.table, key, seq: entry.seq };
+        let fate = retracted.map_or(EntryFate::Stays, |retracted| retracted.fate(place, &entry));
+        match fate {
+            EntryFate::Loses => self.sink.append(key, &entry.without_payload()),
+            EntryFate::Stays | EntryFate::Shares(_) => self.sink.append(key, &entry),
+        }
+    }
+
     /// Whether entry `k` has outlived a time to live of its own.
     fn has_expired(&self, view: &FragmentView<'_>, k: usize) -> Result<bool, DecodeError> {
         let Some(ttl_ms) = view.own_ttl(k)? else { return Ok(false) };
@@ -442,7 +490,12 @@ struct KeyedMerge {
 
 impl KeyedMerge {
     /// Whether it was the last step. One key is one piece: its versions are folded as they come.
-    fn step(&mut self, kept: &Kept, dead: Option<&dyn DeadEntries>) -> Result<bool> {
+    fn step(
+        &mut self,
+        kept: &Kept,
+        dead: Option<&dyn DeadEntries>,
+        retracted: Option<&Retracted>,
+    ) -> Result<bool> {
         let mut bytes = 0;
         while bytes < STEP_BYTES {
             let Some(index) = self.next_source()? else {
@@ -464,7 +517,10 @@ impl KeyedMerge {
                 bytes += version.value.len() + ENTRY_OVERHEAD;
                 keeper.push(version);
             }
-            let survivors = keeper.finish(!self.below.contains(&key));
+            let mut survivors = keeper.finish(!self.below.contains(&key));
+            if let Some(retracted) = retracted {
+                retracted.erase_versions(&mut survivors);
+            }
             if !dead.map_or(Ok(false), |dead| dead.forgets(&survivors))? {
                 self.sink.add_versions(&survivors)?;
             }

@@ -8,6 +8,9 @@
 //! 2. no SSTable holds an entry with an origin that is as old as the amendment or older. Memtables
 //!    do not: what is in an SSTable was committed before all that they hold.
 //!
+//! A retraction in a table with an erasure deadline stays, whatever else holds, until what it took
+//! back has been erased: it is all that says that there is something to erase.
+//!
 //! Of an entry that is amended again and again the newest [`REVISIONS_KEPT_MAX`] stay, or
 //! [`REVISION_BYTES_KEPT_MAX`] of them, and each that is the newest one for a live snapshot: all
 //! amendments of one entry lie in one SSTable, and must fit into memory.
@@ -21,7 +24,7 @@
 //! # Concurrency
 //! None: a value of one thread.
 
-use crate::amendment::decode_key;
+use crate::amendment::{AmendmentKind, decode_key, decode_value};
 use crate::entry::{KeyedVersion, TableId};
 use crate::limits::{REVISION_BYTES_KEPT_MAX, REVISIONS_KEPT_MAX};
 use crate::version::SstableMeta;
@@ -35,6 +38,21 @@ pub(crate) struct AmendmentFences {
     /// The smallest commit of an entry with an origin in any SSTable; `u64::MAX` where none has
     /// one.
     pub(crate) oldest_origin: u64,
+    /// Of each table with an erasure deadline: the commit up to which what retractions took back
+    /// has been erased.
+    pub(crate) erased_through: BTreeMap<TableId, u64>,
+}
+
+/// Whether what a version took back has still to be erased. `erased_through`: by table with an
+/// erasure deadline.
+pub(crate) fn is_to_be_erased(
+    erased_through: &BTreeMap<TableId, u64>,
+    version: &KeyedVersion,
+) -> bool {
+    let table = decode_key(&version.key).map(|(table, ..)| table);
+    let erased = table.and_then(|table| erased_through.get(&table));
+    erased.is_some_and(|erased| version.commit > *erased)
+        && decode_value(&version.value) == Some(AmendmentKind::Retracted)
 }
 
 impl AmendmentFences {
@@ -46,7 +64,9 @@ impl AmendmentFences {
         };
         let entry_may_live =
             self.alive_from_ms.get(&table).is_some_and(|alive| version.time_ms >= *alive);
-        entry_may_live || version.commit >= self.oldest_origin
+        entry_may_live
+            || version.commit >= self.oldest_origin
+            || is_to_be_erased(&self.erased_through, version)
     }
 
     /// Whether a reader can still meet any amendment of an SSTable, as far as its meta tells.
@@ -56,7 +76,10 @@ impl AmendmentFences {
             return true;
         };
         let mut alive = self.alive_from_ms.range(least..=greatest.max(least));
-        meta.commits.1 >= self.oldest_origin || alive.any(|(_, alive)| meta.times_ms.1 >= *alive)
+        let mut erased = self.erased_through.range(least..=greatest.max(least));
+        meta.commits.1 >= self.oldest_origin
+            || alive.any(|(_, alive)| meta.times_ms.1 >= *alive)
+            || erased.any(|(_, erased)| meta.commits.1 > *erased)
     }
 }
 
@@ -84,7 +107,9 @@ impl<'a> AmendmentKeeper<'a> {
         self.stripe = stripe;
         let many = self.survivors.len() >= REVISIONS_KEPT_MAX
             || self.bytes + version.value.len() > REVISION_BYTES_KEPT_MAX;
-        if (newest_of_stripe || !many) && self.fences.is_needed(&version) {
+        let keeps =
+            newest_of_stripe || !many || is_to_be_erased(&self.fences.erased_through, &version);
+        if keeps && self.fences.is_needed(&version) {
             self.bytes += version.value.len();
             self.survivors.push(version);
         }

@@ -37,6 +37,7 @@
 
 mod dead;
 mod dead_share;
+mod erase;
 mod flush;
 mod flush_state;
 mod job;
@@ -55,12 +56,13 @@ mod tiering;
 
 pub(crate) use dead::{Dead, DeadEntries};
 pub(crate) use dead_share::{DEAD_SHARE, pick_dead};
+pub(crate) use erase::{EntryFate, Place, Retracted, pick_erase};
 pub(crate) use flush::{FlushJob, FlushOutput, FlushTable};
 pub(crate) use job::{CompactionJob, JobOutput, Kept};
 pub(crate) use keep::fold;
-pub(crate) use keep_amendments::AmendmentFences;
 #[cfg(test)]
 pub(crate) use keep_amendments::AmendmentKeeper;
+pub(crate) use keep_amendments::{AmendmentFences, is_to_be_erased};
 pub(crate) use locality::pick_scattered;
 pub(crate) use output::{ColdPlace, OutputContext, OutputMemory, SstableSink};
 pub(crate) use picker::{Job, JobKind, PickerOptions, debt_bytes, pick};

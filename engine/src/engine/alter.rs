@@ -38,6 +38,7 @@ impl Core {
             self.views.replace(|view| view.tables = tables);
         }
         self.wake(|wakes| &wakes.expire);
+        self.wake(|wakes| &wakes.erase);
         if altered.is_ok() {
             // Jobs that were picked by the options as they were begin anew, if they are still due.
             let view = self.views.current();

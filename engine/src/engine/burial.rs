@@ -16,7 +16,7 @@
 
 use super::Core;
 use crate::amendment::decode_key;
-use crate::compaction::{Dead, DeadEntries};
+use crate::compaction::{Dead, DeadEntries, is_to_be_erased};
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::marks::{MarkKey, MarkKind, decode_range_end};
@@ -24,7 +24,7 @@ use crate::read::{Fences, TableRecords, View, is_known_without, timeline_marks};
 use crate::state::StateRecord;
 use crate::sync::{Arc, Ordering};
 use crate::version::{AMENDMENT_TABLE, MARK_TABLE};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
 
 /// What a job is told of the dead.
@@ -122,13 +122,24 @@ pub(super) fn oldest_origin(view: &View) -> u64 {
     commits.filter(|commit| *commit > 0).min().unwrap_or(u64::MAX)
 }
 
+/// Up to which commit each table with an erasure deadline has been erased.
+pub(super) fn erased_through(tables: &TableRecords) -> BTreeMap<TableId, u64> {
+    let erasing = tables.values().filter(|record| record.options.erase_after_ms.is_some());
+    erasing.map(|record| (record.id, record.erased_through)).collect()
+}
+
 impl Burial {
-    /// Whether the amendments of an entry, of which this is the newest, can go: the entry was
-    /// trimmed or deleted, and no copy is as old as they are.
-    fn forgets_amendments(&self, newest: &KeyedVersion) -> Result<bool> {
+    /// Whether the amendments of an entry, all that survived, the newest first, can go: the entry
+    /// was trimmed or deleted, no copy is as old as they are, and nothing is left to be erased.
+    fn forgets_amendments(&self, survivors: &[KeyedVersion]) -> Result<bool> {
+        let Some(newest) = survivors.first() else { return Ok(false) };
         let Some((table, key, seq)) = decode_key(&newest.key) else {
             return Ok(false);
         };
+        let erased_through = erased_through(&self.tables);
+        if survivors.iter().any(|version| is_to_be_erased(&erased_through, version)) {
+            return Ok(false);
+        }
         if newest.commit >= self.oldest_origin {
             return Ok(false);
         }
@@ -162,7 +173,7 @@ impl DeadEntries for Burial {
             return Ok(false);
         };
         if self.table == AMENDMENT_TABLE {
-            return self.forgets_amendments(first);
+            return self.forgets_amendments(survivors);
         }
         // Every table of the engine's own begins its keys with the table that it speaks of.
         let table = first.key.first_chunk().map(|id| TableId(u32::from_be_bytes(*id)));

@@ -7,7 +7,7 @@
 //! # Concurrency
 //! One owner, the scheduler. It holds no lock between steps; its claim keeps others off its inputs.
 
-use super::burial::oldest_origin;
+use super::burial::{erased_through, oldest_origin};
 use super::dead_shares::{DeadShares, Search};
 use super::expiry::DropJob;
 use super::root::Change;
@@ -123,6 +123,7 @@ impl Core {
         AmendmentFences {
             alive_from_ms: tables.map(|table| (table.id, table.alive_from_ms(now_ms))).collect(),
             oldest_origin: oldest_origin(view),
+            erased_through: erased_through(&view.tables),
         }
     }
 
@@ -230,7 +231,7 @@ fn choose(
 
 impl Core {
     /// Makes a compaction durable and visible, unless its table was dropped meanwhile.
-    fn finish_compaction(&self, table: TableId, output: JobOutput) -> Result<()> {
+    pub(super) fn finish_compaction(&self, table: TableId, output: JobOutput) -> Result<()> {
         let JobOutput { removed, added, moved } = output;
         let mut dropped = false;
         let finished = self.commit_root_with(|root| {

@@ -9,7 +9,7 @@ use super::root::{Change, Root};
 use super::space::SpaceWish;
 use super::tiers::ColdState;
 use super::workers::Wakes;
-use super::{Claims, Counters};
+use super::{Claims, Counters, Erasure};
 use crate::batch::{Precondition, WriteBatch};
 use crate::commit::{
     CommitFuture, CommitQueue, Committed, Leader, Leadership, Outcome, Pressure, Request, Slot,
@@ -80,6 +80,7 @@ pub(crate) struct Core {
     pub(crate) unread_error: Mutex<Option<Error>>,
     pub(crate) cold: ColdState,
     pub(crate) space: SpaceWish,
+    pub(crate) erasure: Erasure,
     /// When the log must be synced, on the monotonic clock; `u64::MAX` is never.
     pub(crate) sync_due_ms: AtomicU64,
     /// Compaction goes on until there is one level: asked for by a user.
@@ -501,17 +502,23 @@ impl Core {
         self.flush_memtables()
     }
 
+    /// Freezes the active memtable, so that it will be flushed, unless somebody leads, or another
+    /// one waits for its flush already.
+    pub(crate) fn freeze_active(&self) {
+        if let Some(leadership) = self.queue.try_lead() {
+            if let Some(leader) = self.leader.lock().as_mut() {
+                leader.freeze(self);
+            }
+            self.give_away(leadership);
+        }
+    }
+
     pub(crate) fn flush_memtables(&self) -> Result<()> {
         let goal = self.published.load(Ordering::Acquire);
         *self.flush_error.lock() = None;
         while self.flushed_through.load(Ordering::Acquire) < goal {
             self.health.check()?;
-            if let Some(leadership) = self.queue.try_lead() {
-                if let Some(leader) = self.leader.lock().as_mut() {
-                    leader.freeze(self);
-                }
-                self.give_away(leadership);
-            }
+            self.freeze_active();
             self.wake(|wakes| &wakes.flush);
             self.flush_failure()?;
             self.scheduler.pause(Duration::from_micros(200));

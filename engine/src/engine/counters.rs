@@ -1,6 +1,6 @@
 //! What the engine counts, and the sizes a user can ask for.
 
-use super::Core;
+use super::{Core, ErasureStats};
 use crate::compaction::{debt_bytes, due_moves};
 use crate::read::View;
 use crate::sync::{AtomicU64, Ordering};
@@ -140,12 +140,14 @@ pub struct Stats {
     /// Bytes of SSTables that are live no more, and that readers of this process hold.
     pub held_bytes: u64,
     /// The commit of the oldest snapshot that this process holds: compaction keeps the values of
-    /// keyed tables, and what was deleted, that it shows.
+    /// keyed tables, and what was deleted, that it shows; what was retracted later is not erased.
     pub oldest_snapshot_commit: Option<u64>,
     /// Milliseconds since that snapshot was taken; 0 where there is none.
     pub oldest_snapshot_age_ms: u64,
     /// Bytes of the ring in use.
     pub ring_used_bytes: u64,
+    /// How it stands with the erasure of what was retracted.
+    pub erasure: ErasureStats,
 }
 
 /// What background work has still to do at one moment. What is being worked on is pending until
@@ -238,6 +240,7 @@ impl Core {
             cold_problem: self.cold_problem(),
             segments: view.segments.count,
             segment_bytes: view.segments.bytes,
+            erasure: self.erasure_stats(),
             ..Stats::default()
         };
         for (_, level, sstable) in view.version.iter() {

@@ -7,6 +7,7 @@ mod compact_worker;
 mod core;
 mod counters;
 mod dead_shares;
+mod erasure;
 mod expiry;
 mod open;
 mod root;
@@ -24,6 +25,8 @@ pub(crate) use self::claims::Claims;
 pub(crate) use self::core::Core;
 pub(crate) use counters::Counters;
 pub use counters::{PendingWork, Stats};
+pub(crate) use erasure::Erasure;
+pub use erasure::ErasureStats;
 pub use open::{OpenCold, Parts};
 
 use crate::batch::WriteBatch;

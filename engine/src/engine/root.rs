@@ -325,6 +325,7 @@ impl Core {
             let record = TableRecord::new(id, name, options);
             Ok(Change { edits: vec![Edit::TableCreated(record)], ..Change::default() })
         })?;
+        self.wake(|wakes| &wakes.erase);
         Ok(id)
     }
 }
@@ -344,12 +345,13 @@ impl Root {
 /// Bytes that were written between two roots: to the manifest, the superblock, and the header of
 /// the cold file.
 fn root_bytes(old: &Superblock, new: &Superblock) -> u64 {
-    let same = old.manifest.extent == new.manifest.extent;
-    let before = if same { old.manifest.length } else { 0 };
+    let manifest = match old.manifest.extent == new.manifest.extent {
+        true => new.manifest.length - old.manifest.length,
+        // A new extent is written as a whole: records, then zeros.
+        false => new.manifest.extent.length,
+    };
     let header = if old.cold == new.cold { 0 } else { cold::HEADER_BYTES };
-    new.manifest.length - before
-        + (limits::SUPERBLOCK_COPIES * limits::SUPERBLOCK_SIZE) as u64
-        + header
+    manifest + (limits::SUPERBLOCK_COPIES * limits::SUPERBLOCK_SIZE) as u64 + header
 }
 
 /// The version behind `old`.

@@ -17,7 +17,7 @@ use super::open::ColdFile;
 use super::work::Work;
 use crate::compaction::{CompactionJob, Job, Kept, next_move_ms, pick_move};
 use crate::entry::TableId;
-use crate::error::{ColdFileProblem, Error};
+use crate::error::{ColdFileProblem, Error, Result};
 use crate::file::{GatedDisk, cold};
 use crate::limits;
 use crate::options::TableOptions;
@@ -149,6 +149,14 @@ impl Core {
     /// Whether it lies in a cold file that cannot be read.
     pub(super) fn is_out_of_reach(&self, sstable: &Sstable) -> bool {
         self.cold.is_refused() && sstable.meta().shard.tier == Tier::Cold
+    }
+
+    /// Fails for an SSTable in a cold file that cannot be read.
+    pub(super) fn check_reach(&self, sstable: &Sstable) -> Result<()> {
+        match &self.cold.refused {
+            Some(error) if self.is_out_of_reach(sstable) => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// Why the cold tier cannot be written now, in words.

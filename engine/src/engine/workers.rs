@@ -1,10 +1,11 @@
 //! The background workers: flush, compaction (`compact_worker.rs`), log sync, commits of async
-//! callers, expiry (`expiry.rs`) and space (`space.rs`).
+//! callers, expiry (`expiry.rs`), space (`space.rs`) and erasure (`erasure/`).
 //!
 //! Each is stepped by the scheduler and does a bounded piece of work a step. None holds a lock
 //! between steps. A worker that dies poisons the store: no silent stop.
 
 use super::compact_worker::CompactWorker;
+use super::erasure::EraseWorker;
 use super::expiry::ExpiryWorker;
 use super::root::{Change, Root};
 use super::space::SpaceWorker;
@@ -31,12 +32,14 @@ pub(crate) struct Wakes {
     pub(crate) commit: Arc<dyn Wake>,
     pub(crate) expire: Arc<dyn Wake>,
     pub(crate) space: Arc<dyn Wake>,
+    pub(crate) erase: Arc<dyn Wake>,
 }
 
 impl Wakes {
     /// All of them.
-    pub(crate) fn all(&self) -> [&Arc<dyn Wake>; 6] {
-        [&self.flush, &self.compact, &self.sync, &self.commit, &self.expire, &self.space]
+    pub(crate) fn all(&self) -> [&Arc<dyn Wake>; 7] {
+        let Wakes { flush, compact, sync, commit, expire, space, erase } = self;
+        [flush, compact, sync, commit, expire, space, erase]
     }
 }
 
@@ -69,6 +72,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
             commit: start("tidelog-commit", Box::new(CommitWorker))?,
             expire: start("tidelog-expire", Box::<ExpiryWorker>::default())?,
             space: start("tidelog-space", Box::new(SpaceWorker::new()))?,
+            erase: start("tidelog-erase", Box::<EraseWorker>::default())?,
         })
     })();
     match wakes {

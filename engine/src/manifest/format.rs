@@ -86,12 +86,16 @@ pub(super) mod option {
     pub(in crate::manifest) const TTL: u8 = 1;
     /// Newest entries of a timeline that are shown.
     pub(in crate::manifest) const KEEP_LAST: u8 = 2;
+    /// Age of a retraction by which what it took back is erased, in milliseconds.
+    pub(in crate::manifest) const ERASE_AFTER: u8 = 3;
     /// Age at which data become cold, in milliseconds.
     pub(in crate::manifest) const COLD_AFTER: u8 = 4;
     /// The tier that new data go to: 2 cold. Left out for hot.
     pub(in crate::manifest) const PLACEMENT: u8 = 5;
     /// 1: entries with a time to live of their own have been written to the table.
     pub(in crate::manifest) const OWN_TTL: u8 = 6;
+    /// What retractions up to this commit took back has been erased. Left out for 0.
+    pub(in crate::manifest) const ERASED_THROUGH: u8 = 7;
 }
 
 /// What the header of a record says.

@@ -5,6 +5,7 @@
 //! 2. A failed append leaves the tail as it was: what it wrote lies behind the tail, does not
 //!    exist, and is written over by the next one.
 //! 3. A record is never written over bytes that a superblock covers.
+//! 4. What lies behind the records of an extent is zero, or was left there by a failed append.
 //!
 //! # Concurrency
 //! One owner, the manifest worker; `&mut self`.
@@ -13,8 +14,8 @@ use super::format::{self, Body, Header, KIND_BASE, KIND_EDITS};
 use super::replay;
 use crate::error::{Error, Result};
 use crate::file::disk::{self, Disk, Flush};
-use crate::file::{Allocator, Extent, FileId, ManifestRef, Reservation};
-use crate::limits::MANIFEST_EXTENT_BYTES_MIN;
+use crate::file::{AlignedBuffer, Allocator, Extent, FileId, ManifestRef, Reservation};
+use crate::limits::{MANIFEST_EXTENT_BYTES_MIN, OUTPUT_PIECE_BYTES};
 use crate::version::{Catalog, Edit};
 use std::sync::Arc;
 
@@ -124,8 +125,28 @@ fn write_base(
     let extent = reservation.extent();
     let empty = Tail { extent, length: 0, checksum: 0, number };
     let tail = write_records(disk, file, empty, &bodies)?;
+    write_zeros(disk, tail)?;
     assert_eq!(reservation.commit(extent.length), extent);
     Ok(tail)
+}
+
+/// Overwrites what is left of a new extent: what lay there before may be something that is to be
+/// erased, and nobody looks for that in an extent that is in use.
+fn write_zeros(disk: &dyn Disk, tail: Tail) -> Result<()> {
+    let mut zeros = AlignedBuffer::default();
+    let mut offset = tail.length;
+    while offset < tail.extent.length {
+        let length = (tail.extent.length - offset).min(OUTPUT_PIECE_BYTES as u64);
+        let length = usize::try_from(length).expect("at most a piece");
+        if zeros.is_empty() {
+            zeros.extend(&[0]);
+            zeros.pad_to(length);
+        }
+        let (place, bytes) = (tail.extent.offset + offset, &zeros.as_slice()[..length]);
+        disk::write_all_at(disk, "write the manifest", place, bytes, Flush::Later)?;
+        offset += length as u64;
+    }
+    Ok(())
 }
 
 /// Room for a base of `needed` bytes and as much again for edits, so that bases cost no more than

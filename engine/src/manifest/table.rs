@@ -25,7 +25,7 @@ const PLACEMENT_COLD: u64 = 2;
 const OWN_TTL_WRITTEN: u64 = 1;
 
 pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
-    let TableRecord { id, name, options, expired_before_ms, grid, own_ttl } = record;
+    let TableRecord { id, name, options, expired_before_ms, grid, .. } = record;
     let TableOptions { kind, sequence, ttl_ms, keep_last, compression, .. } = options;
     bytes.put_u32(id.0);
     bytes.put_u8(kind_byte(*kind));
@@ -42,9 +42,11 @@ pub(super) fn encode_table(bytes: &mut Vec<u8>, record: &TableRecord) {
     let all = [
         (option::TTL, *ttl_ms),
         (option::KEEP_LAST, *keep_last),
+        (option::ERASE_AFTER, options.erase_after_ms),
         (option::COLD_AFTER, options.cold_after_ms),
         (option::PLACEMENT, placement),
-        (option::OWN_TTL, own_ttl.then_some(OWN_TTL_WRITTEN)),
+        (option::OWN_TTL, record.own_ttl.then_some(OWN_TTL_WRITTEN)),
+        (option::ERASED_THROUGH, Some(record.erased_through).filter(|commit| *commit > 0)),
     ];
     put_options(bytes, &all);
     bytes.put_u64(*expired_before_ms);
@@ -93,15 +95,17 @@ pub(super) fn decode_table(decoder: &mut Decoder<'_>) -> Result<TableRecord, Dec
         compression,
         cold_after_ms: None,
         placement: Tier::Hot,
+        erase_after_ms: None,
     };
-    let own_ttl = decode_options(decoder, &mut options)?;
+    let own = decode_options(decoder, &mut options)?;
     let expired_before_ms = decoder.u64("expired before")?;
     let grid = decode_grid(decoder)?;
     let length = usize::from(decoder.u16("name length")?);
     let error = decoder.error("name");
     let name = decoder.take(length, "name")?;
     let name = std::str::from_utf8(name).map_err(|_| error)?.to_owned();
-    Ok(TableRecord { id, name, options, expired_before_ms, grid, own_ttl })
+    let Recorded { own_ttl, erased_through } = own;
+    Ok(TableRecord { id, name, options, expired_before_ms, grid, own_ttl, erased_through })
 }
 
 fn decode_grid(decoder: &mut Decoder<'_>) -> Result<Grid, DecodeError> {
@@ -114,12 +118,18 @@ fn decode_grid(decoder: &mut Decoder<'_>) -> Result<Grid, DecodeError> {
     Grid::from_pieces(pieces).ok_or(error)
 }
 
-/// Whether entries had times to live of their own.
+/// What stands among the options of a table, and is none.
+#[derive(Default)]
+struct Recorded {
+    own_ttl: bool,
+    erased_through: u64,
+}
+
 fn decode_options(
     decoder: &mut Decoder<'_>,
     options: &mut TableOptions,
-) -> Result<bool, DecodeError> {
-    let mut own_ttl = false;
+) -> Result<Recorded, DecodeError> {
+    let mut recorded = Recorded::default();
     let mut last = 0;
     for _ in 0..decoder.u8("option count")? {
         let unknown = decoder.error("option tag");
@@ -135,9 +145,11 @@ fn decode_options(
             option::KEEP_LAST => options.keep_last = Some(value),
             option::COLD_AFTER => options.cold_after_ms = Some(value),
             option::PLACEMENT if value == PLACEMENT_COLD => options.placement = Tier::Cold,
-            option::OWN_TTL if value == OWN_TTL_WRITTEN => own_ttl = true,
+            option::ERASE_AFTER => options.erase_after_ms = Some(value),
+            option::OWN_TTL if value == OWN_TTL_WRITTEN => recorded.own_ttl = true,
+            option::ERASED_THROUGH if value > 0 => recorded.erased_through = value,
             _ => return Err(unknown),
         }
     }
-    Ok(own_ttl)
+    Ok(recorded)
 }

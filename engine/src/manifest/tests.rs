@@ -70,12 +70,16 @@ fn golden_bytes_of_edits() {
     record.expired_before_ms = 772;
     record.grid = record.grid.altered(515, 12, |_, _| true);
     record.own_ttl = true;
+    record.options.erase_after_ms = Some(60_000);
+    record.erased_through = 5;
     golden(
         &Edit::TableAltered(record),
         &[
             &[7, 16, 0, 0, 0, 1, 1, 1],
-            &[2, 1, 2, 1, 0, 0, 0, 0, 0, 0],
+            &[4, 1, 2, 1, 0, 0, 0, 0, 0, 0],
+            &[3, 0x60, 0xea, 0, 0, 0, 0, 0, 0],
             &[6, 1, 0, 0, 0, 0, 0, 0, 0],
+            &[7, 5, 0, 0, 0, 0, 0, 0, 0],
             &[4, 3, 0, 0, 0, 0, 0, 0],
             &[2],
             &[0; 16],
@@ -245,6 +249,28 @@ fn a_full_extent_is_replaced_by_a_base() {
     allocator.release(first, 1);
     allocator.durable(3);
     assert_eq!(allocator.reserve(first.length, "a test").unwrap().extent(), first);
+}
+
+/// An extent that is in use is taken to hold nothing else's bytes: see `file/allocator/`.
+#[test]
+fn a_new_extent_keeps_nothing_of_what_lay_there() {
+    let disk = SimDisk::from_bytes(SimOptions::default(), &vec![0xee; 1 << 20]);
+    let shared = Arc::new(disk.clone());
+    let allocator = Arc::new(Allocator::new(shared.clone(), 0, 1 << 20, &[]).unwrap());
+    let mut catalog = Catalog::new();
+    apply(&mut catalog, &[Edit::TableCreated(timeline_table(16, "inbox"))]);
+    let mut manifest = Manifest::create(shared, FILE, allocator, &catalog).unwrap();
+    for round in 0..2 {
+        let reference = manifest.reference();
+        let place = |at: u64| usize::try_from(reference.extent.offset + at).unwrap();
+        let bytes = disk.bytes();
+        let behind = &bytes[place(reference.length)..place(reference.extent.length)];
+        assert!(!behind.is_empty() && behind.iter().all(|byte| *byte == 0));
+        assert!(bytes[place(reference.extent.length)] == 0xee, "and nothing behind it is touched");
+        let edits: Vec<Edit> = (1..800).map(|number| added(round * 1000 + number)).collect();
+        apply(&mut catalog, &edits);
+        manifest.begin_anew(&catalog).unwrap();
+    }
 }
 
 #[test]

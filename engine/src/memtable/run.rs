@@ -218,6 +218,7 @@ impl Run {
             origin: message.origin(self.table(), self.key()),
             payload: self.memtable.payload(frame, message.content)?,
             revision: None,
+            erased: false,
         })
     }
 

@@ -296,6 +296,7 @@ impl Model {
                             origin: None,
                             payload: crate::entry::Payload::from_vec(payload.clone()),
                             revision: None,
+                            erased: false,
                         });
                     }
                 }

@@ -17,7 +17,7 @@
 //! 3. A value in the table of amendments that is none is corruption that names the SSTable.
 
 use super::View;
-use crate::amendment::{decode_key, decode_value, put_amendment_key};
+use crate::amendment::{AmendmentKind, decode_key, decode_value, put_amendment_key};
 use crate::batch::KeyedOperation;
 use crate::entry::{Entry, KeyedVersion, Payload, Revision, TableId};
 use crate::error::{Error, Result};
@@ -114,20 +114,24 @@ pub(super) struct Overlay {
     key: Vec<u8>,
 }
 
-/// A version, and whether it retracts.
+/// A version, and what it did.
 struct Amendment {
     version: KeyedVersion,
-    retracted: bool,
+    kind: AmendmentKind,
 }
 
 impl Amendment {
     fn revision(&self) -> Revision {
         let KeyedVersion { commit, time_ms, .. } = self.version;
-        Revision { commit, time_ms, retracted: self.retracted }
+        Revision { commit, time_ms, retracted: self.kind == AmendmentKind::Retracted }
     }
 
     fn order(&self) -> (u64, u32) {
         (self.version.commit, self.version.index)
+    }
+
+    fn is_erased(&self) -> bool {
+        self.kind == AmendmentKind::Erased
     }
 
     fn payload(self) -> Payload {
@@ -160,6 +164,7 @@ impl Overlay {
         }
         if let Some(amendment) = newest {
             entry.revision = Some(amendment.revision());
+            entry.erased = amendment.is_erased();
             entry.payload = amendment.payload();
         }
         Ok(())
@@ -180,6 +185,7 @@ impl Overlay {
         found.dedup_by_key(|amendment| amendment.order());
         let amended = |amendment: Amendment| Entry {
             revision: Some(amendment.revision()),
+            erased: amendment.is_erased(),
             payload: amendment.payload(),
             ..original.clone()
         };
@@ -246,15 +252,15 @@ impl Overlay {
 
 /// The amendment in a version, if it counts for an entry of `commit`.
 fn counted(version: KeyedVersion, commit: u64, place: u64) -> Result<Option<Amendment>> {
-    let retracted = match version.operation {
+    let kind = match version.operation {
         KeyedOperation::Put => decode_value(&version.value),
         _ => None,
     };
-    let Some(retracted) = retracted else {
+    let Some(kind) = kind else {
         let detail = format!("commit {} has a value that is no amendment", version.commit);
         return Err(Error::corruption("amendment", place, detail));
     };
-    Ok((version.commit >= commit).then_some(Amendment { version, retracted }))
+    Ok((version.commit >= commit).then_some(Amendment { version, kind }))
 }
 
 #[cfg(test)]

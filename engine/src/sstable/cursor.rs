@@ -172,6 +172,7 @@ fn entry(current: &Current, index: u64) -> Result<(Entry, Option<Shared>), Decod
         origin: entry.origin.map(|origin| origin.to_origin()),
         payload,
         revision: None,
+        erased: entry.erased,
     };
     Ok((own, entry.shared))
 }
@@ -185,5 +186,6 @@ fn resolve(sstable: &Sstable, entry: &mut Entry, shared: Shared) -> Result<()> {
         entry.origin = origin.map(OriginRef::to_origin);
     }
     entry.payload = record.payload();
+    entry.erased = record.is_erased();
     Ok(())
 }

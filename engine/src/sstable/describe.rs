@@ -157,6 +157,7 @@ fn describe_fragments(block: &Block, text: &mut String) -> Result<(), DecodeErro
             let (seq, commit, time) = (entry.seq, entry.commit, entry.time_ms);
             let (event, ttl, origin) = (entry.event_ms, entry.ttl_ms, entry.origin);
             let payload = match entry.shared {
+                None if entry.erased => "erased".to_owned(),
                 None => preview(entry.payload),
                 Some(shared) => describe_shared(shared),
             };

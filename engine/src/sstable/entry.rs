@@ -4,13 +4,14 @@
 //! [event time i64]                                       flag 1
 //! [own time to live varint]                              flag 4, milliseconds, not 0
 //! [origin: table u32 | seq u64 | key length u16 | key]   flag 2
-//! payload                                                the rest, without flag 8
+//! payload                                                the rest, without flag 8 and flag 32
 //! reference u64                                          the rest, with flag 8
 //! ```
 //!
 //! The flags lie in a column of the fragment; seq, commit and time too. With flag 8 the payload is
 //! in a segment, and so are event time and origin where the entry has none itself. Flag 16, beside
 //! 8 and never beside 2, says that the segment's origin is not for this entry: it is that origin.
+//! With flag 32, never beside 8, the payload was erased: there is none.
 
 use super::format::STORED_KEY_LENGTH_MAX;
 use crate::codec::{DecodeError, Decoder, Encode, put_varint, take_varint};
@@ -30,7 +31,10 @@ pub(super) const FLAG_OWN_TTL: u8 = 4;
 pub(super) const FLAG_REFERENCE: u8 = 8;
 /// The entry is the origin of the others that refer to the same record.
 pub(super) const FLAG_IS_ORIGIN: u8 = 16;
-const FLAGS: u8 = FLAG_EVENT | FLAG_ORIGIN | FLAG_OWN_TTL | FLAG_REFERENCE | FLAG_IS_ORIGIN;
+/// The payload was erased.
+pub(super) const FLAG_ERASED: u8 = 32;
+const FLAGS: u8 =
+    FLAG_EVENT | FLAG_ORIGIN | FLAG_OWN_TTL | FLAG_REFERENCE | FLAG_IS_ORIGIN | FLAG_ERASED;
 /// Bytes of a reference.
 pub(super) const REFERENCE_SIZE: usize = 8;
 
@@ -68,6 +72,16 @@ pub(crate) struct EntryRef<'a> {
     pub(crate) payload: &'a [u8],
     /// Where the payload is, if not here; also event time and origin, if not here.
     pub(crate) shared: Option<Shared>,
+    /// The payload was erased: there is none, here or elsewhere.
+    pub(crate) erased: bool,
+}
+
+impl<'a> EntryRef<'a> {
+    /// The same entry without its payload, which is erased. What it has in a segment stays there.
+    pub(crate) fn without_payload(self) -> EntryRef<'a> {
+        debug_assert!(self.shared.is_none(), "a shared payload is erased where it lies");
+        EntryRef { payload: &[], erased: true, ..self }
+    }
 }
 
 impl EntryRef<'_> {
@@ -80,7 +94,8 @@ impl EntryRef<'_> {
             Some(Shared { is_origin: true, .. }) => FLAG_REFERENCE | FLAG_IS_ORIGIN,
         };
         let own_ttl = if self.ttl_ms.is_some() { FLAG_OWN_TTL } else { 0 };
-        event | origin | own_ttl | shared
+        let erased = if self.erased { FLAG_ERASED } else { 0 };
+        event | origin | own_ttl | shared | erased
     }
 
     /// Appends what precedes the payload, or all there is where that is shared.
@@ -110,12 +125,13 @@ pub(super) struct EntryBytes<'a> {
     pub(super) origin: Option<OriginRef<'a>>,
     pub(super) payload: &'a [u8],
     pub(super) shared: Option<Shared>,
+    pub(super) erased: bool,
 }
 
 /// Reads an entry's bytes.
 pub(super) fn decode(flags: u8, bytes: &[u8]) -> Result<EntryBytes<'_>, DecodeError> {
     let mut decoder = Decoder::new(bytes);
-    if flags & !FLAGS != 0 || !is_origin_possible(flags) {
+    if flags & !FLAGS != 0 || !is_origin_possible(flags) || !is_erasure_possible(flags) {
         return Err(decoder.error("entry flags"));
     }
     let event_ms = match flags & FLAG_EVENT {
@@ -130,13 +146,21 @@ pub(super) fn decode(flags: u8, bytes: &[u8]) -> Result<EntryBytes<'_>, DecodeEr
     if flags & FLAG_REFERENCE != 0 {
         let reference = decode_reference(&mut decoder)?;
         let shared = Some(Shared { reference, is_origin: flags & FLAG_IS_ORIGIN != 0 });
-        return Ok(EntryBytes { event_ms, ttl_ms, origin, payload: &[], shared });
+        return Ok(EntryBytes { event_ms, ttl_ms, origin, payload: &[], shared, erased: false });
     }
     if decoder.remaining() > PAYLOAD_LENGTH_MAX {
         return Err(decoder.error("payload length"));
     }
+    let erased = flags & FLAG_ERASED != 0;
+    if erased && !decoder.is_empty() {
+        return Err(decoder.error("payload that was erased"));
+    }
     let payload = decoder.take(decoder.remaining(), "payload")?;
-    Ok(EntryBytes { event_ms, ttl_ms, origin, payload, shared: None })
+    Ok(EntryBytes { event_ms, ttl_ms, origin, payload, shared: None, erased })
+}
+
+fn is_erasure_possible(flags: u8) -> bool {
+    flags & FLAG_ERASED == 0 || flags & FLAG_REFERENCE == 0
 }
 
 fn is_origin_possible(flags: u8) -> bool {
@@ -191,4 +215,41 @@ fn decode_origin<'a>(decoder: &mut Decoder<'a>) -> Result<OriginRef<'a>, DecodeE
         return Err(decoder.error("origin key length"));
     }
     Ok(OriginRef { table, key: decoder.take(length, "origin key")?, seq })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_erased_entry_keeps_all_but_its_payload() {
+        let origin = OriginRef { table: TableId(16), key: b"room", seq: 7 };
+        let entry = EntryRef {
+            seq: 1,
+            commit: 2,
+            time_ms: 3,
+            event_ms: Some(-1),
+            ttl_ms: Some(60),
+            origin: Some(origin),
+            payload: b"text",
+            shared: None,
+            erased: false,
+        };
+        let erased = entry.without_payload();
+        assert_eq!(erased.flags(), FLAG_EVENT | FLAG_ORIGIN | FLAG_OWN_TTL | FLAG_ERASED);
+        let mut bytes = Vec::new();
+        erased.encode_head(&mut bytes);
+        let decoded = decode(erased.flags(), &bytes).unwrap();
+        assert_eq!((decoded.event_ms, decoded.ttl_ms), (Some(-1), Some(60)));
+        assert_eq!(
+            (decoded.origin, decoded.payload, decoded.erased),
+            (Some(origin), &[][..], true)
+        );
+        // With a payload all the same, beside a reference, and unknown flags.
+        assert!(decode(FLAG_ERASED, b"x").is_err());
+        let reference = Reference::new(1, 16).bits().to_le_bytes();
+        assert!(decode(FLAG_REFERENCE, &reference).is_ok());
+        assert!(decode(FLAG_REFERENCE | FLAG_ERASED, &reference).is_err());
+        assert!(decode(64, b"").is_err() && decode(128, b"").is_err());
+    }
 }

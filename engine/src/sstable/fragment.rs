@@ -390,7 +390,7 @@ impl<'a> FragmentView<'a> {
 
     /// Entry `k`.
     pub(crate) fn entry(&self, k: usize) -> Result<EntryRef<'a>> {
-        let EntryBytes { event_ms, ttl_ms, origin, payload, shared } =
+        let EntryBytes { event_ms, ttl_ms, origin, payload, shared, erased } =
             entry::decode(self.flags(k), self.entry_bytes(k)?)?;
         Ok(EntryRef {
             seq: self.seq(k)?,
@@ -401,6 +401,7 @@ impl<'a> FragmentView<'a> {
             origin,
             payload,
             shared,
+            erased,
         })
     }
 

@@ -156,7 +156,7 @@ impl Sstable {
     }
 
     /// The record that an entry refers to.
-    pub(super) fn record(&self, reference: Reference) -> Result<Record> {
+    pub(crate) fn record(&self, reference: Reference) -> Result<Record> {
         match self.segments.get(reference.number()) {
             Some(segment) => segment.record(reference),
             None => {

@@ -180,6 +180,9 @@ impl Catalog {
         if *expired_before_ms < old.expired_before_ms {
             return Err(format!("what has expired in table {} would come back", id.0));
         }
+        if record.erased_through < old.erased_through {
+            return Err(format!("table {} would be erased again", id.0));
+        }
         *old = record.clone();
         Ok(())
     }

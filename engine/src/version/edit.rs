@@ -39,6 +39,8 @@ pub(crate) struct TableRecord {
     /// Entries with a time to live of their own have been written to it: the newest of a timeline
     /// may be left out while older ones are there. Stays.
     pub(crate) own_ttl: bool,
+    /// What retractions of its entries took back has been erased, up to this commit. Never falls.
+    pub(crate) erased_through: u64,
 }
 
 impl TableRecord {
@@ -52,6 +54,7 @@ impl TableRecord {
             expired_before_ms: 0,
             grid,
             own_ttl: false,
+            erased_through: 0,
         }
     }
 
@@ -79,6 +82,7 @@ impl TableRecord {
             compression: Compression::None,
             cold_after_ms: None,
             placement: Tier::Hot,
+            erase_after_ms: None,
         };
         TableRecord::new(id, name, options)
     }

@@ -37,6 +37,9 @@ pub struct TableStats {
     pub id: TableId,
     /// Its name.
     pub name: String,
+    /// Where the table has an erasure deadline, or had one: what retractions up to this commit took
+    /// back has been erased; 0 if nothing has.
+    pub erased_through: u64,
     /// The windows that have SSTables, as readers go through them: the hot ones, newest first, then
     /// the cold ones, newest first.
     pub windows: Vec<WindowStats>,
@@ -81,7 +84,12 @@ pub(crate) fn summarize<'a, T: HasMeta>(
                 }
                 WindowStats { tier: shard.tier, from_ms, width_ms, levels: counted }
             });
-            TableStats { id: record.id, name: record.name.clone(), windows: windows.collect() }
+            TableStats {
+                id: record.id,
+                name: record.name.clone(),
+                erased_through: record.erased_through,
+                windows: windows.collect(),
+            }
         })
         .collect()
 }

@@ -78,6 +78,11 @@ impl WalState {
         self.written_lsn() - synced
     }
 
+    /// Bytes of the ring.
+    pub(crate) fn ring_bytes(&self) -> u64 {
+        self.ring_bytes
+    }
+
     /// Bytes of the ring that replay would need.
     pub(crate) fn used_bytes(&self) -> u64 {
         let released = self.released_lsn();

@@ -24,6 +24,7 @@ use super::state::WalState;
 use crate::codec::round_up;
 use crate::error::Result;
 use crate::file::{AlignedBuffer, Disk, Extent, FileId, Flush, disk};
+use crate::limits::ERASE_RING_BYTES;
 use std::sync::Arc;
 
 /// Bytes of the buffer that are kept between groups; one giant batch must not cost its size for
@@ -143,6 +144,34 @@ impl Writer {
             self.buffer = AlignedBuffer::default();
         }
         Ok(self.position)
+    }
+
+    /// Overwrites with zeros what older laps have left in the free part of the ring, from the
+    /// position `from` on and not beyond `end`: a piece of it, of at most [`ERASE_RING_BYTES`].
+    /// Returns where the next piece begins. Groups may be written meanwhile, and take their part.
+    ///
+    /// Nothing is synced. Replay reads the zeros as it reads a new ring: there is no group.
+    ///
+    /// # Errors
+    /// The disk's. The log is as it was: no group lies there.
+    pub(crate) fn wipe(&self, from: u64, end: u64) -> Result<u64> {
+        self.state.check()?;
+        // Behind the end the ring begins anew, with what replay needs.
+        let end = end.min(self.state.released_lsn() + self.ring.length());
+        let end = end - end % self.alignment as u64;
+        let from = from.max(self.position.lsn);
+        let Some(length) = end.checked_sub(from).filter(|length| *length > 0) else {
+            return Ok(end.max(from));
+        };
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(ERASE_RING_BYTES);
+        let mut zeros = AlignedBuffer::default();
+        zeros.extend(&[0]);
+        zeros.pad_to(length);
+        // In the page cache it would be in the way of the next commit's sync.
+        let direct = self.disk.geometry().direct;
+        let flush = if direct { Flush::Later } else { Flush::Now };
+        self.ring.write(&*self.disk, from, zeros.as_slice(), flush)?;
+        Ok(from + length as u64)
     }
 
     /// Fills the buffer with the whole group and returns its checksum.

@@ -244,11 +244,11 @@ fn power_is_lost_at_operations_of_mixed_commits() {
 #[test]
 fn power_is_lost_while_everything_passes() {
     let plan = Plan { two_disks: true, create: passing, count: 90, step: everything };
-    let whole = plan.world(4);
+    let whole = plan.world(7);
     let seen = plan.run(&whole).seen;
     assert!(seen.dropped > 5 && seen.moved > 0, "windows expire and move: {seen:?}");
     assert!(seen.segments_gone > 0, "and segments go with them: {seen:?}");
-    let (points, images, second) = sweep(4, &plan, 19);
+    let (points, images, second) = sweep(7, &plan, 19);
     assert!(points > 50 && images > 300 && second > 50, "{points} {images} {second}");
 }
 

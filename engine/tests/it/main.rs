@@ -18,6 +18,9 @@
 //! - `regression_full_disk`: those of full disks
 //! - `regression_leader`: those of leaders that panic, and of wakers
 //! - `regression_cold`: those of the cold tier, and of disks that cannot be read or are full
+//! - `erasure`: what was retracted is in the file no more once its deadline has passed
+//! - `erasure_crash`: power is lost while a pass erases
+//! - `erasure_real`: the same in a real file, with real threads
 //! - `expiry`: times to live: altered, over restarts, and under clocks that jump
 //! - `expiry_crash`: power is lost while entries expire
 //! - `moves`: windows that move to the cold tier piece by piece
@@ -44,6 +47,9 @@ mod basic;
 mod crash_sweep;
 mod damage;
 mod draw;
+mod erasure;
+mod erasure_crash;
+mod erasure_real;
 mod expiry;
 mod expiry_crash;
 mod faults;

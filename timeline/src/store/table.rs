@@ -42,6 +42,17 @@ impl<M: Message> TableBuilder<M> {
         self
     }
 
+    /// Once a retraction ([`Timeline::retract`]) is older than this, what it took back is in the
+    /// file no more: the message, every copy that was fanned out from it, and what amendments had
+    /// replaced it by. The entries stay in their places. At least a minute. Default: such bytes
+    /// stay until their place happens to be used again. To erase a message, retract it: what
+    /// expires, is trimmed or deleted has no deadline. See [`TableOptions::erase_after`] for what
+    /// may delay it.
+    pub fn erase_after(mut self, age: Duration) -> TableBuilder<M> {
+        self.options = self.options.erase_after(age);
+        self
+    }
+
     /// Sequence ids are given by the caller ([`Timeline::store_at`]): strictly increasing in each
     /// timeline. Default: assigned, 1, 2, 3, …
     pub fn given_ids(mut self) -> TableBuilder<M> {

@@ -73,7 +73,8 @@ impl<M: Message> Timeline<M> {
     }
 
     /// An entry as it was written, then as each amendment of it, or of its origin, made it, oldest
-    /// first; nothing where [`Timeline::get`] gives nothing.
+    /// first; nothing where [`Timeline::get`] gives nothing. A message that was erased
+    /// ([`TableBuilder::erase_after`](crate::TableBuilder::erase_after)) is said to be.
     ///
     /// # Errors
     /// As [`Timeline::get`].

@@ -50,6 +50,11 @@ pub struct TimelineEntry<M> {
     pub origin: Option<Origin>,
     /// The newest amendment of the entry, or of its origin: the message is what that made it.
     pub revision: Option<Revision>,
+    /// The message of this version was erased, since a later retraction took it back
+    /// ([`TableBuilder::erase_after`](crate::TableBuilder::erase_after)): it is what
+    /// [`Message::retracted`] says. Only [`Timeline::versions`](crate::Timeline::versions) shows
+    /// such versions.
+    pub erased: bool,
     /// The message.
     pub message: M,
 }
@@ -69,7 +74,8 @@ impl<M: Message> TimelineEntry<M> {
             time: revision.time_ms,
             retracted: revision.retracted,
         });
-        let message = match revision.is_some_and(|revision| revision.retracted) {
+        let retracted = revision.is_some_and(|revision| revision.retracted);
+        let message = match retracted || entry.erased {
             true => M::retracted()?,
             false => M::from_payload(entry.payload)?,
         };
@@ -81,6 +87,7 @@ impl<M: Message> TimelineEntry<M> {
             ttl: entry.ttl_ms.map(Duration::from_millis),
             origin,
             revision,
+            erased: entry.erased,
             message,
         })
     }
@@ -100,6 +107,7 @@ impl<M: Message> TimelineEntry<M> {
             ttl,
             origin: None,
             revision: None,
+            erased: false,
             message,
         }
     }

@@ -40,6 +40,8 @@ struct Table {
     cold_bytes: u64,
     /// Entries or versions in SSTables.
     entries: u64,
+    /// Up to which commit what was retracted has been erased.
+    erased_through: u64,
     /// Its windows, as readers go through them.
     windows: Vec<WindowStats>,
     /// Payload segments whose home it is.
@@ -107,6 +109,7 @@ fn tables(engine: &Engine, inspector: &Inspector) -> Outcome<Vec<Table>> {
         }
         let own = || sstables.iter().filter(|sstable| sstable.meta.table == info.id);
         let shared = || segments.iter().filter(|segment| segment.table == info.id);
+        let known = stats.tables.iter().find(|table| table.id == info.id);
         tables.push(Table {
             timelines,
             sstables: own().count() as u64,
@@ -118,12 +121,8 @@ fn tables(engine: &Engine, inspector: &Inspector) -> Outcome<Vec<Table>> {
             entries: own().map(|sstable| sstable.meta.entries).sum(),
             segments: shared().count() as u64,
             shared_bytes: shared().map(|segment| segment.payload_bytes).sum(),
-            windows: stats
-                .tables
-                .iter()
-                .find(|table| table.id == info.id)
-                .map(|table| table.windows.clone())
-                .unwrap_or_default(),
+            erased_through: known.map_or(0, |table| table.erased_through),
+            windows: known.map(|table| table.windows.clone()).unwrap_or_default(),
             info,
         });
     }
@@ -195,6 +194,8 @@ fn print_json(
             "sequence": format!("{:?}", table.info.options.sequence).to_lowercase(),
             "ttl_ms": table.info.options.ttl_ms,
             "cold_after_ms": table.info.options.cold_after_ms,
+            "erase_after_ms": table.info.options.erase_after_ms,
+            "erased_through": table.erased_through,
             "placement": format!("{:?}", table.info.options.placement).to_lowercase(),
             "compression": table.info.options.compression.to_string(),
             "timelines": table.timelines,
@@ -335,10 +336,15 @@ fn print_tables(tables: &[Table], output: &mut Output) -> Outcome {
         "cold",
         "shared payloads",
         "ttl",
+        "erased after",
     ];
     let mut rows = vec![headings.map(str::to_owned).to_vec()];
     rows.extend(tables.iter().map(|table| {
         let ttl_ms = table.info.options.ttl_ms;
+        let erased = match table.info.options.erase_after_ms {
+            None => "never".to_owned(),
+            Some(age_ms) => format!("{age_ms} ms, through commit {}", table.erased_through),
+        };
         vec![
             text::escape_controls(&table.info.name),
             kind(&table.info).to_owned(),
@@ -349,6 +355,7 @@ fn print_tables(tables: &[Table], output: &mut Output) -> Outcome {
             text::bytes(table.cold_bytes),
             text::bytes(table.shared_bytes),
             ttl_ms.map_or_else(|| "none".to_owned(), |ttl_ms| format!("{ttl_ms} ms")),
+            erased,
         ]
     }));
     Ok(output.table(&rows)?)

@@ -20,7 +20,8 @@ fn amendment(commit: u64, time_ms: u64, bytes: usize) -> KeyedVersion {
 }
 
 fn fences(alive_from_ms: u64, oldest_origin: u64) -> AmendmentFences {
-    AmendmentFences { alive_from_ms: [(TABLE, alive_from_ms)].into(), oldest_origin }
+    let alive_from_ms = [(TABLE, alive_from_ms)].into();
+    AmendmentFences { alive_from_ms, oldest_origin, ..AmendmentFences::default() }
 }
 
 /// The commits that survive of those given.
@@ -47,7 +48,7 @@ fn an_amendment_goes_when_its_entry_and_all_older_entries_with_origins_are_gone(
     assert!(fences(51, 4).is_needed(&amendment(5, 50, 1)));
     assert!(!fences(51, 6).is_needed(&amendment(5, 50, 1)));
     // Its table was dropped.
-    let dropped = AmendmentFences { alive_from_ms: [].into(), oldest_origin: 6 };
+    let dropped = AmendmentFences { oldest_origin: 6, ..AmendmentFences::default() };
     assert!(!dropped.is_needed(&amendment(5, 50, 1)));
     assert!(dropped.is_needed(&amendment(6, 50, 1)));
 }
@@ -97,4 +98,36 @@ fn very_long_amendments_stay_as_far_as_memory_allows() {
     (1..=20).rev().for_each(|commit| keeper.push(amendment(commit, 1, 8 << 20)));
     let commits: Vec<u64> = keeper.finish().iter().map(|version| version.commit).collect();
     assert_eq!(commits, [20, 19, 18, 17, 16, 15, 14, 13, 2]);
+}
+
+#[test]
+fn a_retraction_stays_until_what_it_took_back_has_been_erased() {
+    let retraction = |commit| {
+        let value = Payload::from_vec(vec![crate::amendment::TAG_RETRACTED]);
+        KeyedVersion { value, ..amendment(commit, 1, 1) }
+    };
+    // The entry and all copies are gone; commit 5 has been erased.
+    let fences =
+        AmendmentFences { erased_through: [(TABLE, 5)].into(), ..fences(u64::MAX, u64::MAX) };
+    let mut keeper = AmendmentKeeper::new(&[], &fences);
+    [retraction(9), amendment(8, 80, 1), retraction(5)].into_iter().for_each(|v| keeper.push(v));
+    let survivors: Vec<u64> = keeper.finish().iter().map(|version| version.commit).collect();
+    assert_eq!(survivors, [9]);
+    // However many came later.
+    let mut keeper = AmendmentKeeper::new(&[], &fences);
+    let many = REVISIONS_KEPT_MAX as u64;
+    let needed = AmendmentFences { oldest_origin: 0, ..fences.clone() };
+    let mut full = AmendmentKeeper::new(&[], &needed);
+    (10..10 + many).rev().for_each(|commit| full.push(amendment(commit, commit, 1)));
+    full.push(retraction(9));
+    full.push(amendment(8, 8, 1));
+    assert_eq!(full.finish().last().map(|version| version.commit), Some(9));
+    keeper.push(retraction(9));
+    let meta = |commits| {
+        let key = amendment_key(TABLE, b"room", 7);
+        let meta = timeline_meta(1, ("-", 1), ("-", 1));
+        let (first, last) = ((key.clone().into(), 0), (key.into(), 0));
+        crate::version::SstableMeta { kind: TableKind::Keyed, first, last, commits, ..meta }
+    };
+    assert!(fences.needs_any_of(&meta((1, 6))) && !fences.needs_any_of(&meta((1, 5))));
 }

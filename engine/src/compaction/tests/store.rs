@@ -419,7 +419,9 @@ impl Store {
 }
 
 fn expected_of(entry: Entry) -> Expected {
-    let Entry { seq, commit, time_ms, event_ms, ttl_ms: _, origin, payload, revision } = entry;
+    let Entry { seq, commit, time_ms, event_ms, ttl_ms: _, origin, payload, revision, erased } =
+        entry;
     assert_eq!(revision, None, "amendments are laid over entries by readers alone");
+    assert!(!erased, "nothing was erased");
     (seq, commit, time_ms, event_ms, origin, payload.to_vec())
 }

@@ -3,7 +3,7 @@
 use super::super::root::{Change, Root};
 use super::super::space::SpaceWish;
 use super::super::tiers::ColdState;
-use super::super::{Core, Counters};
+use super::super::{Core, Counters, Erasure};
 use super::Parts;
 use super::cold::{self, ColdFile};
 use super::named::{self, Named};
@@ -170,6 +170,7 @@ fn assemble(
         unread_error: Mutex::new(None),
         cold,
         space: SpaceWish::default(),
+        erasure: Erasure::default(),
         sync_due_ms: AtomicU64::new(u64::MAX),
         compact_all: AtomicBool::new(false),
         claims: Arc::default(),

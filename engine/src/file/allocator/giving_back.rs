@@ -102,7 +102,11 @@ impl Allocator {
         }
         let next = target.max(length.saturating_sub(CUT_BYTES_MAX));
         self.disk.truncate(next).map_err(|error| Error::io("shorten the file", next, error))?;
-        self.state.lock().physical_length = next;
+        let mut state = self.state.lock();
+        state.physical_length = next;
+        // What is cut off is gone, and zero should it ever come back.
+        state.dirty.remove(Extent { offset: next, length: u64::MAX - next });
+        drop(state);
         Ok(next > target)
     }
 
@@ -124,7 +128,10 @@ impl Allocator {
         state.free.add(piece);
         state.cold.add(piece);
         match punched {
-            Ok(true) => state.holes.add(piece),
+            Ok(true) => {
+                state.holes.add(piece);
+                state.dirty.remove(piece);
+            }
             Ok(false) => self.no_holes.store(true, Ordering::Relaxed),
             Err(error) => return Err(Error::io("punch a hole", piece.offset, error)),
         }

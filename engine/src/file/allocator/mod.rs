@@ -35,6 +35,7 @@ mod giving_back;
 mod guard;
 mod ranges;
 mod reservation;
+mod scrubbing;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) physical_length: u64,
     /// Free space from here on was looked through for holes to punch.
     pub(super) punched_from: u64,
+    /// What may hold bytes that are to be erased, unless it is live: see `scrubbing.rs`.
+    pub(super) dirty: Ranges,
     /// Sequence of the newest superblock that is known to be durable.
     pub(super) durable: u64,
     /// Extents that wait, by the generation that was the last to name them.

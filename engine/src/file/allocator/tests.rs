@@ -340,3 +340,77 @@ fn what_readers_hold_is_counted() {
     drop(guard);
     assert_eq!((allocator.held(), allocator.released()), (0, MEBI));
 }
+
+/// Bytes of the grid that are not zero, in blocks.
+fn solid_blocks(disk: &SimDisk) -> Vec<u64> {
+    let bytes = disk.bytes();
+    let grid = &bytes[usize::try_from(START).unwrap()..];
+    let blocks = (0u64..).zip(grid.chunks(usize::try_from(BLOCK).unwrap()));
+    blocks.filter(|(_, block)| block.iter().any(|byte| *byte != 0)).map(|(at, _)| at).collect()
+}
+
+fn scrub_all(allocator: &Allocator) -> usize {
+    let pacer = crate::file::pacer::tests::unlimited();
+    std::iter::from_fn(|| allocator.scrub(&pacer).unwrap().then_some(())).count()
+}
+
+#[test]
+fn whatever_is_not_live_is_scrubbed_once_it_is_free() {
+    let disk = disk_of(200);
+    disk.set_bytes(START, &vec![0xee; 200 * 4096]);
+    let live = [extent(10, 5), extent(20, 1)];
+    let allocator = allocator(&disk, &live);
+    allocator.durable(1);
+    let tail = allocator.reserve(8 * BLOCK, "a test").unwrap();
+    let dropped = allocator.reserve(8 * BLOCK, "a test").unwrap();
+    assert_eq!((tail.extent(), dropped.extent()), (extent(0, 8), extent(21, 8)));
+    let guard = Arc::new(ExtentGuard::new(extent(20, 1), Arc::clone(&allocator)));
+    allocator.begin_scrub(&live[..1]);
+    assert!(scrub_all(&allocator) > 2, "in pieces");
+    let kept: Vec<u64> = (0..8).chain(10..15).chain(20..29).collect();
+    assert_eq!(solid_blocks(&disk), kept);
+    assert_eq!(allocator.unscrubbed(&live[..1]), 17 * BLOCK);
+    // One writer keeps its front, the other gives all back.
+    let written = tail.commit(3 * BLOCK);
+    drop(dropped);
+    scrub_all(&allocator);
+    let kept: Vec<u64> = (0..3).chain(10..15).chain([20]).collect();
+    assert_eq!(solid_blocks(&disk), kept);
+    assert_eq!(allocator.unscrubbed(&[live[0], written]), BLOCK, "somebody reads it");
+    guard.mark_obsolete(1);
+    drop(guard);
+    scrub_all(&allocator);
+    assert_eq!(allocator.unscrubbed(&[live[0], written]), BLOCK, "and older roots name it");
+    allocator.durable(3);
+    scrub_all(&allocator);
+    assert_eq!(allocator.unscrubbed(&[live[0], written]), 0);
+    assert_eq!(solid_blocks(&disk), [0, 1, 2, 10, 11, 12, 13, 14]);
+    allocator.end_scrub();
+    assert!(allocator.holes() > 0, "what is long is a hole");
+    // Nothing is scrubbed unasked, and holes not again.
+    allocator.forfeit(written);
+    assert_eq!(scrub_all(&allocator), 0);
+    allocator.begin_scrub(&live[..1]);
+    let before = disk.operation_count();
+    scrub_all(&allocator);
+    let (length, holes) = (disk.length().unwrap() - START, allocator.holes());
+    let solid = length - holes - live[0].length;
+    assert!(disk.operation_count() - before <= solid / BLOCK, "a write a block at most");
+    assert_eq!(solid_blocks(&disk), [10, 11, 12, 13, 14]);
+}
+
+#[test]
+fn a_failed_scrub_leaves_the_space_free_and_dirty() {
+    let disk = disk_of(8);
+    disk.set_bytes(START, &vec![0xee; 8 * 4096]);
+    let allocator = allocator(&disk, &[]);
+    allocator.begin_scrub(&[]);
+    let times = FaultTimes::Once;
+    let effect = FaultEffect::Error;
+    disk.fail(Fault { operation: FaultOperation::Write, at: 0, times, effect });
+    let pacer = crate::file::pacer::tests::unlimited();
+    assert!(allocator.scrub(&pacer).is_err());
+    assert_eq!(allocator.free_bytes(), 8 * BLOCK);
+    scrub_all(&allocator);
+    assert_eq!((allocator.unscrubbed(&[]), solid_blocks(&disk)), (0, vec![]));
+}

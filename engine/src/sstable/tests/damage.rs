@@ -30,6 +30,7 @@ fn timelines(compression: Compression) -> Fixture {
                         origin: None,
                         payload: &payload,
                         shared: None,
+                        erased: false,
                     },
                 )?;
             }
@@ -58,6 +59,7 @@ fn with_dictionary() -> Fixture {
                         event_ms: None,
                         origin: None,
                         shared: None,
+                        erased: false,
                         payload: payload.join(" ").as_bytes(),
                     },
                 )?;

@@ -58,6 +58,7 @@ fn fragment() {
         origin: Some(origin),
         payload: b"hello",
         shared: None,
+        erased: false,
     };
     let mut head = Vec::new();
     entry.encode_head(&mut head);
@@ -107,6 +108,7 @@ fn entry_with_a_time_to_live() {
         origin: None,
         payload: b"",
         shared: Some(Shared { reference, is_origin: false }),
+        erased: false,
     };
     let mut bytes = Vec::new();
     entry.encode_head(&mut bytes);
@@ -301,6 +303,7 @@ fn equal_input_gives_equal_bytes() {
             origin: None,
             payload: &number.to_be_bytes(),
             shared: None,
+            erased: false,
         };
         builder.append(&number.to_be_bytes(), &entry).unwrap();
     }

@@ -34,6 +34,7 @@ fn fixture(compression: Compression) -> Fixture {
                         origin: None,
                         payload: b"a payload",
                         shared: None,
+                        erased: false,
                     },
                 )?;
             }

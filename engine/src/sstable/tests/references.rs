@@ -67,6 +67,7 @@ fn append(builder: &mut Builder<Vec<u8>>, references: &[Reference], key: &[u8]) 
             origin: None,
             payload: if number % 3 == 1 { &own } else { &[] },
             shared: (number % 3 != 1).then_some(shared),
+            erased: false,
         };
         builder.append(key, &entry).unwrap();
     }

@@ -39,6 +39,7 @@ impl Item {
             }),
             payload: &self.payload,
             shared: None,
+            erased: false,
         }
     }
 

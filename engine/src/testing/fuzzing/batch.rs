@@ -1,6 +1,6 @@
 //! Frame bodies: what a batch writes and what everybody reads.
 
-use crate::amendment::decode_value;
+use crate::amendment::{AmendmentKind, decode_written};
 use crate::batch::{Content, KeyedOperation, Op, WriteBatch, decode, message_at};
 use crate::entry::Origin;
 use crate::entry::TableId;
@@ -84,8 +84,9 @@ pub fn records(body: &[u8]) -> (Vec<Record>, Option<String>) {
             }
             Ok(Op::Amend { index, target, value }) => {
                 assert_eq!(index, place, "records are counted");
-                let retracted = decode_value(&body[value.clone()]).expect("it was decoded");
-                let payload = (!retracted).then(|| body[value][1..].to_vec());
+                let kind = decode_written(&body[value.clone()]).expect("it was decoded");
+                let replaced = kind == AmendmentKind::Replaced;
+                let payload = replaced.then(|| body[value][1..].to_vec());
                 let target = (target.table, target.key.to_vec(), target.seq);
                 records.push(Record::Amend { target, payload });
             }

@@ -200,6 +200,7 @@ fn any_table(random: &mut Random, catalog: &Catalog) -> TableRecord {
         compression,
         cold_after_ms: random.chance(1, 3).then(|| random.next_u64()),
         placement: if random.chance(1, 4) { Tier::Cold } else { Tier::Hot },
+        erase_after_ms: random.chance(1, 4).then(|| random.next_u64()),
     };
     TableRecord::new(id, &format!("table-{}", random.below(400)), options)
 }

@@ -93,3 +93,49 @@ fn a_long_log_of_large_and_small_groups_streams() {
     assert_eq!(groups, log.written);
     assert_eq!(end.cut, None);
 }
+
+/// What older laps have left is overwritten, whatever is written meanwhile, and nothing else.
+#[test]
+fn the_free_part_of_the_ring_is_wiped() {
+    for (alignment, blocks, start) in [(512, 64, 0), (4096, 64, 7 * 4096), (512, 256, 4096 * 77)] {
+        let mut log = Fixture::new(alignment, blocks, start);
+        while log.writer.position().lsn < start + 3 * log.ring.length {
+            while log.writer.state().free_bytes() < log.writer.group_bytes([900].into_iter()) {
+                log.release(log.written.len() / 2 + 1);
+            }
+            log.append(&[900], true).unwrap();
+        }
+        log.release(log.written.len() - 4);
+        let (mut next, end) =
+            (log.writer.position().lsn, log.writer.state().released_lsn() + log.ring.length);
+        let mut pieces = 0;
+        while next < end {
+            let wiped = log.writer.wipe(next, end).unwrap();
+            assert!(wiped > next && wiped - next <= crate::limits::ERASE_RING_BYTES as u64);
+            next = wiped;
+            pieces += 1;
+            // What is written meanwhile stays, and what it took needs no wiping.
+            log.append(&[333], pieces % 2 == 0).unwrap();
+        }
+        let (groups, found) = log.read().unwrap();
+        assert_eq!((&groups, found.cut), (&log.written, None));
+        let live: u64 = log.writer.state().used_bytes();
+        let ring = log.disk.peek(log.ring.offset..log.ring.end());
+        let used = ring.chunks(512).filter(|sector| sector.iter().any(|byte| *byte != 0));
+        assert!(used.count() as u64 * 512 <= live, "old laps are gone");
+        assert_eq!(log.writer.wipe(next, end).unwrap(), next.max(log.writer.position().lsn));
+    }
+}
+
+#[test]
+fn a_wipe_that_fails_harms_nobody() {
+    let mut log = Fixture::new(512, 64, 0);
+    log.append(&[900, 10], true).unwrap();
+    let (from, end) = (log.writer.position().lsn, log.ring.length);
+    log.disk.fail_writes.store(true, Ordering::Relaxed);
+    assert!(log.writer.wipe(from, end).is_err());
+    log.disk.fail_writes.store(false, Ordering::Relaxed);
+    assert_eq!(log.writer.wipe(from, end).unwrap(), end);
+    log.append(&[70], true).unwrap();
+    assert_eq!(log.read().unwrap().0, log.written);
+}

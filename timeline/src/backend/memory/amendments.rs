@@ -8,7 +8,7 @@
 
 use super::state::Key;
 use std::collections::{BTreeMap, HashMap};
-use tidelog_engine::{Entry, Payload, Revision};
+use tidelog_engine::{Entry, Payload, Revision, TableId};
 
 /// A timeline and a sequence id there.
 pub(super) type Place = (Key, u64);
@@ -25,6 +25,8 @@ struct Amended {
     commit: u64,
     time_ms: u64,
     payload: Option<Payload>,
+    /// It amends the origin of the entry that it was looked up for.
+    of_origin: bool,
 }
 
 impl Amendments {
@@ -35,7 +37,12 @@ impl Amendments {
         time_ms: u64,
         payload: Option<Payload>,
     ) {
-        self.versions.entry(place).or_default().push(Amended { commit, time_ms, payload });
+        self.versions.entry(place).or_default().push(Amended {
+            commit,
+            time_ms,
+            payload,
+            of_origin: false,
+        });
     }
 
     /// An entry was added.
@@ -78,11 +85,33 @@ impl Amendments {
         }
     }
 
-    /// The entry as it was written and as each amendment made it.
-    pub(super) fn versions(&self, key: &Key, entry: &Entry, snapshot: u64) -> Vec<Entry> {
+    /// The entry as it was written and as each amendment made it. `erases`: whether a retraction of
+    /// a table, by commit and commit time, is past the erasure deadline; what it took back is shown
+    /// as erased then.
+    pub(super) fn versions(
+        &self,
+        key: &Key,
+        entry: &Entry,
+        snapshot: u64,
+        erases: impl Fn(TableId, u64, u64) -> bool,
+    ) -> Vec<Entry> {
         let amended = self.of(key, entry, snapshot);
-        let revised = amended.iter().map(|amended| revised(entry, amended));
-        std::iter::once(entry.clone()).chain(revised).collect()
+        let table_of = |amended: &Amended| match &entry.origin {
+            Some(origin) if amended.of_origin => origin.table,
+            _ => key.0,
+        };
+        let erasing: Vec<bool> = amended
+            .iter()
+            .map(|it| it.payload.is_none() && erases(table_of(it), it.commit, it.time_ms))
+            .collect();
+        let revised = amended.iter().enumerate().map(|(index, it)| {
+            let mut later = amended.iter().zip(&erasing).skip(index + 1);
+            let erased = it.payload.is_some()
+                && later.any(|(later, erases)| *erases && later.of_origin == it.of_origin);
+            shown(revised(entry, it), erased)
+        });
+        let original = shown(entry.clone(), erasing.contains(&true));
+        std::iter::once(original).chain(revised).collect()
     }
 
     /// The amendments of an entry and its origin, oldest first.
@@ -92,9 +121,11 @@ impl Amendments {
         }
         let own = self.versions.get(&(key.clone(), entry.seq));
         let origin = origin_of(entry).and_then(|origin| self.versions.get(&origin));
-        let all = own.into_iter().chain(origin).flatten();
-        let counts = |amended: &&Amended| (entry.commit..=snapshot).contains(&amended.commit);
-        let mut found: Vec<Amended> = all.filter(counts).cloned().collect();
+        let counts = |amended: &Amended| (entry.commit..=snapshot).contains(&amended.commit);
+        let of_origin = origin.into_iter().flatten().cloned();
+        let of_origin = of_origin.map(|amended| Amended { of_origin: true, ..amended });
+        let own = own.into_iter().flatten().cloned();
+        let mut found: Vec<Amended> = own.chain(of_origin).filter(counts).collect();
         // Stable: of one place they are in order already.
         found.sort_by_key(|amended| amended.commit);
         found
@@ -106,8 +137,16 @@ fn origin_of(entry: &Entry) -> Option<Place> {
     Some(((origin.table, origin.key.clone()), origin.seq))
 }
 
+/// The version, without its payload where that was erased.
+fn shown(version: Entry, erased: bool) -> Entry {
+    match erased {
+        true => Entry { payload: Payload::from_vec(Vec::new()), erased, ..version },
+        false => version,
+    }
+}
+
 fn revised(entry: &Entry, amended: &Amended) -> Entry {
-    let Amended { commit, time_ms, payload } = amended.clone();
+    let Amended { commit, time_ms, payload, .. } = amended.clone();
     let retracted = payload.is_none();
     Entry {
         payload: payload.unwrap_or_else(|| Payload::from_vec(Vec::new())),

@@ -231,6 +231,7 @@ fn add_message(state: &mut State, message: BatchMessage, seqs: &mut impl Iterato
             origin,
             payload: payload.clone(),
             revision: None,
+            erased: false,
         };
         let table = state.table(target.table, TableKind::Timeline).expect("checked by assign");
         let fence = state.expired_before(table, state.time_ms);

@@ -101,6 +101,10 @@ impl Backend for MemoryBackend {
         {
             return Err(Error::invalid("keep_last of 0, or on a table of given ids"));
         }
+        let least_ms = limits::ERASE_AFTER_MS_MIN;
+        if options.erase_after_ms.is_some_and(|age_ms| age_ms < least_ms) {
+            return Err(Error::invalid(format!("erase_after below {least_ms} ms")));
+        }
         if state.tables.values().any(|table| table.name == name) {
             let text = format!("exists already: table {name}");
             return Err(Error::new(ErrorKind::AlreadyExists, text));

@@ -52,7 +52,19 @@ impl MemorySnapshot {
         let dense = table.options.sequence == Sequence::Assigned;
         let (amendments, snapshot) = (&state.amendments, self.commit);
         let (key, range) = (&key, start..end);
-        Ok(read(&Shown { key, run, range, fences, latest, dense, amendments, snapshot, now }))
+        let state = &*state;
+        Ok(read(&Shown {
+            state,
+            key,
+            run,
+            range,
+            fences,
+            latest,
+            dense,
+            amendments,
+            snapshot,
+            now,
+        }))
     }
 
     fn fence(&self, state: &State, table: &TableDescription) -> u64 {
@@ -68,6 +80,7 @@ impl MemorySnapshot {
 
 /// What a snapshot shows of a timeline.
 struct Shown<'a> {
+    state: &'a State,
     key: &'a Key,
     run: &'a Run,
     /// Entries that were there and have not outlived their table's time to live.
@@ -159,7 +172,10 @@ impl BackendSnapshot for MemorySnapshot {
     fn versions(&self, table: TableId, key: &[u8], seq: u64) -> Result<Vec<Entry>> {
         self.with_run(table, key, |shown| {
             let original = shown.originals(seq, seq).next();
-            let versions = |entry| shown.amendments.versions(shown.key, entry, shown.snapshot);
+            let erases =
+                |table, commit, time_ms| shown.state.is_erased((table, commit, time_ms), shown.now);
+            let versions =
+                |entry| shown.amendments.versions(shown.key, entry, shown.snapshot, erases);
             original.map(versions).unwrap_or_default()
         })
     }

@@ -103,6 +103,16 @@ impl State {
         table.options.ttl_ms.map_or(0, |ttl| now.saturating_add(1).saturating_sub(ttl))
     }
 
+    /// Whether what a retraction took back, by table, commit and commit time, is past the erasure
+    /// deadline, and shown to nobody.
+    pub(super) fn is_erased(&self, retraction: (TableId, u64, u64), now: u64) -> bool {
+        let (table, commit, time_ms) = retraction;
+        let table = self.tables.get(&table);
+        let deadline_ms = table.and_then(|table| table.options.erase_after_ms);
+        deadline_ms.is_some_and(|age_ms| time_ms.saturating_add(age_ms) <= now)
+            && commit <= self.oldest_snapshot()
+    }
+
     /// The oldest commit that somebody may still look from.
     pub(super) fn oldest_snapshot(&self) -> u64 {
         self.snapshots.first_key_value().map_or(self.commit, |(commit, _)| *commit)

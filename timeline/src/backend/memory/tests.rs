@@ -1,5 +1,5 @@
 use super::*;
-use crate::backend::{KeyedWrite, Target};
+use crate::backend::{Amendment, KeyedWrite, Target};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tidelog_engine::{KeyedOperation, Payload};
@@ -59,4 +59,35 @@ fn versions_are_kept_for_snapshots_only() {
     assert_eq!(versions(), 1);
     let last = backend.snapshot().unwrap();
     assert_eq!(last.value(table, b"k").unwrap().as_deref(), Some(&b"6"[..]));
+}
+
+#[test]
+fn what_was_retracted_is_shown_as_erased_after_the_deadline() {
+    let clock = Arc::new(AtomicU64::new(1_000));
+    let reading = Arc::clone(&clock);
+    let backend = MemoryBackend::with_clock(move || reading.load(Ordering::Relaxed));
+    let options = TableOptions::timeline().erase_after(Duration::from_secs(60));
+    let short = TableOptions::timeline().erase_after(Duration::from_millis(59_999));
+    assert_eq!(backend.create_table("s", &short).unwrap_err().kind(), ErrorKind::InvalidUse);
+    let table = backend.create_table("t", &options).unwrap();
+    backend.commit(append(table, b"a"), Durability::Sync).unwrap();
+    let amend = |payload: Option<&[u8]>| {
+        let payload = payload.map(|payload| Payload::from_vec(payload.to_vec()));
+        let amendment = Amendment { table, key: b"a"[..].into(), seq: 1, payload };
+        backend.commit(Batch::amend(amendment), Durability::Sync).unwrap();
+    };
+    amend(Some(b"y"));
+    amend(None);
+    amend(Some(b"z"));
+    let shown = || {
+        let versions = backend.snapshot().unwrap().versions(table, b"a", 1).unwrap();
+        versions.iter().map(|it| (it.payload.to_vec(), it.erased)).collect::<Vec<_>>()
+    };
+    clock.store(60_999, Ordering::Relaxed);
+    let texts = [&b"x"[..], b"y", b"", b"z"].map(|text| (text.to_vec(), false));
+    assert_eq!(shown(), texts);
+    clock.store(61_000, Ordering::Relaxed);
+    let [_, _, retracted, newest] = texts;
+    let gone = (Vec::new(), true);
+    assert_eq!(shown(), [gone.clone(), gone, retracted, newest]);
 }

@@ -115,7 +115,17 @@ mod tests {
         let payload = Payload::from_vec(bytes);
         let time_ms = 900 + seq * 100;
         let (event_ms, ttl_ms, origin, revision) = (None, None, None, None);
-        Entry { seq, commit: seq, time_ms, event_ms, ttl_ms, origin, payload, revision }
+        Entry {
+            seq,
+            commit: seq,
+            time_ms,
+            event_ms,
+            ttl_ms,
+            origin,
+            payload,
+            revision,
+            erased: false,
+        }
     }
 
     /// Entries 5 to 10 are alive at 1,900 with a TTL of 500.
