@@ -324,6 +324,7 @@ impl TableOptions {
         }
         self.compression.validate()
     }
+
     fn validate_erasure(&self) -> Result<()> {
         let Some(age_ms) = self.erase_after_ms else { return Ok(()) };
         if self.kind == TableKind::Keyed {
