@@ -37,6 +37,8 @@ struct Burial {
     /// The smallest commit of an entry with an origin, as it was then: amendments older than that
     /// are laid over their own entries alone.
     oldest_origin: u64,
+    /// Up to which commit tables with an erasure deadline had been erased then.
+    erased_through: BTreeMap<TableId, u64>,
     /// The inputs.
     leaving: BTreeSet<u64>,
 }
@@ -75,7 +77,16 @@ impl Core {
         let (core, tables) = (Arc::downgrade(self), Arc::clone(&view.tables));
         let oldest_origin = if table == AMENDMENT_TABLE { oldest_origin(view) } else { 0 };
         let (moments, leaving) = (self.moments(), leaving.clone());
-        Some(Arc::new(Burial { core, table, moments, tables, oldest_origin, leaving }))
+        let erased_through = erased_through(&tables);
+        Some(Arc::new(Burial {
+            core,
+            table,
+            moments,
+            tables,
+            oldest_origin,
+            erased_through,
+            leaving,
+        }))
     }
 
     /// What is dead of a timeline to readers at `moments`, of which there is at least one.
@@ -136,8 +147,7 @@ impl Burial {
         let Some((table, key, seq)) = decode_key(&newest.key) else {
             return Ok(false);
         };
-        let erased_through = erased_through(&self.tables);
-        if survivors.iter().any(|version| is_to_be_erased(&erased_through, version)) {
+        if survivors.iter().any(|version| is_to_be_erased(&self.erased_through, version)) {
             return Ok(false);
         }
         if newest.commit >= self.oldest_origin {

@@ -1,6 +1,7 @@
 //! A store that was killed on a full disk opens without room for a log: it is read, makes room, and
 //! takes commits again.
 
+use super::erasure::images;
 use super::tiers::{append, text, texts, verify};
 use super::world::{Process, World, tiny};
 use std::time::Duration;
@@ -34,6 +35,8 @@ struct Full {
 }
 
 const OLD: u64 = 800;
+/// A message that was taken back, before the disk was full.
+const RETRACTED: &[u8] = b"what nobody should ever have read, and is taken back";
 
 impl Full {
     fn new(seed: u64) -> Full {
@@ -41,6 +44,9 @@ impl Full {
         let process = world.open(&options()).unwrap();
         let old = process.engine.create_table("old", TableOptions::timeline()).unwrap();
         let table = process.engine.create_table("message", TableOptions::timeline()).unwrap();
+        let mut batch = WriteBatch::new();
+        batch.append(table, b"z", RETRACTED, None).unwrap();
+        process.engine.commit(batch, Durability::Sync).unwrap();
         for number in 0..OLD {
             append(&process.engine, old, b"o", &payload(number));
         }
@@ -48,6 +54,9 @@ impl Full {
         process.scheduler.run_until_idle(10_000);
         world.disk.set_capacity(Some(world.disk.used_bytes()));
         let mut written = 0;
+        let mut batch = WriteBatch::new();
+        batch.retract(table, b"z", 1).unwrap();
+        process.engine.commit(batch, Durability::Sync).unwrap();
         while commit(&process, table, written).is_ok() {
             written += 1;
         }
@@ -149,6 +158,34 @@ fn tables_are_altered_and_expire_without_a_log() {
     pass(&full.world, &process, 20);
     let seq = commit(&process, full.table, full.written).unwrap().seqs[0];
     assert_eq!(seq, full.written + 1, "what has expired has made room");
+    process.kill();
+    verify(&full.world);
+}
+
+/// Found by reading: a pass that ends while the old log is still there would take the ring for what
+/// it was before, overwrite nothing of that log, and say that all was erased.
+#[test]
+fn nothing_counts_as_erased_before_there_is_a_log() {
+    let full = Full::new(56);
+    let is_there = || {
+        images(&full.world)
+            .iter()
+            .any(|image| image.windows(RETRACTED.len()).any(|b| b == RETRACTED))
+    };
+    let process = full.open();
+    let erasing = TableOptions::timeline().erase_after(Duration::from_secs(60));
+    process.engine.alter_table(full.table, erasing).unwrap();
+    full.world.clock.advance(Duration::from_secs(3600));
+    pass(&full.world, &process, 20);
+    let erasure = process.engine.stats().erasure;
+    assert_eq!(erasure.waits_for.as_deref(), Some("room for a new log"), "{erasure:?}");
+    assert!(is_there() && erasure.passes == 0 && !erasure.running, "{erasure:?}");
+    full.world.disk.set_capacity(None);
+    pass(&full.world, &process, 200);
+    let erasure = process.engine.stats().erasure;
+    assert!(!is_there() && erasure.passes > 0, "{erasure:?}");
+    assert_eq!((erasure.oldest_pending_ms, erasure.waits_for), (None, None));
+    commit(&process, full.table, full.written).unwrap();
     process.kill();
     verify(&full.world);
 }

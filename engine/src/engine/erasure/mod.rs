@@ -60,8 +60,9 @@ use std::time::Duration;
 
 /// Longest rest before the worker looks again, while something waits.
 const LOOK_MS: u64 = 60_000;
-/// Rest while a snapshot is in the way, which tells nobody that it goes.
-const SNAPSHOT_REST_MS: u64 = 1000;
+/// Rest while something keeps a pass from beginning that tells nobody when it goes: a snapshot, a
+/// full disk.
+const HINDERED_REST_MS: u64 = 1000;
 /// Rests while a flush, a compaction or a reader is waited for.
 const FLUSH_REST_MS: u64 = 5;
 const JOB_REST_MS: u64 = 20;
@@ -170,11 +171,16 @@ impl EraseWorker {
             let rest_ms = (half_ms - now_ms).min(LOOK_MS);
             return Ok(Progress::Idle(Some(Duration::from_millis(rest_ms))));
         }
+        if core.without_log.check().is_err() {
+            // What the old log holds is overwritten only once a new one has begun behind it.
+            *erasure.waits_for.lock() = Some("room for a new log".to_owned());
+            return Ok(Progress::Idle(Some(Duration::from_millis(HINDERED_REST_MS))));
+        }
         // The published commit first: a snapshot that is not in the list is not older than it.
         let through = core.moments()[0];
         if commit > through {
             *erasure.waits_for.lock() = Some(format!("a snapshot of commit {through}"));
-            return Ok(Progress::Idle(Some(Duration::from_millis(SNAPSHOT_REST_MS))));
+            return Ok(Progress::Idle(Some(Duration::from_millis(HINDERED_REST_MS))));
         }
         let tables = erased_through(&core.views.current().tables);
         erasure.running.store(true, Ordering::Relaxed);

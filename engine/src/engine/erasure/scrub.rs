@@ -10,7 +10,9 @@ use crate::engine::Core;
 use crate::engine::root::Change;
 use crate::error::Result;
 use crate::file::{Allocator, Extent, disk};
+use crate::limits::PUNCH_PAUSE_MS;
 use crate::sync::Arc;
+use std::time::Duration;
 
 /// Roots after which what an earlier one was the last to name is free.
 const ROOTS_UNTIL_FREE: u32 = 2;
@@ -133,6 +135,8 @@ impl Core {
     fn scrub(&self) -> Result<Scrubbed> {
         for allocator in self.allocators() {
             if allocator.scrub(&self.pacer)? {
+                // Commits that have waited for the hole are written first.
+                self.scheduler.pause(Duration::from_millis(PUNCH_PAUSE_MS));
                 return Ok(Scrubbed::Running);
             }
         }
