@@ -385,7 +385,7 @@ fn append(
     run: &Run,
     (placed, ttl_ms): (Placed, Option<u64>),
 ) -> Result<usize> {
-    if let Some(large) = run.large(placed.place) {
+    if let Some(large) = run.large(placed) {
         return append_large(sink, run, (placed, ttl_ms), &large);
     }
     let Some(found) = shared.find(placed.place) else {
@@ -393,7 +393,7 @@ fn append(
         sink.append(run.key(), &borrowed(&entry))?;
         return Ok(entry.payload.len() + ENTRY_OVERHEAD);
     };
-    let is_origin = found.has_origin && run.is_origin(placed.place);
+    let is_origin = found.has_origin && run.is_origin(placed);
     let entry = EntryRef {
         seq: placed.seq,
         commit: placed.commit,
