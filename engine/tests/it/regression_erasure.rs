@@ -3,6 +3,7 @@
 use super::erasure::{DEADLINE, Payloads, assert_sound, bytes, leaks, pass_time, random, retract};
 use super::world::{World, tiny};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tidelog_engine::{Durability, Engine, Entry, Origin, TableId, TableOptions, WriteBatch};
 
 fn read(engine: &Engine, table: TableId, key: &[u8], seq: u64) -> Entry {
@@ -59,4 +60,37 @@ fn a_copy_in_the_conversation_itself_is_no_origin() {
         assert_eq!(leaks(&world, &payloads), BTreeSet::new(), "{length}");
         assert_sound(&world);
     }
+}
+
+#[test]
+fn a_snapshot_delays_no_retraction_that_is_older() {
+    // Story: a pass began only when the retraction that was due first could be taken. One of a
+    // table with a short deadline, behind a snapshot that is held for long, so kept those of all
+    // other tables waiting, beyond their deadlines, although the snapshot was younger than they.
+    let world = World::new(32);
+    let process = world.open(&tiny()).unwrap();
+    let engine = &process.engine;
+    let create = |name, deadline| {
+        engine.create_table(name, TableOptions::timeline().erase_after(deadline)).unwrap()
+    };
+    let slow = create("slow", DEADLINE);
+    let fast = create("fast", Duration::from_secs(60));
+    let mut source = random(32);
+    let payloads = ["slow", "fast"].map(|name| (name, bytes(&mut source, 500)));
+    for (table, (_, payload)) in [slow, fast].into_iter().zip(&payloads) {
+        let mut batch = WriteBatch::new();
+        batch.append(table, b"t", payload, None).unwrap();
+        commit(engine, batch);
+    }
+    retract(engine, slow, b"t", 1);
+    let snapshot = engine.snapshot();
+    retract(engine, fast, b"t", 1);
+    pass_time(&world, &process, DEADLINE);
+    let payloads = Payloads { retracted: payloads.to_vec(), ..Payloads::default() };
+    assert_eq!(leaks(&world, &payloads), BTreeSet::from(["fast"]), "{:?}", engine.stats().erasure);
+    let waits_for = engine.stats().erasure.waits_for.unwrap();
+    assert_eq!(waits_for, format!("a snapshot of commit {}", snapshot.commit()));
+    drop(snapshot);
+    pass_time(&world, &process, Duration::from_secs(60));
+    assert_eq!(leaks(&world, &payloads), BTreeSet::new());
 }

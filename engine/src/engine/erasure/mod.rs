@@ -162,7 +162,7 @@ impl EraseWorker {
     /// Begins a pass, if it is time.
     fn begin_pass(&mut self, core: &Core) -> Result<Progress> {
         let erasure = &core.erasure;
-        let Some(Oldest { half_ms, commit }) = erasure.pending.oldest() else {
+        let Some(Oldest { half_ms, .. }) = erasure.pending.oldest(u64::MAX) else {
             *erasure.waits_for.lock() = None;
             return Ok(Progress::Idle(None));
         };
@@ -178,7 +178,9 @@ impl EraseWorker {
         }
         // The published commit first: a snapshot that is not in the list is not older than it.
         let through = core.moments()[0];
-        if commit > through {
+        // Who waits for a snapshot keeps nobody else waiting: it may be of another table.
+        let due = erasure.pending.oldest(through);
+        if due.is_none_or(|due| now_ms < due.half_ms) {
             *erasure.waits_for.lock() = Some(format!("a snapshot of commit {through}"));
             return Ok(Progress::Idle(Some(Duration::from_millis(HINDERED_REST_MS))));
         }

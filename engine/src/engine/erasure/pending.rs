@@ -111,8 +111,8 @@ impl Pending {
         }
     }
 
-    /// What should be erased first.
-    pub(super) fn oldest(&self) -> Option<Oldest> {
+    /// What should be erased first, of what was retracted up to this commit.
+    pub(super) fn oldest(&self, through: u64) -> Option<Oldest> {
         let tables = self.tables.lock();
         let all = tables.values().flat_map(|followed| {
             let half_ms = followed.deadline_ms / 2;
@@ -121,6 +121,7 @@ impl Pending {
                 commit: span.first_commit,
             })
         });
+        let all = all.filter(|oldest| oldest.commit <= through);
         all.min_by_key(|oldest| (oldest.half_ms, oldest.commit))
     }
 
@@ -150,16 +151,18 @@ mod tests {
     #[test]
     fn what_has_waited_longest_by_its_deadline_comes_first() {
         let pending = following();
-        assert_eq!(pending.oldest(), None);
+        assert_eq!(pending.oldest(u64::MAX), None);
         assert!(pending.note(TABLE, 10, 1000));
         assert!(!pending.note(TABLE, 11, 1099), "the same span");
         assert!(!pending.note(TABLE, 12, 1100));
-        assert_eq!(pending.oldest(), Some(Oldest { half_ms: 1800, commit: 10 }));
+        assert_eq!(pending.oldest(u64::MAX), Some(Oldest { half_ms: 1800, commit: 10 }));
         assert!(pending.note(OTHER, 13, 1500));
-        assert_eq!(pending.oldest(), Some(Oldest { half_ms: 1580, commit: 13 }));
+        assert_eq!(pending.oldest(u64::MAX), Some(Oldest { half_ms: 1580, commit: 13 }));
+        assert_eq!(pending.oldest(12), Some(Oldest { half_ms: 1800, commit: 10 }), "of the older");
+        assert_eq!(pending.oldest(9), None);
         assert_eq!(pending.since_ms(), Some(1000));
         pending.found(TABLE, (2, 4), 100);
-        assert_eq!(pending.oldest(), Some(Oldest { half_ms: 900, commit: 2 }));
+        assert_eq!(pending.oldest(u64::MAX), Some(Oldest { half_ms: 900, commit: 2 }));
     }
 
     #[test]
@@ -169,11 +172,11 @@ mod tests {
             pending.note(TABLE, commit, time_ms);
         }
         pending.erased(TABLE, 10);
-        assert_eq!(pending.oldest(), Some(Oldest { half_ms: 1800, commit: 11 }));
+        assert_eq!(pending.oldest(u64::MAX), Some(Oldest { half_ms: 1800, commit: 11 }));
         pending.erased(TABLE, 11);
-        assert_eq!(pending.oldest(), Some(Oldest { half_ms: 2000, commit: 12 }));
+        assert_eq!(pending.oldest(u64::MAX), Some(Oldest { half_ms: 2000, commit: 12 }));
         pending.erased(TABLE, 12);
-        assert_eq!(pending.oldest(), None);
+        assert_eq!(pending.oldest(u64::MAX), None);
         pending.follow(&[(OTHER, 160)].into());
         assert!(!pending.note(TABLE, 13, 1300), "the option was taken away");
         assert_eq!(pending.follow(&[(TABLE, 160)].into()), [TABLE]);
@@ -185,6 +188,6 @@ mod tests {
         (0..1000).for_each(|n| assert_eq!(pending.note(TABLE, n + 1, n * 1000), n == 0));
         assert_eq!(pending.tables.lock()[&TABLE].spans.len(), SPANS_MAX);
         pending.erased(TABLE, 999);
-        assert_eq!(pending.oldest().map(|oldest| oldest.commit), Some(1000));
+        assert_eq!(pending.oldest(u64::MAX).map(|oldest| oldest.commit), Some(1000));
     }
 }
