@@ -1,9 +1,11 @@
 //! Defects that were found in the erasure of what was retracted: one test each, with its story.
 
 use super::erasure::{DEADLINE, Payloads, assert_sound, bytes, leaks, pass_time, random, retract};
-use super::world::{World, tiny};
+use super::world::{World, tiny, tiny_read};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
+use tidelog_engine::inspect::Inspector;
 use tidelog_engine::{Durability, Engine, Entry, Origin, TableId, TableOptions, WriteBatch};
 
 fn read(engine: &Engine, table: TableId, key: &[u8], seq: u64) -> Entry {
@@ -93,4 +95,48 @@ fn a_snapshot_delays_no_retraction_that_is_older() {
     drop(snapshot);
     pass_time(&world, &process, Duration::from_secs(60));
     assert_eq!(leaks(&world, &payloads), BTreeSet::new());
+}
+
+#[test]
+fn what_cannot_be_read_holds_up_the_erasure_of_its_own_table() {
+    // Story: one damaged SSTable of one table failed every pass, and a pass was for all tables: so
+    // nothing was erased anywhere any more.
+    let world = World::new(33);
+    let process = world.open(&tiny_read()).unwrap();
+    let engine = &process.engine;
+    let names = ["bad", "good", "better"];
+    let tables = names.map(|name| {
+        engine.create_table(name, TableOptions::timeline().erase_after(DEADLINE)).unwrap()
+    });
+    let mut source = random(33);
+    let payloads = names.map(|name| (name, bytes(&mut source, 500)));
+    for (table, (_, payload)) in tables.into_iter().zip(&payloads) {
+        let mut batch = WriteBatch::new();
+        batch.append(table, b"t", payload, None).unwrap();
+        commit(engine, batch);
+    }
+    engine.flush().unwrap();
+    tables.into_iter().for_each(|table| retract(engine, table, b"t", 1));
+    let sstables = Inspector::over(Arc::new(world.disk.reopen())).sstables().unwrap();
+    let bad = sstables.iter().find(|sstable| sstable.meta.table == tables[0]).unwrap();
+    let place = bad.meta.extent.offset + 100;
+    world.disk.flip_bit(place, 3);
+    pass_time(&world, &process, DEADLINE);
+    let payloads = Payloads { retracted: payloads.to_vec(), ..Payloads::default() };
+    let erasure = engine.stats().erasure;
+    assert_eq!(leaks(&world, &payloads), BTreeSet::from(["bad"]), "{erasure:?}");
+    assert!(erasure.problem.unwrap().contains("checksum"));
+    assert!(erasure.oldest_pending_ms.is_some_and(|ms| ms > 3_500_000));
+    let erased = |at: usize| {
+        let tables = engine.stats().tables;
+        tables.iter().find(|table| table.name == names[at]).unwrap().erased_through > 0
+    };
+    assert!(!erased(0) && erased(1) && erased(2), "{:?}", engine.stats().tables);
+    // What is readable again is erased as well.
+    world.disk.flip_bit(place, 3);
+    pass_time(&world, &process, Duration::from_secs(180));
+    assert_eq!(leaks(&world, &payloads), BTreeSet::new());
+    let erasure = engine.stats().erasure;
+    assert_eq!((erasure.problem, erasure.oldest_pending_ms), (None, None));
+    assert!(erased(0));
 }

@@ -117,7 +117,7 @@ pub(super) struct Sharers {
 }
 
 impl Sharers {
-    /// `tables`: those that the pass is for. `through`: its commit.
+    /// `tables`: those with an erasure deadline. `through`: the commit of the pass.
     pub(super) fn new(
         core: &Core,
         shared: SharedPayloads,
