@@ -13,7 +13,7 @@ use super::sim::{Seen, Sim};
 use super::world::{World, tiny};
 use std::time::Duration;
 use tidelog_engine::testing::{CrashPolicy, Random};
-use tidelog_engine::{Durability, ErrorKind, Result, TableOptions};
+use tidelog_engine::{Compression, Durability, ErrorKind, Result, TableOptions};
 
 /// What is done to a new store, and how often what is done to it then, with the number of the time.
 pub(crate) struct Plan {
@@ -199,6 +199,10 @@ fn mixed(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
     Ok(())
 }
 
+fn compressed(compression: Compression) -> TableOptions {
+    TableOptions { compression, ..TableOptions::timeline() }
+}
+
 /// Tables whose windows expire, one of which moves to the cold tier before; and one that amends and
 /// shares what they hold.
 fn passing(sim: &mut Sim) -> Result<()> {
@@ -206,8 +210,9 @@ fn passing(sim: &mut Sim) -> Result<()> {
     let moving = ttl(TableOptions::timeline(), 12).cold_after(Duration::from_secs(2));
     sim.create("moving", moving)?;
     sim.create("born", ttl(TableOptions::timeline(), 8).born_cold())?;
-    sim.create("hot", ttl(TableOptions::timeline(), 5))?;
-    sim.create("lasting", TableOptions::timeline())
+    sim.create("hot", ttl(compressed(Compression::Lz4), 5))?;
+    let zstd = Compression::Zstd { level: 3 };
+    sim.create("lasting", compressed(if cfg!(feature = "zstd") { zstd } else { Compression::Lz4 }))
 }
 
 /// What is written expires, moves, is amended and trimmed; and the clock jumps.

@@ -43,8 +43,17 @@ fn options(random: &mut Random, name: &str) -> TableOptions {
     if random.chance(1, 6) {
         options = options.keep_last(5 + random.below(30));
     }
-    options.compression = [Compression::None, Compression::Lz4][random.index(2)];
+    options.compression = compression(random);
     options
+}
+
+fn compression(random: &mut Random) -> Compression {
+    let level = [1, 3, 9][random.index(3)];
+    match random.below(3) {
+        0 => Compression::None,
+        1 if cfg!(feature = "zstd") => Compression::Zstd { level },
+        _ => Compression::Lz4,
+    }
 }
 
 fn policy(random: &mut Random) -> CrashPolicy {
