@@ -1,6 +1,8 @@
 //! Random batches: writes of every kind over some timeline tables and a keyed one.
 
 use super::reference::{From, Id, LARGE_FROM, Reference, Step};
+use std::time::Duration;
+use tidelog_engine::Durability;
 use tidelog_engine::testing::Random;
 
 /// Timelines of each table.
@@ -57,6 +59,15 @@ fn step(random: &mut Random, reference: &Reference) -> Option<Step> {
         56 | 57 => Step::Add { key, amount },
         _ => Step::Max { key, value: amount },
     })
+}
+
+/// When a commit is acknowledged: once in so many at the end of a sync.
+pub(crate) fn durability(random: &mut Random, sync_each: u64) -> Durability {
+    match random.below(2) {
+        _ if random.chance(1, sync_each) => Durability::Sync,
+        0 => Durability::Interval(Duration::from_millis(random.below(1_000))),
+        _ => Durability::Buffered,
+    }
 }
 
 fn payload(random: &mut Random) -> Vec<u8> {

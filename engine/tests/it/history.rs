@@ -9,7 +9,7 @@ use super::sim::{Cold, Seen, Sim};
 use super::world::{World, tiny, tiny_read};
 use std::time::Duration;
 use tidelog_engine::testing::{CrashPolicy, Random, SimDisk};
-use tidelog_engine::{Compression, Durability, Result, TableOptions};
+use tidelog_engine::{Compression, Result, TableOptions};
 
 /// The times to live that tables get, in milliseconds.
 const TTLS: [u64; 3] = [8_000, 16_000, 40_000];
@@ -25,6 +25,8 @@ struct History {
     random: Random,
     /// Whether the wall clock jumps in this history.
     jumps: bool,
+    /// One commit in so many is synced.
+    sync_each: u64,
 }
 
 fn options(random: &mut Random, name: &str) -> TableOptions {
@@ -68,7 +70,8 @@ impl History {
         let store = if random.chance(1, 2) { tiny() } else { tiny_read() };
         let context = format!("seed {seed}");
         let sim = Sim::start(world, store, context).expect("nothing is arranged yet");
-        let mut history = History { seed, sim, random, jumps };
+        let sync_each = [2, 10, 50][random.index(3)];
+        let mut history = History { seed, sim, random, jumps, sync_each };
         for name in ["moving", "born", "hot", "dropped"] {
             let options = options(&mut history.random, name);
             history.sim.create(name, options).expect("nothing is arranged yet");
@@ -138,7 +141,7 @@ impl History {
             }
             _ => {
                 let steps = draw::steps(random, &sim.reference);
-                let durability = [Durability::Sync, Durability::Buffered][random.index(2)];
+                let durability = draw::durability(random, self.sync_each);
                 sim.commit(&steps, durability)
             }
         }

@@ -120,8 +120,11 @@ impl Sim {
     /// Time passes, and the workers do some steps.
     pub(crate) fn pass(&mut self, milliseconds: u64, steps: usize) {
         self.world.clock.advance(Duration::from_millis(milliseconds));
-        self.process.as_ref().expect("a process runs").scheduler.run_until_idle(steps);
+        let done = self.process.as_ref().expect("a process runs").scheduler.run_until_idle(steps);
         self.reference.look(&self.world.clock);
+        if done < steps && !self.is_crashed() {
+            self.reference.idle(&self.world.clock);
+        }
         let bytes = self.process.as_ref().expect("a process runs").engine.stats().segment_bytes;
         self.segment_bytes_max = self.segment_bytes_max.max(bytes);
     }

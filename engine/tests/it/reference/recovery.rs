@@ -40,6 +40,9 @@ pub(crate) struct Reference {
     pub(crate) tables: Vec<Table>,
     pub(crate) values: TableId,
     states: Vec<Contents>,
+    /// By batch that was acknowledged with an interval: when the log is synced so far at the
+    /// latest, in monotonic milliseconds.
+    synced_by: Vec<(u64, u64)>,
     doubt: Option<(Vec<Step>, Moment)>,
     clock: ExpiryClock,
     losses: u64,
@@ -55,6 +58,7 @@ impl Reference {
             tables: Vec::new(),
             values,
             states: vec![Contents::default()],
+            synced_by: Vec::new(),
             doubt: None,
             clock: ExpiryClock::new(clock.wall_ms(), clock.monotonic_ms()),
             losses: 0,
@@ -76,6 +80,16 @@ impl Reference {
     /// Everything that was acknowledged is durable.
     pub(crate) fn all_durable(&mut self) {
         self.states.drain(..self.states.len() - 1);
+        self.synced_by.clear();
+    }
+
+    /// The workers have done all that was due: intervals that have passed were kept.
+    pub(crate) fn idle(&mut self, clock: &dyn Clock) {
+        let now_ms = clock.monotonic_ms();
+        let due = self.synced_by.iter().filter(|(_, by_ms)| *by_ms <= now_ms);
+        let Some(batch) = due.map(|(batch, _)| *batch).max() else { return };
+        self.states.retain(|contents| contents.batch >= batch);
+        self.synced_by.retain(|(later, _)| *later > batch);
     }
 
     /// Commits some steps. Time may pass while it waits for background work.
@@ -104,8 +118,13 @@ impl Reference {
         assert!(committed.time_ms >= self.last_time_ms, "commit times never fall");
         self.last_time_ms = committed.time_ms;
         self.take(steps, &committed.seqs, moment);
-        if durability == Durability::Sync {
-            self.all_durable();
+        match durability {
+            Durability::Sync => self.all_durable(),
+            Durability::Interval(delay) => {
+                let by_ms = clock.monotonic_ms() + u64::try_from(delay.as_millis()).unwrap();
+                self.synced_by.push((number, by_ms));
+            }
+            Durability::Buffered => {}
         }
         Ok(committed)
     }
@@ -278,6 +297,7 @@ impl Reference {
             panic!("{context}: the newest batch is {newest}, it must be of {:?}", possible())
         });
         self.states = vec![self.states.swap_remove(index)];
+        self.synced_by.clear();
         Ok(())
     }
 
