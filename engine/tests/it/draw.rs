@@ -1,6 +1,7 @@
 //! Random batches: writes of every kind over some timeline tables and a keyed one.
 
 use super::reference::{From, Id, LARGE_FROM, Reference, Step};
+use super::sim::PROBE;
 use std::time::Duration;
 use tidelog_engine::Durability;
 use tidelog_engine::testing::Random;
@@ -76,8 +77,10 @@ fn payload(random: &mut Random) -> Vec<u8> {
         1..8 => 200 + random.index(900),
         _ => random.index(100),
     };
-    let mut payload = format!("{} ", random.below(1 << 30)).into_bytes();
-    payload.resize(length, b'~');
+    // Some that cannot be compressed at all, and none that another has.
+    let front = if random.chance(1, 3) { length } else { length.min(PROBE) };
+    let mut payload = vec![b'~'; length];
+    random.fill(&mut payload[..front]);
     payload
 }
 

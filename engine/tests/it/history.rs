@@ -8,11 +8,13 @@ use super::draw;
 use super::sim::{Cold, Seen, Sim};
 use super::world::{World, tiny, tiny_read};
 use std::time::Duration;
+use tidelog_engine::limits::ERASE_AFTER_MS_MIN;
 use tidelog_engine::testing::{CrashPolicy, Random, SimDisk};
 use tidelog_engine::{Compression, Result, TableOptions};
 
 /// The times to live that tables get, in milliseconds.
 const TTLS: [u64; 3] = [8_000, 16_000, 40_000];
+const ERASE_AFTER: Duration = Duration::from_millis(ERASE_AFTER_MS_MIN);
 const YEAR_MS: i64 = 365 * 24 * 3_600_000;
 /// Operations of a history.
 const OPERATIONS: u64 = 250;
@@ -44,6 +46,9 @@ fn options(random: &mut Random, name: &str) -> TableOptions {
     };
     if random.chance(1, 6) {
         options = options.keep_last(5 + random.below(30));
+    }
+    if random.chance(1, 2) {
+        options = options.erase_after(ERASE_AFTER);
     }
     options.compression = compression(random);
     options
@@ -134,7 +139,16 @@ impl History {
                 sim.held.clear();
                 Ok(())
             }
-            16..24 => sim.check(),
+            16 => {
+                if random.chance(1, 2) {
+                    // In the middle of the pass, perhaps.
+                    let disk = &sim.world.disk;
+                    disk.crash_at(disk.operation_count() + random.below(200));
+                }
+                sim.erase(ERASE_AFTER);
+                sim.check()
+            }
+            17..24 => sim.check(),
             24..44 => {
                 sim.pass(50 + random.below(1_200), random.index(60));
                 Ok(())
@@ -238,9 +252,11 @@ fn live_all(test: &'static str, seeds: std::ops::Range<u64>, jumps: bool) {
         seen.moved += one.moved;
         seen.segments += one.segments;
         seen.degraded += one.degraded;
+        seen.erased += one.erased;
     }
-    let counts = [seen.crashes, seen.dropped, seen.moved, seen.segments, seen.degraded];
-    assert!(count < 10 || counts.iter().all(|counted| *counted > count / 2), "{seen:?}");
+    let counts =
+        [seen.crashes, seen.dropped, seen.moved, seen.segments, seen.degraded, seen.erased];
+    assert!(count < 10 || counts.into_iter().all(|counted| counted > count / 2), "{seen:?}");
 }
 
 #[test]
