@@ -72,9 +72,9 @@ impl Examination {
         Examination { round, timelines, examined, at_work: AtWork::Nothing, shared }
     }
 
-    /// What the round has found in segments, and where the next one begins.
-    pub(super) fn finish(self) -> (SharedPayloads, Option<Box<[u8]>>) {
-        (self.shared, self.round.after)
+    /// What the round has found in segments.
+    pub(super) fn finish(self) -> (SharedPayloads, Round) {
+        (self.shared, self.round)
     }
 
     /// Does a bounded piece.

@@ -13,6 +13,7 @@
 //!
 //! - `pending.rs`: which retractions wait. `scan.rs`: retractions in the table of amendments.
 //! - `gather.rs`: what a round erases. `examine.rs`: SSTables. `shared.rs`: records of segments.
+//!   `orphans.rs`: those of them that no entry refers to.
 //! - `scrub.rs`: the ring and free space. `state.rs`: what others see of it.
 //! - `held_up.rs`: what cannot be read holds up the tables that it concerns, and no others.
 //!
@@ -32,6 +33,7 @@
 mod examine;
 mod gather;
 mod held_up;
+mod orphans;
 mod pending;
 mod scan;
 mod scrub;
@@ -51,11 +53,12 @@ use crate::version::{Edit, TableRecord};
 use examine::{Examination, Examined};
 use gather::{Gather, Originals, Round};
 use held_up::HeldUp;
+use orphans::{Looked, Orphans, Rest};
 use pending::Oldest;
 use scan::{Next, RetractionScan};
 use scrub::{Scrub, Scrubbed};
 use segments::SegmentErasure;
-use shared::Sharers;
+use shared::{SharedPayloads, Sharers};
 pub(crate) use state::Erasure;
 pub use state::ErasureStats;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,8 +110,9 @@ enum Stage {
     Gather(Box<Gather>),
     Originals(Originals, Option<Box<[u8]>>),
     Examine(Box<Examination>),
-    Sharers(Box<Sharers>, Option<Box<[u8]>>),
-    Segments(Box<SegmentErasure>, Option<Box<[u8]>>),
+    Orphans(SharedPayloads, Rest),
+    Sharers(Box<Sharers>, Rest),
+    Segments(Box<SegmentErasure>, Rest),
     Scrub(Scrub),
     Record,
 }
@@ -291,7 +295,7 @@ impl Pass {
                 Some((retracted, _)) if retracted.is_empty() => self.after_rounds(core),
                 Some((retracted, after)) => {
                     self.found_any = true;
-                    Stage::Originals(Originals::new(retracted), after)
+                    Stage::Originals(Originals::new(Arc::new(retracted)), after)
                 }
             },
             Stage::Originals(mut originals, after) => match originals.step(core)? {
@@ -302,13 +306,15 @@ impl Pass {
                 }
             },
             Stage::Examine(examination) => return self.examine(core, examination),
-            Stage::Sharers(mut sharers, after) => match sharers.step(core)? {
-                None => Stage::Sharers(sharers, after),
-                Some(records) => Stage::Segments(Box::new(SegmentErasure::new(records)), after),
+            Stage::Orphans(shared, rest) => self.find_orphans(core, shared, rest)?,
+            Stage::Sharers(mut sharers, rest) => match sharers.step(core)? {
+                None => Stage::Sharers(sharers, rest),
+                Some(records) => Stage::Segments(Box::new(SegmentErasure::new(records)), rest),
             },
-            Stage::Segments(mut segments, after) => match segments.step(core)? {
-                false => Stage::Segments(segments, after),
-                true if after.is_some() => Stage::Begin(after),
+            Stage::Segments(mut segments, rest) => match segments.step(core)? {
+                false => Stage::Segments(segments, rest),
+                true if rest.orphans.is_some() => Stage::Orphans(SharedPayloads::default(), rest),
+                true if rest.after.is_some() => Stage::Begin(rest.after),
                 true => self.after_rounds(core),
             },
             Stage::Scrub(scrub) => return Pass::scrub(core, scrub),
@@ -326,13 +332,33 @@ impl Pass {
                 Step::Waits(Stage::Examine(examination), JOB_REST_MS, whom.to_owned())
             }
             Examined::All => {
-                let (shared, after) = examination.finish();
-                // Others may share a payload with what this pass is for.
-                let tables = core.erasure_deadlines().into_keys().collect();
-                let sharers = Sharers::new(core, shared, tables, self.commit);
-                Step::To(Stage::Sharers(Box::new(sharers), after))
+                let (shared, round) = examination.finish();
+                let orphans = Some(Box::new(Orphans::new(core, round.retracted)));
+                Step::To(Stage::Orphans(shared, Rest { orphans, after: round.after }))
             }
         })
+    }
+
+    fn find_orphans(
+        &self,
+        core: &Core,
+        mut shared: SharedPayloads,
+        mut rest: Rest,
+    ) -> Result<Stage> {
+        let looked = match &mut rest.orphans {
+            Some(orphans) => orphans.step(core, &mut shared)?,
+            None => Looked::All,
+        };
+        if looked == Looked::Running {
+            return Ok(Stage::Orphans(shared, rest));
+        }
+        if looked == Looked::All {
+            rest.orphans = None;
+        }
+        // Others may share a payload with what this pass is for.
+        let tables = core.erasure_deadlines().into_keys().collect();
+        let sharers = Sharers::new(core, shared, tables, self.commit);
+        Ok(Stage::Sharers(Box::new(sharers), rest))
     }
 
     /// Where nothing was retracted there is nothing to scrub.

@@ -50,6 +50,16 @@ struct Known {
 }
 
 impl SharedPayloads {
+    /// A record that goes if all who refer to it were retracted, or nobody does.
+    pub(super) fn suspect(&mut self, reference: Reference) {
+        self.uncertain.insert(reference);
+    }
+
+    /// Records about which that must be found out.
+    pub(super) fn suspects(&self) -> usize {
+        self.uncertain.len()
+    }
+
     /// Notes what an entry has in a segment, if it was retracted.
     pub(super) fn note(
         &mut self,
