@@ -172,6 +172,11 @@ impl Run {
         }
     }
 
+    /// Brings the front of a message into the processor's cache.
+    pub(crate) fn touch(&self, place: MessagePlace) -> u8 {
+        self.memtable.touch(place)
+    }
+
     /// Whether the message names an origin that this entry of it does not have: it is it.
     pub(crate) fn is_origin(&self, placed: Placed) -> bool {
         let (_, message) = self.memtable.message(placed.place);

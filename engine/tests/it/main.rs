@@ -53,6 +53,7 @@ mod erasure_real;
 mod expiry;
 mod expiry_crash;
 mod faults;
+mod flush_pace;
 mod full_disk;
 mod history;
 mod hooked_disk;
