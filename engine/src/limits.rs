@@ -93,8 +93,8 @@ pub const PUNCH_BYTES_MAX: u64 = 1024 * 1024;
 pub const PUNCH_PAUSE_MS: u64 = 6;
 /// Most bytes that are cut off the end of the file at once, for the same reason.
 pub const CUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Most free bytes that are kept for reuse, over the whole file.
-pub const FREE_KEPT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Free bytes that are kept for reuse over the whole file, however little is in use.
+pub const FREE_KEPT_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 /// LSM levels, level 0 included.
 pub const LEVEL_COUNT: usize = 7;

@@ -73,10 +73,12 @@ pub enum KeyedOperation {
     /// The key is gone.
     Delete = 2,
     /// The value, an i64 of 8 little-endian bytes, is added (wrapping) to the counter there. What
-    /// is not 8 bytes long, or absent, counts as 0.
+    /// is not 8 bytes long, or absent, counts as 0. A value that has expired by the table's time to
+    /// live is still there for this: it is not returned, but what is added is added to it. Delete
+    /// it first where a counter should begin anew.
     Add = 3,
     /// The larger of the counter there and the value, both i64, stays. A value that is not 8 bytes
-    /// long, or none, gives way.
+    /// long, or none, gives way. An expired value counts, as for `Add`.
     Max = 4,
     /// Marks of a timeline are added to those there. For a table of the engine's own: no batch
     /// writes it to a user's table.

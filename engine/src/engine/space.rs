@@ -25,7 +25,7 @@ use super::workers::Task;
 use crate::codec::round_up;
 use crate::error::{Error, Result};
 use crate::file::Giving;
-use crate::limits::{BLOCK_SIZE, FREE_KEPT_BYTES_MAX, PUNCH_BYTES_MIN, PUNCH_PAUSE_MS};
+use crate::limits::{BLOCK_SIZE, FREE_KEPT_BYTES_MIN, PUNCH_BYTES_MIN, PUNCH_PAUSE_MS};
 use crate::runtime::Progress;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::time::Duration;
@@ -125,7 +125,10 @@ impl SpaceWorker {
             }
             Stage::Roots => Stage::Cut,
             Stage::Cut => {
-                if core.allocator.cut(giving) {
+                // What a steady store needs next is not cut off and allocated again for a little.
+                let least_bytes = giving.least_bytes.max(core.used_bytes() / 32);
+                let little = Giving { least_bytes, ..giving };
+                if core.allocator.cut(if self.all { giving } else { little }) {
                     core.commit_root(Change::default())?;
                 }
                 Stage::Shorten
@@ -205,15 +208,20 @@ impl Core {
         grid.saturating_sub(self.allocator.free_bytes())
     }
 
-    /// Free bytes that are kept for reuse: an eighth of what is in use, or a few SSTables.
+    /// Free bytes that are kept for reuse: a quarter of what is in use, or a few SSTables. What is
+    /// given back and soon taken again costs commits dearly: now and then a hole waits a fifth of a
+    /// second for the file system's journal, and the log waits behind it.
     fn kept_bytes(&self) -> u64 {
-        let least = (2 * self.options.sstable_bytes).min(FREE_KEPT_BYTES_MAX);
-        round_up((self.used_bytes() / 8).clamp(least, FREE_KEPT_BYTES_MAX), BLOCK_SIZE)
+        round_up((self.used_bytes() / 4).max(self.least_kept()), BLOCK_SIZE)
+    }
+
+    fn least_kept(&self) -> u64 {
+        (2 * self.options.sstable_bytes).min(FREE_KEPT_BYTES_MIN)
     }
 
     /// Whether so much of the file has been free for long that extents should be moved.
     pub(super) fn has_much_cold(&self) -> bool {
-        self.allocator.cold_bytes() > self.used_bytes() / 4 + self.kept_bytes()
+        self.allocator.cold_bytes() > self.used_bytes() / 4 + self.least_kept()
     }
 
     /// Cuts a piece off the end of the file, never below what the superblock says. Returns whether

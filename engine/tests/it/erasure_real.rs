@@ -41,6 +41,15 @@ fn open(path: &Path, cold: &Path, read_mode: ReadMode, by: Duration) -> Result<E
     Engine::open_with(parts, options)
 }
 
+/// Lets the writers end, also when the test fails: they would be waited for.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn erases(read_mode: ReadMode) {
     let folder = tempfile::tempdir().unwrap();
     let (path, cold) = (folder.path().join("chat.tide"), folder.path().join("chat.cold"));
@@ -60,6 +69,7 @@ fn erases(read_mode: ReadMode) {
     let engine = open(&path, &cold, read_mode, DEADLINE / 2).unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stop = StopAtEnd(&stop);
         for writer in 0..4u64 {
             let (engine, stop) = (engine.clone(), &stop);
             scope.spawn(move || {
@@ -88,7 +98,6 @@ fn erases(read_mode: ReadMode) {
             assert!(began.elapsed() < Duration::from_secs(120), "{erasure:?}");
         }
         assert_eq!(gone(&payloads), BTreeSet::new());
-        stop.store(true, Ordering::Relaxed);
     });
     chat.check(&engine, &payloads, &seqs);
     engine.close().unwrap();
