@@ -33,11 +33,7 @@ impl Limits {
     /// Measures in `directory`.
     pub fn measure(directory: &Path, scale: f64) -> Result<Limits> {
         let full = scale >= 1.0;
-        let (syncs, bytes) = if full {
-            (2_000, 1 << 30)
-        } else {
-            (200, 64 << 20)
-        };
+        let (syncs, bytes) = if full { (2_000, 1 << 30) } else { (200, 64 << 20) };
         let path = directory.join("limits");
         let limits = Limits {
             sync_us: sync(&path, OFlags::empty(), syncs)?,
@@ -60,10 +56,8 @@ fn sync(path: &Path, flags: OFlags, count: u64) -> Result<f64> {
     let mut latencies = Latencies::new();
     for index in 0..count {
         let offset = index * BLOCK as u64 % RING_BYTES;
-        latencies.time(|| {
-            file.write_all_at(block.bytes(), offset)
-                .and_then(|()| file.sync_data())
-        })?;
+        latencies
+            .time(|| file.write_all_at(block.bytes(), offset).and_then(|()| file.sync_data()))?;
     }
     Ok(latencies.quantile(0.5))
 }
@@ -96,11 +90,7 @@ fn megabytes(bytes: u64, start: Instant) -> f64 {
 }
 
 fn create(path: &Path, flags: OFlags) -> Result<File> {
-    open(
-        OpenOptions::new().write(true).create(true).truncate(true),
-        path,
-        flags,
-    )
+    open(OpenOptions::new().write(true).create(true).truncate(true), path, flags)
 }
 
 fn open(options: &mut OpenOptions, path: &Path, flags: OFlags) -> Result<File> {
@@ -119,11 +109,7 @@ impl Aligned {
     fn new(length: usize) -> Aligned {
         let bytes = vec![0x5A; length + BLOCK];
         let start = bytes.as_ptr().align_offset(BLOCK);
-        Aligned {
-            bytes,
-            start,
-            length,
-        }
+        Aligned { bytes, start, length }
     }
 
     fn bytes(&self) -> &[u8] {

@@ -12,11 +12,7 @@ const SECTIONS: [(&str, &str, &str); 7] = [
     ("w2", "W2 durable, one writer", "commits/s"),
     ("w3", "W3 durable, 64 threads", "commits/s"),
     ("w4-newest", "W4 newest 20, warm", "reads/s"),
-    (
-        "w4-forward",
-        "W4 20 forward from a random seq, warm",
-        "reads/s",
-    ),
+    ("w4-forward", "W4 20 forward from a random seq, warm", "reads/s"),
     ("w5", "W5 fan-out to 1,000 inboxes", "messages/s"),
     ("w6", "W6 open after kill, to the first read", "opens/s"),
 ];
@@ -34,18 +30,9 @@ fn write_all(
     limits: &Limits,
     records: &[Record],
 ) -> std::fmt::Result {
-    let Machine {
-        cores,
-        cpu,
-        memory_mib,
-        file_system,
-        kernel,
-    } = machine;
+    let Machine { cores, cpu, memory_mib, file_system, kernel } = machine;
     writeln!(text, "\n## Machine\n")?;
-    writeln!(
-        text,
-        "{cores} cores of {cpu}, {memory_mib} MiB, {file_system}, Linux {kernel}\n"
-    )?;
+    writeln!(text, "{cores} cores of {cpu}, {memory_mib} MiB, {file_system}, Linux {kernel}\n")?;
     writeln!(text, "| limit | figure |\n|---|---|")?;
     let direct = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
     let (sync, sync_direct) = (number(limits.sync_us), direct(limits.sync_direct_us));
@@ -58,11 +45,7 @@ fn write_all(
         text,
         "| sequential write: buffered with one sync / direct | {write} / {write_direct} MB/s |"
     )?;
-    writeln!(
-        text,
-        "| memcpy, one thread | {} MB/s |",
-        number(limits.memcpy_mb)
-    )?;
+    writeln!(text, "| memcpy, one thread | {} MB/s |", number(limits.memcpy_mb))?;
 
     let mut engines: Vec<(&str, &str, &str)> = Vec::new();
     for record in records {
@@ -71,26 +54,14 @@ fn write_all(
             engines.push(engine);
         }
     }
-    writeln!(
-        text,
-        "\n## Engines\n\n| engine | version | settings |\n|---|---|---|"
-    )?;
+    writeln!(text, "\n## Engines\n\n| engine | version | settings |\n|---|---|---|")?;
     for (engine, version, settings) in &engines {
         writeln!(text, "| {engine} | {version} | {settings} |")?;
     }
     for (workload, heading, unit) in SECTIONS {
-        let runs: Vec<&Record> = records
-            .iter()
-            .filter(|run| run.workload == workload)
-            .collect();
+        let runs: Vec<&Record> = records.iter().filter(|run| run.workload == workload).collect();
         if !runs.is_empty() {
-            section(
-                text,
-                heading,
-                unit,
-                &runs,
-                engines.iter().map(|engine| engine.0),
-            )?;
+            section(text, heading, unit, &runs, engines.iter().map(|engine| engine.0))?;
         }
     }
     Ok(())
@@ -112,10 +83,7 @@ fn section<'a>(
     )?;
     writeln!(text, "|{}", "---|".repeat(16))?;
     let of = |engine: &str| -> Vec<&Record> {
-        runs.iter()
-            .copied()
-            .filter(|run| run.engine == engine)
-            .collect()
+        runs.iter().copied().filter(|run| run.engine == engine).collect()
     };
     let tidelog = median(&of("tidelog"), |run| Some(run.rate));
     for engine in engines {

@@ -18,9 +18,7 @@ const SIGABRT: i32 = 6;
 /// Runs everything and prints it. Returns whether every run ended well and every answer was right.
 pub fn run(options: &RunOptions) -> Result<bool> {
     std::fs::create_dir_all(&options.directory)?;
-    let folder = options
-        .directory
-        .join(format!("tidelog-compare-{}", std::process::id()));
+    let folder = options.directory.join(format!("tidelog-compare-{}", std::process::id()));
     std::fs::create_dir(&folder)?;
     let outcome = run_in(options, &folder);
     std::fs::remove_dir_all(&folder)?;
@@ -63,10 +61,7 @@ fn run_in(options: &RunOptions, folder: &Path) -> Result<bool> {
     }
     print_line(&report::markdown(&machine, &limits, &records))?;
     let wrong: u64 = records.iter().map(|record| record.wrong_answers).sum();
-    eprintln!(
-        "{} runs, {failures} failed, {wrong} wrong answers",
-        records.len()
-    );
+    eprintln!("{} runs, {failures} failed, {wrong} wrong answers", records.len());
     Ok(failures == 0 && wrong == 0)
 }
 
@@ -92,20 +87,13 @@ fn engines(options: &RunOptions, workload: WorkloadName, repeat: u32) -> Vec<Eng
 
 /// W4 and W6 lie where W1 has left its database.
 fn directory(folder: &Path, workload: WorkloadName, engine: EngineName) -> PathBuf {
-    let home = if workload.follows_ingest() {
-        WorkloadName::W1
-    } else {
-        workload
-    };
+    let home = if workload.follows_ingest() { WorkloadName::W1 } else { workload };
     folder.join(format!("{}-{}", home.name(), engine.name()))
 }
 
 /// Whether the database of a workload is to be read by another one.
 fn is_needed(options: &RunOptions, workload: WorkloadName) -> bool {
-    let follows = options
-        .workload
-        .iter()
-        .any(|workload| workload.follows_ingest());
+    let follows = options.workload.iter().any(|workload| workload.follows_ingest());
     follows && (workload == WorkloadName::W1 || workload.follows_ingest())
 }
 
@@ -132,10 +120,7 @@ fn child(
         _ => output.status.success(),
     };
     let text = String::from_utf8(output.stdout)?;
-    let records = text
-        .lines()
-        .map(serde_json::from_str)
-        .collect::<Result<Vec<Record>, _>>()?;
+    let records = text.lines().map(serde_json::from_str).collect::<Result<Vec<Record>, _>>()?;
     if !ended_well || records.is_empty() {
         return Err(format!("the run ended in {}", output.status).into());
     }

@@ -19,52 +19,32 @@ pub struct Fjall {
 impl Fjall {
     /// Opens or creates the database.
     pub fn open(directory: &Path) -> Result<Fjall> {
-        let database = Database::builder(directory)
-            .cache_size(CACHE_BYTES)
-            .open()?;
+        let database = Database::builder(directory).cache_size(CACHE_BYTES).open()?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let messages = database.keyspace("message", options)?;
         let inboxes = database.keyspace("inbox", options)?;
-        Ok(Fjall {
-            database,
-            messages,
-            inboxes,
-        })
+        Ok(Fjall { database, messages, inboxes })
     }
 }
 
 impl Peer for Fjall {
     fn settings(&self) -> String {
-        format!(
-            "cache {} MiB, memtable {} MiB",
-            CACHE_BYTES >> 20,
-            MEMTABLE_BYTES >> 20
-        )
+        format!("cache {} MiB, memtable {} MiB", CACHE_BYTES >> 20, MEMTABLE_BYTES >> 20)
     }
 
     fn append(&self, entries: &[Entry<'_>], durable: bool) -> Result<u64> {
         let mut batch = self.database.batch();
         for entry in entries {
-            batch.insert(
-                &self.messages,
-                key(entry.timeline, entry.seq),
-                entry.payload,
-            );
+            batch.insert(&self.messages, key(entry.timeline, entry.seq), entry.payload);
         }
-        batch
-            .durability(durable.then_some(PersistMode::SyncData))
-            .commit()?;
+        batch.durability(durable.then_some(PersistMode::SyncData)).commit()?;
         Ok(0)
     }
 
     fn fan_out(&self, delivery: &Delivery, payload: &[u8]) -> Result<u64> {
         let Delivery { original, inboxes } = delivery;
         let mut batch = self.database.batch();
-        batch.insert(
-            &self.messages,
-            key(original.timeline, original.seq),
-            payload,
-        );
+        batch.insert(&self.messages, key(original.timeline, original.seq), payload);
         for inbox in inboxes {
             batch.insert(&self.inboxes, key(inbox.timeline, inbox.seq), payload);
         }

@@ -61,9 +61,7 @@ impl Found {
     /// The entries, in the order in which they were found.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u64, &[u8])> {
         (0..self.entries.len()).map(|index| {
-            let start = index
-                .checked_sub(1)
-                .map_or(0, |before| self.entries[before].1);
+            let start = index.checked_sub(1).map_or(0, |before| self.entries[before].1);
             let (seq, end) = self.entries[index];
             (seq, &self.bytes[start..end])
         })
@@ -147,11 +145,6 @@ fn locked_version(package: &str) -> String {
     let lock = include_str!("../../Cargo.lock");
     let name = format!("name = \"{package}\"");
     let mut lines = lock.lines().skip_while(|line| *line != name).skip(1);
-    let version = lines
-        .next()
-        .and_then(|line| line.strip_prefix("version = "));
-    version.map_or_else(
-        || "unknown".to_owned(),
-        |version| version.trim_matches('"').to_owned(),
-    )
+    let version = lines.next().and_then(|line| line.strip_prefix("version = "));
+    version.map_or_else(|| "unknown".to_owned(), |version| version.trim_matches('"').to_owned())
 }

@@ -63,18 +63,9 @@ impl Rawlog {
         active.sync_all()?;
         File::open(directory)?.sync_all()?;
         let directory = directory.to_owned();
-        let segments = Segments {
-            directory,
-            count: 1,
-            active,
-            position: 0,
-            unsynced: Vec::new(),
-        };
+        let segments = Segments { directory, count: 1, active, position: 0, unsynced: Vec::new() };
         Ok(Rawlog {
-            groups: Mutex::new(Groups {
-                number: 1,
-                ..Groups::default()
-            }),
+            groups: Mutex::new(Groups { number: 1, ..Groups::default() }),
             done: Condvar::new(),
             segments: Mutex::new(segments),
         })
@@ -93,9 +84,7 @@ impl Rawlog {
                 return Ok(());
             }
             groups = if groups.is_led {
-                self.done
-                    .wait(groups)
-                    .map_err(|_| "a writer has panicked")?
+                self.done.wait(groups).map_err(|_| "a writer has panicked")?
             } else {
                 self.lead(groups)?
             };
@@ -130,8 +119,7 @@ impl Segments {
                 return Err("a group longer than a segment".into());
             }
             let next = segment(&self.directory, self.count)?;
-            self.unsynced
-                .push(std::mem::replace(&mut self.active, next));
+            self.unsynced.push(std::mem::replace(&mut self.active, next));
             self.count += 1;
             self.position = 0;
         }
@@ -149,10 +137,7 @@ impl Segments {
 
 impl Peer for Rawlog {
     fn settings(&self) -> String {
-        format!(
-            "segments of {} MiB, written with zeros",
-            SEGMENT_BYTES >> 20
-        )
+        format!("segments of {} MiB, written with zeros", SEGMENT_BYTES >> 20)
     }
 
     fn append(&self, entries: &[Entry<'_>], durable: bool) -> Result<u64> {
@@ -162,11 +147,7 @@ impl Peer for Rawlog {
 
     fn fan_out(&self, delivery: &Delivery, payload: &[u8]) -> Result<u64> {
         let all = std::iter::once(&delivery.original).chain(&delivery.inboxes);
-        let entries = all.map(|at| Entry {
-            timeline: at.timeline,
-            seq: at.seq,
-            payload,
-        });
+        let entries = all.map(|at| Entry { timeline: at.timeline, seq: at.seq, payload });
         self.commit(&encode(entries)?, false)?;
         Ok(0)
     }

@@ -30,12 +30,7 @@ impl Tidelog {
             None => engine.create_table(name, TableOptions::timeline()),
         };
         let (messages, inboxes) = (table("message")?, table("inbox")?);
-        Ok(Tidelog {
-            engine,
-            messages,
-            inboxes,
-            settings,
-        })
+        Ok(Tidelog { engine, messages, inboxes, settings })
     }
 }
 
@@ -49,16 +44,9 @@ impl Peer for Tidelog {
         for entry in entries {
             batch.append(self.messages, &key(entry.timeline), entry.payload, None)?;
         }
-        let durability = if durable {
-            Durability::Sync
-        } else {
-            Durability::Buffered
-        };
+        let durability = if durable { Durability::Sync } else { Durability::Buffered };
         let committed = self.engine.commit(batch, durability)?;
-        Ok(wrong(
-            &committed.seqs,
-            entries.iter().map(|entry| entry.seq),
-        ))
+        Ok(wrong(&committed.seqs, entries.iter().map(|entry| entry.seq)))
     }
 
     fn fan_out(&self, delivery: &Delivery, payload: &[u8]) -> Result<u64> {
@@ -70,9 +58,7 @@ impl Peer for Tidelog {
         let mut batch = WriteBatch::new();
         batch.fan_out(first.into_iter().chain(rest), payload, None, None, true)?;
         let committed = self.engine.commit(batch, Durability::Buffered)?;
-        let expected = std::iter::once(original)
-            .chain(inboxes)
-            .map(|entry| entry.seq);
+        let expected = std::iter::once(original).chain(inboxes).map(|entry| entry.seq);
         Ok(wrong(&committed.seqs, expected))
     }
 
@@ -97,10 +83,7 @@ impl Peer for Tidelog {
             Range::From(seq) => (seq, Direction::Forward),
         };
         let snapshot = self.engine.snapshot();
-        for entry in snapshot
-            .scan(table, &key(timeline), from, u64::MAX, direction)?
-            .take(limit)
-        {
+        for entry in snapshot.scan(table, &key(timeline), from, u64::MAX, direction)?.take(limit) {
             let entry = entry?;
             found.push(entry.seq, &entry.payload);
         }

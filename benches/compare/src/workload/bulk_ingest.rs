@@ -30,11 +30,7 @@ pub fn run(run: &Run) -> Result<()> {
             let message = messages.draw();
             let payload = run.payload(message);
             logical_bytes += KEY_BYTES + payload.len() as u64;
-            batch.push(Entry {
-                timeline: message.timeline,
-                seq: message.seq,
-                payload,
-            });
+            batch.push(Entry { timeline: message.timeline, seq: message.seq, payload });
         }
         wrong += latencies.time(|| peer.append(&batch, false))?;
         left -= left.min(BATCH);
@@ -66,10 +62,7 @@ fn sample(run: &Run, peer: &dyn Peer, messages: &Messages) -> Result<u64> {
         let timeline = random.below(u64::from(run.timelines()));
         found.clear();
         peer.read(Table::Messages, timeline, Range::Newest, LIMIT, &mut found)?;
-        wrong += check::wrong(
-            &found,
-            check::newest(run, timeline, messages.count(timeline)),
-        );
+        wrong += check::wrong(&found, check::newest(run, timeline, messages.count(timeline)));
     }
     Ok(wrong)
 }

@@ -19,11 +19,7 @@ pub fn run(run: &Run) -> Result<()> {
         let message = messages.draw();
         let payload = run.payload(message);
         logical_bytes += KEY_BYTES + payload.len() as u64;
-        let entry = Entry {
-            timeline: message.timeline,
-            seq: message.seq,
-            payload,
-        };
+        let entry = Entry { timeline: message.timeline, seq: message.seq, payload };
         wrong += latencies.time(|| peer.append(&[entry], true))?;
     }
     let work = Work {

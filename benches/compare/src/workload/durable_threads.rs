@@ -54,9 +54,7 @@ pub fn run(run: &Run) -> Result<()> {
         meter
     })?;
     let mut latencies = Latencies::new();
-    writers
-        .iter()
-        .for_each(|writer| latencies.add(&writer.latencies));
+    writers.iter().for_each(|writer| latencies.add(&writer.latencies));
     let work = Work {
         workload: "w3",
         operations: commits * THREADS,
@@ -79,11 +77,7 @@ fn write(run: &Run, peer: &dyn Peer, writer: &mut Writer, commits: u64) -> Resul
         let message = writer.messages.draw();
         let payload = run.payload(message);
         writer.logical_bytes += KEY_BYTES + payload.len() as u64;
-        let entry = Entry {
-            timeline: message.timeline,
-            seq: message.seq,
-            payload,
-        };
+        let entry = Entry { timeline: message.timeline, seq: message.seq, payload };
         writer.wrong += writer.latencies.time(|| peer.append(&[entry], true))?;
     }
     Ok(())

@@ -68,9 +68,7 @@ fn check_inboxes(run: &Run, peer: &dyn Peer, messages: u64) -> Result<u64> {
     for inbox in 0..inboxes.count() {
         found.clear();
         peer.read(Table::Inboxes, inbox, Range::Newest, LIMIT, &mut found)?;
-        let expected = inboxes
-            .newest(inbox)
-            .map(|(seq, original)| (seq, payload(run, original)));
+        let expected = inboxes.newest(inbox).map(|(seq, original)| (seq, payload(run, original)));
         wrong += check::wrong(&found, expected);
     }
     Ok(wrong)

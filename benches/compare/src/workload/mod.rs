@@ -101,9 +101,7 @@ impl Run {
     /// A count of the full size, at this run's scale; never 0.
     fn scaled(&self, count: u64) -> u64 {
         // A scale is at most 100 and counts are small, so the product is exact enough and in range.
-        let scaled = std::time::Duration::from_micros(count)
-            .mul_f64(self.scale)
-            .as_micros();
+        let scaled = std::time::Duration::from_micros(count).mul_f64(self.scale).as_micros();
         u64::try_from(scaled).unwrap_or(u64::MAX).max(1)
     }
 
