@@ -14,13 +14,13 @@
 //!    lock.
 //! 4. Whoever finds its group done returns; of the others the first one leads.
 
-use super::{Entry, Found, Peer, Range, Table};
+use super::{Entry, Found, Peer, Range, Setup, Table};
 use crate::Result;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard};
-use tidelog_benches::Delivery;
+use tidelog_benches::{Delivery, Message};
 
 const SEGMENT_BYTES: u64 = 64 << 20;
 
@@ -30,6 +30,7 @@ pub struct Rawlog {
     done: Condvar,
     /// Locked by the leader alone.
     segments: Mutex<Segments>,
+    durable: bool,
 }
 
 #[derive(Default)]
@@ -56,7 +57,7 @@ struct Segments {
 
 impl Rawlog {
     /// Begins a log in an empty folder.
-    pub fn open(directory: &Path) -> Result<Rawlog> {
+    pub fn open(directory: &Path, setup: &Setup) -> Result<Rawlog> {
         let active = segment(directory, 0)?;
         // Only the first segment is on the disk when the run begins; the zeros of later ones are
         // part of what is measured.
@@ -68,6 +69,7 @@ impl Rawlog {
             groups: Mutex::new(Groups { number: 1, ..Groups::default() }),
             done: Condvar::new(),
             segments: Mutex::new(segments),
+            durable: setup.durable,
         })
     }
 
@@ -140,16 +142,24 @@ impl Peer for Rawlog {
         format!("segments of {} MiB, written with zeros", SEGMENT_BYTES >> 20)
     }
 
-    fn append(&self, entries: &[Entry<'_>], durable: bool) -> Result<u64> {
-        self.commit(&encode(entries.iter().copied())?, durable)?;
+    fn append(&self, entries: &[Entry<'_>]) -> Result<u64> {
+        self.commit(&encode(entries.iter().copied())?, self.durable)?;
         Ok(0)
     }
 
     fn fan_out(&self, delivery: &Delivery, payload: &[u8]) -> Result<u64> {
         let all = std::iter::once(&delivery.original).chain(&delivery.inboxes);
         let entries = all.map(|at| Entry { timeline: at.timeline, seq: at.seq, payload });
-        self.commit(&encode(entries)?, false)?;
+        self.commit(&encode(entries)?, self.durable)?;
         Ok(0)
+    }
+
+    fn put(&self, _: &[(u64, &[u8])]) -> Result<()> {
+        Err("the raw log has no profiles".into())
+    }
+
+    fn delete(&self, _: &[Message]) -> Result<()> {
+        Err("the raw log cannot delete".into())
     }
 
     fn sync(&self) -> Result<()> {
@@ -157,6 +167,10 @@ impl Peer for Rawlog {
     }
 
     fn read(&self, _: Table, _: u64, _: Range, _: usize, _: &mut Found) -> Result<()> {
+        Err("the raw log cannot read".into())
+    }
+
+    fn get(&self, _: u64, _: &mut Found) -> Result<()> {
         Err("the raw log cannot read".into())
     }
 }

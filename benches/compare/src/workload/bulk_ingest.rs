@@ -4,9 +4,9 @@
 //!
 //! Before it aborts it reads the newest of a thousand timelines; W4 reads many more.
 
-use super::{KEY_BYTES, LIMIT, Run, SEED, check};
+use super::{KEY_BYTES, LIMIT, Run, SEED, check, live};
 use crate::Result;
-use crate::engine::{Entry, Found, Peer, Range, Table};
+use crate::engine::{Entry, Found, Peer, Range, Setup, Table};
 use crate::measure::{Latencies, Meter, Work};
 use tidelog_benches::{Messages, Random};
 
@@ -15,7 +15,7 @@ pub const MESSAGES: u64 = 5_000_000;
 const BATCH: u64 = 1_000;
 
 pub fn run(run: &Run) -> Result<()> {
-    let peer = run.open()?;
+    let peer = run.open(&Setup::default())?;
     let mut messages = run.messages();
     let mut latencies = Latencies::new();
     let (mut wrong, mut logical_bytes) = (0, 0);
@@ -32,7 +32,7 @@ pub fn run(run: &Run) -> Result<()> {
             logical_bytes += KEY_BYTES + payload.len() as u64;
             batch.push(Entry { timeline: message.timeline, seq: message.seq, payload });
         }
-        wrong += latencies.time(|| peer.append(&batch, false))?;
+        wrong += latencies.time(|| peer.append(&batch))?;
         left -= left.min(BATCH);
     }
     peer.sync()?;
@@ -41,10 +41,11 @@ pub fn run(run: &Run) -> Result<()> {
         operations,
         logical_bytes,
         latencies,
-        duration: None,
         settles: true,
+        ..Work::default()
     };
-    let record = meter.finish(work)?;
+    let mut record = meter.finish(work)?;
+    record.figures.extend(live(&*peer));
 
     if run.engine.has_reads() {
         wrong += sample(run, &*peer, &messages)?;

@@ -4,9 +4,9 @@
 //!
 //! Behind the measurement the newest 20 of every inbox are read.
 
-use super::{KEY_BYTES, LIMIT, Run, SEED, check};
+use super::{KEY_BYTES, LIMIT, Run, SEED, check, live};
 use crate::Result;
-use crate::engine::{Found, Peer, Range, Table};
+use crate::engine::{Found, Peer, Range, Setup, Table};
 use crate::measure::{Latencies, Meter, Work};
 use tidelog_benches::{Conversations, Inboxes, Message};
 
@@ -17,7 +17,7 @@ const INBOXES: u32 = 50_000;
 const PAYLOAD: std::ops::RangeInclusive<usize> = 1024..=1024;
 
 pub fn run(run: &Run) -> Result<()> {
-    let peer = run.open()?;
+    let peer = run.open(&Setup::default())?;
     let mut conversations = conversations();
     let mut latencies = Latencies::new();
     let mut wrong = 0;
@@ -36,10 +36,11 @@ pub fn run(run: &Run) -> Result<()> {
         operations,
         logical_bytes: copies * (KEY_BYTES + *PAYLOAD.end() as u64),
         latencies,
-        duration: None,
         settles: true,
+        ..Work::default()
     };
-    let record = meter.finish(work)?;
+    let mut record = meter.finish(work)?;
+    record.figures.extend(live(&*peer));
 
     if run.engine.has_reads() {
         wrong += check_inboxes(run, &*peer, operations)?;

@@ -1,0 +1,109 @@
+//! The file of results: a line of JSON for the machine, one for its limits, and one for each
+//! record. It is appended to, so a run that is killed loses only the run that was going on.
+
+use crate::Result;
+use crate::limits::Limits;
+use crate::record::Record;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use tidelog_benches::measure::Machine;
+
+/// The file, and what it holds.
+pub struct Results {
+    file: File,
+    content: Content,
+}
+
+/// What a file of results holds.
+#[derive(Default)]
+pub struct Content {
+    /// The machine.
+    pub machine: Option<Machine>,
+    /// Its limits.
+    pub limits: Option<Limits>,
+    /// Every record, in the order in which they were measured.
+    pub records: Vec<Record>,
+}
+
+/// One line.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Machine { machine: Machine },
+    Limits { limits: Box<Limits> },
+    Record(Box<Record>),
+}
+
+impl Results {
+    /// Opens or creates the file, which is this process's alone from now on.
+    pub fn open(path: &Path, fresh: bool) -> Result<Results> {
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| format!("another run writes {}: {error}", path.display()))?;
+        if fresh {
+            file.set_len(0)?;
+        }
+        Ok(Results { file, content: Content::read(path)? })
+    }
+
+    /// What it holds.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// Takes the machine and its limits, unless they are there.
+    pub fn describe(
+        &mut self,
+        machine: Machine,
+        limits: impl FnOnce() -> Result<Limits>,
+    ) -> Result<()> {
+        if self.content.machine.is_none() {
+            self.write(&Line::Machine { machine: machine.clone() })?;
+            self.content.machine = Some(machine);
+        }
+        if self.content.limits.is_none() {
+            let limits = limits()?;
+            self.write(&Line::Limits { limits: Box::new(limits.clone()) })?;
+            self.content.limits = Some(limits);
+        }
+        Ok(())
+    }
+
+    /// Takes a record.
+    pub fn add(&mut self, record: Record) -> Result<()> {
+        self.write(&Line::Record(Box::new(record.clone())))?;
+        self.content.records.push(record);
+        Ok(())
+    }
+
+    /// Appends a line, and prints it too.
+    fn write(&mut self, line: &Line) -> Result<()> {
+        let text = serde_json::to_string(line)?;
+        writeln!(self.file, "{text}")?;
+        let mut output = std::io::stdout().lock();
+        writeln!(output, "{text}")?;
+        Ok(output.flush()?)
+    }
+}
+
+impl Content {
+    /// Reads a file. A last line without an end is of a run that was killed, and is left out.
+    pub fn read(path: &Path) -> Result<Content> {
+        let text = std::fs::read_to_string(path)?;
+        let mut content = Content::default();
+        for (index, line) in text.split_inclusive('\n').enumerate() {
+            let Some(line) = line.strip_suffix('\n') else { break };
+            let parsed = serde_json::from_str(line)
+                .map_err(|error| format!("{} line {}: {error}", path.display(), index + 1))?;
+            match parsed {
+                Line::Machine { machine } => content.machine = Some(machine),
+                Line::Limits { limits } => content.limits = Some(*limits),
+                Line::Record(record) => content.records.push(*record),
+            }
+        }
+        Ok(content)
+    }
+}
