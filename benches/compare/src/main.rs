@@ -6,7 +6,7 @@
 //! cargo run --release --features rocksdb -- run --workload w7 --directory DIR
 //! cargo run --release --features rocksdb -- run --workload w8 --repeat 1 --directory DIR
 //! cargo run --release -- scaling --directory DIR
-//! cargo run --release --features rocksdb -- short --directory DIR              # does all of it work?
+//! cargo run --release --features rocksdb -- short --directory DIR            # does it work?
 //! ```
 //!
 //! Every run is a process of its own, so that memory and CPU are that engine's. Engines take turns,

@@ -33,6 +33,8 @@ pub struct Record {
     pub written_bytes: u64,
     pub logical_bytes: u64,
     pub write_amplification: Option<f64>,
+    /// The bytes without those of before the stretch, which are the creation of the database.
+    pub written_in_stretch_bytes: u64,
     /// Bytes that the database takes on the disk by then.
     pub disk_bytes: u64,
     /// Highest resident memory, and the part of it that is no file.

@@ -26,6 +26,8 @@ pub struct Content {
     pub limits: Option<Limits>,
     /// Every record, in the order in which they were measured.
     pub records: Vec<Record>,
+    /// Runs of this process that failed, and why. They are not kept: the next run tries again.
+    pub failures: Vec<String>,
 }
 
 /// One line.
@@ -77,6 +79,12 @@ impl Results {
         self.write(&Line::Record(Box::new(record.clone())))?;
         self.content.records.push(record);
         Ok(())
+    }
+
+    /// Takes a run that failed.
+    pub fn fail(&mut self, what: String) {
+        eprintln!("{what}");
+        self.content.failures.push(what);
     }
 
     /// Appends a line, and prints it too.

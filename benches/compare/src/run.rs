@@ -25,7 +25,7 @@ pub fn run(options: &RunOptions) -> Result<bool> {
     let folder = common.directory.join("compare-databases");
     remove(&folder)?;
     std::fs::create_dir(&folder)?;
-    let mut plan = Plan { options, common, folder: folder.clone(), results, failures: 0 };
+    let mut plan = Plan { options, common, folder: folder.clone(), results };
     let outcome = plan.run();
     remove(&folder)?;
     outcome
@@ -49,7 +49,6 @@ struct Plan<'a> {
     common: &'a CommonOptions,
     folder: PathBuf,
     results: Results,
-    failures: u32,
 }
 
 impl Plan<'_> {
@@ -69,10 +68,10 @@ impl Plan<'_> {
             }
         }
         println!("{}", report::markdown(self.results.content(), self.common.scale));
-        let records = self.results.content().records.iter();
-        let wrong: u64 = records.map(|record| record.wrong_answers).sum();
-        eprintln!("{} runs failed, {wrong} wrong answers", self.failures);
-        Ok(self.failures == 0 && wrong == 0)
+        let content = self.results.content();
+        let wrong: u64 = content.records.iter().map(|record| record.wrong_answers).sum();
+        eprintln!("{} runs failed, {wrong} wrong answers", content.failures.len());
+        Ok(content.failures.is_empty() && wrong == 0)
     }
 
     /// Runs a cell, unless its records are there and no other cell needs its database.
@@ -86,8 +85,8 @@ impl Plan<'_> {
         if !cell.workload.follows_ingest() {
             remove(&directory)?;
         } else if !directory.exists() {
-            eprintln!("{cell}: skipped, since the run that makes its database has failed");
-            self.failures += 1;
+            let what = "the run that makes its database has failed";
+            self.results.fail(format!("{cell}: {what}"));
             return Ok(());
         }
         match cell.run(&directory, self.common.scale) {
@@ -99,8 +98,7 @@ impl Plan<'_> {
                 }
             }
             Err(error) => {
-                self.failures += 1;
-                eprintln!("{cell}: {error}");
+                self.results.fail(format!("{cell}: {error}"));
                 remove(&directory)?;
             }
         }

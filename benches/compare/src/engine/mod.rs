@@ -72,9 +72,10 @@ pub trait Peer: Send + Sync {
     /// Deletes messages, in one atomic batch: for engines without a time to live.
     fn delete(&self, messages: &[Message]) -> Result<()>;
 
-    /// Bytes of live structures, where the engine tells: its files may be larger.
-    fn live_bytes(&self) -> Option<u64> {
-        None
+    /// Moves everything in memory into live structures, and gives their bytes, where the engine
+    /// tells: its files may be larger.
+    fn live_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
     }
 
     /// Makes everything durable.

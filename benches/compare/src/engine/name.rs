@@ -42,6 +42,7 @@ pub enum Expiry {
     /// By itself; an expired message is never read.
     Exact,
     /// By itself, sooner or later; until then it may be read.
+    #[cfg(feature = "rocksdb")]
     Lazy,
     /// Not at all: the application deletes.
     ByApplication,

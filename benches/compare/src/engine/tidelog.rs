@@ -131,9 +131,10 @@ impl Peer for Tidelog {
         Ok(())
     }
 
-    fn live_bytes(&self) -> Option<u64> {
+    fn live_bytes(&self) -> Result<Option<u64>> {
+        self.engine.flush()?;
         let stats = self.engine.stats();
-        Some(stats.sstable_bytes + stats.segment_bytes)
+        Ok(Some(stats.sstable_bytes + stats.segment_bytes))
     }
 
     fn sync(&self) -> Result<()> {

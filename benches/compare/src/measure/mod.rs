@@ -16,6 +16,7 @@ pub struct Meter {
     watch: MemoryWatch,
     device: Option<Device>,
     read_bytes: u64,
+    written_bytes: u64,
     cpu: Duration,
     start: Instant,
 }
@@ -43,6 +44,7 @@ impl Meter {
             watch: MemoryWatch::start(),
             device: Device::of(directory),
             read_bytes: process::read_bytes()?,
+            written_bytes: process::written_bytes()?,
             cpu: process::cpu_time(),
             start: Instant::now(),
         })
@@ -69,6 +71,7 @@ impl Meter {
             max: work.latencies.quantile(1.0),
             cpu_seconds: (process::cpu_time() - self.cpu).as_secs_f64(),
             written_bytes,
+            written_in_stretch_bytes: written_bytes - self.written_bytes,
             logical_bytes: work.logical_bytes,
             write_amplification: (work.logical_bytes > 0).then_some(amplification),
             disk_bytes: disk_bytes(&self.directory)?,

@@ -48,5 +48,9 @@ fn write_all(
     }
     tables::write_engines(text, records)?;
     goals::write_goals(text, records, content.limits.as_ref())?;
-    tables::write_tables(text, records)
+    tables::write_tables(text, records)?;
+    if !content.failures.is_empty() {
+        writeln!(text, "\n## Runs that failed\n")?;
+    }
+    content.failures.iter().try_for_each(|what| writeln!(text, "- {what}"))
 }

@@ -89,7 +89,7 @@ fn write_table(text: &mut String, heading: &str, unit: &str, runs: &[&Record]) -
         let ratio = median(&tidelog, |run| Some(run.rate)).zip(rate);
         write!(text, "| {} |", row.0)?;
         if has_steps {
-            write!(text, " {} |", cell(Some(row.1 as f64)))?;
+            write!(text, " {} |", row.1)?;
         }
         let ratio = ratio.map(|(tidelog, rate)| tidelog / rate);
         write!(text, " {} | {} |", cell(rate), cell(ratio))?;

@@ -4,7 +4,7 @@
 //!
 //! Before it aborts it reads the newest of a thousand timelines; W4 reads many more.
 
-use super::{KEY_BYTES, LIMIT, Run, SEED, check, live};
+use super::{KEY_BYTES, LIMIT, Run, SEED, check};
 use crate::Result;
 use crate::engine::{Entry, Found, Peer, Range, Setup, Table};
 use crate::measure::{Latencies, Meter, Work};
@@ -44,8 +44,7 @@ pub fn run(run: &Run) -> Result<()> {
         settles: true,
         ..Work::default()
     };
-    let mut record = meter.finish(work)?;
-    record.figures.extend(live(&*peer));
+    let record = meter.finish(work)?;
 
     if run.engine.has_reads() {
         wrong += sample(run, &*peer, &messages)?;

@@ -4,7 +4,7 @@
 //!
 //! Behind the measurement the newest 20 of every inbox are read.
 
-use super::{KEY_BYTES, LIMIT, Run, SEED, check, live};
+use super::{KEY_BYTES, LIMIT, Run, SEED, check};
 use crate::Result;
 use crate::engine::{Found, Peer, Range, Setup, Table};
 use crate::measure::{Latencies, Meter, Work};
@@ -40,7 +40,9 @@ pub fn run(run: &Run) -> Result<()> {
         ..Work::default()
     };
     let mut record = meter.finish(work)?;
-    record.figures.extend(live(&*peer));
+    if let Some(bytes) = peer.live_bytes()? {
+        record.figures.insert("live MiB".to_owned(), bytes as f64 / 1_048_576.0);
+    }
 
     if run.engine.has_reads() {
         wrong += check_inboxes(run, &*peer, operations)?;

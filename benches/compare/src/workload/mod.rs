@@ -78,11 +78,6 @@ const LIMIT: usize = 20;
 /// Bytes of a key: timeline and seq.
 const KEY_BYTES: u64 = 16;
 
-/// Live bytes as a figure of a record, where the engine tells.
-fn live(peer: &dyn Peer) -> Option<(String, f64)> {
-    Some(("live MiB".to_owned(), peer.live_bytes()? as f64 / 1_048_576.0))
-}
-
 impl Run {
     fn open(&self, setup: &Setup) -> Result<Box<dyn Peer>> {
         self.engine.open(&self.directory, setup)

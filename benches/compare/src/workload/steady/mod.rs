@@ -154,10 +154,9 @@ impl Steady<'_> {
         let count = self.messages.count(timeline);
         let seqs = (1..=count).rev().take(LIMIT);
         let oldest_alive = self.alive.oldest_surely_alive(timeline, Instant::now());
-        let newest_dead = match self.run.engine.expiry() {
-            Expiry::Exact => self.alive.newest_surely_expired(timeline, start),
-            Expiry::Lazy | Expiry::ByApplication => 0,
-        };
+        let is_exact = self.run.engine.expiry() == Expiry::Exact;
+        let dead = self.alive.newest_surely_expired(timeline, start);
+        let newest_dead = if is_exact { dead } else { 0 };
         let mut answers = found.iter();
         for seq in seqs {
             let Some((given, payload)) = answers.next() else {
