@@ -7,7 +7,7 @@ use super::bytes::{key, keys, seq};
 use super::{Entry, Found, Peer, Range, Setup, Table};
 use crate::Result;
 use heed::types::Bytes;
-use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
+use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions};
 use std::ops::Bound;
 use std::path::Path;
 use tidelog_benches::{Delivery, Message};
@@ -19,7 +19,7 @@ type Entries = Database<'static, Bytes, Bytes>;
 
 /// An open environment with its databases.
 pub struct Heed {
-    env: Env<WithoutTls>,
+    env: Env,
     messages: Entries,
     inboxes: Entries,
     profiles: Entries,
@@ -29,7 +29,7 @@ pub struct Heed {
 impl Heed {
     /// Opens or creates the environment.
     pub fn open(directory: &Path, setup: &Setup) -> Result<Heed> {
-        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        let mut options = EnvOpenOptions::new();
         options.map_size(MAP_BYTES).max_dbs(3).max_readers(READERS);
         if !setup.durable {
             // SAFETY: without syncs a loss of power may damage the file; a kill may not, and no run
