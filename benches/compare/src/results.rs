@@ -48,6 +48,10 @@ impl Results {
         if fresh {
             file.set_len(0)?;
         }
+        // What a killed run has begun to write would be the beginning of the next line.
+        let text = std::fs::read(path)?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        file.set_len(whole as u64)?;
         Ok(Results { file, content: Content::read(path)? })
     }
 
@@ -113,5 +117,33 @@ impl Content {
             }
         }
         Ok(content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_being_written_when_its_run_was_killed_is_left_out() {
+        let path = std::env::temp_dir().join(format!("compare-{}.jsonl", std::process::id()));
+        let record = |workload: &str| {
+            let workload = workload.to_owned();
+            serde_json::to_string(&Record { workload, ..Record::default() }).expect("is JSON")
+        };
+        let torn = &record("w5")[..20];
+        std::fs::write(&path, format!("{}\n{}\n{torn}", record("w1"), record("w4c-newest")))
+            .expect("the folder for temporary files can be written");
+        let mut results = Results::open(&path, false).expect("a torn line is no fault");
+        let of = |results: &Results, workload| {
+            results.content().records.iter().filter(|record| record.is_of(workload)).count()
+        };
+        assert_eq!([of(&results, "w1"), of(&results, "w4c"), of(&results, "w4")], [1, 1, 0]);
+        assert!(Results::open(&path, false).is_err(), "the file is another one's");
+        results.add(Record { workload: "w6".to_owned(), ..Record::default() }).expect("is added");
+        drop(results);
+        let results = Results::open(&path, false).expect("the torn line is gone");
+        assert_eq!([of(&results, "w1"), of(&results, "w6")], [1, 1]);
+        std::fs::remove_file(&path).expect("the file is there");
     }
 }

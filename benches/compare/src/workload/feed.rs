@@ -82,6 +82,7 @@ pub fn run(run: &Run, memory_bytes: Option<u64>) -> Result<()> {
 impl Feed<'_> {
     fn load(&mut self) -> Result<()> {
         let mut first = 0;
+        let mut synced = Instant::now();
         while first < self.users {
             let users = first..(first + BATCH).min(self.users);
             first = users.end;
@@ -101,8 +102,17 @@ impl Feed<'_> {
             let bodies: usize = profiles.iter().map(|(_, profile)| profile.len()).sum();
             self.logical_bytes += keys + (payloads + bodies) as u64;
             self.wrong += self.peer.append(&entries)?;
+            self.sync_if_due(&mut synced)?;
         }
         self.peer.sync()
+    }
+
+    fn sync_if_due(&self, synced: &mut Instant) -> Result<()> {
+        if synced.elapsed() >= SYNC_EVERY {
+            self.peer.sync()?;
+            *synced = Instant::now();
+        }
+        Ok(())
     }
 
     fn go_on(&mut self, length: Duration) -> Result<()> {
@@ -117,10 +127,7 @@ impl Feed<'_> {
             } else {
                 self.read(user)?;
             }
-            if synced.elapsed() >= SYNC_EVERY {
-                self.peer.sync()?;
-                synced = Instant::now();
-            }
+            self.sync_if_due(&mut synced)?;
         }
         Ok(())
     }
