@@ -77,12 +77,20 @@ pub const SSTABLE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// Bytes of one direct write of background output.
 pub const OUTPUT_PIECE_BYTES: usize = 256 * 1024;
 
+/// The part of the ring that one memtable's groups may take, as numerator and denominator: two
+/// memtables and some room.
+pub const RING_SPAN_PARTS: (u64, u64) = (3, 8);
+
+/// Bytes per second that a flush writes at least, while nobody waits for it and none need be held
+/// back: see `engine/flush_pace.rs`.
+pub const FLUSH_RATE_MIN: u64 = 16 * 1024 * 1024;
+
 /// Shortest free run that is given back to the file system while the store runs, in bytes.
 pub const PUNCH_BYTES_MIN: u64 = 256 * 1024;
 /// Most bytes of one punched hole: the commits of the log wait for it, some 0.3 ms a mebibyte.
-pub const PUNCH_BYTES_MAX: u64 = 2 * 1024 * 1024;
+pub const PUNCH_BYTES_MAX: u64 = 1024 * 1024;
 /// Milliseconds between two holes, in which the commits that have waited are written.
-pub const PUNCH_PAUSE_MS: u64 = 2;
+pub const PUNCH_PAUSE_MS: u64 = 6;
 /// Most bytes that are cut off the end of the file at once, for the same reason.
 pub const CUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Most free bytes that are kept for reuse, over the whole file.

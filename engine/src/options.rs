@@ -63,8 +63,9 @@ pub struct Options {
     /// written as ever, reads of cold data fail with the error, nothing becomes cold. Default:
     /// false, such an opening fails.
     pub without_cold_file: bool,
-    /// Bytes per second of background output; 0 is no limit. Default 200 MB/s, not applied to a
-    /// flush that writers wait for.
+    /// Bytes per second of background output; 0 is no limit. Default 200 MB/s, not applied while
+    /// writers wait for a flush or soon may, or while level 0 of a table has half as many SSTables
+    /// as slow its writers down.
     pub output_rate: u64,
 }
 

@@ -131,19 +131,20 @@ impl<'a> MessageRef<'a> {
         (self.flags & FLAG_ORIGIN_IS_FIRST != 0).then_some(OriginRef { table, key, seq })
     }
 
-    /// Whether the entry of this message in `(table, key)` is the origin of the others.
-    pub(crate) fn is_origin(&self, table: TableId, key: &[u8]) -> bool {
-        let is_first = self.first.table == table && self.first.key == key;
-        self.flags & FLAG_ORIGIN_IS_FIRST != 0 && is_first
+    /// Whether the entry of this message at `place` is the origin of the others. The timeline alone
+    /// does not tell: it may be among the other targets once more.
+    pub(crate) fn is_origin(&self, place: OriginRef<'_>) -> bool {
+        let Target { table, key, seq } = self.first;
+        self.flags & FLAG_ORIGIN_IS_FIRST != 0 && place == OriginRef { table, key, seq }
     }
 
-    /// The origin of the entry of this message in `(table, key)`. The first target of a fan-out has
-    /// none: it is the origin.
-    pub(crate) fn origin(&self, table: TableId, key: &[u8]) -> Option<Origin> {
+    /// The origin of the entry of this message at `place`. The first target of a fan-out has none:
+    /// it is the origin.
+    pub(crate) fn origin(&self, place: OriginRef<'_>) -> Option<Origin> {
         if let Some((table, seq, key)) = self.origin {
             return Some(Origin { table, seq, key: key.into() });
         }
-        if self.flags & FLAG_ORIGIN_IS_FIRST == 0 || self.is_origin(table, key) {
+        if self.flags & FLAG_ORIGIN_IS_FIRST == 0 || self.is_origin(place) {
             return None;
         }
         Some(Origin { table: self.first.table, seq: self.first.seq, key: self.first.key.into() })

@@ -1,4 +1,5 @@
 use super::*;
+use crate::entry::OriginRef;
 use proptest::prelude::*;
 
 fn targets_of(body: &[u8]) -> Vec<(u32, Vec<u8>, u64)> {
@@ -172,13 +173,18 @@ fn golden_bytes_of_a_mark() {
 #[test]
 fn a_fan_out_names_its_first_target_as_origin() {
     let mut batch = WriteBatch::new();
-    let targets = [(TableId(16), &b"room"[..]), (TableId(17), b"ann"), (TableId(17), b"bob")];
+    let targets = [(TableId(16), &b"room"[..]), (TableId(17), b"ann"), (TableId(16), b"room")];
     batch.fan_out(targets, b"hi", None, None, true).unwrap();
     batch.assign(0, 9);
     let message = message_at(batch.body(), 0).unwrap();
-    assert_eq!(message.origin(TableId(16), b"room"), None);
-    let origin = Origin { table: TableId(16), key: b"room"[..].into(), seq: 9 };
-    assert_eq!(message.origin(TableId(17), b"bob"), Some(origin));
+    let first = OriginRef { table: TableId(16), key: b"room", seq: 9 };
+    assert!(message.is_origin(first));
+    assert_eq!(message.origin(first), None);
+    let copies = [OriginRef { seq: 10, ..first }, OriginRef { table: TableId(17), ..first }];
+    for copy in copies {
+        assert!(!message.is_origin(copy));
+        assert_eq!(message.origin(copy), Some(first.to_origin()));
+    }
 }
 
 #[test]

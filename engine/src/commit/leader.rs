@@ -179,7 +179,9 @@ impl Leader {
             retracted.extend(tables.into_iter().map(|table| (commit, table)));
             let seqs = (0..batch.append_count()).map(|index| batch.target(index).seq).collect();
             let body = Arc::new(batch.into_body());
-            view.active.apply(body, commit, time_ms).expect("the batch wrote its own body");
+            let hints = cells.iter().map(|cell| cell.run());
+            let applied = view.active.apply_hinted(body, commit, time_ms, hints);
+            applied.expect("the batch wrote its own body");
             cells.iter().for_each(|cell| cell.set_last_commit(commit));
             if let Durability::Interval(delay) = durability {
                 core.sync_within(delay);
@@ -250,8 +252,9 @@ impl Leader {
             let body_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
             let span = self.writer.position().lsn - self.memtable_lsn + bytes;
             let time_ms = core.clock.commit_now();
+            let (parts, of_parts) = limits::RING_SPAN_PARTS;
             let full = view.active.bytes() >= core.options.memtable_bytes
-                || span > core.options.ring_bytes / 8 * 3
+                || span > core.options.ring_bytes / of_parts * parts
                 || !view.active.fits(self.next_commit, time_ms, body_bytes, targets);
             let full = full && !view.active.is_empty();
             if !full && core.log.free_bytes() > bytes {

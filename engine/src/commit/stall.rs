@@ -37,10 +37,10 @@ pub(crate) fn stall(pressure: &Pressure, bytes: usize) -> Stall {
         return Stall::Stop;
     }
     let level0 = share(pressure.level0.saturating_sub(LEVEL0_SLOW), LEVEL0_STOP - LEVEL0_SLOW);
-    let half = pressure.memtable_limit / 2;
+    let quarter = pressure.memtable_limit / 4;
     let memtable = match pressure.flushing {
         false => 0,
-        true => share(pressure.memtable_bytes.saturating_sub(half), half),
+        true => share(pressure.memtable_bytes.saturating_sub(quarter * 3), quarter),
     };
     let fullness = level0.max(memtable);
     if fullness == 0 {
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_small_commit_beside_a_flush_is_not_slept() {
-        let busy = Pressure { memtable_bytes: 750, flushing: true, ..CALM };
+        let busy = Pressure { memtable_bytes: 875, flushing: true, ..CALM };
         assert_eq!(stall(&busy, 200), Stall::Go);
         assert!(matches!(stall(&busy, 1 << 20), Stall::Slow(_)));
     }

@@ -120,6 +120,11 @@ impl Retracted {
             && self.order_of(place).is_some_and(|(retracted, _)| commit <= retracted)
     }
 
+    /// Whether an entry was retracted, whenever it or what came from it was committed.
+    pub(crate) fn contains(&self, place: Place<'_>) -> bool {
+        self.order_of(place).is_some()
+    }
+
     fn order_of(&self, place: Place<'_>) -> Option<Order> {
         let seqs = self.timelines.get(timeline(place.table, place.key).as_slice())?;
         let found = seqs.binary_search_by_key(&place.seq, |(seq, _)| *seq).ok()?;

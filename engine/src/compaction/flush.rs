@@ -24,22 +24,24 @@
 //! 2. The memtable is frozen: nobody writes to it any more.
 //! 3. Amendments are all kept: what nobody can meet goes in compaction.
 //! 4. Nothing is dropped for lying at the bottom: a flush does not look below.
-//! 5. A step writes about [`STEP_BYTES`], or one entry if that is more.
+//! 5. A step writes about [`STEP_BYTES`], or one entry if that is more: a few milliseconds in which
+//!    it may keep a commit from the processor.
 //!
 //! # Concurrency
 //! One owner. Flushes of one store follow each other in the order of their memtables, since the
 //! numbers of their SSTables are the age of level 0. Readers go on with the memtable meanwhile.
 
 use super::flush_state::StateStage;
+use super::flush_timelines::{Portion, TimelineStage};
 use super::keep::Keeper;
 use super::output::{OutputContext, PendingOutputs, SstableSink};
 use super::sharing::{SharedPayloads, SharingStage};
-use crate::entry::{Direction, Entry, Origin, TableId, expires_ms};
+use crate::entry::TableId;
 use crate::error::{Error, Result};
-use crate::memtable::{KeyedRange, LargeEntry, Memtable, Placed, Run, RunCursor};
+use crate::memtable::{KeyedRange, Memtable, Run};
 use crate::options::{Compression, Sequence, TableOptions};
 use crate::segment::{Segment, Segments};
-use crate::sstable::{EntryRef, OriginRef, Shared, Sstable};
+use crate::sstable::Sstable;
 use crate::version::{
     AMENDMENT_TABLE, Grid, Part, STATE_TABLE, Shard, TableKind, TableRecord, Tier,
 };
@@ -48,9 +50,18 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 /// Bytes of output after which a step ends.
-pub(super) const STEP_BYTES: usize = 1024 * 1024;
+pub(super) const STEP_BYTES: usize = 256 * 1024;
 /// What an entry counts beside its payload.
 pub(super) const ENTRY_OVERHEAD: usize = 32;
+
+/// What one step of a stage did.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stepped {
+    /// Bytes that were worked on, about.
+    pub(super) bytes: usize,
+    /// It was the last step.
+    pub(super) finished: bool,
+}
 
 /// What a flush has written.
 #[derive(Debug)]
@@ -127,6 +138,8 @@ pub(crate) struct FlushJob {
     portions: Vec<Portion>,
     stage: Stage,
     outputs: PendingOutputs,
+    /// Bytes of the memtable that were worked on, about.
+    done_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -165,7 +178,13 @@ impl FlushJob {
             portions: Vec::new(),
             stage,
             outputs,
+            done_bytes: 0,
         }
+    }
+
+    /// Bytes that steps have worked on so far, about: in the end as many as the memtable has.
+    pub(crate) fn done_bytes(&self) -> u64 {
+        self.done_bytes
     }
 
     /// The same job without these tables, which were dropped since they were written to.
@@ -195,7 +214,7 @@ impl FlushJob {
     }
 
     fn try_step(&mut self) -> Result<Option<FlushOutput>> {
-        let finished = match &mut self.stage {
+        let Stepped { bytes, finished } = match &mut self.stage {
             Stage::Sharing(stage) => stage.step(&self.context, &mut self.outputs)?,
             Stage::Next => return self.next_table(),
             Stage::Timelines(stage) => stage.step()?,
@@ -203,6 +222,7 @@ impl FlushJob {
             Stage::State(stage) => stage.step()?,
             Stage::Over => return Err(Error::invalid("a step of a flush that is over")),
         };
+        self.done_bytes += bytes as u64;
         if !finished {
             return Ok(None);
         }
@@ -303,153 +323,6 @@ impl FlushJob {
     }
 }
 
-/// A part of a timeline table's runs: what goes to one shard.
-#[derive(Debug, Clone, Copy)]
-struct Portion {
-    table: TableId,
-    shard: Shard,
-    /// Entries committed from this time on, and before that one.
-    from_ms: u64,
-    until_ms: u64,
-    /// The expiry clock when the flush began: what has outlived its own time to live is left out.
-    now_ms: u64,
-    /// Up to this commit: what came later tells a snapshot how far its timeline had come.
-    last_commit: u64,
-}
-
-/// Writes one portion of the runs of a timeline table.
-#[derive(Debug)]
-struct TimelineStage {
-    portion: Portion,
-    runs: Arc<[Run]>,
-    /// The run that comes next.
-    next: usize,
-    current: Option<RunCursor>,
-    /// Entries of the current run that are still to come.
-    left: usize,
-    shared: Arc<SharedPayloads>,
-    sink: SstableSink,
-    /// Entries so far that have not expired.
-    entries: u64,
-}
-
-impl TimelineStage {
-    fn new(
-        portion: Portion,
-        runs: Arc<[Run]>,
-        shared: Arc<SharedPayloads>,
-        sink: SstableSink,
-    ) -> TimelineStage {
-        TimelineStage { portion, runs, next: 0, current: None, left: 0, shared, sink, entries: 0 }
-    }
-
-    /// Whether it was the last step.
-    fn step(&mut self) -> Result<bool> {
-        let mut bytes = 0;
-        while bytes < STEP_BYTES {
-            if self.left > 0
-                && let Some(cursor) = &mut self.current
-                && let Some(placed) = cursor.next_placed()
-            {
-                self.left -= 1;
-                let run = cursor.run();
-                let ttl_ms = run.own_ttl(placed.place);
-                let Portion { now_ms, last_commit, .. } = self.portion;
-                let alive = |ttl_ms| expires_ms(placed.time_ms, ttl_ms) > now_ms;
-                if ttl_ms.is_none_or(alive) || placed.commit > last_commit {
-                    bytes += append(&mut self.sink, &self.shared, run, (placed, ttl_ms))?;
-                    self.entries += 1;
-                } else {
-                    bytes += ENTRY_OVERHEAD;
-                }
-                continue;
-            }
-            let Some(run) = self.runs.get(self.next) else {
-                return Ok(true);
-            };
-            self.next += 1;
-            bytes += run.key().len();
-            let count = run.count();
-            let from = run.rank_time(self.portion.from_ms, count);
-            self.left = run.rank_time(self.portion.until_ms, count).saturating_sub(from);
-            self.current = Some(run.cursor(from, Direction::Forward));
-        }
-        Ok(false)
-    }
-}
-
-/// Writes an entry, by reference where its payload is shared. Gives the bytes that it counts.
-fn append(
-    sink: &mut SstableSink,
-    shared: &SharedPayloads,
-    run: &Run,
-    (placed, ttl_ms): (Placed, Option<u64>),
-) -> Result<usize> {
-    if let Some(large) = run.large(placed.place) {
-        return append_large(sink, run, (placed, ttl_ms), &large);
-    }
-    let Some(found) = shared.find(placed.place) else {
-        let entry = run.build(placed)?;
-        sink.append(run.key(), &borrowed(&entry))?;
-        return Ok(entry.payload.len() + ENTRY_OVERHEAD);
-    };
-    let is_origin = found.has_origin && run.is_origin(placed.place);
-    let entry = EntryRef {
-        seq: placed.seq,
-        commit: placed.commit,
-        time_ms: placed.time_ms,
-        event_ms: None,
-        ttl_ms,
-        origin: None,
-        payload: &[],
-        shared: Some(Shared { reference: found.reference, is_origin }),
-        erased: false,
-    };
-    sink.append(run.key(), &entry)?;
-    Ok(ENTRY_OVERHEAD)
-}
-
-/// Writes an entry whose payload has had a segment to itself since its commit. What else the
-/// message says is not in that.
-fn append_large(
-    sink: &mut SstableSink,
-    run: &Run,
-    (placed, ttl_ms): (Placed, Option<u64>),
-    large: &LargeEntry,
-) -> Result<usize> {
-    let entry = EntryRef {
-        seq: placed.seq,
-        commit: placed.commit,
-        time_ms: placed.time_ms,
-        event_ms: large.event_ms,
-        ttl_ms,
-        origin: large.origin.as_ref().map(origin_ref),
-        payload: &[],
-        shared: Some(Shared { reference: large.reference, is_origin: large.origin.is_none() }),
-        erased: false,
-    };
-    sink.append(run.key(), &entry)?;
-    Ok(ENTRY_OVERHEAD)
-}
-
-fn origin_ref(origin: &Origin) -> OriginRef<'_> {
-    OriginRef { table: origin.table, key: &origin.key, seq: origin.seq }
-}
-
-fn borrowed(entry: &Entry) -> EntryRef<'_> {
-    EntryRef {
-        seq: entry.seq,
-        commit: entry.commit,
-        time_ms: entry.time_ms,
-        event_ms: entry.event_ms,
-        ttl_ms: entry.ttl_ms,
-        origin: entry.origin.as_ref().map(origin_ref),
-        payload: &entry.payload,
-        shared: None,
-        erased: entry.erased,
-    }
-}
-
 /// Writes the versions of one keyed table that survive.
 struct KeyedStage {
     table: TableId,
@@ -469,12 +342,12 @@ impl KeyedStage {
         KeyedStage { table, versions, sink }
     }
 
-    /// Whether it was the last step. One key is one piece: its versions are folded as they come.
-    fn step(&mut self, snapshots: &[u64]) -> Result<bool> {
+    /// One key is one piece: its versions are folded as they come.
+    fn step(&mut self, snapshots: &[u64]) -> Result<Stepped> {
         let mut bytes = 0;
         while bytes < STEP_BYTES {
             let Some(first) = self.versions.next() else {
-                return Ok(true);
+                return Ok(Stepped { bytes, finished: true });
             };
             let key = first.key.clone();
             let versions = std::iter::once(first).chain(std::iter::from_fn(|| {
@@ -493,6 +366,6 @@ impl KeyedStage {
             bytes += key.len() + ENTRY_OVERHEAD;
             self.sink.add_versions(&survivors)?;
         }
-        Ok(false)
+        Ok(Stepped { bytes, finished: false })
     }
 }

@@ -11,7 +11,7 @@
 //! # Concurrency
 //! A part of its flush.
 
-use super::flush::{ENTRY_OVERHEAD, FlushTable, STEP_BYTES};
+use super::flush::{ENTRY_OVERHEAD, FlushTable, STEP_BYTES, Stepped};
 use super::output::SstableSink;
 use crate::error::{Error, Result};
 use crate::limits::UNSYNCED_ENTRIES_MAX;
@@ -55,14 +55,14 @@ impl StateStage {
         }
     }
 
-    /// Whether it was the last step.
-    pub(super) fn step(&mut self) -> Result<bool> {
+    /// A bounded piece.
+    pub(super) fn step(&mut self) -> Result<Stepped> {
         let mut bytes = 0;
         while bytes < STEP_BYTES {
             let Some((table, run)) = self.table.as_ref().zip(self.runs.next()) else {
                 self.table = self.tables.next();
                 let Some(table) = &self.table else {
-                    return Ok(true);
+                    return Ok(Stepped { bytes, finished: true });
                 };
                 self.runs = self.memtable.runs_sorted(table.id, Bound::Unbounded).into_iter();
                 continue;
@@ -76,7 +76,7 @@ impl StateStage {
                 self.records += 1;
             }
         }
-        Ok(false)
+        Ok(Stepped { bytes, finished: false })
     }
 }
 

@@ -40,6 +40,7 @@ mod dead_share;
 mod erase;
 mod flush;
 mod flush_state;
+mod flush_timelines;
 mod job;
 mod keep;
 mod keep_amendments;

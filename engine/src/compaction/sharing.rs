@@ -16,7 +16,7 @@
 //! 2. Memory: 24 bytes a message that is shared.
 //! 3. What was written belongs to the flush's pending outputs, so a failure gives it back.
 
-use super::flush::STEP_BYTES;
+use super::flush::{STEP_BYTES, Stepped};
 use super::output::{OutputContext, PendingOutputs};
 use crate::batch::Message;
 use crate::entry::TableId;
@@ -106,23 +106,24 @@ impl SharingStage {
         }
     }
 
-    /// Whether it was the last step.
+    /// A bounded piece.
     pub(super) fn step(
         &mut self,
         context: &OutputContext,
         outputs: &mut PendingOutputs,
-    ) -> Result<bool> {
+    ) -> Result<Stepped> {
         if let Some(frame) = self.frame {
             self.frame = self.plan_from(frame);
             if self.frame.is_none() {
                 self.plan.sort_unstable();
             }
-            return Ok(false);
+            // Nothing is written yet.
+            return Ok(Stepped { bytes: 0, finished: false });
         }
         let mut bytes = 0;
         while bytes < STEP_BYTES {
             let Some(planned) = self.plan.get(self.position).copied() else {
-                return Ok(true);
+                return Ok(Stepped { bytes, finished: true });
             };
             let mut open = match self.open.take() {
                 Some(open) => open,
@@ -140,7 +141,7 @@ impl SharingStage {
                 self.open = Some(open);
             }
         }
-        Ok(false)
+        Ok(Stepped { bytes, finished: false })
     }
 
     /// Where the payloads are.

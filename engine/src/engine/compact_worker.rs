@@ -301,6 +301,7 @@ impl CompactWorker {
             self.job = None;
             return Ok(Progress::Busy);
         }
+        core.set_urgency();
         let bytes = match work {
             Work::Drop(job) => {
                 let over = job.step(core)?;

@@ -4,6 +4,7 @@
 //! Everything is shared; each field says who changes it. Locks are taken in the order `leader`,
 //! `root`, `views`; the leader takes `root` only when it has poisoned the store.
 
+use super::flush_pace::FlushWaiters;
 use super::open::WithoutLog;
 use super::root::{Change, Root};
 use super::space::SpaceWish;
@@ -72,6 +73,7 @@ pub(crate) struct Core {
     /// The clock's mark in the newest superblock: what expires is told by a clock that never runs
     /// further ahead of it than `CLOCK_LEASE_MS`.
     pub(crate) durable_clock_ms: AtomicU64,
+    pub(crate) flush_waiters: FlushWaiters,
     /// Why the last flush failed, until one succeeds.
     pub(crate) flush_error: Mutex<Option<Error>>,
     /// Why the last compaction failed, until one succeeds: whoever waits for it gets it instead.
@@ -355,14 +357,6 @@ impl Core {
         self.wake(|wakes| &wakes.flush);
     }
 
-    /// Whether writers may soon have to wait for the flush that runs: then it is not slowed down
-    /// for good manners.
-    pub(super) fn flush_presses(&self) -> bool {
-        let active = self.views.current().active.bytes();
-        active >= self.options.memtable_bytes / 4
-            || self.log.free_bytes() < self.options.ring_bytes / 4
-    }
-
     /// Slows a writer down, or stops it, while background work is behind.
     fn wait_for_pace(&self, bytes: usize) -> Result<()> {
         let mut waited = Duration::ZERO;
@@ -516,6 +510,7 @@ impl Core {
     pub(crate) fn flush_memtables(&self) -> Result<()> {
         let goal = self.published.load(Ordering::Acquire);
         *self.flush_error.lock() = None;
+        let _waits = self.flush_waiters.join();
         while self.flushed_through.load(Ordering::Acquire) < goal {
             self.health.check()?;
             self.freeze_active();

@@ -9,6 +9,7 @@ mod counters;
 mod dead_shares;
 mod erasure;
 mod expiry;
+mod flush_pace;
 mod open;
 mod root;
 mod segment_copy;

@@ -7,6 +7,7 @@
 use super::compact_worker::CompactWorker;
 use super::erasure::EraseWorker;
 use super::expiry::ExpiryWorker;
+use super::flush_pace::FlushPace;
 use super::root::{Change, Root};
 use super::space::SpaceWorker;
 use super::{Core, Counters};
@@ -147,7 +148,7 @@ impl Drop for CoreWorker {
 
 /// Flushes the oldest frozen memtable.
 struct FlushWorker {
-    job: Option<(Arc<Frozen>, FlushJob)>,
+    job: Option<(Arc<Frozen>, FlushJob, FlushPace)>,
 }
 
 impl Task for FlushWorker {
@@ -159,7 +160,7 @@ impl Task for FlushWorker {
         match self.try_step(core) {
             Ok(progress) => progress,
             Err(error) => {
-                let cold = self.job.take().is_some_and(|(_, job)| job.writes_cold());
+                let cold = self.job.take().is_some_and(|(_, job, _)| job.writes_cold());
                 core.free_released(&error);
                 core.after_failure();
                 match cold {
@@ -179,17 +180,22 @@ impl FlushWorker {
         if self.job.is_none() {
             let view = core.views.current();
             let Some(frozen) = view.frozen.last() else {
-                core.pacer.set_urgent(false);
+                core.set_urgency();
                 core.begin_late_log()?;
                 return Ok(Progress::Idle(None));
             };
             let job = core.flush_job(frozen);
-            self.job = Some((Arc::clone(frozen), job));
+            let pace = FlushPace::new(core.raw_clock.monotonic_ms());
+            self.job = Some((Arc::clone(frozen), job, pace));
         }
-        let Some((frozen, job)) = &mut self.job else {
+        let Some((frozen, job, pace)) = &mut self.job else {
             return Ok(Progress::Busy);
         };
-        core.pacer.set_urgent(core.flush_presses());
+        let bytes = frozen.memtable.bytes() as u64;
+        if let Some(limit) = pace.wait(core, job.done_bytes(), bytes) {
+            return Ok(Progress::Idle(Some(limit)));
+        }
+        core.set_urgency();
         if let Some(output) = job.step()? {
             // The job stays until its outcome is live: it says whose failure a failure is.
             core.finish_flush(Arc::clone(frozen), output)?;

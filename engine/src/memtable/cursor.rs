@@ -50,11 +50,6 @@ impl RunCursor {
         RunCursor { run, direction, chunk, index: from_index, remaining, ahead }
     }
 
-    /// The run walked along.
-    pub(crate) fn run(&self) -> &Run {
-        &self.run
-    }
-
     /// The next entry without what it shares with others of its message.
     pub(crate) fn next_placed(&mut self) -> Option<Placed> {
         if self.remaining == 0 {

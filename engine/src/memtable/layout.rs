@@ -119,6 +119,22 @@ pub(super) fn last_seq(arena: &WordArena, run: u32) -> u64 {
     arena.slice(run, RUN_WORDS)[RUN_LAST_SEQ].load(Ordering::Relaxed)
 }
 
+/// Reads a word of a run's header, for its being in the processor's cache.
+pub(super) fn touch_header(arena: &WordArena, run: u32) -> u64 {
+    arena.word(run).load(Ordering::Relaxed)
+}
+
+/// Reads what lies where the run's next entry goes. In a full chunk that is another's word.
+pub(super) fn touch_room(arena: &WordArena, run: u32) -> u64 {
+    let header = arena.slice(run, RUN_WORDS);
+    let count = header[RUN_COUNT].load(Ordering::Relaxed);
+    let (next, full_at) = unpack(header[RUN_ROOM].load(Ordering::Relaxed));
+    match count < u64::from(full_at) {
+        true => arena.word(next).load(Ordering::Relaxed),
+        false => 0,
+    }
+}
+
 /// Appends `entry` to `run` and publishes it. `None` when the arena is full; the run is then
 /// unchanged. Writer only.
 pub(super) fn append(arena: &WordArena, run: u32, entry: EntryWords) -> Option<()> {

@@ -43,6 +43,12 @@ impl Memtable {
         }
     }
 
+    /// The first byte of a message, for those who will want more of it soon.
+    pub(super) fn touch(&self, MessagePlace(place): MessagePlace) -> u8 {
+        let (frame, offset) = unpack(place);
+        self.frames.get(frame).get(offset as usize).copied().unwrap_or_default()
+    }
+
     pub(super) fn message(
         &self,
         MessagePlace(place): MessagePlace,

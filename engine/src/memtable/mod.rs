@@ -38,6 +38,7 @@ mod amended;
 mod arena;
 mod cursor;
 mod frames;
+mod hint;
 mod index;
 mod keyed;
 mod large;
@@ -52,6 +53,7 @@ mod segments;
 mod tests;
 mod writer;
 
+use crate::batch::Target;
 use crate::codec::DecodeError;
 use crate::entry::TableId;
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -61,6 +63,7 @@ use arena::{WordArena, pack, unpack};
 pub(crate) use cursor::{Placed, RunCursor};
 use foldhash::fast::FixedState;
 use frames::Frames;
+pub(crate) use hint::RunHint;
 use index::RunIndex;
 pub(crate) use keyed::KeyedRange;
 use keyed::KeyedVersions;
@@ -169,7 +172,19 @@ impl Memtable {
         commit: u64,
         time_ms: u64,
     ) -> Result<(), DecodeError> {
-        self.writer.lock().apply(self, body, commit, time_ms)
+        self.apply_hinted(body, commit, time_ms, std::iter::empty())
+    }
+
+    /// The same with a hint for each target of the body's messages, in their order; what is not
+    /// known there is noted. Fewer hints than targets are no mistake.
+    pub(crate) fn apply_hinted<'a>(
+        &self,
+        body: Arc<Vec<u8>>,
+        commit: u64,
+        time_ms: u64,
+        hints: impl Iterator<Item = &'a RunHint> + Clone,
+    ) -> Result<(), DecodeError> {
+        self.writer.lock().apply(self, body, (commit, time_ms), hints)
     }
 
     /// What has been amended here, as far as a filter can tell.
@@ -264,6 +279,13 @@ impl Memtable {
             let header = self.arena.slice(run, RUN_KEY_PLACE + 1);
             header[RUN_KEY_LENGTH].load(Ordering::Relaxed) == name && self.run_key(run) == key
         })
+    }
+
+    /// Whether a run is that of a target's timeline.
+    fn is_run_of(&self, run: u32, target: &Target<'_>) -> bool {
+        let header = self.arena.slice(run, RUN_KEY_PLACE + 1);
+        let table = unpack(header[RUN_KEY_LENGTH].load(Ordering::Relaxed)).0;
+        table == target.table.0 && self.run_key(run) == target.key
     }
 
     fn tag(&self, table: TableId, key: &[u8]) -> u32 {

@@ -16,7 +16,7 @@ use super::layout::{
 };
 use super::messages::MessagePlace;
 use crate::batch::Content;
-use crate::entry::{Direction, Entry, Origin, TableId, expires_ms};
+use crate::entry::{Direction, Entry, Origin, OriginRef, TableId, expires_ms};
 use crate::error::Result;
 use crate::segment::Reference;
 use crate::sync::{AtomicU64, Ordering};
@@ -172,10 +172,20 @@ impl Run {
         }
     }
 
-    /// Whether the message names an origin that the entry in this run does not have: it is it.
-    pub(crate) fn is_origin(&self, place: MessagePlace) -> bool {
-        let (_, message) = self.memtable.message(place);
-        message.is_origin(self.table(), self.key())
+    /// Brings the front of a message into the processor's cache.
+    pub(crate) fn touch(&self, place: MessagePlace) -> u8 {
+        self.memtable.touch(place)
+    }
+
+    /// Whether the message names an origin that this entry of it does not have: it is it.
+    pub(crate) fn is_origin(&self, placed: Placed) -> bool {
+        let (_, message) = self.memtable.message(placed.place);
+        message.is_origin(self.at(placed.seq))
+    }
+
+    /// The place of an entry in this run.
+    fn at(&self, seq: u64) -> OriginRef<'_> {
+        OriginRef { table: self.table(), key: self.key(), seq }
     }
 
     /// The time to live that the entries of a message have of their own.
@@ -190,16 +200,16 @@ impl Run {
     }
 
     /// What an entry has in SSTables, where its payload is large.
-    pub(crate) fn large(&self, place: MessagePlace) -> Option<LargeEntry> {
+    pub(crate) fn large(&self, placed: Placed) -> Option<LargeEntry> {
         if !self.memtable.has_large() {
             // Most memtables: then no message is decoded only to learn that.
             return None;
         }
-        let (_, message) = self.memtable.message(place);
+        let (_, message) = self.memtable.message(placed.place);
         let Content::Large(large) = message.content else {
             return None;
         };
-        let origin = message.origin(self.table(), self.key());
+        let origin = message.origin(self.at(placed.seq));
         Some(LargeEntry { event_ms: message.event_ms, origin, reference: large.reference() })
     }
 
@@ -215,7 +225,7 @@ impl Run {
             time_ms: placed.time_ms,
             event_ms: message.event_ms,
             ttl_ms: message.ttl_ms,
-            origin: message.origin(self.table(), self.key()),
+            origin: message.origin(self.at(placed.seq)),
             payload: self.memtable.payload(frame, message.content)?,
             revision: None,
             erased: false,

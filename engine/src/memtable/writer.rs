@@ -2,10 +2,11 @@
 
 use super::Memtable;
 use super::arena::pack;
+use super::hint::RunHint;
 use super::keyed::KeyedWrite;
 use super::layout::{
     EntryWords, TABLE_NAME, TABLE_NEWEST_RUN, TABLE_PREVIOUS, TABLE_WORDS, append, create_run,
-    last_seq,
+    last_seq, touch_header, touch_room,
 };
 use crate::amendment::amendment_key;
 use crate::batch::{KeyedOperation, Message, Op, Target, decode};
@@ -47,13 +48,13 @@ struct KeyedOp<'a> {
 }
 
 impl Writer {
-    /// See [`Memtable::apply`].
-    pub(super) fn apply(
+    /// See [`Memtable::apply_hinted`].
+    pub(super) fn apply<'a>(
         &mut self,
         memtable: &Memtable,
         body: Arc<Vec<u8>>,
-        commit: u64,
-        time_ms: u64,
+        (commit, time_ms): (u64, u64),
+        hints: impl Iterator<Item = &'a RunHint> + Clone,
     ) -> Result<()> {
         let first = memtable.applied.load(Ordering::Relaxed) == 0;
         let follows = first
@@ -67,9 +68,11 @@ impl Writer {
             .ok_or(DecodeError { what: "commit number", offset: 0 })?;
         let frame = memtable.frames.push(Arc::clone(&body)).ok_or(full(0))?;
         let applying = Applying { commit, time_ms, stamp, frame };
+        touch(memtable, hints.clone());
+        let mut hints = hints;
         for op in decode(&body) {
             match op? {
-                Op::Message(message) => self.message(memtable, &message, applying)?,
+                Op::Message(message) => self.message(memtable, &message, applying, &mut hints)?,
                 Op::Keyed { index, operation, table, key, value } => {
                     if table.is_engine_owned() {
                         // Refused at every commit: these have records of their own.
@@ -114,6 +117,7 @@ impl Writer {
         memtable: &Memtable,
         message: &Message<'_>,
         applying: Applying,
+        hints: &mut dyn Iterator<Item = &RunHint>,
     ) -> Result<()> {
         let place = pack(applying.frame, offset32(message.offset)?);
         if message.large.is_some_and(|large| !memtable.holds(&large)) {
@@ -129,17 +133,24 @@ impl Writer {
                 return Err(DecodeError { what: "target seq", offset: key_offset });
             }
             let entry = EntryWords { seq: target.seq, stamp: applying.stamp, place };
-            let tag = memtable.tag(target.table, target.key);
-            match memtable.find_tagged(tag, target.table, target.key) {
+            let hint = hints.next();
+            let hinted = hint.and_then(|hint| hint.run(memtable.base_commit));
+            debug_assert!(hinted.is_none_or(|run| memtable.is_run_of(run, &target)));
+            let tag = || memtable.tag(target.table, target.key);
+            let found = hinted.or_else(|| memtable.find_tagged(tag(), target.table, target.key));
+            let run = match found {
                 Some(run) => {
                     if target.seq <= last_seq(&memtable.arena, run) {
                         return Err(DecodeError { what: "target seq", offset: key_offset });
                     }
-                    append(&memtable.arena, run, entry)
+                    append(&memtable.arena, run, entry).map(|()| run)
                 }
-                None => self.new_run(memtable, tag, &target, key_place, entry),
+                None => self.new_run(memtable, tag(), &target, key_place, entry),
+            };
+            let run = run.ok_or(full(key_offset))?;
+            if let Some(hint) = hint.filter(|_| hinted.is_none()) {
+                hint.note(memtable.base_commit, run);
             }
-            .ok_or(full(key_offset))?;
         }
         let count = message.target_count as u64;
         memtable.entries.fetch_add(count, Ordering::Relaxed);
@@ -172,8 +183,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Creates a run with its first entry, and only then publishes it. `None` when there is no
-    /// room.
+    /// Creates a run with its first entry, and only then publishes it. Returns its header; `None`
+    /// when there is no room.
     fn new_run(
         &mut self,
         memtable: &Memtable,
@@ -181,7 +192,7 @@ impl Writer {
         target: &Target<'_>,
         key_place: u64,
         entry: EntryWords,
-    ) -> Option<()> {
+    ) -> Option<u32> {
         let arena = &memtable.arena;
         let table = self.table(memtable, target.table, TableKind::Timeline)?;
         let newest_run = &arena.slice(table, TABLE_WORDS)[TABLE_NEWEST_RUN];
@@ -191,7 +202,7 @@ impl Writer {
         append(arena, run, entry)?;
         newest_run.store(u64::from(run), Ordering::Release);
         memtable.index.insert(tag, run);
-        Some(())
+        Some(run)
     }
 
     /// The record of a table, created where there is none; `None` when there is no room.
@@ -213,6 +224,15 @@ impl Writer {
         self.tables.insert((table, kind), index);
         Some(index)
     }
+}
+
+/// Asks memory for all that the entries of a body will be written to, at once and not one by one.
+fn touch<'a>(memtable: &Memtable, hints: impl Iterator<Item = &'a RunHint> + Clone) {
+    let arena = &memtable.arena;
+    let runs = hints.filter_map(|hint| hint.run(memtable.base_commit));
+    let headers = runs.clone().fold(0, |sum, run| sum ^ touch_header(arena, run));
+    let rooms = runs.fold(0, |sum, run| sum ^ touch_room(arena, run));
+    std::hint::black_box(headers ^ rooms);
 }
 
 /// There is no room: the caller has not asked `fits`.

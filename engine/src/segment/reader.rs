@@ -152,6 +152,19 @@ impl Segment {
         }
     }
 
+    /// The record at `offset`, where one begins, and where the next one does; `None` at the end.
+    ///
+    /// # Errors
+    /// As [`Segment::record`].
+    pub(crate) fn record_at(&self, offset: u64) -> Result<Option<(Record, u64)>> {
+        if offset >= self.data_length() {
+            return Ok(None);
+        }
+        let record = self.record(Reference::new(self.meta.number, offset))?;
+        let next = offset + record.head.padded() as u64;
+        Ok(Some((record, next)))
+    }
+
     /// Bytes of the segment before its footer.
     pub(super) fn data_length(&self) -> u64 {
         self.meta.bytes.saturating_sub(FOOTER_SIZE as u64)

@@ -3,7 +3,8 @@
 //! Maps are told that they are read at random, so that a touch reads one page and not the
 //! megabytes around it: these would be in the way of commits, and are seldom wanted. What is
 //! wanted is known here instead: the block that was touched, and once blocks follow each other,
-//! the piece that comes next.
+//! the piece that comes next. A pass over everything is always one piece ahead, so that it works
+//! on one while the next is read.
 //!
 //! # Invariants
 //! 1. A hint is inside the bounds that are given, and at most [`OUTPUT_PIECE_BYTES`] or one block
@@ -27,12 +28,15 @@ pub(super) struct ReadAhead {
     neighbours: AtomicU64,
     asked_start: AtomicU64,
     asked_end: AtomicU64,
+    /// Everything from the first touch on is wanted.
+    passes: bool,
 }
 
 impl ReadAhead {
     /// For a pass over everything from the first touch on.
     pub(super) fn pass() -> ReadAhead {
-        ReadAhead { neighbours: AtomicU64::new(NEIGHBOURS_MIN), ..ReadAhead::default() }
+        let neighbours = AtomicU64::new(NEIGHBOURS_MIN);
+        ReadAhead { neighbours, passes: true, ..ReadAhead::default() }
     }
 
     /// What to ask for when `touched` is: `None` where it was asked for before. What lies behind
@@ -50,10 +54,16 @@ impl ReadAhead {
         self.end.store(touched.end, Ordering::Relaxed);
         let asked =
             self.asked_start.load(Ordering::Relaxed)..self.asked_end.load(Ordering::Relaxed);
-        if asked.start <= touched.start && touched.end <= asked.end {
-            return None;
-        }
         let piece = OUTPUT_PIECE_BYTES as u64;
+        if asked.start <= touched.start && touched.end <= asked.end {
+            let next = asked.end..end.min(asked.end.saturating_add(piece));
+            let is_near = touched.end.saturating_add(piece) > asked.end;
+            if !self.passes || !is_near || next.is_empty() {
+                return None;
+            }
+            self.asked_end.store(next.end, Ordering::Relaxed);
+            return Some(next);
+        }
         let wanted = match (neighbours >= NEIGHBOURS_MIN, backward) {
             (false, _) => touched,
             (true, false) => {
@@ -104,7 +114,7 @@ mod tests {
     fn a_hint_ends_where_the_bytes_do() {
         let ahead = ReadAhead::pass();
         assert_eq!(ahead.touch(0..16_384, 40_000), Some(0..40_000));
-        assert_eq!(ahead.touch(16_384..32_768, 40_000), None);
+        assert_eq!(ahead.touch(16_384..32_768, 40_000), None, "nothing is left to ask for");
         let ahead = ReadAhead::default();
         assert!([2, 1].iter().all(|block| touch(&ahead, *block).is_some()));
         assert_eq!(touch(&ahead, 0), Some(0..16_384));
@@ -113,9 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_asks_for_a_piece_from_its_first_touch_on() {
+    fn a_pass_is_a_piece_ahead_from_its_first_touch_on() {
         let ahead = ReadAhead::pass();
         assert_eq!(touch(&ahead, 0), Some(0..PIECE));
+        assert_eq!(touch(&ahead, 1), Some(PIECE..2 * PIECE));
+        assert!((2..16).all(|block| touch(&ahead, block).is_none()));
+        assert_eq!(touch(&ahead, 16), Some(2 * PIECE..3 * PIECE));
         let ahead = ReadAhead::pass();
         assert_eq!(touch(&ahead, 5), Some(5 * 16_384..5 * 16_384 + PIECE));
     }

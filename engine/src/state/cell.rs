@@ -1,6 +1,7 @@
 //! The state of one timeline in memory.
 
 use super::StateRecord;
+use crate::memtable::RunHint;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// Shared by the batches that write to the timeline; changed by the leader alone.
@@ -10,6 +11,8 @@ pub(crate) struct StateCell {
     /// The seq behind the newest entry: `next_seq` without the jumps that no entry has made yet.
     end: AtomicU64,
     last_commit: AtomicU64,
+    /// Where its entries are in the active memtable.
+    run: RunHint,
     /// Second chance for the cache's clock.
     pub(super) touched: AtomicBool,
 }
@@ -21,6 +24,7 @@ impl StateCell {
             next_seq: AtomicU64::new(record.next_seq),
             end: AtomicU64::new(end),
             last_commit: AtomicU64::new(record.last_commit),
+            run: RunHint::new(),
             touched: AtomicBool::new(true),
         }
     }
@@ -50,6 +54,11 @@ impl StateCell {
     pub(crate) fn restore(&self, next_seq: u64, end: u64) {
         self.next_seq.store(next_seq, Ordering::Release);
         self.end.store(end, Ordering::Release);
+    }
+
+    /// Leader only: where its entries are in the active memtable.
+    pub(crate) fn run(&self) -> &RunHint {
+        &self.run
     }
 
     /// Leader only.

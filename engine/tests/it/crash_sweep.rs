@@ -8,12 +8,12 @@
 //! more when recovery itself is cut off.
 
 use super::draw;
-use super::reference::{Reference, Step};
+use super::reference::{self, Reference, Step};
 use super::sim::{Seen, Sim};
 use super::world::{World, tiny};
 use std::time::Duration;
 use tidelog_engine::testing::{CrashPolicy, Random};
-use tidelog_engine::{Durability, ErrorKind, Result, TableOptions};
+use tidelog_engine::{Compression, Durability, ErrorKind, Result, TableOptions};
 
 /// What is done to a new store, and how often what is done to it then, with the number of the time.
 pub(crate) struct Plan {
@@ -193,10 +193,30 @@ fn durable(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
 }
 
 fn mixed(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
-    let durability = if random.chance(1, 5) { Durability::Sync } else { Durability::Buffered };
+    let durability = match random.below(12) {
+        0 => Durability::Sync,
+        1..7 => Durability::Interval(Duration::from_millis(random.below(20))),
+        _ => Durability::Buffered,
+    };
     sim.commit(&draw::steps(random, &sim.reference), durability)?;
-    sim.pass(0, number % 4);
+    // Often idle, so that what is due must have been synced, and often not.
+    sim.pass(4, number % 9);
     Ok(())
+}
+
+/// So little is written that nothing is synced for another reason than an interval.
+fn intervals(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
+    let durability = Durability::Interval(Duration::from_millis(random.below(20)));
+    let key = u8::try_from(number).unwrap();
+    let table = sim.reference.tables[0].state.as_ref().expect("it was created").id;
+    let sent = reference::send(vec![(table, vec![key % 3])], vec![key; 40]);
+    sim.commit(&[Step::Add { key: 1, amount: 1 }, sent], durability)?;
+    sim.pass(4, 8);
+    Ok(())
+}
+
+fn compressed(compression: Compression) -> TableOptions {
+    TableOptions { compression, ..TableOptions::timeline() }
 }
 
 /// Tables whose windows expire, one of which moves to the cold tier before; and one that amends and
@@ -206,8 +226,9 @@ fn passing(sim: &mut Sim) -> Result<()> {
     let moving = ttl(TableOptions::timeline(), 12).cold_after(Duration::from_secs(2));
     sim.create("moving", moving)?;
     sim.create("born", ttl(TableOptions::timeline(), 8).born_cold())?;
-    sim.create("hot", ttl(TableOptions::timeline(), 5))?;
-    sim.create("lasting", TableOptions::timeline())
+    sim.create("hot", ttl(compressed(Compression::Lz4), 5))?;
+    let zstd = Compression::Zstd { level: 3 };
+    sim.create("lasting", compressed(if cfg!(feature = "zstd") { zstd } else { Compression::Lz4 }))
 }
 
 /// What is written expires, moves, is amended and trimmed; and the clock jumps.
@@ -239,6 +260,13 @@ fn power_is_lost_at_operations_of_mixed_commits() {
     let plan = Plan { two_disks: false, create: lasting, count: 100, step: mixed };
     let (points, images, second) = sweep(2, &plan, 3);
     assert!(points > 50 && images > 300 && second > 100, "{points} {images} {second}");
+}
+
+#[test]
+fn power_is_lost_at_every_operation_of_interval_commits() {
+    let plan = Plan { two_disks: false, create: lasting, count: 60, step: intervals };
+    let (points, images, second) = sweep(4, &plan, 1);
+    assert!(points > 100 && images > 500 && second > 100, "{points} {images} {second}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Random batches: writes of every kind over some timeline tables and a keyed one.
 
 use super::reference::{From, Id, LARGE_FROM, Reference, Step};
+use super::sim::PROBE;
+use std::time::Duration;
+use tidelog_engine::Durability;
 use tidelog_engine::testing::Random;
 
 /// Timelines of each table.
@@ -59,14 +62,25 @@ fn step(random: &mut Random, reference: &Reference) -> Option<Step> {
     })
 }
 
+/// When a commit is acknowledged: once in so many at the end of a sync.
+pub(crate) fn durability(random: &mut Random, sync_each: u64) -> Durability {
+    match random.below(2) {
+        _ if random.chance(1, sync_each) => Durability::Sync,
+        0 => Durability::Interval(Duration::from_millis(random.below(1_000))),
+        _ => Durability::Buffered,
+    }
+}
+
 fn payload(random: &mut Random) -> Vec<u8> {
     let length = match random.below(20) {
         0 => LARGE_FROM + random.index(4_000),
         1..8 => 200 + random.index(900),
         _ => random.index(100),
     };
-    let mut payload = format!("{} ", random.below(1 << 30)).into_bytes();
-    payload.resize(length, b'~');
+    // Some that cannot be compressed at all, and none that another has.
+    let front = if random.chance(1, 3) { length } else { length.min(PROBE) };
+    let mut payload = vec![b'~'; length];
+    random.fill(&mut payload[..front]);
     payload
 }
 

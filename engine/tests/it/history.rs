@@ -8,11 +8,13 @@ use super::draw;
 use super::sim::{Cold, Seen, Sim};
 use super::world::{World, tiny, tiny_read};
 use std::time::Duration;
+use tidelog_engine::limits::ERASE_AFTER_MS_MIN;
 use tidelog_engine::testing::{CrashPolicy, Random, SimDisk};
-use tidelog_engine::{Compression, Durability, Result, TableOptions};
+use tidelog_engine::{Compression, Result, TableOptions};
 
 /// The times to live that tables get, in milliseconds.
 const TTLS: [u64; 3] = [8_000, 16_000, 40_000];
+const ERASE_AFTER: Duration = Duration::from_millis(ERASE_AFTER_MS_MIN);
 const YEAR_MS: i64 = 365 * 24 * 3_600_000;
 /// Operations of a history.
 const OPERATIONS: u64 = 250;
@@ -25,6 +27,8 @@ struct History {
     random: Random,
     /// Whether the wall clock jumps in this history.
     jumps: bool,
+    /// One commit in so many is synced.
+    sync_each: u64,
 }
 
 fn options(random: &mut Random, name: &str) -> TableOptions {
@@ -43,8 +47,20 @@ fn options(random: &mut Random, name: &str) -> TableOptions {
     if random.chance(1, 6) {
         options = options.keep_last(5 + random.below(30));
     }
-    options.compression = [Compression::None, Compression::Lz4][random.index(2)];
+    if random.chance(1, 2) {
+        options = options.erase_after(ERASE_AFTER);
+    }
+    options.compression = compression(random);
     options
+}
+
+fn compression(random: &mut Random) -> Compression {
+    let level = [1, 3, 9][random.index(3)];
+    match random.below(3) {
+        0 => Compression::None,
+        1 if cfg!(feature = "zstd") => Compression::Zstd { level },
+        _ => Compression::Lz4,
+    }
 }
 
 fn policy(random: &mut Random) -> CrashPolicy {
@@ -59,7 +75,8 @@ impl History {
         let store = if random.chance(1, 2) { tiny() } else { tiny_read() };
         let context = format!("seed {seed}");
         let sim = Sim::start(world, store, context).expect("nothing is arranged yet");
-        let mut history = History { seed, sim, random, jumps };
+        let sync_each = [2, 10, 50][random.index(3)];
+        let mut history = History { seed, sim, random, jumps, sync_each };
         for name in ["moving", "born", "hot", "dropped"] {
             let options = options(&mut history.random, name);
             history.sim.create(name, options).expect("nothing is arranged yet");
@@ -122,14 +139,23 @@ impl History {
                 sim.held.clear();
                 Ok(())
             }
-            16..24 => sim.check(),
+            16 => {
+                if random.chance(1, 2) {
+                    // In the middle of the pass, perhaps.
+                    let disk = &sim.world.disk;
+                    disk.crash_at(disk.operation_count() + random.below(200));
+                }
+                sim.erase(ERASE_AFTER);
+                sim.check()
+            }
+            17..24 => sim.check(),
             24..44 => {
                 sim.pass(50 + random.below(1_200), random.index(60));
                 Ok(())
             }
             _ => {
                 let steps = draw::steps(random, &sim.reference);
-                let durability = [Durability::Sync, Durability::Buffered][random.index(2)];
+                let durability = draw::durability(random, self.sync_each);
                 sim.commit(&steps, durability)
             }
         }
@@ -226,9 +252,11 @@ fn live_all(test: &'static str, seeds: std::ops::Range<u64>, jumps: bool) {
         seen.moved += one.moved;
         seen.segments += one.segments;
         seen.degraded += one.degraded;
+        seen.erased += one.erased;
     }
-    let counts = [seen.crashes, seen.dropped, seen.moved, seen.segments, seen.degraded];
-    assert!(count < 10 || counts.iter().all(|counted| *counted > count / 2), "{seen:?}");
+    let counts =
+        [seen.crashes, seen.dropped, seen.moved, seen.segments, seen.degraded, seen.erased];
+    assert!(count < 10 || counts.into_iter().all(|counted| counted > count / 2), "{seen:?}");
 }
 
 #[test]

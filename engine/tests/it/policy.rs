@@ -8,7 +8,7 @@ use tidelog_engine::testing::Random;
 use tidelog_engine::{Compression, Durability, Options, Stats, TableId, TableOptions, WriteBatch};
 
 /// Bytes after which a step ends.
-const STEP_BYTES: u64 = 1 << 20;
+const STEP_BYTES: u64 = 256 << 10;
 const PAYLOAD_BYTES: usize = 64 * 1024;
 const HOUR: Duration = Duration::from_secs(3600);
 

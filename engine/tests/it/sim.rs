@@ -1,6 +1,7 @@
 //! A simulated machine, the store on it, and the reference beside it: each operation is done to
 //! both, and an error is either a crash that was arranged, or a failed test.
 
+use super::erasure::{found, images};
 use super::reference::{Contents, Reference, Step};
 use super::world::{Process, World};
 use std::time::Duration;
@@ -34,9 +35,14 @@ pub(crate) struct Sim {
     /// Names the run in failures.
     pub(crate) context: String,
     pub(crate) seen: Seen,
-    /// The most since the store was opened.
-    segment_bytes_max: u64,
+    /// At the last look since the store was opened.
+    segment_bytes: u64,
+    /// So many erased payloads were looked for since the store was opened.
+    searched: usize,
 }
+
+/// Erased payloads are looked for by so many bytes at their front.
+pub(crate) const PROBE: usize = 16;
 
 /// What happened, so that a run cannot be idle unseen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +54,8 @@ pub(crate) struct Seen {
     /// Bytes of segments that went away.
     pub(crate) segments_gone: u64,
     pub(crate) degraded: u64,
+    /// Payloads that were erased from the files.
+    pub(crate) erased: u64,
 }
 
 impl Sim {
@@ -84,7 +92,8 @@ impl Sim {
             held: Vec::new(),
             context,
             seen: Seen::default(),
-            segment_bytes_max: 0,
+            segment_bytes: 0,
+            searched: 0,
         }
     }
 
@@ -120,10 +129,15 @@ impl Sim {
     /// Time passes, and the workers do some steps.
     pub(crate) fn pass(&mut self, milliseconds: u64, steps: usize) {
         self.world.clock.advance(Duration::from_millis(milliseconds));
-        self.process.as_ref().expect("a process runs").scheduler.run_until_idle(steps);
+        let done = self.process.as_ref().expect("a process runs").scheduler.run_until_idle(steps);
         self.reference.look(&self.world.clock);
+        if done < steps && !self.is_crashed() {
+            self.reference.idle(&self.world.clock);
+        }
         let bytes = self.process.as_ref().expect("a process runs").engine.stats().segment_bytes;
-        self.segment_bytes_max = self.segment_bytes_max.max(bytes);
+        self.seen.segments = self.seen.segments.max(bytes);
+        self.seen.segments_gone += self.segment_bytes.saturating_sub(bytes);
+        self.segment_bytes = bytes;
     }
 
     pub(crate) fn jump(&mut self, milliseconds: i64) {
@@ -183,11 +197,54 @@ impl Sim {
         self.unless_cold_fails(outcome)?;
         let mut held = std::mem::take(&mut self.held);
         for one in &mut held {
-            let outcome = self.reference.check_held(one, &format!("{}, held", self.context));
+            let outcome =
+                self.reference.check_held(&engine, one, &format!("{}, held", self.context));
             self.unless_cold_fails(outcome)?;
         }
         self.held = held;
+        self.search();
         Ok(())
+    }
+
+    /// What was erased is in no image of the files.
+    fn search(&mut self) {
+        let gone = self.reference.gone(&self.engine());
+        if self.is_crashed() || gone.len() == self.searched {
+            return;
+        }
+        self.searched = gone.len();
+        self.seen.erased = self.seen.erased.max(gone.len() as u64);
+        let long = gone.iter().filter(|(_, payload)| payload.len() >= PROBE);
+        let payloads: Vec<_> =
+            long.clone().map(|(_, payload)| ("erased", payload[..PROBE].to_vec())).collect();
+        for (number, image) in images(&self.world).iter().enumerate() {
+            if found(image, &payloads).is_empty() {
+                continue;
+            }
+            let at =
+                |payload: &[u8]| image.windows(PROBE).position(|bytes| bytes == &payload[..PROBE]);
+            let leak = long.clone().find_map(|(place, payload)| Some((at(payload)?, place)));
+            let story = leak.map(|(_, place)| self.reference.story(&self.engine(), place));
+            panic!("{}: image {number} has {leak:?}, {story:?}", self.context);
+        }
+    }
+
+    /// Lets workers go on until nothing retracted is older than its deadline, or the power is gone.
+    pub(crate) fn erase(&mut self, deadline: Duration) {
+        let half = deadline / 2 + Duration::from_secs(1);
+        self.pass(u64::try_from(half.as_millis()).unwrap(), 100);
+        for _ in 0..2_000 {
+            if self.is_crashed() || self.engine().stats().erasure.oldest_pending_ms.is_none() {
+                return;
+            }
+            self.pass(20, 50);
+        }
+        let erasure = self.engine().stats().erasure;
+        let waits = erasure
+            .oldest_pending_ms
+            .is_some_and(|age_ms| u128::from(age_ms) > deadline.as_millis());
+        let excused = self.cold != Cold::Well || !self.held.is_empty();
+        assert!(!waits || excused || self.is_crashed(), "{}: {erasure:?}", self.context);
     }
 
     pub(crate) fn note_seen(&mut self) {
@@ -195,9 +252,8 @@ impl Sim {
         let stats = process.engine.stats();
         self.seen.dropped += stats.dropped_sstables;
         self.seen.moved += stats.moved_bytes;
-        self.seen.segments = self.seen.segments.max(self.segment_bytes_max);
-        self.seen.segments_gone += self.segment_bytes_max.saturating_sub(stats.segment_bytes);
-        self.segment_bytes_max = 0;
+        self.segment_bytes = 0;
+        self.searched = 0;
     }
 
     /// Closes the store and opens it again.

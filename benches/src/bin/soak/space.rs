@@ -66,6 +66,11 @@ impl Parameters {
         Duration::from_millis(self.lag_ms)
     }
 
+    /// What is written before the snapshot that is held.
+    fn fill_megabytes(&self) -> u64 {
+        self.held_megabytes / 10
+    }
+
     /// What is left beside the ring: 100 MB at the full size.
     fn rest_bytes(&self) -> u64 {
         (self.megabytes * MB / 50).max(4 * MB)
@@ -114,7 +119,12 @@ pub(crate) fn run(common: &Common, arguments: &SpaceArguments) -> Result<bool> {
 
     let bytes = |after: &After| after.file_bytes as f64;
     report.goal("file_bytes_after_expiry", bytes(&free), limit as f64, Matter::Size);
-    report.goal("file_bytes_beside_snapshot", bytes(&held.beside), limit as f64, Matter::Size);
+    // What the snapshot needs is of what was written before it, and comes on top of the limit.
+    let held_bytes = held.beside.held_bytes as f64;
+    let fill = parameters.fill_megabytes() * MB;
+    report.goal("held_bytes", held_bytes, fill as f64 * 1.2, Matter::Size);
+    let with_held = limit as f64 + held_bytes;
+    report.goal("file_bytes_beside_snapshot", bytes(&held.beside), with_held, Matter::Size);
     report.goal("file_bytes_after_snapshot", bytes(&held.after), limit as f64, Matter::Size);
     let lag = free.seconds_until_free.unwrap_or(f64::INFINITY);
     report.goal("seconds_until_free", lag, parameters.lag().as_secs_f64(), Matter::Speed);
@@ -130,6 +140,8 @@ pub(crate) fn run(common: &Common, arguments: &SpaceArguments) -> Result<bool> {
 struct After {
     file_bytes: u64,
     allocated_bytes: u64,
+    /// What readers hold of SSTables that are live no more.
+    held_bytes: u64,
     /// How long after the last expiry next to nothing was live; none if something always was.
     seconds_until_free: Option<f64>,
     /// How long after it the file was below the limit; none if it never was.
@@ -212,7 +224,7 @@ impl Run<'_> {
             if is_free && free.is_none() {
                 free = Some(since.as_secs_f64());
             }
-            let is_small = sample.file_bytes <= self.limit;
+            let is_small = sample.file_bytes <= self.limit + sample.stats.held_bytes;
             let patience = Duration::from_millis(self.parameters.patience_ms);
             let is_late = since >= 2 * self.parameters.lag() && (!is_free || since >= patience);
             if (is_free && is_small) || is_late {
@@ -231,6 +243,7 @@ impl Run<'_> {
         Ok(After {
             file_bytes: sample.file_bytes,
             allocated_bytes: sample.allocated_bytes,
+            held_bytes: sample.stats.held_bytes,
             seconds_until_free: free,
             seconds_until_small: small,
         })
@@ -239,7 +252,7 @@ impl Run<'_> {
     /// Writes and lets expire while a snapshot and a scan in the middle of a timeline are held.
     fn held(&mut self, ttl: Duration) -> Result<Held> {
         let megabytes = self.parameters.held_megabytes;
-        self.write("fill", megabytes / 10)?;
+        self.write("fill", self.parameters.fill_megabytes())?;
         let snapshot = self.engine.snapshot();
         let (mut scan, seen) = self.begin_scan(&snapshot)?;
         self.write("write beside a snapshot", megabytes)?;

@@ -14,6 +14,7 @@
 //! 2. What other jobs work on is waited for: their outputs come to be examined.
 
 use super::gather::Round;
+use super::scan::may_amend;
 use super::shared::SharedPayloads;
 use crate::compaction::{CompactionJob, EntryFate, Place, pick_erase};
 use crate::engine::claims::Claim;
@@ -71,9 +72,9 @@ impl Examination {
         Examination { round, timelines, examined, at_work: AtWork::Nothing, shared }
     }
 
-    /// What the round has found in segments, and where the next one begins.
-    pub(super) fn finish(self) -> (SharedPayloads, Option<Box<[u8]>>) {
-        (self.shared, self.round.after)
+    /// What the round has found in segments.
+    pub(super) fn finish(self) -> (SharedPayloads, Round) {
+        (self.shared, self.round)
     }
 
     /// Does a bounded piece.
@@ -120,7 +121,9 @@ impl Examination {
         let Round { retracted, since, .. } = &self.round;
         let (oldest, newest) = meta.commits;
         if meta.kind == TableKind::Keyed {
-            return meta.table == AMENDMENT_TABLE && oldest <= retracted.newest();
+            return meta.table == AMENDMENT_TABLE
+                && oldest <= retracted.newest()
+                && may_amend(meta, retracted.tables().iter());
         }
         let own = retracted.tables().contains(&meta.table) && oldest <= retracted.newest();
         newest >= *since && (own || self.may_hold_copies(meta))

@@ -102,12 +102,12 @@ pub(super) struct Originals {
 }
 
 impl Originals {
-    pub(super) fn new(retracted: Retracted) -> Originals {
+    pub(super) fn new(retracted: Arc<Retracted>) -> Originals {
         let places = retracted
             .places()
             .map(|place| (place.table, Box::from(place.key), place.seq))
             .collect();
-        Originals { retracted: Arc::new(retracted), places, since: u64::MAX }
+        Originals { retracted, places, since: u64::MAX }
     }
 
     /// Gives the entries and the commit with the last step.

@@ -13,7 +13,9 @@
 //!
 //! - `pending.rs`: which retractions wait. `scan.rs`: retractions in the table of amendments.
 //! - `gather.rs`: what a round erases. `examine.rs`: SSTables. `shared.rs`: records of segments.
+//!   `orphans.rs`: those of them that no entry refers to.
 //! - `scrub.rs`: the ring and free space. `state.rs`: what others see of it.
+//! - `held_up.rs`: what cannot be read holds up the tables that it concerns, and no others.
 //!
 //! # Invariants
 //! 1. Nothing is persisted but, for each table, the commit up to which all has been erased. What
@@ -30,6 +32,8 @@
 
 mod examine;
 mod gather;
+mod held_up;
+mod orphans;
 mod pending;
 mod scan;
 mod scrub;
@@ -48,11 +52,13 @@ use crate::sync::{Arc, Ordering};
 use crate::version::{Edit, TableRecord};
 use examine::{Examination, Examined};
 use gather::{Gather, Originals, Round};
+use held_up::HeldUp;
+use orphans::{Looked, Orphans, Rest};
 use pending::Oldest;
 use scan::{Next, RetractionScan};
 use scrub::{Scrub, Scrubbed};
 use segments::SegmentErasure;
-use shared::Sharers;
+use shared::{SharedPayloads, Sharers};
 pub(crate) use state::Erasure;
 pub use state::ErasureStats;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +82,7 @@ pub(super) struct EraseWorker {
     /// Looks for retractions from before a table was followed.
     search: Option<Search>,
     pass: Option<Pass>,
+    held_up: HeldUp,
 }
 
 /// A scan for what waits.
@@ -103,8 +110,9 @@ enum Stage {
     Gather(Box<Gather>),
     Originals(Originals, Option<Box<[u8]>>),
     Examine(Box<Examination>),
-    Sharers(Box<Sharers>, Option<Box<[u8]>>),
-    Segments(Box<SegmentErasure>, Option<Box<[u8]>>),
+    Orphans(SharedPayloads, Rest),
+    Sharers(Box<Sharers>, Rest),
+    Segments(Box<SegmentErasure>, Rest),
     Scrub(Scrub),
     Record,
 }
@@ -152,6 +160,7 @@ impl EraseWorker {
         }
         let deadlines = core.erasure_deadlines();
         let new = core.erasure.pending.follow(&deadlines);
+        self.held_up.keep(|table| deadlines.contains_key(&table));
         if !new.is_empty() {
             self.search = Some(Search::new(core, new));
             return Ok(Progress::Busy);
@@ -162,9 +171,12 @@ impl EraseWorker {
     /// Begins a pass, if it is time.
     fn begin_pass(&mut self, core: &Core) -> Result<Progress> {
         let erasure = &core.erasure;
-        let Some(Oldest { half_ms, commit }) = erasure.pending.oldest() else {
+        let monotonic_ms = core.raw_clock.monotonic_ms();
+        let held_up = self.held_up.tables(monotonic_ms);
+        let Some(Oldest { half_ms, .. }) = erasure.pending.oldest(u64::MAX, &held_up) else {
             *erasure.waits_for.lock() = None;
-            return Ok(Progress::Idle(None));
+            let rest_ms = self.held_up.rest_ms(monotonic_ms).filter(|_| !held_up.is_empty());
+            return Ok(Progress::Idle(rest_ms.map(Duration::from_millis)));
         };
         let now_ms = core.clock.commit_now();
         if now_ms < half_ms {
@@ -178,11 +190,14 @@ impl EraseWorker {
         }
         // The published commit first: a snapshot that is not in the list is not older than it.
         let through = core.moments()[0];
-        if commit > through {
+        // Who waits for a snapshot keeps nobody else waiting: it may be of another table.
+        let due = erasure.pending.oldest(through, &held_up).filter(|due| due.half_ms <= now_ms);
+        let Some(due) = due else {
             *erasure.waits_for.lock() = Some(format!("a snapshot of commit {through}"));
             return Ok(Progress::Idle(Some(Duration::from_millis(HINDERED_REST_MS))));
-        }
-        let tables = erased_through(&core.views.current().tables);
+        };
+        let mut tables = erased_through(&core.views.current().tables);
+        tables.retain(|table, _| !self.held_up.one_by_one() || *table == due.table);
         erasure.running.store(true, Ordering::Relaxed);
         *erasure.waits_for.lock() = None;
         self.pass = Some(Pass { commit: through, tables, stage: Stage::Flush, found_any: false });
@@ -191,19 +206,26 @@ impl EraseWorker {
 
     fn step_pass(&mut self, core: &Arc<Core>, mut pass: Pass) -> Result<Progress> {
         let wanted = core.erasure_deadlines();
-        if !pass.tables.keys().any(|table| wanted.contains_key(table)) {
+        let tables: BTreeSet<TableId> = pass.tables.keys().copied().collect();
+        if !tables.iter().any(|table| wanted.contains_key(table)) {
             // Nobody has the option any more.
+            self.held_up.ended(&tables);
             self.end_pass(core);
             return Ok(Progress::Busy);
         }
         let stage = std::mem::replace(&mut pass.stage, Stage::Flush);
-        let (stage, rest_ms, waits_for) = match pass.step(core, stage)? {
+        let step = pass.step(core, stage).inspect_err(|error| {
+            self.held_up.failed(&tables, error, core.raw_clock.monotonic_ms());
+        });
+        let (stage, rest_ms, waits_for) = match step? {
             Step::To(stage) => (stage, None, None),
             Step::Rests(stage, rest_ms) => (stage, Some(rest_ms), None),
             Step::Waits(stage, rest_ms, whom) => (stage, Some(rest_ms), Some(whom)),
             Step::Over => {
                 core.erasure.passes.fetch_add(1, Ordering::Relaxed);
-                *core.erasure.problem.lock() = None;
+                if self.held_up.ended(&tables) {
+                    *core.erasure.problem.lock() = None;
+                }
                 self.end_pass(core);
                 return Ok(Progress::Busy);
             }
@@ -273,7 +295,7 @@ impl Pass {
                 Some((retracted, _)) if retracted.is_empty() => self.after_rounds(core),
                 Some((retracted, after)) => {
                     self.found_any = true;
-                    Stage::Originals(Originals::new(retracted), after)
+                    Stage::Originals(Originals::new(Arc::new(retracted)), after)
                 }
             },
             Stage::Originals(mut originals, after) => match originals.step(core)? {
@@ -284,13 +306,15 @@ impl Pass {
                 }
             },
             Stage::Examine(examination) => return self.examine(core, examination),
-            Stage::Sharers(mut sharers, after) => match sharers.step(core)? {
-                None => Stage::Sharers(sharers, after),
-                Some(records) => Stage::Segments(Box::new(SegmentErasure::new(records)), after),
+            Stage::Orphans(shared, rest) => self.find_orphans(core, shared, rest)?,
+            Stage::Sharers(mut sharers, rest) => match sharers.step(core)? {
+                None => Stage::Sharers(sharers, rest),
+                Some(records) => Stage::Segments(Box::new(SegmentErasure::new(records)), rest),
             },
-            Stage::Segments(mut segments, after) => match segments.step(core)? {
-                false => Stage::Segments(segments, after),
-                true if after.is_some() => Stage::Begin(after),
+            Stage::Segments(mut segments, rest) => match segments.step(core)? {
+                false => Stage::Segments(segments, rest),
+                true if rest.orphans.is_some() => Stage::Orphans(SharedPayloads::default(), rest),
+                true if rest.after.is_some() => Stage::Begin(rest.after),
                 true => self.after_rounds(core),
             },
             Stage::Scrub(scrub) => return Pass::scrub(core, scrub),
@@ -308,12 +332,33 @@ impl Pass {
                 Step::Waits(Stage::Examine(examination), JOB_REST_MS, whom.to_owned())
             }
             Examined::All => {
-                let (shared, after) = examination.finish();
-                let tables: BTreeSet<TableId> = self.tables.keys().copied().collect();
-                let sharers = Sharers::new(core, shared, tables, self.commit);
-                Step::To(Stage::Sharers(Box::new(sharers), after))
+                let (shared, round) = examination.finish();
+                let orphans = Some(Box::new(Orphans::new(core, round.retracted)));
+                Step::To(Stage::Orphans(shared, Rest { orphans, after: round.after }))
             }
         })
+    }
+
+    fn find_orphans(
+        &self,
+        core: &Core,
+        mut shared: SharedPayloads,
+        mut rest: Rest,
+    ) -> Result<Stage> {
+        let looked = match &mut rest.orphans {
+            Some(orphans) => orphans.step(core, &mut shared)?,
+            None => Looked::All,
+        };
+        if looked == Looked::Running {
+            return Ok(Stage::Orphans(shared, rest));
+        }
+        if looked == Looked::All {
+            rest.orphans = None;
+        }
+        // Others may share a payload with what this pass is for.
+        let tables = core.erasure_deadlines().into_keys().collect();
+        let sharers = Sharers::new(core, shared, tables, self.commit);
+        Ok(Stage::Sharers(Box::new(sharers), rest))
     }
 
     /// Where nothing was retracted there is nothing to scrub.

@@ -11,7 +11,7 @@
 
 use crate::entry::TableId;
 use crate::sync::{AtomicBool, Mutex, Ordering};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Spans of a table; more are made one with the last.
 const SPANS_MAX: usize = 64;
@@ -43,6 +43,7 @@ struct Span {
 /// The retractions of all tables that have waited longest, measured by their deadlines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Oldest {
+    pub(super) table: TableId,
     /// When half of the deadline has passed.
     pub(super) half_ms: u64,
     /// The first commit among them.
@@ -111,16 +112,20 @@ impl Pending {
         }
     }
 
-    /// What should be erased first.
-    pub(super) fn oldest(&self) -> Option<Oldest> {
+    /// What should be erased first, of what was retracted up to this commit in tables other than
+    /// these.
+    pub(super) fn oldest(&self, through: u64, but: &BTreeSet<TableId>) -> Option<Oldest> {
         let tables = self.tables.lock();
-        let all = tables.values().flat_map(|followed| {
+        let tables = tables.iter().filter(|(table, _)| !but.contains(table));
+        let all = tables.flat_map(|(table, followed)| {
             let half_ms = followed.deadline_ms / 2;
             followed.spans.iter().map(move |span| Oldest {
+                table: *table,
                 half_ms: span.since_ms.saturating_add(half_ms),
                 commit: span.first_commit,
             })
         });
+        let all = all.filter(|oldest| oldest.commit <= through);
         all.min_by_key(|oldest| (oldest.half_ms, oldest.commit))
     }
 
@@ -139,6 +144,10 @@ mod tests {
     const TABLE: TableId = TableId(16);
     const OTHER: TableId = TableId(17);
 
+    fn oldest(pending: &Pending) -> Option<Oldest> {
+        pending.oldest(u64::MAX, &BTreeSet::new())
+    }
+
     fn following() -> Pending {
         let pending = Pending::default();
         assert!(!pending.note(TABLE, 1, 1), "nothing is followed yet");
@@ -150,16 +159,24 @@ mod tests {
     #[test]
     fn what_has_waited_longest_by_its_deadline_comes_first() {
         let pending = following();
-        assert_eq!(pending.oldest(), None);
+        assert_eq!(oldest(&pending), None);
         assert!(pending.note(TABLE, 10, 1000));
         assert!(!pending.note(TABLE, 11, 1099), "the same span");
         assert!(!pending.note(TABLE, 12, 1100));
-        assert_eq!(pending.oldest(), Some(Oldest { half_ms: 1800, commit: 10 }));
+        assert_eq!(oldest(&pending), Some(Oldest { table: TABLE, half_ms: 1800, commit: 10 }));
         assert!(pending.note(OTHER, 13, 1500));
-        assert_eq!(pending.oldest(), Some(Oldest { half_ms: 1580, commit: 13 }));
+        assert_eq!(oldest(&pending), Some(Oldest { table: OTHER, half_ms: 1580, commit: 13 }));
+        assert_eq!(
+            pending.oldest(12, &BTreeSet::new()),
+            Some(Oldest { table: TABLE, half_ms: 1800, commit: 10 }),
+            "of the older"
+        );
+        assert_eq!(pending.oldest(9, &BTreeSet::new()), None);
+        let but_other = pending.oldest(u64::MAX, &BTreeSet::from([OTHER]));
+        assert_eq!(but_other.map(|oldest| oldest.table), Some(TABLE));
         assert_eq!(pending.since_ms(), Some(1000));
         pending.found(TABLE, (2, 4), 100);
-        assert_eq!(pending.oldest(), Some(Oldest { half_ms: 900, commit: 2 }));
+        assert_eq!(oldest(&pending), Some(Oldest { table: TABLE, half_ms: 900, commit: 2 }));
     }
 
     #[test]
@@ -169,11 +186,11 @@ mod tests {
             pending.note(TABLE, commit, time_ms);
         }
         pending.erased(TABLE, 10);
-        assert_eq!(pending.oldest(), Some(Oldest { half_ms: 1800, commit: 11 }));
+        assert_eq!(oldest(&pending), Some(Oldest { table: TABLE, half_ms: 1800, commit: 11 }));
         pending.erased(TABLE, 11);
-        assert_eq!(pending.oldest(), Some(Oldest { half_ms: 2000, commit: 12 }));
+        assert_eq!(oldest(&pending), Some(Oldest { table: TABLE, half_ms: 2000, commit: 12 }));
         pending.erased(TABLE, 12);
-        assert_eq!(pending.oldest(), None);
+        assert_eq!(oldest(&pending), None);
         pending.follow(&[(OTHER, 160)].into());
         assert!(!pending.note(TABLE, 13, 1300), "the option was taken away");
         assert_eq!(pending.follow(&[(TABLE, 160)].into()), [TABLE]);
@@ -185,6 +202,6 @@ mod tests {
         (0..1000).for_each(|n| assert_eq!(pending.note(TABLE, n + 1, n * 1000), n == 0));
         assert_eq!(pending.tables.lock()[&TABLE].spans.len(), SPANS_MAX);
         pending.erased(TABLE, 999);
-        assert_eq!(pending.oldest().map(|oldest| oldest.commit), Some(1000));
+        assert_eq!(oldest(&pending).map(|oldest| oldest.commit), Some(1000));
     }
 }

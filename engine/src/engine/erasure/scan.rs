@@ -7,7 +7,7 @@ use crate::memtable::Memtable;
 use crate::read::View;
 use crate::sstable::{KeyedCursor, Sstable};
 use crate::sync::Arc;
-use crate::version::AMENDMENT_TABLE;
+use crate::version::{AMENDMENT_TABLE, SstableMeta};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -47,7 +47,11 @@ impl RetractionScan {
     ) -> RetractionScan {
         let least = above.values().copied().min().unwrap_or(u64::MAX);
         let sstables = view.sstables_of(AMENDMENT_TABLE).map(Arc::clone);
-        let sstables = sstables.filter(|sstable| sstable.meta().commits.1 > least).collect();
+        let may_hold = |sstable: &Arc<Sstable>| {
+            let meta = sstable.meta();
+            meta.commits.1 > least && may_amend(meta, above.keys())
+        };
+        let sstables = sstables.filter(may_hold).collect();
         let memtables = view.memtables().filter(|m| with_memtables && !m.amended().is_empty());
         let memtables = memtables.map(Arc::clone).collect();
         RetractionScan { above, after, memtables, sstables, cursor: None, reached: None }
@@ -103,6 +107,19 @@ impl RetractionScan {
             last = Some(version.key);
         }
         None
+    }
+}
+
+/// Whether an SSTable of amendments may have some of entries of these tables, by its keys.
+pub(super) fn may_amend<'a>(
+    meta: &SstableMeta,
+    mut tables: impl Iterator<Item = &'a TableId>,
+) -> bool {
+    let table_of = |key: &[u8]| decode_key(key).map(|(table, ..)| table);
+    match (table_of(&meta.first.0), table_of(&meta.last.0)) {
+        (Some(first), Some(last)) => tables.any(|table| (first..=last).contains(table)),
+        // Keys that none can have: whoever reads them hears of it.
+        _ => true,
     }
 }
 

@@ -44,13 +44,22 @@ pub(super) struct SharedPayloads {
 /// What is known of a record.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    /// Its origin was retracted.
+    /// The origin that it names was retracted.
     retracted: bool,
-    names_origin: bool,
     erased: bool,
 }
 
 impl SharedPayloads {
+    /// A record that goes if all who refer to it were retracted, or nobody does.
+    pub(super) fn suspect(&mut self, reference: Reference) {
+        self.uncertain.insert(reference);
+    }
+
+    /// Records about which that must be found out.
+    pub(super) fn suspects(&self) -> usize {
+        self.uncertain.len()
+    }
+
     /// Notes what an entry has in a segment, if it was retracted.
     pub(super) fn note(
         &mut self,
@@ -70,14 +79,11 @@ impl SharedPayloads {
             return Ok(());
         }
         let known = self.known(retracted, sstable, reference, entry.commit)?;
-        let by_record = by_origin.is_none() && !shared.is_origin && known.retracted;
-        let by_origin = by_origin == Some(true) || by_record;
+        // The origin itself is the place that its record names.
+        let by_origin = by_origin.unwrap_or(known.retracted);
         match (known.erased, by_origin, own) {
             (true, ..) | (false, false, false) => {}
             (false, true, _) => _ = self.certain.insert(reference),
-            (false, false, true) if shared.is_origin && known.names_origin => {
-                self.certain.insert(reference);
-            }
             (false, false, true) => _ = self.uncertain.insert(reference),
         }
         Ok(())
@@ -97,7 +103,6 @@ impl SharedPayloads {
         let (_, origin) = record.shared()?;
         let known = Known {
             retracted: origin.is_some_and(|origin| retracted.takes_back(origin, commit)),
-            names_origin: origin.is_some(),
             erased: record.is_erased(),
         };
         if self.remembered.len() >= REMEMBERED_MAX {
@@ -122,7 +127,7 @@ pub(super) struct Sharers {
 }
 
 impl Sharers {
-    /// `tables`: those that the pass is for. `through`: its commit.
+    /// `tables`: those with an erasure deadline. `through`: the commit of the pass.
     pub(super) fn new(
         core: &Core,
         shared: SharedPayloads,

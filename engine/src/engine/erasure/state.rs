@@ -21,7 +21,8 @@ pub struct ErasureStats {
     /// What the pass waits for, or what keeps it from beginning, if there is something: a snapshot
     /// from before a retraction, readers that hold old bytes.
     pub waits_for: Option<String>,
-    /// Why the last pass failed, until one succeeds. It is tried again.
+    /// Why a pass failed last, until none is due that has failed. It is tried again. What cannot be
+    /// read holds up the tables of which it may hide something, and no others.
     pub problem: Option<String>,
 }
 

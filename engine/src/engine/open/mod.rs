@@ -11,6 +11,8 @@
 
 mod cold;
 mod create;
+#[cfg(test)]
+mod hostile_tests;
 mod named;
 mod recover;
 mod tail;

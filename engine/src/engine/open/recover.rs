@@ -1,5 +1,6 @@
 //! From a file to a core: what the root says, and what the log adds.
 
+use super::super::flush_pace::FlushWaiters;
 use super::super::root::{Change, Root};
 use super::super::space::SpaceWish;
 use super::super::tiers::ColdState;
@@ -165,6 +166,7 @@ fn assemble(
         wakes: OnceLock::new(),
         live_workers: Arc::new(AtomicUsize::new(0)),
         durable_clock_ms: AtomicU64::new(superblock.clock_high_water_ms),
+        flush_waiters: FlushWaiters::default(),
         flush_error: Mutex::new(None),
         compaction_error: Mutex::new(None),
         unread_error: Mutex::new(None),

@@ -2,8 +2,7 @@
 
 use crate::amendment::{AmendmentKind, decode_written};
 use crate::batch::{Content, KeyedOperation, Op, WriteBatch, decode, message_at};
-use crate::entry::Origin;
-use crate::entry::TableId;
+use crate::entry::{Origin, OriginRef, TableId};
 use crate::limits;
 
 /// A target of a message: table, key, seq.
@@ -102,7 +101,8 @@ pub fn records(body: &[u8]) -> (Vec<Record>, Option<String>) {
                 let mut origins = Vec::new();
                 for (target, offset) in message.targets_placed() {
                     assert_eq!(&body[offset..offset + target.key.len()], target.key);
-                    origins.push(shared.origin(target.table, target.key));
+                    let (table, key, seq) = (target.table, target.key, target.seq);
+                    origins.push(shared.origin(OriginRef { table, key, seq }));
                     targets.push((target.table, target.key.to_vec(), target.seq));
                 }
                 assert_eq!(targets.len(), message.target_count);

@@ -1,7 +1,7 @@
 //! Reads a store in every way that must agree, and compares it with the reference.
 
 use super::timeline::{Around, Looks};
-use super::{Contents, Id};
+use super::{Contents, Erased, Erasure, Id, Version};
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use tidelog_engine::{Direction, Entry, Gap, GapReason, Item, Result, Snapshot, TableId};
@@ -15,6 +15,7 @@ pub(super) fn timelines(
     snapshot: &Snapshot,
     contents: &mut Contents,
     table: (TableId, Around),
+    erased: &Erased,
     context: &str,
 ) -> Result<()> {
     let (table, around) = table;
@@ -33,7 +34,8 @@ pub(super) fn timelines(
     }
     assert_eq!(listed, known, "{context}: the list of timelines");
     for id in &written {
-        timeline(snapshot, contents, id, around, &format!("{context}, {id:?}"))?;
+        let context = format!("{context}, {id:?}");
+        timeline(snapshot, contents, id, (around, erased), &context)?;
     }
     Ok(())
 }
@@ -60,7 +62,7 @@ fn timeline(
     snapshot: &Snapshot,
     contents: &mut Contents,
     id: &Id,
-    around: Around,
+    (around, erased): (Around, &Erased),
     context: &str,
 ) -> Result<()> {
     let (table, key) = (id.0, &id.1[..]);
@@ -92,10 +94,17 @@ fn timeline(
     drop(looks);
     for entry in &entries {
         let found = snapshot.versions(table, key, entry.seq)?;
-        let found = found.iter().map(|version| shown(version)).collect::<Vec<_>>();
-        let versions = contents.versions(&(id.clone(), entry.seq));
-        let expected: Vec<_> = versions.iter().map(|version| version.as_deref()).collect();
-        assert!(found == expected, "{context}: versions of {}: {found:?}", entry.seq);
+        let expected = contents.versions(&(id.clone(), entry.seq), erased);
+        let is = |(found, expected): (&Entry, &Version)| match found.erased {
+            true => expected.erasure != Erasure::Not && found.payload.is_empty(),
+            // Of an empty one there is nothing to erase.
+            false => {
+                (expected.erasure != Erasure::Must || expected.payload.as_deref() == Some(&[]))
+                    && shown(found) == expected.payload.as_deref()
+            }
+        };
+        let same = found.len() == expected.len() && found.iter().zip(&expected).all(is);
+        assert!(same, "{context}: versions of {}: {found:?}, not {expected:?}", entry.seq);
     }
     let timeline = contents.timelines.get_mut(id).expect("it was there a moment ago");
     for (seq, written) in &mut timeline.entries {
@@ -199,14 +208,15 @@ fn tiled(
 fn entry_is(entry: &Entry, contents: &Contents, id: &Id, context: &str) {
     let seq = entry.seq;
     let written = &contents.timelines[id].entries[&seq];
-    let versions = contents.versions(&(id.clone(), seq));
+    let versions = contents.versions(&(id.clone(), seq), &Erased::default());
     let newest = versions.last().expect("the first one is as it was written");
     assert!(
-        shown(entry) == newest.as_deref(),
+        shown(entry) == newest.payload.as_deref(),
         "{context}: the payload of {seq} is {entry:?}, not {:?}; {written:?} of {:?}",
-        newest.as_deref().map(String::from_utf8_lossy),
+        newest.payload.as_deref().map(String::from_utf8_lossy),
         written.origin,
     );
+    assert!(!entry.erased, "{context}: {seq} is shown as erased");
     assert_eq!(entry.revision.is_some(), versions.len() > 1, "{context}: {seq} is amended");
     assert_eq!(entry.ttl_ms, written.ttl_ms, "{context}: own time to live of {seq}");
     let origin = entry.origin.as_ref();

@@ -11,6 +11,7 @@
 //! - `clock`: what is known of the clock by which entries expire
 //! - `check`: reads a store in every way that must agree, and compares
 //! - `dump`: what a store shows, without any promise
+//! - `erasure`: what must have been erased from the file
 //! - `recovery`: tables, what is durable, and what a crash left
 //!
 //! Each batch writes its number under [`BATCH_KEY`], so that the store itself says which of them
@@ -19,6 +20,7 @@
 mod check;
 mod clock;
 mod dump;
+mod erasure;
 mod recovery;
 mod timeline;
 
@@ -26,6 +28,7 @@ pub(crate) use clock::{ExpiryClock, Range};
 pub(crate) use dump::Dump;
 pub(crate) use recovery::Reference;
 
+use erasure::{Erased, Erasure};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,7 +128,17 @@ struct Amendment {
     batch: u64,
     /// Its place in the batch.
     index: usize,
+    /// Its number in the store, or one above.
+    commit: u64,
     payload: Option<Arc<[u8]>>,
+}
+
+/// A payload that an entry has, or had.
+#[derive(Debug)]
+struct Version {
+    /// `None` is retracted.
+    payload: Option<Arc<[u8]>>,
+    erasure: Erasure,
 }
 
 /// When a batch was committed: bounds of its commit time, and of the clock of expiry.
@@ -135,6 +148,8 @@ pub(crate) struct Moment {
     pub(crate) clock_ms: Range,
     /// Power losses before it.
     pub(crate) losses: u64,
+    /// Its number in the store, or one above.
+    pub(crate) commit: u64,
 }
 
 impl Contents {
@@ -151,7 +166,7 @@ impl Contents {
                         From::Entry(place) => Some(place.clone()),
                         From::Nowhere | From::First => None,
                     };
-                    for id in targets {
+                    for (number, id) in targets.iter().enumerate() {
                         let seq = seqs.next().expect("each target has a seq");
                         let (payload, time_ms) = (Arc::clone(&payload), moment.time_ms);
                         let entry = Written {
@@ -161,6 +176,8 @@ impl Contents {
                             ttl_ms: *ttl_ms,
                             origin: origin.clone(),
                             expired: false,
+                            sharers: targets.len(),
+                            is_origin: *from == From::First && number == 0,
                         };
                         self.timeline(id).append(seq, entry, moment.losses);
                         if *from == From::First {
@@ -171,7 +188,8 @@ impl Contents {
                 Step::Amend { place, payload } => {
                     let payload = payload.as_deref().map(Arc::from);
                     let amendments = self.amendments.entry(place.clone()).or_default();
-                    amendments.push(Amendment { batch, index, payload });
+                    let commit = moment.commit;
+                    amendments.push(Amendment { batch, index, commit, payload });
                 }
                 Step::Trim { id, before } => self.timeline(id).trim(*before),
                 Step::DeleteRange { id, from, to } => self.timeline(id).delete(*from, *to),
@@ -213,19 +231,31 @@ impl Contents {
         Some(i64::from_le_bytes(bytes.as_slice().try_into().ok()?))
     }
 
-    /// The payload of an entry as it was written, and as each amendment made it; `None` is
-    /// retracted.
-    fn versions(&self, place: &Place) -> Vec<Option<Arc<[u8]>>> {
+    /// The payload of an entry as it was written, and as each amendment made it.
+    fn versions(&self, place: &Place, erased: &Erased) -> Vec<Version> {
         let entry = &self.timelines[&place.0].entries[&place.1];
         let none = Vec::new();
-        let of = |place| self.amendments.get(place).unwrap_or(&none).iter();
-        let mut later: Vec<&Amendment> =
+        let of = |place| {
+            let amendments = self.amendments.get(place).unwrap_or(&none).iter();
+            amendments.map(move |amendment| (place, amendment))
+        };
+        let mut later: Vec<(&Place, &Amendment)> =
             of(place).chain(entry.origin.iter().flat_map(of)).collect();
         // An amendment counts for entries of its own batch and of older ones.
-        later.retain(|amendment| amendment.batch >= entry.batch);
-        later.sort_by_key(|amendment| (amendment.batch, amendment.index));
-        let later = later.into_iter().map(|amendment| amendment.payload.clone());
-        std::iter::once(Some(Arc::clone(&entry.payload))).chain(later).collect()
+        later.retain(|(_, amendment)| amendment.batch >= entry.batch);
+        later.sort_by_key(|(_, amendment)| (amendment.batch, amendment.index));
+        let later = later.into_iter().map(|(place, amendment)| {
+            let payload = amendment.payload.clone();
+            let since = (amendment.batch, amendment.index);
+            let erasure = match payload.is_some() {
+                true => self.taken_back(place, since, erased),
+                false => Erasure::Not,
+            };
+            Version { payload, erasure }
+        });
+        let erasure = self.written_payload(place, erased);
+        let written = Version { payload: Some(Arc::clone(&entry.payload)), erasure };
+        std::iter::once(written).chain(later).collect()
     }
 
     /// A table is gone, and everything in it. What was amended in it still shows elsewhere.

@@ -8,8 +8,11 @@
 use super::check;
 use super::clock::fence;
 use super::timeline::Around;
-use super::{BATCH_KEY, Contents, ExpiryClock, Id, Moment, Range, Step, batch, targets};
-use std::collections::BTreeMap;
+use super::{
+    BATCH_KEY, Contents, Erased, ExpiryClock, Id, Moment, Place, Range, Step, batch, targets,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tidelog_engine::limits::UNSYNCED_ENTRIES_MAX;
 use tidelog_engine::{
     Clock, Committed, Durability, Engine, Result, Snapshot, TableId, TableOptions,
@@ -40,12 +43,17 @@ pub(crate) struct Reference {
     pub(crate) tables: Vec<Table>,
     pub(crate) values: TableId,
     states: Vec<Contents>,
+    /// By batch that was acknowledged with an interval: when the log is synced so far at the
+    /// latest, in monotonic milliseconds.
+    synced_by: Vec<(u64, u64)>,
     doubt: Option<(Vec<Step>, Moment)>,
     clock: ExpiryClock,
     losses: u64,
     /// The highest seq that was ever given to somebody.
     issued: BTreeMap<Id, u64>,
     last_time_ms: u64,
+    /// Tables that have an erasure deadline, or had one.
+    erasing: BTreeSet<TableId>,
 }
 
 impl Reference {
@@ -55,11 +63,13 @@ impl Reference {
             tables: Vec::new(),
             values,
             states: vec![Contents::default()],
+            synced_by: Vec::new(),
             doubt: None,
             clock: ExpiryClock::new(clock.wall_ms(), clock.monotonic_ms()),
             losses: 0,
             issued: BTreeMap::new(),
             last_time_ms: 0,
+            erasing: BTreeSet::new(),
         }
     }
 
@@ -76,6 +86,16 @@ impl Reference {
     /// Everything that was acknowledged is durable.
     pub(crate) fn all_durable(&mut self) {
         self.states.drain(..self.states.len() - 1);
+        self.synced_by.clear();
+    }
+
+    /// The workers have done all that was due: intervals that have passed were kept.
+    pub(crate) fn idle(&mut self, clock: &dyn Clock) {
+        let now_ms = clock.monotonic_ms();
+        let due = self.synced_by.iter().filter(|(_, by_ms)| *by_ms <= now_ms);
+        let Some(batch) = due.map(|(batch, _)| *batch).max() else { return };
+        self.states.retain(|contents| contents.batch >= batch);
+        self.synced_by.retain(|(later, _)| *later > batch);
     }
 
     /// Commits some steps. Time may pass while it waits for background work.
@@ -90,7 +110,8 @@ impl Reference {
         let number = self.contents().batch + 1;
         let writes = batch(self.values, number, steps)?;
         let time_ms = Range(self.last_time_ms, u64::MAX);
-        let mut moment = Moment { time_ms, clock_ms: self.clock.now_ms(), losses: self.losses };
+        let (clock_ms, losses) = (self.clock.now_ms(), self.losses);
+        let mut moment = Moment { time_ms, clock_ms, losses, commit: u64::MAX };
         self.doubt = Some((steps.to_vec(), moment));
         let outcome = engine.commit(writes, durability);
         self.look(clock);
@@ -101,11 +122,17 @@ impl Reference {
         let committed = outcome?;
         self.doubt = None;
         moment.time_ms = Range(committed.time_ms, committed.time_ms);
+        moment.commit = committed.commit;
         assert!(committed.time_ms >= self.last_time_ms, "commit times never fall");
         self.last_time_ms = committed.time_ms;
         self.take(steps, &committed.seqs, moment);
-        if durability == Durability::Sync {
-            self.all_durable();
+        match durability {
+            Durability::Sync => self.all_durable(),
+            Durability::Interval(delay) => {
+                let by_ms = clock.monotonic_ms() + u64::try_from(delay.as_millis()).unwrap();
+                self.synced_by.push((number, by_ms));
+            }
+            Durability::Buffered => {}
         }
         Ok(committed)
     }
@@ -152,6 +179,7 @@ impl Reference {
         // Its id is known when it is found.
         self.tables[index].doubt = Some(Some(state(TableId(0))));
         let id = engine.create_table(name, options.clone())?;
+        self.note_erasing(id, &options);
         self.tables[index].doubt = None;
         self.tables[index].state = Some(state(id));
         Ok(id)
@@ -181,6 +209,7 @@ impl Reference {
         let options_of = options.clone();
         let altered = TableState { options: options_of, expired_before_ms, keep_last_min, ..state };
         self.tables[index].doubt = Some(Some(altered.clone()));
+        self.note_erasing(altered.id, &altered.options);
         engine.alter_table(altered.id, options)?;
         self.tables[index].doubt = None;
         self.tables[index].state = Some(altered);
@@ -198,7 +227,7 @@ impl Reference {
         &self,
         snapshot: &Snapshot,
         contents: &mut Contents,
-        held: bool,
+        (held, erased): (bool, &Erased),
         context: &str,
     ) -> Result<()> {
         for state in self.tables.iter().filter_map(|table| table.state.as_ref()) {
@@ -215,7 +244,7 @@ impl Reference {
                 expires: held || own_ttl || alive_from_ms.1 > 0,
                 held,
             };
-            check::timelines(snapshot, contents, (state.id, around), context)?;
+            check::timelines(snapshot, contents, (state.id, around), erased, context)?;
         }
         check::values(snapshot, contents, self.values, context)
     }
@@ -223,18 +252,48 @@ impl Reference {
     /// Compares what the store shows with what it must show.
     pub(crate) fn check(&mut self, engine: &Engine, context: &str) -> Result<()> {
         let mut contents = self.contents().clone();
-        let outcome = self.compare(&engine.snapshot(), &mut contents, false, context);
+        let erased = self.erased(engine);
+        let outcome = self.compare(&engine.snapshot(), &mut contents, (false, &erased), context);
         *self.states.last_mut().expect("there is always one") = contents;
         outcome
     }
 
     /// The same for a snapshot of an earlier moment.
-    pub(crate) fn check_held(&self, held: &mut (Snapshot, Contents), context: &str) -> Result<()> {
+    pub(crate) fn check_held(
+        &self,
+        engine: &Engine,
+        held: &mut (Snapshot, Contents),
+        context: &str,
+    ) -> Result<()> {
         let (snapshot, contents) = held;
         let table_ids: Vec<TableId> =
             self.tables.iter().filter_map(|table| Some(table.state.as_ref()?.id)).collect();
         contents.timelines.retain(|id, _| table_ids.contains(&id.0));
-        self.compare(snapshot, contents, true, context)
+        self.compare(snapshot, contents, (true, &self.erased(engine)), context)
+    }
+
+    fn erased(&self, engine: &Engine) -> Erased {
+        Erased::of(engine, &self.erasing)
+    }
+
+    /// Payloads that no byte of the file may hold any more.
+    pub(crate) fn gone(&self, engine: &Engine) -> Vec<(Place, Arc<[u8]>)> {
+        if self.erasing.is_empty() {
+            return Vec::new();
+        }
+        self.contents().gone(&self.erased(engine))
+    }
+
+    /// All that is known of an entry, and of erasure.
+    pub(crate) fn story(&self, engine: &Engine, place: &Place) -> String {
+        format!("{}; {:?}", self.contents().story(place), self.erased(engine))
+    }
+
+    /// The tables are kept for what they have erased, whether or not they stay.
+    fn note_erasing(&mut self, id: TableId, options: &TableOptions) {
+        if options.erase_after_ms.is_some() {
+            self.erasing.insert(id);
+        }
     }
 
     /// The store was closed in order and opened again.
@@ -266,10 +325,11 @@ impl Reference {
         let snapshot = engine.snapshot();
         let value = snapshot.value(self.values, BATCH_KEY)?;
         let newest = value.map_or(0, |value| u64::from_le_bytes(value[..].try_into().unwrap()));
-        if let Some((steps, moment)) = self.doubt.take()
+        if let Some((steps, mut moment)) = self.doubt.take()
             && newest == self.contents().batch + 1
         {
             let seqs = self.seqs_of(&steps, &snapshot)?;
+            moment.commit = snapshot.commit();
             self.take(&steps, &seqs, moment);
         }
         let found = self.states.iter().position(|contents| contents.batch == newest);
@@ -278,6 +338,7 @@ impl Reference {
             panic!("{context}: the newest batch is {newest}, it must be of {:?}", possible())
         });
         self.states = vec![self.states.swap_remove(index)];
+        self.synced_by.clear();
         Ok(())
     }
 
@@ -312,6 +373,9 @@ impl Reference {
             let mut doubt = table.doubt.take().filter(is);
             if let (Some(Some(state)), Some((id, _))) = (&mut doubt, &found) {
                 state.id = *id;
+                if state.options.erase_after_ms.is_some() {
+                    self.erasing.insert(*id);
+                }
             }
             match doubt {
                 Some(state) => table.state = state,

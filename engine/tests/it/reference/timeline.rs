@@ -17,6 +17,10 @@ pub(crate) struct Written {
     pub(super) origin: Option<Place>,
     /// It was seen to have expired, and never comes back.
     pub(super) expired: bool,
+    /// So many entries were sent together, this one among them.
+    pub(super) sharers: usize,
+    /// The others name it as their origin.
+    pub(super) is_origin: bool,
 }
 
 /// Short, since it is printed with all others of its timeline.
