@@ -5,7 +5,7 @@
 //! cargo run --release --features rocksdb -- run --directory DIR                # W1 to W6
 //! cargo run --release --features rocksdb -- run --workload w7 --directory DIR
 //! cargo run --release --features rocksdb -- run --workload w8 --repeat 1 --directory DIR
-//! cargo run --release -- scaling --directory DIR
+//! cargo run --release --features rocksdb -- scaling --directory DIR
 //! cargo run --release --features rocksdb -- short --directory DIR            # does it work?
 //! ```
 //!

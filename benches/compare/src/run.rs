@@ -40,7 +40,9 @@ pub fn scaling(options: ScalingOptions) -> Result<bool> {
 /// Everything, small.
 pub fn short(options: ShortOptions) -> Result<bool> {
     let ShortOptions { engine, directory } = options;
-    let common = CommonOptions { directory, results: None, fresh: true, scale: SHORT };
+    // A file of its own: it is begun anew each time.
+    let results = Some(directory.join("short.jsonl"));
+    let common = CommonOptions { directory, results, fresh: true, scale: SHORT };
     run(&RunOptions { workload: WorkloadName::all(), engine, repeat: 1, common })
 }
 
