@@ -32,6 +32,11 @@ impl Text {
         Text { bytes }
     }
 
+    /// All of it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The payload of entry `seq` of a timeline: a slice whose place and length follow from the
     /// two.
     pub fn payload(&self, timeline: u64, seq: u64, lengths: &RangeInclusive<usize>) -> &[u8] {

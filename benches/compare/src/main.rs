@@ -1,26 +1,46 @@
 //! Tidelog beside other engines: the same workloads, the same machine, the same run.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/compare/Cargo.toml -- \
-//!     run --workload w1,w2,w3,w4,w5,w6 --engine tidelog,fjall,rawlog --repeat 3 --directory DIR
+//! cd benches/compare
+//! cargo run --release --features rocksdb -- run --directory DIR                # W1 to W6
+//! cargo run --release --features rocksdb -- run --workload w7 --directory DIR
+//! cargo run --release --features rocksdb -- run --workload w8 --repeat 1 --directory DIR
+//! cargo run --release --features rocksdb -- scaling --directory DIR
+//! cargo run --release --features rocksdb -- short --directory DIR            # does it work?
 //! ```
 //!
-//! Every run is a process of its own. Engines take turns, so that what changes on the machine meets
-//! all of them. Each run prints one line of JSON (W4 prints two: newest and forward); at the end
-//! come the machine, the limits of its disk and memory measured beside the runs, and a table of
-//! medians for each workload, losing cells included. Every answer is checked: the exit code is 0
-//! only if all were right.
+//! Every run is a process of its own, so that memory and CPU are that engine's. Engines take turns,
+//! so that what changes on the machine meets all of them. Each run prints one line of JSON (W4, W4C
+//! and W7 print two, W8 too), which also goes into a file of results: what is there already is not
+//! run again, so that a run that was stopped goes on where it was. At the end come the machine, the
+//! limits of its disk, memory and processor, a table of medians for each workload, losing cells
+//! included, and the goals with what was reached. Every answer is checked: the exit code is 0 only
+//! if all were right.
+//!
+//! | file | what |
+//! |---|---|
+//! | `run.rs` | the order of the runs |
+//! | `child.rs` | one run as a process |
+//! | `results.rs` | the file of results |
+//! | `engine/` | the engines, one a file |
+//! | `workload/` | the workloads, one a file |
+//! | `measure/` | what is measured around a stretch of work |
+//! | `limits/` | what the machine can do at best |
+//! | `report/` | the tables and the goals |
 
+mod child;
 mod cli;
 mod engine;
 mod limits;
 mod measure;
 mod record;
 mod report;
+mod results;
 mod run;
 mod workload;
 
 use clap::Parser;
+use cli::Command;
 use std::process::ExitCode;
 
 /// What may go wrong here: it is printed, and the run counts as failed.
@@ -28,8 +48,11 @@ type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Resu
 
 fn main() -> ExitCode {
     let outcome = match cli::Cli::parse().command {
-        cli::Command::Run(options) => run::run(&options),
-        cli::Command::Child(options) => workload::run(&options).map(|()| true),
+        Command::Run(options) => run::run(&options),
+        Command::Scaling(options) => run::scaling(options),
+        Command::Short(options) => run::short(options),
+        Command::Report { results } => report::of_file(&results),
+        Command::Child(options) => workload::run(&options).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

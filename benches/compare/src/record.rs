@@ -1,11 +1,12 @@
 //! What one run measured: a line of JSON.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One measurement of one engine. Latencies are in microseconds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Record {
-    /// The workload, `w1` to `w6`; W4 has two, `w4-newest` and `w4-forward`.
+    /// The workload, with what of it is measured behind a hyphen: `w4-newest` and `w4-forward`.
     pub workload: String,
     pub engine: String,
     pub version: String,
@@ -13,6 +14,8 @@ pub struct Record {
     pub scale: f64,
     /// Which repetition, from 1.
     pub repeat: u32,
+    /// What grows, in a workload of scaling.
+    pub parameter: u64,
     /// What the rate counts: messages, commits, reads or opens.
     pub operations: u64,
     /// Time of the measured stretch; background work that goes on behind it is not in it.
@@ -30,14 +33,40 @@ pub struct Record {
     pub written_bytes: u64,
     pub logical_bytes: u64,
     pub write_amplification: Option<f64>,
+    /// The bytes without those of before the stretch, which are the creation of the database.
+    pub written_in_stretch_bytes: u64,
     /// Bytes that the database takes on the disk by then.
     pub disk_bytes: u64,
     /// Highest resident memory, and the part of it that is no file.
     pub peak_rss_bytes: u64,
     pub peak_anonymous_bytes: u64,
+    /// Resident memory that is mapped from files, at the end.
+    pub mapped_bytes: u64,
     /// What the device counted in the measured stretch, whoever caused it.
     pub device_flushes: Option<u64>,
     pub device_written_bytes: Option<u64>,
+    /// Reads of the device, where reading from it is what is measured, and what this process read.
+    pub device_reads: Option<u64>,
+    pub read_bytes: Option<u64>,
+    /// Figures that only this workload has, by their heading in its table.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, f64>,
+    /// How figures went with time: one map an interval.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<BTreeMap<String, f64>>,
+    /// What must be said about the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
     /// Answers that were missing, wrong or too many. Anything but 0 is a failure.
     pub wrong_answers: u64,
+}
+
+impl Record {
+    /// Whether it was measured by a run of that workload.
+    pub fn is_of(&self, workload: &str) -> bool {
+        match self.workload.strip_prefix(workload) {
+            Some(rest) => rest.is_empty() || rest.starts_with('-'),
+            None => false,
+        }
+    }
 }

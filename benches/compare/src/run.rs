@@ -1,145 +1,154 @@
-//! The parent: starts a process for each run, engines taking turns, and gathers what they print.
+//! The parent: goes through the runs, engines taking turns, and keeps what they measure.
 
 use crate::Result;
-use crate::cli::RunOptions;
+use crate::child::Cell;
+use crate::cli::{CommonOptions, RunOptions, ScalingOptions, ShortOptions};
 use crate::engine::EngineName;
 use crate::limits::Limits;
-use crate::record::Record;
 use crate::report;
+use crate::results::Results;
 use crate::workload::WorkloadName;
-use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use tidelog_benches::measure::Machine;
 
-const SIGABRT: i32 = 6;
+/// Size of the workloads of `short`.
+const SHORT: f64 = 0.002;
 
 /// Runs everything and prints it. Returns whether every run ended well and every answer was right.
 pub fn run(options: &RunOptions) -> Result<bool> {
-    std::fs::create_dir_all(&options.directory)?;
-    let folder = options
-        .directory
-        .join(format!("tidelog-compare-{}", std::process::id()));
+    let common = &options.common;
+    std::fs::create_dir_all(&common.directory)?;
+    let default = common.directory.join("compare.jsonl");
+    let path = common.results.as_ref().unwrap_or(&default);
+    let results = Results::open(path, common.fresh)?;
+    // Whoever has the results has the databases too: what lies there was left by a killed run.
+    let folder = common.directory.join("compare-databases");
+    remove(&folder)?;
     std::fs::create_dir(&folder)?;
-    let outcome = run_in(options, &folder);
-    std::fs::remove_dir_all(&folder)?;
+    let mut plan = Plan { options, common, folder: folder.clone(), results };
+    let outcome = plan.run();
+    remove(&folder)?;
     outcome
 }
 
-fn run_in(options: &RunOptions, folder: &Path) -> Result<bool> {
-    let machine = Machine::find(folder);
-    print_line(&serde_json::json!({ "machine": machine }).to_string())?;
-    let limits = Limits::measure(folder, options.scale)?;
-    print_line(&serde_json::json!({ "limits": limits }).to_string())?;
+/// The runs of what grows.
+pub fn scaling(options: ScalingOptions) -> Result<bool> {
+    let ScalingOptions { workload, engine, repeat, common } = options;
+    run(&RunOptions { workload, engine, repeat, common })
+}
 
-    let mut records = Vec::new();
-    let mut failures = 0_u32;
-    for repeat in 1..=options.repeat {
-        for workload in workloads(options) {
-            for engine in engines(options, workload, repeat) {
-                let directory = directory(folder, workload, engine);
-                match child(options, workload, engine, &directory) {
-                    Ok(lines) => {
-                        for mut record in lines {
-                            record.repeat = repeat;
-                            print_line(&serde_json::to_string(&record)?)?;
-                            records.push(record);
-                        }
+/// Everything, small.
+pub fn short(options: ShortOptions) -> Result<bool> {
+    let ShortOptions { engine, directory } = options;
+    // A file of its own: it is begun anew each time.
+    let results = Some(directory.join("short.jsonl"));
+    let common = CommonOptions { directory, results, fresh: true, scale: SHORT };
+    run(&RunOptions { workload: WorkloadName::all(), engine, repeat: 1, common })
+}
+
+struct Plan<'a> {
+    options: &'a RunOptions,
+    common: &'a CommonOptions,
+    folder: PathBuf,
+    results: Results,
+}
+
+impl Plan<'_> {
+    fn run(&mut self) -> Result<bool> {
+        let machine = Machine::find(&self.folder);
+        self.results.describe(machine, || Limits::measure(&self.folder, self.common.scale))?;
+        for repeat in 1..=self.options.repeat {
+            for workload in self.workloads() {
+                for engine in self.engines(workload, repeat) {
+                    for parameter in workload.parameters(self.common.scale) {
+                        self.cell(Cell { workload, engine, parameter, repeat })?;
                     }
-                    Err(error) => {
-                        failures += 1;
-                        eprintln!("{} on {}: {error}", workload.name(), engine.name());
-                    }
-                }
-                if !is_needed(options, workload) {
-                    remove(&directory)?;
                 }
             }
+            for engine in &self.options.engine {
+                remove(&self.directory(WorkloadName::W1, *engine))?;
+            }
         }
-        for engine in &options.engine {
-            remove(&directory(folder, WorkloadName::W1, *engine))?;
+        println!("{}", report::markdown(self.results.content(), self.common.scale));
+        let content = self.results.content();
+        let wrong: u64 = content.records.iter().map(|record| record.wrong_answers).sum();
+        eprintln!("{} runs failed, {wrong} wrong answers", content.failures.len());
+        Ok(content.failures.is_empty() && wrong == 0)
+    }
+
+    /// Runs a cell, unless its records are there and no other cell needs its database.
+    fn cell(&mut self, cell: Cell) -> Result<()> {
+        let is_needed = self.is_needed(cell);
+        if self.is_done(cell) && !is_needed {
+            return Ok(());
         }
+        eprintln!("{cell} ...");
+        let directory = self.directory(cell.workload, cell.engine);
+        if !cell.workload.follows_ingest() {
+            remove(&directory)?;
+        } else if !directory.exists() {
+            let what = "the run that makes its database has failed";
+            self.results.fail(format!("{cell}: {what}"));
+            return Ok(());
+        }
+        match cell.run(&directory, self.common.scale) {
+            // A database that was only made again is no second measurement.
+            Ok(_) if self.is_done(cell) => {}
+            Ok(records) => {
+                for record in records {
+                    self.results.add(record)?;
+                }
+            }
+            Err(error) => {
+                self.results.fail(format!("{cell}: {error}"));
+                remove(&directory)?;
+            }
+        }
+        if !is_needed && !cell.workload.follows_ingest() {
+            remove(&directory)?;
+        }
+        Ok(())
     }
-    print_line(&report::markdown(&machine, &limits, &records))?;
-    let wrong: u64 = records.iter().map(|record| record.wrong_answers).sum();
-    eprintln!(
-        "{} runs, {failures} failed, {wrong} wrong answers",
-        records.len()
-    );
-    Ok(failures == 0 && wrong == 0)
-}
 
-/// The workloads asked for, and W1 where one of them needs its database, in order.
-fn workloads(options: &RunOptions) -> Vec<WorkloadName> {
-    let mut workloads = options.workload.clone();
-    if workloads.iter().any(|workload| workload.follows_ingest()) {
-        workloads.push(WorkloadName::W1);
+    fn is_done(&self, cell: Cell) -> bool {
+        let mut records = self.results.content().records.iter();
+        records.any(|record| cell.has(record, self.common.scale))
     }
-    workloads.sort_unstable();
-    workloads.dedup();
-    workloads
-}
 
-/// The engines that can run the workload; another one begins each time.
-fn engines(options: &RunOptions, workload: WorkloadName, repeat: u32) -> Vec<EngineName> {
-    let able = |engine: &&EngineName| engine.has_reads() || !workload.follows_ingest();
-    let mut engines: Vec<EngineName> = options.engine.iter().filter(able).copied().collect();
-    let count = engines.len().max(1);
-    engines.rotate_left(usize::try_from(repeat - 1).unwrap_or(0) % count);
-    engines
-}
-
-/// W4 and W6 lie where W1 has left its database.
-fn directory(folder: &Path, workload: WorkloadName, engine: EngineName) -> PathBuf {
-    let home = if workload.follows_ingest() {
-        WorkloadName::W1
-    } else {
-        workload
-    };
-    folder.join(format!("{}-{}", home.name(), engine.name()))
-}
-
-/// Whether the database of a workload is to be read by another one.
-fn is_needed(options: &RunOptions, workload: WorkloadName) -> bool {
-    let follows = options
-        .workload
-        .iter()
-        .any(|workload| workload.follows_ingest());
-    follows && (workload == WorkloadName::W1 || workload.follows_ingest())
-}
-
-fn child(
-    options: &RunOptions,
-    workload: WorkloadName,
-    engine: EngineName,
-    directory: &Path,
-) -> Result<Vec<Record>> {
-    std::fs::create_dir_all(directory)?;
-    // What the run before has left to be written must not be written during this one.
-    rustix::fs::sync();
-    eprintln!("{} on {} ...", workload.name(), engine.name());
-    let output = Command::new(std::env::current_exe()?)
-        .arg("child")
-        .args(["--workload", workload.name(), "--engine", engine.name()])
-        .args(["--scale", &options.scale.to_string()])
-        .arg("--directory")
-        .arg(directory)
-        .stderr(Stdio::inherit())
-        .output()?;
-    let ended_well = match workload {
-        WorkloadName::W1 => output.status.signal() == Some(SIGABRT),
-        _ => output.status.success(),
-    };
-    let text = String::from_utf8(output.stdout)?;
-    let records = text
-        .lines()
-        .map(serde_json::from_str)
-        .collect::<Result<Vec<Record>, _>>()?;
-    if !ended_well || records.is_empty() {
-        return Err(format!("the run ended in {}", output.status).into());
+    /// Whether what the run leaves is to be read by another one.
+    fn is_needed(&self, cell: Cell) -> bool {
+        let reads = |workload: &WorkloadName| {
+            let reader = Cell { workload: *workload, ..cell };
+            workload.follows_ingest() && cell.engine.runs(*workload) && !self.is_done(reader)
+        };
+        cell.workload == WorkloadName::W1 && self.options.workload.iter().any(reads)
     }
-    Ok(records)
+
+    /// The workloads asked for, and W1 where one of them needs its database, in order.
+    fn workloads(&self) -> Vec<WorkloadName> {
+        let mut workloads = self.options.workload.clone();
+        if workloads.iter().any(|workload| workload.follows_ingest()) {
+            workloads.push(WorkloadName::W1);
+        }
+        workloads.sort_unstable();
+        workloads.dedup();
+        workloads
+    }
+
+    /// The engines that run the workload; another one begins each time.
+    fn engines(&self, workload: WorkloadName, repeat: u32) -> Vec<EngineName> {
+        let engines = self.options.engine.iter().copied();
+        let mut engines: Vec<EngineName> = engines.filter(|engine| engine.runs(workload)).collect();
+        let count = engines.len().max(1);
+        engines.rotate_left(usize::try_from(repeat - 1).unwrap_or(0) % count);
+        engines
+    }
+
+    /// Readers of W1's database lie where W1 has left it.
+    fn directory(&self, workload: WorkloadName, engine: EngineName) -> PathBuf {
+        let home = if workload.follows_ingest() { WorkloadName::W1 } else { workload };
+        self.folder.join(format!("{home}-{engine}"))
+    }
 }
 
 fn remove(directory: &Path) -> Result<()> {
@@ -147,10 +156,4 @@ fn remove(directory: &Path) -> Result<()> {
         std::fs::remove_dir_all(directory)?;
     }
     Ok(())
-}
-
-fn print_line(line: &str) -> Result<()> {
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{line}")?;
-    Ok(output.flush()?)
 }

@@ -19,6 +19,10 @@ pub struct Counters {
     pub flushes: u64,
     /// Bytes written.
     pub written_bytes: u64,
+    /// Reads, as the device was asked: the kernel merges neighbours and reads ahead.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
 }
 
 impl Device {
@@ -35,12 +39,14 @@ impl Device {
         Some(Counters {
             flushes: now.flushes.checked_sub(self.counters.flushes)?,
             written_bytes: now.written_bytes.checked_sub(self.counters.written_bytes)?,
+            reads: now.reads.checked_sub(self.counters.reads)?,
+            read_bytes: now.read_bytes.checked_sub(self.counters.read_bytes)?,
         })
     }
 }
 
-/// Columns of `/proc/diskstats`: 0 and 1 are the device's number, 9 sectors of 512 bytes written,
-/// 18 flushes (not there before Linux 5.5).
+/// Columns of `/proc/diskstats`: 0 and 1 are the device's number, 3 reads, 5 sectors of 512 bytes
+/// read, 9 sectors written, 18 flushes (not there before Linux 5.5).
 fn counters(number: (u32, u32)) -> Option<Counters> {
     let table = std::fs::read_to_string("/proc/diskstats").ok()?;
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -49,5 +55,10 @@ fn counters(number: (u32, u32)) -> Option<Counters> {
         (column(0), column(1)) == (Some(number.0), Some(number.1))
     })?;
     let column = |index: usize| row.get(index).and_then(|text| text.parse::<u64>().ok());
-    Some(Counters { flushes: column(18)?, written_bytes: column(9)? * 512 })
+    Some(Counters {
+        flushes: column(18)?,
+        written_bytes: column(9)? * 512,
+        reads: column(3)?,
+        read_bytes: column(5)? * 512,
+    })
 }

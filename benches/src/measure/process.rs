@@ -15,6 +15,11 @@ pub fn written_bytes() -> Result<u64> {
     field("/proc/self/io", "write_bytes:")
 }
 
+/// Bytes that this process has caused to be read from storage, faults in maps included.
+pub fn read_bytes() -> Result<u64> {
+    field("/proc/self/io", "read_bytes:")
+}
+
 /// The highest resident memory so far.
 pub fn peak_rss_bytes() -> Result<u64> {
     Ok(field("/proc/self/status", "VmHWM:")? * 1024)
@@ -23,6 +28,11 @@ pub fn peak_rss_bytes() -> Result<u64> {
 /// Resident memory that is no file, now.
 pub fn anonymous_bytes() -> Result<u64> {
     Ok(field("/proc/self/status", "RssAnon:")? * 1024)
+}
+
+/// Resident memory that is mapped from files, the program's own included, now.
+pub fn mapped_bytes() -> Result<u64> {
+    Ok(field("/proc/self/status", "RssFile:")? * 1024)
 }
 
 fn field(path: &str, name: &str) -> Result<u64> {

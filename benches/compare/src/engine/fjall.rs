@@ -1,75 +1,99 @@
 //! fjall: one key of timeline and seq for each entry, a copy in every inbox.
+//!
+//! fjall has no time to live, but filters for compaction: with one, every message ends in the time
+//! of its commit, a filter drops what has expired, and reads skip what is not dropped yet.
 
-use super::{Entry, Found, Peer, Range, Table};
+use super::bytes::{key, keys, seq};
+use super::{Entry, Found, Peer, Range, Setup, Table};
 use crate::Result;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context};
+use fjall::compaction::filter::{Factory, ItemAccessor, Verdict};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::path::Path;
-use tidelog_benches::Delivery;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tidelog_benches::{Delivery, Message};
 
-const CACHE_BYTES: u64 = 1 << 30;
-const MEMTABLE_BYTES: u64 = 64 << 20;
+const TIME_BYTES: usize = 8;
 
 /// An open database.
 pub struct Fjall {
     database: Database,
     messages: Keyspace,
     inboxes: Keyspace,
+    profiles: Keyspace,
+    setup: Setup,
 }
 
 impl Fjall {
     /// Opens or creates the database.
-    pub fn open(directory: &Path) -> Result<Fjall> {
-        let database = Database::builder(directory)
-            .cache_size(CACHE_BYTES)
-            .open()?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+    pub fn open(directory: &Path, setup: &Setup) -> Result<Fjall> {
+        let mut builder = Database::builder(directory).cache_size(setup.cache_bytes());
+        if let Some(ttl) = setup.ttl {
+            builder = builder.with_compaction_filter_factories(Arc::new(move |keyspace| {
+                (keyspace == "message").then(|| Arc::new(Expiry { ttl }) as Arc<dyn Factory>)
+            }));
+        }
+        let database = builder.open()?;
+        let memtable = setup.memtable_bytes();
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(memtable);
         let messages = database.keyspace("message", options)?;
         let inboxes = database.keyspace("inbox", options)?;
-        Ok(Fjall {
-            database,
-            messages,
-            inboxes,
-        })
+        let profiles = database.keyspace("profile", options)?;
+        Ok(Fjall { database, messages, inboxes, profiles, setup: *setup })
+    }
+
+    fn batch(&self) -> OwnedWriteBatch {
+        let durability = self.setup.durable.then_some(PersistMode::SyncData);
+        self.database.batch().durability(durability)
     }
 }
 
 impl Peer for Fjall {
     fn settings(&self) -> String {
-        format!(
-            "cache {} MiB, memtable {} MiB",
-            CACHE_BYTES >> 20,
-            MEMTABLE_BYTES >> 20
-        )
+        let cache = self.setup.cache_bytes() >> 20;
+        format!("cache {cache} MiB, memtable {} MiB", self.setup.memtable_bytes() >> 20)
     }
 
-    fn append(&self, entries: &[Entry<'_>], durable: bool) -> Result<u64> {
-        let mut batch = self.database.batch();
+    fn append(&self, entries: &[Entry<'_>]) -> Result<u64> {
+        let mut batch = self.batch();
+        let time = now_ms().to_be_bytes();
         for entry in entries {
-            batch.insert(
-                &self.messages,
-                key(entry.timeline, entry.seq),
-                entry.payload,
-            );
+            let key = key(entry.timeline, entry.seq);
+            match self.setup.ttl {
+                None => batch.insert(&self.messages, key, entry.payload),
+                Some(_) => batch.insert(&self.messages, key, [entry.payload, &time].concat()),
+            }
         }
-        batch
-            .durability(durable.then_some(PersistMode::SyncData))
-            .commit()?;
+        batch.commit()?;
         Ok(0)
     }
 
     fn fan_out(&self, delivery: &Delivery, payload: &[u8]) -> Result<u64> {
         let Delivery { original, inboxes } = delivery;
-        let mut batch = self.database.batch();
-        batch.insert(
-            &self.messages,
-            key(original.timeline, original.seq),
-            payload,
-        );
+        let mut batch = self.batch();
+        batch.insert(&self.messages, key(original.timeline, original.seq), payload);
         for inbox in inboxes {
             batch.insert(&self.inboxes, key(inbox.timeline, inbox.seq), payload);
         }
         batch.commit()?;
         Ok(0)
+    }
+
+    fn put(&self, profiles: &[(u64, &[u8])]) -> Result<()> {
+        let mut batch = self.batch();
+        for (user, profile) in profiles {
+            batch.insert(&self.profiles, user.to_be_bytes(), *profile);
+        }
+        Ok(batch.commit()?)
+    }
+
+    fn delete(&self, messages: &[Message]) -> Result<()> {
+        let mut batch = self.batch();
+        for message in messages {
+            batch.remove(&self.messages, key(message.timeline, message.seq));
+        }
+        Ok(batch.commit()?)
     }
 
     fn sync(&self) -> Result<()> {
@@ -84,33 +108,71 @@ impl Peer for Fjall {
         limit: usize,
         found: &mut Found,
     ) -> Result<()> {
-        let keyspace = match table {
-            Table::Messages => &self.messages,
-            Table::Inboxes => &self.inboxes,
+        let (keyspace, ttl) = match table {
+            Table::Messages => (&self.messages, self.setup.ttl),
+            Table::Inboxes => (&self.inboxes, None),
         };
         let mut take = |guard: fjall::Guard| -> Result<()> {
             let (key, payload) = guard.into_inner()?;
-            let seq = key.last_chunk().ok_or("a key without a seq")?;
-            found.push(u64::from_be_bytes(*seq), &payload);
+            match ttl {
+                None => found.push(seq(&key)?, &payload),
+                Some(ttl) if is_expired(&payload, ttl)? => {}
+                Some(_) => found.push(seq(&key)?, &payload[..payload.len() - TIME_BYTES]),
+            }
             Ok(())
         };
         match range {
-            Range::Newest => keyspace
-                .range(key(timeline, 0)..=key(timeline, u64::MAX))
-                .rev()
-                .take(limit)
-                .try_for_each(&mut take),
-            Range::From(seq) => keyspace
-                .range(key(timeline, seq)..=key(timeline, u64::MAX))
-                .take(limit)
-                .try_for_each(&mut take),
+            Range::Newest => {
+                keyspace.range(keys(timeline, 0)).rev().take(limit).try_for_each(&mut take)
+            }
+            Range::From(seq) => {
+                keyspace.range(keys(timeline, seq)).take(limit).try_for_each(&mut take)
+            }
         }
+    }
+
+    fn get(&self, user: u64, found: &mut Found) -> Result<()> {
+        if let Some(profile) = self.profiles.get(user.to_be_bytes())? {
+            found.push(0, &profile);
+        }
+        Ok(())
     }
 }
 
-fn key(timeline: u64, seq: u64) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&timeline.to_be_bytes());
-    key[8..].copy_from_slice(&seq.to_be_bytes());
-    key
+/// Makes the filters that drop what has expired.
+struct Expiry {
+    ttl: Duration,
+}
+
+impl Factory for Expiry {
+    fn name(&self) -> &str {
+        "expiry"
+    }
+
+    fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
+        Box::new(Expiry { ttl: self.ttl })
+    }
+}
+
+impl CompactionFilter for Expiry {
+    fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
+        let value = item.value()?;
+        // Keys are written once, so nothing older can come to light under a dropped one.
+        Ok(match is_expired(&value, self.ttl) {
+            Ok(true) => Verdict::Destroy,
+            Ok(false) | Err(_) => Verdict::Keep,
+        })
+    }
+}
+
+/// Whether the time at the end of a value is over.
+fn is_expired(value: &[u8], ttl: Duration) -> Result<bool> {
+    let time: &[u8; TIME_BYTES] = value.last_chunk().ok_or("a message without a time")?;
+    let age_ms = now_ms().saturating_sub(u64::from_be_bytes(*time));
+    Ok(u128::from(age_ms) > ttl.as_millis())
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

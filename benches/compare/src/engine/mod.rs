@@ -1,74 +1,52 @@
 //! The engines, one a file, behind what the workloads need of them.
 
+mod bytes;
 mod fjall;
+mod found;
+mod heed;
+mod name;
 mod rawlog;
+mod redb;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
+mod rusqlite;
 mod tidelog;
 
+pub use found::{Entry, Found, Range, Table};
+pub use name::{EngineName, Expiry};
+
 use crate::Result;
-use std::path::Path;
-use tidelog_benches::Delivery;
+use std::pin::Pin;
+use std::time::Duration;
+use tidelog_benches::{Delivery, Message};
 
-/// A message with its bytes. Engines that assign no seqs take this one.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
-    /// The timeline.
-    pub timeline: u64,
-    /// Its dense seq there.
-    pub seq: u64,
-    /// Its payload.
-    pub payload: &'a [u8],
+/// How a database is opened. What is not said here is the same for all workloads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setup {
+    /// Every commit waits for the disk; otherwise [`Peer::sync`] does.
+    pub durable: bool,
+    /// Bytes of memory that the process is allowed, where that is less than the machine has: caches
+    /// and memtables are made to fit.
+    pub memory_bytes: Option<u64>,
+    /// Messages older than this are to go.
+    pub ttl: Option<Duration>,
 }
 
-/// The two tables of the workloads.
-#[derive(Debug, Clone, Copy)]
-pub enum Table {
-    /// Conversations.
-    Messages,
-    /// Inboxes.
-    Inboxes,
-}
-
-/// What a read asks for.
-#[derive(Debug, Clone, Copy)]
-pub enum Range {
-    /// The newest entries, newest first.
-    Newest,
-    /// Entries from a seq on, oldest first.
-    From(u64),
-}
-
-/// What a read found. Payloads are copied here, as a server would copy them into its answer: they
-/// are read for certain, and compared after the clock has stopped.
-#[derive(Debug, Default)]
-pub struct Found {
-    entries: Vec<(u64, usize)>,
-    bytes: Vec<u8>,
-}
-
-impl Found {
-    /// Forgets everything and keeps its memory.
-    pub fn clear(&mut self) {
-        self.entries.clear();
-        self.bytes.clear();
+impl Setup {
+    /// Bytes of an engine's cache: 1 GiB, or a quarter of what is allowed.
+    pub fn cache_bytes(&self) -> u64 {
+        self.memory_bytes.map_or(1 << 30, |allowed| (allowed / 4).min(1 << 30))
     }
 
-    /// Takes an entry.
-    pub fn push(&mut self, seq: u64, payload: &[u8]) {
-        self.bytes.extend_from_slice(payload);
-        self.entries.push((seq, self.bytes.len()));
-    }
-
-    /// The entries, in the order in which they were found.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u64, &[u8])> {
-        (0..self.entries.len()).map(|index| {
-            let start = index
-                .checked_sub(1)
-                .map_or(0, |before| self.entries[before].1);
-            let (seq, end) = self.entries[index];
-            (seq, &self.bytes[start..end])
-        })
+    /// Bytes of an engine's memtable: 64 MiB, or a thirty-second of what is allowed.
+    pub fn memtable_bytes(&self) -> u64 {
+        let fitting = self.memory_bytes.map_or(u64::MAX, |allowed| allowed / 32);
+        fitting.clamp(1 << 20, 64 << 20)
     }
 }
+
+/// A commit on its way; it gives the number of wrong answers.
+pub type Submitted = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
 
 /// One engine with its database open. Calls that write return the number of wrong answers: seqs
 /// that are not the dense ones.
@@ -76,12 +54,29 @@ pub trait Peer: Send + Sync {
     /// How the engine was set up, in one line.
     fn settings(&self) -> String;
 
-    /// Commits entries to the table of messages in one atomic batch; `durable` waits for the disk.
-    fn append(&self, entries: &[Entry<'_>], durable: bool) -> Result<u64>;
+    /// Commits entries to the table of messages in one atomic batch.
+    fn append(&self, entries: &[Entry<'_>]) -> Result<u64>;
 
-    /// Commits a message to its conversation and to all inboxes, atomically, without waiting for
-    /// the disk.
+    /// As [`Peer::append`], without a thread that waits. Few engines have it.
+    fn submit(&self, entries: &[Entry<'_>]) -> Result<Submitted> {
+        let _ = entries;
+        Err("this engine has no asynchronous commits".into())
+    }
+
+    /// Commits a message to its conversation and to all inboxes, atomically.
     fn fan_out(&self, delivery: &Delivery, payload: &[u8]) -> Result<u64>;
+
+    /// Stores profiles of users, in one atomic batch.
+    fn put(&self, profiles: &[(u64, &[u8])]) -> Result<()>;
+
+    /// Deletes messages, in one atomic batch: for engines without a time to live.
+    fn delete(&self, messages: &[Message]) -> Result<()>;
+
+    /// Moves everything in memory into live structures, and gives their bytes, where the engine
+    /// tells: its files may be larger.
+    fn live_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
 
     /// Makes everything durable.
     fn sync(&self) -> Result<()>;
@@ -95,63 +90,7 @@ pub trait Peer: Send + Sync {
         limit: usize,
         found: &mut Found,
     ) -> Result<()>;
-}
 
-/// The engines by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum EngineName {
-    /// The engine of this project.
-    Tidelog,
-    /// fjall, an LSM engine in Rust.
-    Fjall,
-    /// A log and nothing else: the floor.
-    Rawlog,
-}
-
-impl EngineName {
-    /// The name in tables and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            EngineName::Tidelog => "tidelog",
-            EngineName::Fjall => "fjall",
-            EngineName::Rawlog => "rawlog",
-        }
-    }
-
-    /// Whether it can read what it has written.
-    pub fn has_reads(self) -> bool {
-        self != EngineName::Rawlog
-    }
-
-    /// The version that was built in.
-    pub fn version(self) -> String {
-        match self {
-            EngineName::Tidelog => locked_version("tidelog-engine"),
-            EngineName::Fjall => locked_version("fjall"),
-            EngineName::Rawlog => locked_version("tidelog-compare"),
-        }
-    }
-
-    /// Opens the database in `directory`, creating it where there is none.
-    pub fn open(self, directory: &Path) -> Result<Box<dyn Peer>> {
-        Ok(match self {
-            EngineName::Tidelog => Box::new(tidelog::Tidelog::open(directory)?),
-            EngineName::Fjall => Box::new(fjall::Fjall::open(directory)?),
-            EngineName::Rawlog => Box::new(rawlog::Rawlog::open(directory)?),
-        })
-    }
-}
-
-/// The version of a package as the lock file has it: what cargo built in.
-fn locked_version(package: &str) -> String {
-    let lock = include_str!("../../Cargo.lock");
-    let name = format!("name = \"{package}\"");
-    let mut lines = lock.lines().skip_while(|line| *line != name).skip(1);
-    let version = lines
-        .next()
-        .and_then(|line| line.strip_prefix("version = "));
-    version.map_or_else(
-        || "unknown".to_owned(),
-        |version| version.trim_matches('"').to_owned(),
-    )
+    /// Reads a user's profile, as an entry whose seq is 0.
+    fn get(&self, user: u64, found: &mut Found) -> Result<()>;
 }

@@ -14,13 +14,13 @@
 //!    lock.
 //! 4. Whoever finds its group done returns; of the others the first one leads.
 
-use super::{Entry, Found, Peer, Range, Table};
+use super::{Entry, Found, Peer, Range, Setup, Table};
 use crate::Result;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard};
-use tidelog_benches::Delivery;
+use tidelog_benches::{Delivery, Message};
 
 const SEGMENT_BYTES: u64 = 64 << 20;
 
@@ -30,6 +30,7 @@ pub struct Rawlog {
     done: Condvar,
     /// Locked by the leader alone.
     segments: Mutex<Segments>,
+    durable: bool,
 }
 
 #[derive(Default)]
@@ -56,27 +57,19 @@ struct Segments {
 
 impl Rawlog {
     /// Begins a log in an empty folder.
-    pub fn open(directory: &Path) -> Result<Rawlog> {
+    pub fn open(directory: &Path, setup: &Setup) -> Result<Rawlog> {
         let active = segment(directory, 0)?;
         // Only the first segment is on the disk when the run begins; the zeros of later ones are
         // part of what is measured.
         active.sync_all()?;
         File::open(directory)?.sync_all()?;
         let directory = directory.to_owned();
-        let segments = Segments {
-            directory,
-            count: 1,
-            active,
-            position: 0,
-            unsynced: Vec::new(),
-        };
+        let segments = Segments { directory, count: 1, active, position: 0, unsynced: Vec::new() };
         Ok(Rawlog {
-            groups: Mutex::new(Groups {
-                number: 1,
-                ..Groups::default()
-            }),
+            groups: Mutex::new(Groups { number: 1, ..Groups::default() }),
             done: Condvar::new(),
             segments: Mutex::new(segments),
+            durable: setup.durable,
         })
     }
 
@@ -93,9 +86,7 @@ impl Rawlog {
                 return Ok(());
             }
             groups = if groups.is_led {
-                self.done
-                    .wait(groups)
-                    .map_err(|_| "a writer has panicked")?
+                self.done.wait(groups).map_err(|_| "a writer has panicked")?
             } else {
                 self.lead(groups)?
             };
@@ -130,8 +121,7 @@ impl Segments {
                 return Err("a group longer than a segment".into());
             }
             let next = segment(&self.directory, self.count)?;
-            self.unsynced
-                .push(std::mem::replace(&mut self.active, next));
+            self.unsynced.push(std::mem::replace(&mut self.active, next));
             self.count += 1;
             self.position = 0;
         }
@@ -149,26 +139,27 @@ impl Segments {
 
 impl Peer for Rawlog {
     fn settings(&self) -> String {
-        format!(
-            "segments of {} MiB, written with zeros",
-            SEGMENT_BYTES >> 20
-        )
+        format!("segments of {} MiB, written with zeros", SEGMENT_BYTES >> 20)
     }
 
-    fn append(&self, entries: &[Entry<'_>], durable: bool) -> Result<u64> {
-        self.commit(&encode(entries.iter().copied())?, durable)?;
+    fn append(&self, entries: &[Entry<'_>]) -> Result<u64> {
+        self.commit(&encode(entries.iter().copied())?, self.durable)?;
         Ok(0)
     }
 
     fn fan_out(&self, delivery: &Delivery, payload: &[u8]) -> Result<u64> {
         let all = std::iter::once(&delivery.original).chain(&delivery.inboxes);
-        let entries = all.map(|at| Entry {
-            timeline: at.timeline,
-            seq: at.seq,
-            payload,
-        });
-        self.commit(&encode(entries)?, false)?;
+        let entries = all.map(|at| Entry { timeline: at.timeline, seq: at.seq, payload });
+        self.commit(&encode(entries)?, self.durable)?;
         Ok(0)
+    }
+
+    fn put(&self, _: &[(u64, &[u8])]) -> Result<()> {
+        Err("the raw log has no profiles".into())
+    }
+
+    fn delete(&self, _: &[Message]) -> Result<()> {
+        Err("the raw log cannot delete".into())
     }
 
     fn sync(&self) -> Result<()> {
@@ -176,6 +167,10 @@ impl Peer for Rawlog {
     }
 
     fn read(&self, _: Table, _: u64, _: Range, _: usize, _: &mut Found) -> Result<()> {
+        Err("the raw log cannot read".into())
+    }
+
+    fn get(&self, _: u64, _: &mut Found) -> Result<()> {
         Err("the raw log cannot read".into())
     }
 }

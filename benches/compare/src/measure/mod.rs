@@ -1,7 +1,10 @@
 //! What is measured around a stretch of work, from the counters of the process and of the device.
 
+mod caches;
+
 use crate::Result;
 use crate::record::Record;
+pub use caches::drop_caches;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 pub use tidelog_benches::measure::Latencies;
@@ -12,11 +15,14 @@ pub struct Meter {
     directory: PathBuf,
     watch: MemoryWatch,
     device: Option<Device>,
+    read_bytes: u64,
+    written_bytes: u64,
     cpu: Duration,
     start: Instant,
 }
 
 /// The work of a stretch.
+#[derive(Default)]
 pub struct Work {
     pub workload: &'static str,
     pub operations: u64,
@@ -26,6 +32,8 @@ pub struct Work {
     pub duration: Option<Duration>,
     /// Whether background work goes on behind the stretch, and belongs to it.
     pub settles: bool,
+    /// Whether reads of the device are what is measured.
+    pub is_cold: bool,
 }
 
 impl Meter {
@@ -35,6 +43,8 @@ impl Meter {
             directory: directory.to_owned(),
             watch: MemoryWatch::start(),
             device: Device::of(directory),
+            read_bytes: process::read_bytes()?,
+            written_bytes: process::written_bytes()?,
             cpu: process::cpu_time(),
             start: Instant::now(),
         })
@@ -43,8 +53,8 @@ impl Meter {
     /// Ends the stretch: what it took, without the name of the engine and its wrong answers.
     pub fn finish(self, work: Work) -> Result<Record> {
         let duration = work.duration.unwrap_or_else(|| self.start.elapsed());
-        let before = self.device.as_ref();
-        let counted = before.and_then(|device| device.since());
+        let counted = self.device.as_ref().and_then(Device::since);
+        let read_bytes = process::read_bytes()? - self.read_bytes;
         if work.settles {
             settle()?;
         }
@@ -52,11 +62,6 @@ impl Meter {
         let amplification = written_bytes as f64 / work.logical_bytes as f64;
         Ok(Record {
             workload: work.workload.to_owned(),
-            engine: String::new(),
-            version: String::new(),
-            settings: String::new(),
-            scale: 0.0,
-            repeat: 0,
             operations: work.operations,
             seconds: duration.as_secs_f64(),
             rate: work.operations as f64 / duration.as_secs_f64(),
@@ -66,14 +71,18 @@ impl Meter {
             max: work.latencies.quantile(1.0),
             cpu_seconds: (process::cpu_time() - self.cpu).as_secs_f64(),
             written_bytes,
+            written_in_stretch_bytes: written_bytes - self.written_bytes,
             logical_bytes: work.logical_bytes,
             write_amplification: (work.logical_bytes > 0).then_some(amplification),
             disk_bytes: disk_bytes(&self.directory)?,
             peak_rss_bytes: process::peak_rss_bytes()?,
             peak_anonymous_bytes: self.watch.finish(),
+            mapped_bytes: process::mapped_bytes()?,
             device_flushes: counted.map(|counted| counted.flushes),
             device_written_bytes: counted.map(|counted| counted.written_bytes),
-            wrong_answers: 0,
+            device_reads: counted.filter(|_| work.is_cold).map(|counted| counted.reads),
+            read_bytes: work.is_cold.then_some(read_bytes),
+            ..Record::default()
         })
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{KEY_BYTES, LIMIT, Run, SEED, check};
 use crate::Result;
-use crate::engine::{Entry, Found, Peer, Range, Table};
+use crate::engine::{Entry, Found, Peer, Range, Setup, Table};
 use crate::measure::{Latencies, Meter, Work};
 use tidelog_benches::{Messages, Random};
 
@@ -15,7 +15,7 @@ pub const MESSAGES: u64 = 5_000_000;
 const BATCH: u64 = 1_000;
 
 pub fn run(run: &Run) -> Result<()> {
-    let peer = run.open()?;
+    let peer = run.open(&Setup::default())?;
     let mut messages = run.messages();
     let mut latencies = Latencies::new();
     let (mut wrong, mut logical_bytes) = (0, 0);
@@ -30,13 +30,9 @@ pub fn run(run: &Run) -> Result<()> {
             let message = messages.draw();
             let payload = run.payload(message);
             logical_bytes += KEY_BYTES + payload.len() as u64;
-            batch.push(Entry {
-                timeline: message.timeline,
-                seq: message.seq,
-                payload,
-            });
+            batch.push(Entry { timeline: message.timeline, seq: message.seq, payload });
         }
-        wrong += latencies.time(|| peer.append(&batch, false))?;
+        wrong += latencies.time(|| peer.append(&batch))?;
         left -= left.min(BATCH);
     }
     peer.sync()?;
@@ -45,8 +41,8 @@ pub fn run(run: &Run) -> Result<()> {
         operations,
         logical_bytes,
         latencies,
-        duration: None,
         settles: true,
+        ..Work::default()
     };
     let record = meter.finish(work)?;
 
@@ -66,10 +62,7 @@ fn sample(run: &Run, peer: &dyn Peer, messages: &Messages) -> Result<u64> {
         let timeline = random.below(u64::from(run.timelines()));
         found.clear();
         peer.read(Table::Messages, timeline, Range::Newest, LIMIT, &mut found)?;
-        wrong += check::wrong(
-            &found,
-            check::newest(run, timeline, messages.count(timeline)),
-        );
+        wrong += check::wrong(&found, check::newest(run, timeline, messages.count(timeline)));
     }
     Ok(wrong)
 }

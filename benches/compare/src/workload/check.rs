@@ -43,13 +43,7 @@ pub fn all(run: &Run, peer: &dyn Peer, messages: &Messages) -> Result<u64> {
     let mut count = 0;
     for (timeline, length) in messages.counts() {
         found.clear();
-        peer.read(
-            Table::Messages,
-            timeline,
-            Range::From(1),
-            usize::MAX,
-            &mut found,
-        )?;
+        peer.read(Table::Messages, timeline, Range::From(1), usize::MAX, &mut found)?;
         count += wrong(&found, forward(run, timeline, 1, length, usize::MAX));
     }
     Ok(count)

@@ -5,16 +5,18 @@
 
 use super::{KEY_BYTES, Run, SEED, check};
 use crate::Result;
-use crate::engine::{Entry, Peer};
+use crate::engine::{Entry, Peer, Setup};
 use crate::measure::{Latencies, Meter, Work};
 use std::sync::Barrier;
 use tidelog_benches::Messages;
 
-const COMMITS: u64 = 60_000;
-const THREADS: u64 = 64;
+/// Commits at full size.
+pub const COMMITS: u64 = 60_000;
+/// Writers at once.
+pub const WRITERS: u64 = 64;
 
-/// One thread's stream and what it has seen.
-struct Writer {
+/// One writer's stream and what it has seen.
+pub struct Writer {
     messages: Messages,
     latencies: Latencies,
     logical_bytes: u64,
@@ -22,69 +24,95 @@ struct Writer {
 }
 
 pub fn run(run: &Run) -> Result<()> {
-    let peer = run.open()?;
-    let threads_u32 = u32::try_from(THREADS)?;
-    let timelines = run.timelines().div_ceil(threads_u32);
-    let mut writers: Vec<Writer> = (0..THREADS)
-        .map(|share| Writer {
-            messages: Messages::of_share(timelines, share, THREADS, SEED),
+    let peer = run.open(&Setup { durable: true, ..Setup::default() })?;
+    let mut writers = Writer::all(run, WRITERS);
+    let commits = run.scaled(COMMITS).div_ceil(WRITERS);
+    let meter = all_at_once(run, &mut writers, |writer| {
+        for _ in 0..commits {
+            let entry = writer.draw(run);
+            writer.time(|| peer.append(&[entry]))?;
+        }
+        Ok(())
+    })?;
+    finish(run, &*peer, "w3", meter, &writers)
+}
+
+impl Writer {
+    /// So many writers, each with timelines of its own.
+    pub fn all(run: &Run, count: u64) -> Vec<Writer> {
+        let timelines = u64::from(run.timelines()).div_ceil(count);
+        let timelines = u32::try_from(timelines).unwrap_or(u32::MAX);
+        let writer = |share| Writer {
+            messages: Messages::of_share(timelines, share, count, SEED),
             latencies: Latencies::new(),
             logical_bytes: 0,
             wrong: 0,
-        })
-        .collect();
-    let commits = run.scaled(COMMITS).div_ceil(THREADS);
+        };
+        (0..count).map(writer).collect()
+    }
 
+    /// Its next message.
+    pub fn draw<'a>(&mut self, run: &'a Run) -> Entry<'a> {
+        let message = self.messages.draw();
+        let payload = run.payload(message);
+        self.logical_bytes += KEY_BYTES + payload.len() as u64;
+        Entry { timeline: message.timeline, seq: message.seq, payload }
+    }
+
+    /// Takes the time and the wrong answers of a commit.
+    pub fn time(&mut self, commit: impl FnOnce() -> Result<u64>) -> Result<()> {
+        self.wrong += self.latencies.time(commit)?;
+        Ok(())
+    }
+
+    /// Takes a commit: how long it took, and its wrong answers.
+    pub fn record(&mut self, latency: std::time::Duration, wrong: u64) {
+        self.latencies.record(latency);
+        self.wrong += wrong;
+    }
+}
+
+/// Runs every writer on a thread of its own, all at once. The meter starts when they do.
+pub fn all_at_once(
+    run: &Run,
+    writers: &mut [Writer],
+    work: impl Fn(&mut Writer) -> Result<()> + Sync,
+) -> Result<Meter> {
     let barrier = Barrier::new(writers.len() + 1);
-    let meter = std::thread::scope(|scope| {
-        let threads: Vec<_> = writers
-            .iter_mut()
-            .map(|writer| {
-                scope.spawn(|| {
-                    barrier.wait();
-                    write(run, &*peer, writer, commits)
-                })
+    std::thread::scope(|scope| {
+        let start = |writer| {
+            scope.spawn(|| {
+                barrier.wait();
+                work(writer)
             })
-            .collect();
+        };
+        let threads: Vec<_> = writers.iter_mut().map(start).collect();
         let meter = Meter::start(&run.directory);
         barrier.wait();
         for thread in threads {
             thread.join().map_err(|_| "a writer has panicked")??;
         }
         meter
-    })?;
-    let mut latencies = Latencies::new();
-    writers
-        .iter()
-        .for_each(|writer| latencies.add(&writer.latencies));
-    let work = Work {
-        workload: "w3",
-        operations: commits * THREADS,
-        logical_bytes: writers.iter().map(|writer| writer.logical_bytes).sum(),
-        latencies,
-        duration: None,
-        settles: false,
-    };
-    let record = meter.finish(work)?;
-
-    let mut wrong = 0;
-    for writer in &writers {
-        wrong += writer.wrong + check::all(run, &*peer, &writer.messages)?;
-    }
-    run.report(&*peer, record, wrong)
+    })
 }
 
-fn write(run: &Run, peer: &dyn Peer, writer: &mut Writer, commits: u64) -> Result<()> {
-    for _ in 0..commits {
-        let message = writer.messages.draw();
-        let payload = run.payload(message);
-        writer.logical_bytes += KEY_BYTES + payload.len() as u64;
-        let entry = Entry {
-            timeline: message.timeline,
-            seq: message.seq,
-            payload,
-        };
-        writer.wrong += writer.latencies.time(|| peer.append(&[entry], true))?;
+/// Ends the stretch, checks everything that was written, and reports.
+pub fn finish(
+    run: &Run,
+    peer: &dyn Peer,
+    workload: &'static str,
+    meter: Meter,
+    writers: &[Writer],
+) -> Result<()> {
+    let mut latencies = Latencies::new();
+    writers.iter().for_each(|writer| latencies.add(&writer.latencies));
+    let operations = latencies.count();
+    let logical_bytes = writers.iter().map(|writer| writer.logical_bytes).sum();
+    let record =
+        meter.finish(Work { workload, operations, logical_bytes, latencies, ..Work::default() })?;
+    let mut wrong = 0;
+    for writer in writers {
+        wrong += writer.wrong + check::all(run, peer, &writer.messages)?;
     }
-    Ok(())
+    run.report(peer, record, wrong)
 }

@@ -6,7 +6,7 @@
 
 use super::{KEY_BYTES, LIMIT, Run, SEED, check};
 use crate::Result;
-use crate::engine::{Found, Peer, Range, Table};
+use crate::engine::{Found, Peer, Range, Setup, Table};
 use crate::measure::{Latencies, Meter, Work};
 use tidelog_benches::{Conversations, Inboxes, Message};
 
@@ -17,7 +17,7 @@ const INBOXES: u32 = 50_000;
 const PAYLOAD: std::ops::RangeInclusive<usize> = 1024..=1024;
 
 pub fn run(run: &Run) -> Result<()> {
-    let peer = run.open()?;
+    let peer = run.open(&Setup::default())?;
     let mut conversations = conversations();
     let mut latencies = Latencies::new();
     let mut wrong = 0;
@@ -36,10 +36,13 @@ pub fn run(run: &Run) -> Result<()> {
         operations,
         logical_bytes: copies * (KEY_BYTES + *PAYLOAD.end() as u64),
         latencies,
-        duration: None,
         settles: true,
+        ..Work::default()
     };
-    let record = meter.finish(work)?;
+    let mut record = meter.finish(work)?;
+    if let Some(bytes) = peer.live_bytes()? {
+        record.figures.insert("live MiB".to_owned(), bytes as f64 / 1_048_576.0);
+    }
 
     if run.engine.has_reads() {
         wrong += check_inboxes(run, &*peer, operations)?;
@@ -68,9 +71,7 @@ fn check_inboxes(run: &Run, peer: &dyn Peer, messages: u64) -> Result<u64> {
     for inbox in 0..inboxes.count() {
         found.clear();
         peer.read(Table::Inboxes, inbox, Range::Newest, LIMIT, &mut found)?;
-        let expected = inboxes
-            .newest(inbox)
-            .map(|(seq, original)| (seq, payload(run, original)));
+        let expected = inboxes.newest(inbox).map(|(seq, original)| (seq, payload(run, original)));
         wrong += check::wrong(&found, expected);
     }
     Ok(wrong)

@@ -6,62 +6,37 @@
 
 mod bulk_ingest;
 mod check;
+mod cold_reads;
+mod durable_async;
+mod durable_queue;
 mod durable_single;
 mod durable_threads;
 mod fan_out;
+mod feed;
+mod name;
 mod open_after_kill;
 mod reads;
+mod scaling;
+mod steady;
+
+pub use name::WorkloadName;
 
 use crate::Result;
 use crate::cli::ChildOptions;
-use crate::engine::{EngineName, Peer};
+use crate::engine::{EngineName, Peer, Setup};
 use crate::record::Record;
 use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use tidelog_benches::{Message, Messages, Text};
 
-/// The workloads by name, in the order in which they run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub enum WorkloadName {
-    /// Bulk ingest; ends in an abort.
-    W1,
-    /// Open after the kill of W1, to the first successful read.
-    W6,
-    /// Reads on the database of W1, opened afresh.
-    W4,
-    /// Durable commits, one writer.
-    W2,
-    /// Durable commits, 64 threads.
-    W3,
-    /// Fan-out.
-    W5,
-}
-
-impl WorkloadName {
-    /// The name in tables and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            WorkloadName::W1 => "w1",
-            WorkloadName::W2 => "w2",
-            WorkloadName::W3 => "w3",
-            WorkloadName::W4 => "w4",
-            WorkloadName::W5 => "w5",
-            WorkloadName::W6 => "w6",
-        }
-    }
-
-    /// Whether it works on the database that W1 has left.
-    pub fn follows_ingest(self) -> bool {
-        matches!(self, WorkloadName::W4 | WorkloadName::W6)
-    }
-}
-
 /// What a run works with.
 struct Run {
     engine: EngineName,
     directory: PathBuf,
     scale: f64,
+    /// What grows, in a workload of scaling.
+    parameter: u64,
     text: Text,
 }
 
@@ -71,19 +46,29 @@ pub fn run(options: &ChildOptions) -> Result<()> {
         engine: options.engine,
         directory: options.directory.clone(),
         scale: options.scale,
+        parameter: options.parameter,
         text: Text::new(Text::LARGE, SEED),
     };
     match options.workload {
         WorkloadName::W1 => bulk_ingest::run(&run),
         WorkloadName::W2 => durable_single::run(&run),
         WorkloadName::W3 => durable_threads::run(&run),
+        WorkloadName::W3q => durable_queue::run(&run),
+        WorkloadName::W3a => durable_async::run(&run),
         WorkloadName::W4 => reads::run(&run),
+        WorkloadName::W4c => cold_reads::run(&run),
         WorkloadName::W5 => fan_out::run(&run),
         WorkloadName::W6 => open_after_kill::run(&run),
+        WorkloadName::W7 => feed::run(&run, WorkloadName::W7.memory_bytes(options.scale)),
+        WorkloadName::W8 => steady::run(&run),
+        WorkloadName::ScalingThreads => scaling::threads::run(&run),
+        WorkloadName::ScalingTimelines => scaling::timelines::run(&run),
+        WorkloadName::ScalingGigabytes => scaling::gigabytes::run(&run),
     }
 }
 
-const SEED: u64 = 20_240_711;
+/// All that is drawn follows from it.
+pub const SEED: u64 = 20_240_711;
 /// Timelines of W1 to W4, at full size.
 const TIMELINES: u64 = 100_000;
 /// Payloads of W1 to W4.
@@ -94,16 +79,14 @@ const LIMIT: usize = 20;
 const KEY_BYTES: u64 = 16;
 
 impl Run {
-    fn open(&self) -> Result<Box<dyn Peer>> {
-        self.engine.open(&self.directory)
+    fn open(&self, setup: &Setup) -> Result<Box<dyn Peer>> {
+        self.engine.open(&self.directory, setup)
     }
 
     /// A count of the full size, at this run's scale; never 0.
     fn scaled(&self, count: u64) -> u64 {
         // A scale is at most 100 and counts are small, so the product is exact enough and in range.
-        let scaled = std::time::Duration::from_micros(count)
-            .mul_f64(self.scale)
-            .as_micros();
+        let scaled = std::time::Duration::from_micros(count).mul_f64(self.scale).as_micros();
         u64::try_from(scaled).unwrap_or(u64::MAX).max(1)
     }
 
@@ -126,6 +109,7 @@ impl Run {
         record.version = self.engine.version();
         record.settings = peer.settings();
         record.scale = self.scale;
+        record.parameter = self.parameter;
         record.wrong_answers = wrong_answers;
         let mut output = std::io::stdout().lock();
         serde_json::to_writer(&mut output, &record)?;

@@ -4,7 +4,7 @@
 use super::bulk_ingest::MESSAGES;
 use super::{LIMIT, Run, check};
 use crate::Result;
-use crate::engine::{Found, Range, Table};
+use crate::engine::{Found, Range, Setup, Table};
 use crate::measure::{Latencies, Meter, Work};
 use std::time::Instant;
 
@@ -19,17 +19,16 @@ pub fn run(run: &Run) -> Result<()> {
 
     let meter = Meter::start(&run.directory)?;
     let start = Instant::now();
-    let peer = run.open()?;
+    let peer = run.open(&Setup::default())?;
     peer.read(Table::Messages, hottest, Range::Newest, LIMIT, &mut found)?;
     let duration = start.elapsed();
     latencies.record(duration);
     let work = Work {
         workload: "w6",
         operations: 1,
-        logical_bytes: 0,
         latencies,
         duration: Some(duration),
-        settles: false,
+        ..Work::default()
     };
     let record = meter.finish(work)?;
 

@@ -8,58 +8,71 @@
 use super::bulk_ingest::MESSAGES;
 use super::{LIMIT, Run, SEED, check};
 use crate::Result;
-use crate::engine::{Found, Peer, Range, Table};
+use crate::engine::{Found, Peer, Range, Setup, Table};
 use crate::measure::{Latencies, Meter, Work};
 use std::time::{Duration, Instant};
 use tidelog_benches::{Messages, Random};
 
 const READS: u64 = 200_000;
 
-#[derive(Clone, Copy)]
-enum Kind {
+/// What is read of a timeline.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Its newest entries.
     Newest,
+    /// Entries from a random seq on.
     Forward,
 }
 
+/// What a pass over many timelines has measured.
+pub struct Pass {
+    /// Of each read.
+    pub latencies: Latencies,
+    /// Their sum.
+    pub duration: Duration,
+    /// Answers that were missing, wrong or too many.
+    pub wrong: u64,
+}
+
 pub fn run(run: &Run) -> Result<()> {
-    let mut messages = run.messages();
-    for _ in 0..run.scaled(MESSAGES) {
-        messages.draw();
-    }
-    let peer = run.open()?;
+    let messages = written(run);
+    let peer = run.open(&Setup::default())?;
     for (kind, workload) in [(Kind::Newest, "w4-newest"), (Kind::Forward, "w4-forward")] {
         let operations = run.scaled(READS);
-        read(run, &*peer, &messages, kind, SEED + 1, operations)?;
+        let passed = pass(run, &*peer, &messages, kind, SEED + 1, operations)?;
         let meter = Meter::start(&run.directory)?;
-        let (latencies, duration, wrong) =
-            read(run, &*peer, &messages, kind, SEED + 2, operations)?;
-        let work = Work {
-            workload,
-            operations,
-            logical_bytes: 0,
-            latencies,
-            duration: Some(duration),
-            settles: false,
-        };
-        let record = meter.finish(work)?;
-        run.report(&*peer, record, wrong)?;
+        let Pass { latencies, duration, wrong } =
+            pass(run, &*peer, &messages, kind, SEED + 2, operations)?;
+        let duration = Some(duration);
+        let record =
+            meter.finish(Work { workload, operations, latencies, duration, ..Work::default() })?;
+        run.report(&*peer, record, passed.wrong + wrong)?;
     }
     Ok(())
 }
 
-/// One pass: the latencies, their sum, and the number of wrong answers.
-fn read(
+/// What W1 has written.
+pub fn written(run: &Run) -> Messages {
+    let mut messages = run.messages();
+    for _ in 0..run.scaled(MESSAGES) {
+        messages.draw();
+    }
+    messages
+}
+
+/// Reads timelines chosen as they were chosen for writing.
+pub fn pass(
     run: &Run,
     peer: &dyn Peer,
     messages: &Messages,
     kind: Kind,
     seed: u64,
     operations: u64,
-) -> Result<(Latencies, Duration, u64)> {
+) -> Result<Pass> {
     let mut random = Random::new(seed);
     let mut found = Found::default();
     let mut latencies = Latencies::new();
-    let (mut total, mut wrong) = (Duration::ZERO, 0);
+    let (mut duration, mut wrong) = (Duration::ZERO, 0);
     for _ in 0..operations {
         let timeline = u64::from(messages.zipf().draw(&mut random));
         let count = messages.count(timeline);
@@ -73,7 +86,7 @@ fn read(
         peer.read(Table::Messages, timeline, range, LIMIT, &mut found)?;
         let latency = start.elapsed();
         latencies.record(latency);
-        total += latency;
+        duration += latency;
         wrong += match kind {
             Kind::Newest => check::wrong(&found, check::newest(run, timeline, count)),
             Kind::Forward => {
@@ -81,5 +94,5 @@ fn read(
             }
         };
     }
-    Ok((latencies, total, wrong))
+    Ok(Pass { latencies, duration, wrong })
 }

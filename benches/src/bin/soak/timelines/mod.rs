@@ -6,7 +6,6 @@
 //! Each phase is a process of its own, so that its memory is its own. Behind the first pass comes a
 //! second one in a memory cgroup, where one can be made; else it is skipped, and that is said.
 
-mod cgroup;
 mod phase;
 
 pub(crate) use phase::run as run_phase;
@@ -15,12 +14,12 @@ use crate::Result;
 use crate::arguments::{Common, PhaseName, ReadModeName, TimelinesArguments};
 use crate::report::{Matter, Report, note};
 use crate::stage::{Stage, small_options};
-use cgroup::MemoryGroup;
 use serde_json::{Map, Value, json};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use tidelog_benches::measure::MemoryGroup;
 use tidelog_engine::Options;
 
 /// The figures of a run.

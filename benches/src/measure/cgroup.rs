@@ -6,14 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A group of its own; it goes when this does.
-pub(crate) struct MemoryGroup {
+#[derive(Debug)]
+pub struct MemoryGroup {
     folder: PathBuf,
 }
 
 impl MemoryGroup {
-    /// A group below the one of this process, or below the root of the hierarchy.
-    pub(crate) fn new(limit_bytes: u64) -> Result<MemoryGroup> {
-        let name = format!("tidelog-soak-{}", std::process::id());
+    /// A group below the one of this process, or below the root of the hierarchy, limited to so
+    /// many bytes.
+    ///
+    /// # Errors
+    /// Where no such group can be made: there is no hierarchy, or it belongs to somebody else.
+    pub fn new(limit_bytes: u64) -> Result<MemoryGroup> {
+        let name = format!("tidelog-{}", std::process::id());
         let mut last = Error::other("there is no memory cgroup");
         for (hierarchy, limit_file) in [
             (Path::new("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
@@ -41,7 +46,7 @@ impl MemoryGroup {
     }
 
     /// Makes the command's process enter before it runs.
-    pub(crate) fn enter(&self, command: &mut Command) {
+    pub fn enter(&self, command: &mut Command) {
         // The shell enters the group and becomes the program: nothing runs between fork and exec.
         let program = command.get_program().to_owned();
         let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();

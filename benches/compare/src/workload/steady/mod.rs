@@ -1,0 +1,173 @@
+//! W8: a message sync store in its steady state. 100,000 inboxes; 10,000 messages a second of 96 to
+//! 160 bytes to Zipf-chosen ones, in 1,000 batches of ten, and between them 1,000 reads a second of
+//! the newest 20 of one; a time to live of five minutes; one hour for Tidelog, twenty minutes for
+//! the others. Not synced but for once a second, by a thread of its own.
+//!
+//! The schedule is open: latency counts from the moment at which an operation was due, so a stall
+//! is charged to all that waited for it. An engine that cannot keep the rate falls behind, and that
+//! is told. Where an engine knows no time to live, each batch first deletes as many messages as
+//! have expired (forty at most), which the harness remembers without charge; that is part of the
+//! write.
+
+mod expiry;
+mod samples;
+
+use super::{KEY_BYTES, LIMIT, Run, SEED};
+use crate::Result;
+use crate::engine::{EngineName, Entry, Expiry, Found, Peer, Range, Setup, Table};
+use crate::measure::{Meter, Work};
+use expiry::Alive;
+use samples::Samples;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tidelog_benches::measure::Schedule;
+use tidelog_benches::{Message, Messages, Random};
+
+/// Batches and reads, taken together, a second.
+const OPERATIONS_PER_SECOND: f64 = 2_000.0;
+const BATCH: u64 = 10;
+const DELETED_AT_ONCE: usize = 40;
+const TTL: Duration = Duration::from_secs(300);
+const LENGTH: Duration = Duration::from_secs(20 * 60);
+const LENGTH_TIDELOG: Duration = Duration::from_secs(60 * 60);
+const LENGTH_MIN: Duration = Duration::from_secs(4);
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+struct Steady<'a> {
+    run: &'a Run,
+    peer: &'a dyn Peer,
+    messages: Messages,
+    alive: Alive,
+    samples: Samples,
+    logical_bytes: u64,
+    wrong: u64,
+}
+
+pub fn run(run: &Run) -> Result<()> {
+    let full = match run.engine {
+        EngineName::Tidelog => LENGTH_TIDELOG,
+        _ => LENGTH,
+    };
+    let length = full.mul_f64(run.scale).max(LENGTH_MIN);
+    // RocksDB counts whole seconds.
+    let ttl = Duration::from_secs(TTL.mul_f64(run.scale).as_secs().max(1));
+    let peer = run.open(&Setup { ttl: Some(ttl), ..Setup::default() })?;
+    let messages = Messages::new(run.timelines(), SEED);
+    let mut steady = Steady {
+        run,
+        peer: &*peer,
+        messages,
+        alive: Alive::new(run.timelines(), ttl),
+        samples: Samples::new(&run.directory, length, ttl),
+        logical_bytes: 0,
+        wrong: 0,
+    };
+    let meter = Meter::start(&run.directory)?;
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let syncs = scope.spawn(|| sync_until(&*peer, &is_over));
+        let outcome = steady.go_on(length);
+        is_over.store(true, Ordering::Relaxed);
+        syncs.join().map_err(|_| "the syncing thread has panicked")??;
+        outcome
+    })?;
+    let Steady { samples, logical_bytes, wrong, .. } = steady;
+    let work = |workload, latencies| Work {
+        workload,
+        operations: samples.operations(),
+        logical_bytes,
+        latencies,
+        ..Work::default()
+    };
+    let mut writes = meter.finish(work("w8-write", samples.writes().clone()))?;
+    let mut reads = writes.clone();
+    let quantile = |quantile| samples.reads().quantile(quantile);
+    (reads.p50, reads.p99) = (quantile(0.5), quantile(0.99));
+    (reads.p999, reads.max) = (quantile(0.999), quantile(1.0));
+    reads.workload = "w8-read".to_owned();
+    samples.describe(&mut writes);
+    run.report(&*peer, writes, wrong)?;
+    run.report(&*peer, reads, 0)
+}
+
+fn sync_until(peer: &dyn Peer, is_over: &AtomicBool) -> Result<()> {
+    let mut synced = Instant::now();
+    while !is_over.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+        if synced.elapsed() >= SYNC_EVERY {
+            synced = Instant::now();
+            peer.sync()?;
+        }
+    }
+    Ok(())
+}
+
+impl Steady<'_> {
+    fn go_on(&mut self, length: Duration) -> Result<()> {
+        let mut random = Random::new(SEED + 5);
+        let mut schedule = Schedule::new(OPERATIONS_PER_SECOND);
+        let start = Instant::now();
+        while start.elapsed() < length {
+            let due = schedule.wait();
+            self.write()?;
+            self.samples.wrote(due.elapsed());
+            let due = schedule.wait();
+            let timeline = u64::from(self.messages.zipf().draw(&mut random));
+            self.read(timeline, due)?;
+            self.samples.sample(schedule.behind())?;
+        }
+        self.samples.finish(schedule.behind());
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<()> {
+        if self.run.engine.expiry() == Expiry::ByApplication {
+            let expired = self.alive.take_expired(DELETED_AT_ONCE);
+            if !expired.is_empty() {
+                self.peer.delete(&expired)?;
+            }
+        }
+        let batch: Vec<Message> = (0..BATCH).map(|_| self.messages.draw()).collect();
+        let entries: Vec<Entry> = batch
+            .iter()
+            .map(|&message| Entry {
+                timeline: message.timeline,
+                seq: message.seq,
+                payload: self.run.payload(message),
+            })
+            .collect();
+        let payloads: usize = entries.iter().map(|entry| entry.payload.len()).sum();
+        self.logical_bytes += KEY_BYTES * BATCH + payloads as u64;
+        let before = Instant::now();
+        self.wrong += self.peer.append(&entries)?;
+        self.alive.add(&batch, before, Instant::now());
+        Ok(())
+    }
+
+    /// Reads the newest entries. They must be dense, and none that is surely alive may be missing;
+    /// of an engine that says so, none that has surely expired may be there.
+    fn read(&mut self, timeline: u64, due: Instant) -> Result<()> {
+        let mut found = Found::default();
+        let start = Instant::now();
+        self.peer.read(Table::Messages, timeline, Range::Newest, LIMIT, &mut found)?;
+        self.samples.read(due.elapsed());
+        let count = self.messages.count(timeline);
+        let seqs = (1..=count).rev().take(LIMIT);
+        let oldest_alive = self.alive.oldest_surely_alive(timeline, Instant::now());
+        let is_exact = self.run.engine.expiry() == Expiry::Exact;
+        let dead = self.alive.newest_surely_expired(timeline, start);
+        let newest_dead = if is_exact { dead } else { 0 };
+        let mut answers = found.iter();
+        for seq in seqs {
+            let Some((given, payload)) = answers.next() else {
+                // Everything from here on must be allowed to be gone.
+                self.wrong += u64::from(oldest_alive <= seq);
+                break;
+            };
+            let is_right = given == seq && payload == self.run.payload(Message { timeline, seq });
+            self.wrong += u64::from(!is_right || seq <= newest_dead);
+        }
+        self.wrong += answers.len() as u64;
+        Ok(())
+    }
+}
