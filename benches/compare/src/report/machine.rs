@@ -11,9 +11,9 @@ pub fn write_machine(text: &mut String, machine: &Machine) -> std::fmt::Result {
     writeln!(text, "\n## Machine\n")?;
     writeln!(
         text,
-        "{cores} cores of {cpu}, {memory_mib} MiB, {file_system}, Linux {kernel}, {} {}",
+        "{cores} cores of {cpu}, {memory_mib} MiB, {file_system}, Linux {kernel}, {}{}",
         std::env::consts::ARCH,
-        if cfg!(debug_assertions) { "(debug build: no figures)" } else { "" },
+        if cfg!(debug_assertions) { " (debug build: no figures)" } else { "" },
     )
 }
 
