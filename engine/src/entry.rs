@@ -30,19 +30,27 @@ pub struct Origin {
     pub seq: u64,
 }
 
+impl Origin {
+    /// Borrowed.
+    pub fn as_ref(&self) -> OriginRef<'_> {
+        OriginRef { table: self.table, key: &self.key, seq: self.seq }
+    }
+}
+
 /// The entry that an entry was fanned out from, borrowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct OriginRef<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OriginRef<'a> {
     /// The table of the original entry.
-    pub(crate) table: TableId,
+    pub table: TableId,
     /// The encoded timeline id of the original entry.
-    pub(crate) key: &'a [u8],
+    pub key: &'a [u8],
     /// The original entry's sequence id.
-    pub(crate) seq: u64,
+    pub seq: u64,
 }
 
 impl OriginRef<'_> {
-    pub(crate) fn to_origin(self) -> Origin {
+    /// With a key of its own.
+    pub fn to_origin(self) -> Origin {
         Origin { table: self.table, key: self.key.into(), seq: self.seq }
     }
 }
@@ -75,11 +83,63 @@ pub struct Entry {
     pub erased: bool,
 }
 
+/// One entry of a timeline, borrowed from the scan that stands at it: nothing is counted, copied or
+/// allocated for it. The fields are those of [`Entry`].
+///
+/// Given by [`Scan::next_view`](crate::Scan::next_view), and gone with the next step of the scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryView<'a> {
+    /// Position in its timeline: 1, 2, 3, …
+    pub seq: u64,
+    /// Number of the batch that wrote it, over the whole store.
+    pub commit: u64,
+    /// When the engine committed it, in milliseconds since 1970 (UTC).
+    pub time_ms: u64,
+    /// When it happened, as the caller gave it, in milliseconds since 1970 (UTC).
+    pub event_ms: Option<i64>,
+    /// The time to live that it was given of its own, in milliseconds.
+    pub ttl_ms: Option<u64>,
+    /// The entry it was fanned out from.
+    pub origin: Option<OriginRef<'a>>,
+    /// The caller's bytes: those of the newest amendment, where there is one.
+    pub payload: &'a [u8],
+    /// The newest amendment that the snapshot shows, of this entry or of its origin.
+    pub revision: Option<Revision>,
+    /// See [`Entry::erased`].
+    pub erased: bool,
+}
+
+impl EntryView<'_> {
+    /// The entry, with these bytes.
+    pub(crate) fn to_entry(self, payload: Payload) -> Entry {
+        Entry {
+            seq: self.seq,
+            commit: self.commit,
+            time_ms: self.time_ms,
+            event_ms: self.event_ms,
+            ttl_ms: self.ttl_ms,
+            origin: self.origin.map(OriginRef::to_origin),
+            payload,
+            revision: self.revision,
+            erased: self.erased,
+        }
+    }
+}
+
 impl Entry {
-    /// Whether it has outlived the time to live that it was given of its own, at a time of the
-    /// expiry clock.
-    pub(crate) fn is_expired(&self, now_ms: u64) -> bool {
-        self.ttl_ms.is_some_and(|ttl_ms| expires_ms(self.time_ms, ttl_ms) <= now_ms)
+    /// Borrowed.
+    pub fn view(&self) -> EntryView<'_> {
+        EntryView {
+            seq: self.seq,
+            commit: self.commit,
+            time_ms: self.time_ms,
+            event_ms: self.event_ms,
+            ttl_ms: self.ttl_ms,
+            origin: self.origin.as_ref().map(Origin::as_ref),
+            payload: &self.payload,
+            revision: self.revision,
+            erased: self.erased,
+        }
     }
 }
 

@@ -32,7 +32,7 @@ mod wal;
 pub use batch::{AppendOptions, KeyedOperation, Precondition, WriteBatch};
 pub use commit::{CommitFuture, Committed};
 pub use engine::{Engine, ErasureStats, OpenCold, Parts, PendingWork, Stats, TableInfo};
-pub use entry::{Direction, Entry, Origin, Payload, Revision, TableId};
+pub use entry::{Direction, Entry, EntryView, Origin, OriginRef, Payload, Revision, TableId};
 pub use error::{ColdFileProblem, Corruption, Error, ErrorKind, Result};
 pub use file::{Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk, Region};
 pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOptions};

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::amendment;
 use crate::codec::{DecodeError, Decoder, take_varint};
-use crate::entry::{Origin, OriginRef, TableId};
+use crate::entry::{OriginRef, TableId};
 use crate::limits;
 use crate::marks::{MarkKey, MarkKind, TimelineMarks};
 use crate::segment::LargePayload;
@@ -140,14 +140,15 @@ impl<'a> MessageRef<'a> {
 
     /// The origin of the entry of this message at `place`. The first target of a fan-out has none:
     /// it is the origin.
-    pub(crate) fn origin(&self, place: OriginRef<'_>) -> Option<Origin> {
+    pub(crate) fn origin(&self, place: OriginRef<'_>) -> Option<OriginRef<'a>> {
         if let Some((table, seq, key)) = self.origin {
-            return Some(Origin { table, seq, key: key.into() });
+            return Some(OriginRef { table, seq, key });
         }
         if self.flags & FLAG_ORIGIN_IS_FIRST == 0 || self.is_origin(place) {
             return None;
         }
-        Some(Origin { table: self.first.table, seq: self.first.seq, key: self.first.key.into() })
+        let Target { table, key, seq } = self.first;
+        Some(OriginRef { table, key, seq })
     }
 }
 

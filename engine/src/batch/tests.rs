@@ -183,7 +183,7 @@ fn a_fan_out_names_its_first_target_as_origin() {
     let copies = [OriginRef { seq: 10, ..first }, OriginRef { table: TableId(17), ..first }];
     for copy in copies {
         assert!(!message.is_origin(copy));
-        assert_eq!(message.origin(copy), Some(first.to_origin()));
+        assert_eq!(message.origin(copy), Some(first));
     }
 }
 

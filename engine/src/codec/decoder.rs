@@ -38,43 +38,58 @@ impl<'a> Decoder<'a> {
         self.bytes.len() - self.position
     }
 
+    /// What has not been consumed.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.position..]
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.remaining() == 0
     }
 
     /// An error about the current position.
+    #[inline]
     pub(crate) fn error(&self, what: &'static str) -> DecodeError {
         DecodeError { what, offset: self.position }
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, length: usize, what: &'static str) -> Result<&'a [u8]> {
-        let end = self.position.checked_add(length).ok_or(self.error(what))?;
-        let taken = self.bytes.get(self.position..end).ok_or(self.error(what))?;
-        self.position = end;
+        let Some((taken, _)) = self.rest().split_at_checked(length) else {
+            return Err(self.error(what));
+        };
+        self.position += length;
         Ok(taken)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N]> {
         let error = self.error(what);
         self.take(N, what)?.try_into().map_err(|_| error)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8> {
         Ok(u8::from_le_bytes(self.array(what)?))
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16> {
         Ok(u16::from_le_bytes(self.array(what)?))
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32> {
         Ok(u32::from_le_bytes(self.array(what)?))
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
 
+    #[inline]
     pub(crate) fn i64(&mut self, what: &'static str) -> Result<i64> {
         Ok(i64::from_le_bytes(self.array(what)?))
     }

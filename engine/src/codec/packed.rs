@@ -41,15 +41,34 @@ pub(crate) fn take_packed<const N: usize>(
     for (index, value) in values.iter_mut().enumerate() {
         let length = usize::from((lengths[index / 2] >> (index % 2 * 4)) & 15);
         let error = decoder.error(what);
-        let bytes = decoder.take(length, what)?;
-        if length > 8 || bytes.last() == Some(&0) {
+        *value = take_value(decoder, length, what)?;
+        // A value in more bytes than it needs, or of more than eight, has another length.
+        if length_of(*value) != length {
             return Err(error);
         }
-        let mut word = [0; 8];
-        word[..length].copy_from_slice(bytes);
-        *value = u64::from_le_bytes(word);
     }
     Ok(values)
+}
+
+/// Reads a value of so many bytes, by one load where eight bytes are there. Of more than eight
+/// bytes it gives what has another length.
+fn take_value(
+    decoder: &mut Decoder<'_>,
+    length: usize,
+    what: &'static str,
+) -> Result<u64, DecodeError> {
+    let ahead = decoder.rest().first_chunk::<8>().copied();
+    let bytes = decoder.take(length, what)?;
+    match (ahead, length) {
+        (_, 0) => Ok(0),
+        (Some(word), 1..=8) => Ok(u64::from_le_bytes(word) & (u64::MAX >> (64 - 8 * length))),
+        (None, 1..=8) => {
+            let mut word = [0; 8];
+            word[..length].copy_from_slice(bytes);
+            Ok(u64::from_le_bytes(word))
+        }
+        _ => Ok(0),
+    }
 }
 
 #[cfg(test)]

@@ -22,10 +22,23 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Reads a value.
+#[inline]
 pub(crate) fn take_varint(
     decoder: &mut Decoder<'_>,
     what: &'static str,
 ) -> Result<u64, DecodeError> {
+    match decoder.rest().first() {
+        // Most values.
+        Some(byte) if *byte < 0x80 => {
+            let taken = decoder.take(1, what)?;
+            Ok(u64::from(taken[0]))
+        }
+        _ => take_long(decoder, what),
+    }
+}
+
+/// Reads a value of more than one byte.
+fn take_long(decoder: &mut Decoder<'_>, what: &'static str) -> Result<u64, DecodeError> {
     let error = decoder.error(what);
     let mut value = 0;
     for shift in (0..u64::BITS).step_by(7) {

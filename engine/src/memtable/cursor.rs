@@ -60,6 +60,11 @@ impl RunCursor {
         Some(self.run.placed(words))
     }
 
+    /// The run that it walks.
+    pub(crate) fn run(&self) -> &Run {
+        &self.run
+    }
+
     fn step(&mut self) {
         self.remaining -= 1;
         if self.remaining == 0 {

@@ -15,8 +15,8 @@ use super::layout::{
     ENTRY_WORDS, EntryWords, RUN_COUNT, RUN_FIRST_SEQ, RUN_KEY_LENGTH, RUN_TAIL, RUN_WORDS,
 };
 use super::messages::MessagePlace;
-use crate::batch::Content;
-use crate::entry::{Direction, Entry, Origin, OriginRef, TableId, expires_ms};
+use crate::batch::{Content, MessageRef};
+use crate::entry::{Direction, Entry, EntryView, Origin, OriginRef, Payload, TableId, expires_ms};
 use crate::error::Result;
 use crate::segment::Reference;
 use crate::sync::{AtomicU64, Ordering};
@@ -209,7 +209,7 @@ impl Run {
         let Content::Large(large) = message.content else {
             return None;
         };
-        let origin = message.origin(self.at(placed.seq));
+        let origin = message.origin(self.at(placed.seq)).map(OriginRef::to_origin);
         Some(LargeEntry { event_ms: message.event_ms, origin, reference: large.reference() })
     }
 
@@ -219,17 +219,50 @@ impl Run {
     /// `Corruption` or `Io`, where the payload is large and cannot be read.
     pub(crate) fn build(&self, placed: Placed) -> Result<Entry> {
         let (frame, message) = self.memtable.message(placed.place);
-        Ok(Entry {
+        let payload = self.memtable.payload(frame, message.content.clone())?;
+        Ok(self.view_of(placed, &message, &[]).to_entry(payload))
+    }
+
+    /// An entry that a cursor has placed, borrowed from its frame. `large`: its payload, where that
+    /// is not in the frame.
+    pub(crate) fn view<'a>(&'a self, placed: Placed, large: Option<&'a Payload>) -> EntryView<'a> {
+        let (frame, message) = self.memtable.message(placed.place);
+        let payload = match (&message.content, large) {
+            (Content::Inline(range), _) => &frame[range.clone()],
+            (Content::Large(_), large) => large.map_or(&[][..], |payload| payload),
+        };
+        self.view_of(placed, &message, payload)
+    }
+
+    fn view_of<'a>(
+        &self,
+        placed: Placed,
+        message: &MessageRef<'a>,
+        payload: &'a [u8],
+    ) -> EntryView<'a> {
+        EntryView {
             seq: placed.seq,
             commit: placed.commit,
             time_ms: placed.time_ms,
             event_ms: message.event_ms,
             ttl_ms: message.ttl_ms,
             origin: message.origin(self.at(placed.seq)),
-            payload: self.memtable.payload(frame, message.content)?,
+            payload,
             revision: None,
             erased: false,
-        })
+        }
+    }
+
+    /// The payload of a message, if it is large: it does not lie in the frame.
+    pub(crate) fn large_payload(&self, place: MessagePlace) -> Result<Option<Payload>> {
+        if !self.memtable.has_large() {
+            return Ok(None);
+        }
+        let (frame, message) = self.memtable.message(place);
+        match message.content {
+            Content::Inline(_) => Ok(None),
+            content @ Content::Large(_) => self.memtable.payload(frame, content).map(Some),
+        }
     }
 
     fn words(&self, index: usize) -> EntryWords {

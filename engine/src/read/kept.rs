@@ -15,7 +15,7 @@
 
 use super::View;
 use super::scan::newest_at;
-use super::source::{Bounds, Source};
+use super::source::{Bounds, Sources};
 use crate::entry::TableId;
 use crate::error::Result;
 use crate::limits::UNSYNCED_ENTRIES_MAX;
@@ -77,14 +77,13 @@ impl Stretch {
         (lower, upper): (u64, u64),
         from: u64,
     ) -> Result<Stretch> {
-        let key: Arc<[u8]> = key.into();
         let everything =
             Bounds { from: 0, to: u64::MAX, commit: upper, alive_from_ms: 0, now_ms: 0 };
         let mut stretch = Stretch { is_oldest: true, ..Stretch::default() };
-        for source in Source::all(view, table, &key) {
-            let source = source?;
-            let before = source.indexes(&Bounds { commit: lower, ..everything })?.end;
-            let kept = source.indexes(&Bounds { from, ..everything })?;
+        let mut sources = Sources::of(view, table, key);
+        while let Some(source) = sources.next(key)? {
+            let before = source.indexes(key, &Bounds { commit: lower, ..everything })?.end;
+            let kept = source.indexes(key, &Bounds { from, ..everything })?;
             stretch.is_kept |= kept.start.max(before) < kept.end;
             stretch.is_pushed_out |= before < kept.start.min(kept.end);
             if before > 0 {

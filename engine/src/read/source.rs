@@ -1,16 +1,16 @@
 //! A source of one timeline: its run in a memtable, or its run in an SSTable, under one interface.
 
 use super::View;
-use crate::entry::{Direction, Entry, TableId};
+use crate::entry::{Direction, Entry, EntryView, Payload, TableId};
 use crate::error::Result;
-use crate::memtable::{Run, RunCursor};
-use crate::sstable::{EntryCursor, Rank, RunLocation, Sstable};
+use crate::memtable::{Placed, Run, RunCursor};
+use crate::sstable::{EntryCursor, Place, Rank, RunLocation, Sstable};
 use crate::sync::Arc;
 
 /// Entries of one timeline in one place, in the order of their seqs.
 pub(super) enum Source {
     Memory { run: Run, count: u64 },
-    Disk { level: u8, sstable: Arc<Sstable>, key: Arc<[u8]>, run: RunLocation },
+    Disk { level: u8, sstable: Arc<Sstable>, run: RunLocation },
 }
 
 /// What bounds a read: computed once, applied to each source.
@@ -28,39 +28,6 @@ pub(super) struct Bounds {
 }
 
 impl Source {
-    /// The timeline's run in an SSTable, if it has one.
-    fn on_disk(level: u8, sstable: &Arc<Sstable>, key: &Arc<[u8]>) -> Result<Option<Source>> {
-        let Some(run) = sstable.find(key)? else {
-            return Ok(None);
-        };
-        let (sstable, key) = (Arc::clone(sstable), Arc::clone(key));
-        Ok(Some(Source::Disk { level, sstable, key, run }))
-    }
-
-    /// All sources of a timeline, newest first, found one by one as the iterator goes on.
-    pub(super) fn all(
-        view: &Arc<View>,
-        table: TableId,
-        key: &Arc<[u8]>,
-    ) -> impl Iterator<Item = Result<Source>> + use<> {
-        let runs: Vec<_> = view
-            .memtables()
-            .filter_map(|memtable| memtable.run(table, key))
-            .filter_map(|run| {
-                let count = run.count_at(u64::MAX) as u64;
-                (count > 0).then_some(Ok(Source::Memory { run, count }))
-            })
-            .collect();
-        let sstables = view.version.leveled_candidates(table, key);
-        let sstables: Vec<_> =
-            sstables.map(|(level, sstable)| (level, Arc::clone(sstable))).collect();
-        let key = Arc::clone(key);
-        let disk = sstables
-            .into_iter()
-            .filter_map(move |(level, sstable)| Source::on_disk(level, &sstable, &key).transpose());
-        runs.into_iter().chain(disk)
-    }
-
     /// Whether entries here may have a time to live of their own.
     pub(super) fn may_have_own_ttl(&self) -> bool {
         match self {
@@ -108,7 +75,7 @@ impl Source {
     }
 
     /// The entries inside the bounds, as a range of indexes of this source.
-    pub(super) fn indexes(&self, bounds: &Bounds) -> Result<std::ops::Range<u64>> {
+    pub(super) fn indexes(&self, key: &[u8], bounds: &Bounds) -> Result<std::ops::Range<u64>> {
         match self {
             Source::Memory { run, count } => {
                 let visible = run.count_at(bounds.commit).min(index(*count));
@@ -126,7 +93,7 @@ impl Source {
                 };
                 Ok(from.max(alive) as u64..to as u64)
             }
-            Source::Disk { sstable, key, run, .. } => {
+            Source::Disk { sstable, run, .. } => {
                 let rank = |by| sstable.rank(key, run, by);
                 let mut to = run.count;
                 if bounds.to < run.last_seq {
@@ -148,28 +115,129 @@ impl Source {
     }
 
     /// A cursor that starts at entry `start` of this source.
-    pub(super) fn cursor(&self, start: u64, direction: Direction) -> Result<Cursor> {
-        Ok(match self {
-            Source::Memory { run, .. } => Cursor::Memory(run.cursor(index(start), direction)),
-            Source::Disk { sstable, key, run, .. } => {
-                Cursor::Disk(Box::new(sstable.cursor(key, run, start, direction)?))
-            }
-        })
+    pub(super) fn cursor(&self, start: u64, direction: Direction) -> Cursor {
+        match self {
+            Source::Memory { run, .. } => Cursor::Memory(MemoryCursor {
+                cursor: run.cursor(index(start), direction),
+                placed: None,
+                large: None,
+            }),
+            Source::Disk { run, .. } => Cursor::Disk(Sstable::cursor(run, start, direction)),
+        }
+    }
+
+    /// Entry `start` of this source, alone.
+    pub(super) fn entry(&self, key: &[u8], start: u64) -> Result<Option<Entry>> {
+        let mut cursor = self.cursor(start, Direction::Forward);
+        match cursor.step(self, key)? {
+            Some(_) => cursor.entry().map(Some),
+            None => Ok(None),
+        }
     }
 }
 
-/// Walks the entries of a source.
+/// The sources of a timeline, newest first, found one by one.
+///
+/// It holds the memtables and SSTables that may have the timeline, and nothing else of the view.
+pub(super) struct Sources {
+    /// Runs in memtables, the newest last.
+    runs: Vec<Run>,
+    /// SSTables that may hold the timeline, with their levels, and how many were looked into.
+    sstables: Vec<(u8, Arc<Sstable>)>,
+    next: usize,
+}
+
+impl Sources {
+    /// All sources of a timeline.
+    pub(super) fn of(view: &View, table: TableId, key: &[u8]) -> Sources {
+        let mut runs: Vec<Run> =
+            view.memtables().filter_map(|memtable| memtable.run(table, key)).collect();
+        runs.reverse();
+        let sstables = view.version.leveled_candidates(table, key);
+        let sstables = sstables.map(|(level, sstable)| (level, Arc::clone(sstable))).collect();
+        Sources { runs, sstables, next: 0 }
+    }
+
+    /// The next older source.
+    pub(super) fn next(&mut self, key: &[u8]) -> Result<Option<Source>> {
+        while let Some(run) = self.runs.pop() {
+            let count = run.count() as u64;
+            if count > 0 {
+                return Ok(Some(Source::Memory { run, count }));
+            }
+        }
+        while let Some((level, sstable)) = self.sstables.get(self.next) {
+            self.next += 1;
+            if let Some(run) = sstable.find(key)? {
+                let (level, sstable) = (*level, Arc::clone(sstable));
+                return Ok(Some(Source::Disk { level, sstable, run }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Walks the entries of a source. Used with the source that it was made of.
 pub(super) enum Cursor {
-    Memory(RunCursor),
-    Disk(Box<EntryCursor>),
+    Memory(MemoryCursor),
+    Disk(EntryCursor),
+}
+
+/// A cursor over a run in a memtable, and where it stands.
+pub(super) struct MemoryCursor {
+    cursor: RunCursor,
+    placed: Option<Placed>,
+    /// The payload of the entry, where it is large.
+    large: Option<Payload>,
 }
 
 impl Cursor {
-    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
-        match self {
-            Cursor::Memory(cursor) => cursor.next().transpose(),
-            Cursor::Disk(cursor) => cursor.next(),
+    /// Goes to the next entry; `None` behind the last.
+    pub(super) fn step(&mut self, source: &Source, key: &[u8]) -> Result<Option<Place>> {
+        match (self, source) {
+            (Cursor::Memory(cursor), _) => cursor.step(),
+            (Cursor::Disk(cursor), Source::Disk { sstable, .. }) => cursor.step(sstable, key),
+            (Cursor::Disk(_), Source::Memory { .. }) => {
+                unreachable!("a cursor is used with the source that it was made of")
+            }
         }
+    }
+
+    /// The entry that it stands at, borrowed.
+    pub(super) fn view(&self) -> Result<EntryView<'_>> {
+        match self {
+            Cursor::Memory(cursor) => Ok(cursor.view()),
+            Cursor::Disk(cursor) => cursor.view(),
+        }
+    }
+
+    /// The entry that it stands at, whole.
+    pub(super) fn entry(&self) -> Result<Entry> {
+        match self {
+            Cursor::Memory(cursor) => cursor.cursor.run().build(cursor.placed()),
+            Cursor::Disk(cursor) => cursor.entry(),
+        }
+    }
+}
+
+impl MemoryCursor {
+    fn step(&mut self) -> Result<Option<Place>> {
+        self.placed = self.cursor.next_placed();
+        let Some(placed) = self.placed else {
+            return Ok(None);
+        };
+        let Placed { seq, commit, time_ms, place } = placed;
+        let run = self.cursor.run();
+        self.large = run.large_payload(place)?;
+        Ok(Some(Place { seq, commit, time_ms, ttl_ms: run.own_ttl(place) }))
+    }
+
+    fn placed(&self) -> Placed {
+        self.placed.expect("it stands at an entry")
+    }
+
+    fn view(&self) -> EntryView<'_> {
+        self.cursor.run().view(self.placed(), self.large.as_ref())
     }
 }
 

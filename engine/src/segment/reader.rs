@@ -70,12 +70,20 @@ impl Record {
 
     /// The payload; nothing is copied. It is empty where it was erased.
     pub(crate) fn payload(&self) -> Payload {
+        Payload::in_region(self.region.clone(), self.payload_range())
+    }
+
+    /// The bytes of the payload, where they lie.
+    pub(crate) fn payload_bytes(&self) -> &[u8] {
+        &self.region[self.payload_range()]
+    }
+
+    fn payload_range(&self) -> Range<usize> {
         let mut range = self.head.payload_range();
         if self.is_erased() {
             range.end = range.start;
         }
-        let range = self.start + range.start..self.start + range.end;
-        Payload::in_region(self.region.clone(), range)
+        self.start + range.start..self.start + range.end
     }
 
     /// Event time and origin.

@@ -117,6 +117,31 @@ pub(super) struct Block {
     file_offset: u64,
 }
 
+/// A verified block with raw content, where it lies: sharing costs nothing, since nobody keeps it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BlockView<'a> {
+    pub(super) content: &'a [u8],
+    pub(super) header: BlockHeader,
+    pub(super) file_offset: u64,
+}
+
+impl BlockView<'_> {
+    pub(super) fn items(&self) -> usize {
+        self.header.items as usize
+    }
+
+    /// Content that was written wrongly, or damaged in a way that the checksum missed.
+    #[cold]
+    pub(super) fn damage(&self, error: &DecodeError) -> Error {
+        self.corruption(error.to_string())
+    }
+
+    #[cold]
+    pub(super) fn corruption(&self, detail: impl Into<String>) -> Error {
+        Error::corruption(self.header.kind.name(), self.file_offset, detail)
+    }
+}
+
 impl Block {
     /// The block whose header lies at `start` of `region`, with its raw content behind.
     pub(super) fn new(
@@ -132,6 +157,11 @@ impl Block {
 
     pub(super) fn content(&self) -> &[u8] {
         &self.region[self.content.clone()]
+    }
+
+    pub(super) fn view(&self) -> BlockView<'_> {
+        let (header, file_offset) = (self.header, self.file_offset);
+        BlockView { content: self.content(), header, file_offset }
     }
 
     pub(super) fn items(&self) -> usize {

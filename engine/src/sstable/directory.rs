@@ -11,6 +11,7 @@
 //!   first seq
 //!   count - 1
 //!   first block     number of the data block where the run begins
+//!   fragment        number of its first fragment in that block
 //!   oldest time     less that of the SSTable
 //!   newest time     less the oldest
 //!   last commit     less the first of the SSTable
@@ -33,8 +34,11 @@ use crate::codec::{DecodeError, Decoder, Encode, VARINT_SIZE_MAX};
 use crate::codec::{put_varint, take_varint, varint_size};
 use crate::version::SstableMeta;
 
+/// Values of a timeline entry: all, and those that most have.
+const VALUES: usize = 9;
+const VALUES_MOST: usize = 7;
 /// Most bytes of a timeline entry before its key, without tag and start.
-const ENTRY_HEADER_MAX: usize = 9 * VARINT_SIZE_MAX;
+const ENTRY_HEADER_MAX: usize = (1 + VALUES) * VARINT_SIZE_MAX;
 /// Tag and start of a timeline entry, and the tag alone.
 const SLOT: usize = 4;
 const SHORT_TAG: usize = 2;
@@ -54,10 +58,19 @@ pub(crate) struct RunLocation {
     pub(crate) first_block: u32,
     /// Data block in which it ends.
     pub(crate) last_block: u32,
+    /// Number of its first fragment in the first block. In the blocks behind it is 0.
+    pub(crate) first_fragment: u32,
     /// Commit times of the first and of the last entry.
     pub(crate) times_ms: (u64, u64),
     /// Commit number of the last entry.
     pub(crate) last_commit: u64,
+}
+
+impl RunLocation {
+    /// Number of its first fragment in one of its blocks.
+    pub(super) fn fragment_in(&self, block: u32) -> usize {
+        if block == self.first_block { self.first_fragment as usize } else { 0 }
+    }
 }
 
 /// Whether a lookup is answered by a page, or must go on.
@@ -90,12 +103,13 @@ impl Bases {
 }
 
 /// The values of an entry.
-fn values(run: &RunLocation, bases: Bases) -> [u64; 8] {
+fn values(run: &RunLocation, bases: Bases) -> [u64; VALUES] {
     let beyond = run.count - 1;
     [
         run.first_seq,
         beyond,
         u64::from(run.first_block),
+        u64::from(run.first_fragment),
         run.times_ms.0 - bases.time_ms,
         run.times_ms.1 - run.times_ms.0,
         run.last_commit - bases.commit,
@@ -105,13 +119,13 @@ fn values(run: &RunLocation, bases: Bases) -> [u64; 8] {
 }
 
 /// The values that are stored: most runs have neither seqs left out nor blocks behind.
-fn stored(values: &[u64; 8]) -> &[u64] {
-    if values[6..] == [0, 0] { &values[..6] } else { values }
+fn stored(values: &[u64; VALUES]) -> &[u64] {
+    if values[VALUES_MOST..] == [0, 0] { &values[..VALUES_MOST] } else { values }
 }
 
 /// What an entry begins with.
 fn length_word(key: &[u8], stored: &[u64]) -> u64 {
-    key.len() as u64 * 2 + u64::from(stored.len() == 8)
+    key.len() as u64 * 2 + u64::from(stored.len() == VALUES)
 }
 
 /// Bytes that a timeline entry takes in a page. With lower bases it takes no less.
@@ -237,12 +251,12 @@ pub(super) fn timeline_entry(
     if length == 0 || length > STORED_KEY_LENGTH_MAX {
         return Err(decoder.error("key length of a run"));
     }
-    let mut values = [0; 8];
-    let stored = if word & 1 == 0 { 6 } else { 8 };
+    let mut values = [0; VALUES];
+    let stored = if word & 1 == 0 { VALUES_MOST } else { VALUES };
     for value in &mut values[..stored] {
         *value = take_varint(&mut decoder, "values of a run")?;
     }
-    if stored == 8 && values[6..] == [0, 0] {
+    if stored == VALUES && values[VALUES_MOST..] == [0, 0] {
         return Err(decoder.error("values of a run"));
     }
     let run = run_of(values, bases).ok_or(decoder.error("values of a run"))?;
@@ -250,8 +264,8 @@ pub(super) fn timeline_entry(
 }
 
 /// The run that these values mean; none where they add up to what cannot be.
-fn run_of(values: [u64; 8], bases: Bases) -> Option<RunLocation> {
-    let [first_seq, beyond, first_block, oldest, span, commits, gaps, blocks] = values;
+fn run_of(values: [u64; VALUES], bases: Bases) -> Option<RunLocation> {
+    let [first_seq, beyond, first_block, fragment, oldest, span, commits, gaps, blocks] = values;
     let beyond = u32::try_from(beyond).ok()?;
     let first_block = u32::try_from(first_block).ok()?;
     let oldest = bases.time_ms.checked_add(oldest)?;
@@ -261,6 +275,7 @@ fn run_of(values: [u64; 8], bases: Bases) -> Option<RunLocation> {
         count: u64::from(beyond) + 1,
         first_block,
         last_block: first_block.checked_add(u32::try_from(blocks).ok()?)?,
+        first_fragment: u32::try_from(fragment).ok()?,
         times_ms: (oldest, oldest.checked_add(span)?),
         last_commit: bases.commit.checked_add(commits)?,
     })

@@ -17,7 +17,7 @@
 //! # Concurrency
 //! Any thread. The bits are set after the bytes were verified; to verify twice does no harm.
 
-use super::block::{Block, Identity, verify, zeroed};
+use super::block::{Block, BlockView, Identity, verify, zeroed};
 use super::footer::{Footer, Section};
 use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE};
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
@@ -131,6 +131,23 @@ impl Fetcher {
         self.fetch(&self.page_handle(kind, section, page))
     }
 
+    /// Looks at page `page` of a section, where it lies: nothing is shared that need not be.
+    pub(super) fn look<T>(
+        &self,
+        kind: BlockKind,
+        section: &Section,
+        page: u64,
+        look: impl FnOnce(&BlockView<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let handle = self.page_handle(kind, section, page);
+        let Some(map) = &self.map else {
+            return look(&self.fetch_read(&handle)?.view());
+        };
+        let (header, start) = self.verified_in_map(map, &handle)?;
+        let content = &map[start + HEADER_SIZE..start + PAGE_SIZE];
+        look(&BlockView { content, header, file_offset: self.file_offset(handle.offset) })
+    }
+
     pub(super) fn page_handle(&self, kind: BlockKind, section: &Section, page: u64) -> Handle {
         assert!(page < section.count, "the page lies in its section");
         let offset = section.offset + page * PAGE;
@@ -143,10 +160,11 @@ impl Fetcher {
         let per_page = INDEX_ENTRIES_PER_PAGE as u64;
         let number = u64::from(block);
         assert!(number < self.footer.data.count, "the block lies in the SSTable");
-        let page = self.page(BlockKind::Index, &self.footer.index, number / per_page)?;
         let slot = usize::try_from(number % per_page).expect("less than the entries of a page");
-        IndexEntry::decode(page.content(), slot, self.footer.data.length)
-            .map_err(|error| page.damage(&error))
+        self.look(BlockKind::Index, &self.footer.index, number / per_page, |page| {
+            IndexEntry::decode(page.content, slot, self.footer.data.length)
+                .map_err(|error| page.damage(&error))
+        })
     }
 
     pub(super) fn data_handle(&self, block: u32, entry: &IndexEntry) -> Handle {
@@ -163,6 +181,24 @@ impl Fetcher {
     pub(super) fn data_block(&self, block: u32) -> Result<Block> {
         let entry = self.index_entry(block)?;
         self.fetch(&self.data_handle(block, &entry))
+    }
+
+    /// Looks at data block `block`, where it lies.
+    pub(super) fn look_at_data<T>(
+        &self,
+        block: u32,
+        look: impl FnOnce(&BlockView<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let handle = self.data_handle(block, &self.index_entry(block)?);
+        if let Some(map) = &self.map {
+            let (header, start) = self.verified_in_map(map, &handle)?;
+            if header.codec == Codec::None {
+                let content = &map[start + HEADER_SIZE..start + handle.length];
+                let file_offset = self.file_offset(handle.offset);
+                return look(&BlockView { content, header, file_offset });
+            }
+        }
+        look(&self.fetch(&handle)?.view())
     }
 
     pub(super) fn data_kind(&self) -> BlockKind {

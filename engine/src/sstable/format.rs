@@ -148,7 +148,10 @@ impl BlockHeader {
 
     /// Reads a header whose checksum has been verified, and checks its fields against each other.
     pub(super) fn decode(bytes: &[u8]) -> Result<BlockHeader, DecodeError> {
-        let mut decoder = Decoder::new(bytes);
+        let error = DecodeError { what: "block header", offset: 0 };
+        // Of a known length, so that the fields are plain loads.
+        let fields: &[u8; HEADER_SIZE] = bytes.first_chunk().ok_or(error)?;
+        let mut decoder = Decoder::new(fields);
         decoder.take(4, "block checksum")?;
         let kind = BlockKind::from_byte(decoder.u8("block kind")?);
         let kind = kind.ok_or(decoder.error("block kind"))?;

@@ -50,20 +50,27 @@ type Result<T> = std::result::Result<T, DecodeError>;
 /// A column of fixed-width unsigned integers.
 #[derive(Debug, Clone, Copy)]
 struct Column {
-    start: usize,
-    width: usize,
+    start: u32,
+    width: u8,
     /// Entries at the front that it has no value of: theirs is 0.
-    left_out: usize,
+    left_out: u8,
 }
 
 impl Column {
     /// Value `k`, which lies inside the bytes since the layout was checked.
+    #[inline]
     fn get(self, bytes: &[u8], k: usize) -> u64 {
-        let mut value = [0u8; 8];
-        let Some(row) = k.checked_sub(self.left_out) else { return 0 };
-        let at = self.start + row * self.width;
-        value[..self.width].copy_from_slice(&bytes[at..at + self.width]);
-        u64::from_le_bytes(value)
+        let Some(row) = k.checked_sub(usize::from(self.left_out)) else { return 0 };
+        let at = self.start as usize + row * usize::from(self.width);
+        let inside = "the layout was checked";
+        // By widths, each a plain load: a copy of so many bytes is a call.
+        match self.width {
+            0 => 0,
+            1 => u64::from(bytes[at]),
+            2 => u64::from(u16::from_le_bytes(*bytes[at..].first_chunk().expect(inside))),
+            4 => u64::from(u32::from_le_bytes(*bytes[at..].first_chunk().expect(inside))),
+            _ => u64::from_le_bytes(*bytes[at..].first_chunk().expect(inside)),
+        }
     }
 }
 
@@ -225,12 +232,13 @@ impl FragmentLayout {
         let (count, data_bytes) = (length(count)?, length(data_length)?);
         let mut at = header.key_start + header.key_length;
         let Widths { seq, commit, time, flags, end } = header.widths;
-        let columns = [(seq, 1), (commit, 1), (time, 1), (flags, 0), (end, 0)];
+        let columns = [(seq, 1u8), (commit, 1), (time, 1), (flags, 0), (end, 0)];
         let columns = columns.map(|(width, left_out)| {
-            let column = Column { start: at, width: usize::from(width), left_out };
-            let rows = count.saturating_sub(left_out);
-            at = at.saturating_add(rows.saturating_mul(column.width));
-            column
+            // One that begins beyond 4 GiB is refused below, with the sum of the parts.
+            let start = u32::try_from(at).unwrap_or(u32::MAX);
+            let rows = count.saturating_sub(usize::from(left_out));
+            at = at.saturating_add(rows.saturating_mul(usize::from(width)));
+            Column { start, width, left_out }
         });
         if count == 0 || at.checked_add(data_bytes) != Some(bytes.len()) {
             return Err(error("fragment lengths"));
@@ -262,6 +270,15 @@ impl FragmentLayout {
         };
         FragmentView { layout, bytes }.seq(count - 1)?;
         Ok(layout)
+    }
+}
+
+impl FragmentLayout {
+    /// Which of its entries is entry `index` of the run, if any.
+    #[inline]
+    pub(super) fn place_of(&self, index: u64) -> Option<usize> {
+        let k = usize::try_from(index.checked_sub(self.base_index)?).ok()?;
+        (k < self.count).then_some(k)
     }
 }
 
@@ -465,6 +482,6 @@ impl<'a> FragmentView<'a> {
 
     /// Damage found at entry `k`.
     fn error(&self, what: &'static str, k: usize) -> DecodeError {
-        DecodeError { what, offset: self.layout.ends.start.saturating_add(k) }
+        DecodeError { what, offset: (self.layout.ends.start as usize).saturating_add(k) }
     }
 }

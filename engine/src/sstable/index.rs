@@ -56,8 +56,10 @@ impl IndexEntry {
         slot: usize,
         data: u64,
     ) -> Result<IndexEntry, DecodeError> {
-        let mut decoder = Decoder::new(content);
-        decoder.take(slot * INDEX_ENTRY, "index slot")?;
+        let error = DecodeError { what: "index slot", offset: slot * INDEX_ENTRY };
+        let fields = content.get(slot * INDEX_ENTRY..).and_then(<[u8]>::first_chunk);
+        let fields: &[u8; INDEX_ENTRY] = fields.ok_or(error)?;
+        let mut decoder = Decoder::new(fields);
         let entry = IndexEntry {
             offset: decoder.u64("block offset")?,
             length: decoder.u32("block length")?,

@@ -61,7 +61,7 @@ mod tests;
 
 pub(crate) use block_writer::Output;
 pub(crate) use builder::{Builder, BuilderOptions};
-pub(crate) use cursor::EntryCursor;
+pub(crate) use cursor::{EntryCursor, Place};
 pub(crate) use directory::RunLocation;
 pub(crate) use entry::{EntryRef, OriginRef, Shared};
 pub(crate) use fragment::FragmentView;

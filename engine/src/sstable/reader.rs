@@ -14,7 +14,7 @@
 //! # Concurrency
 //! Any thread. Shared as `Arc<Sstable>`; cursors hold one.
 
-use super::block::Block;
+use super::block::{Block, BlockView};
 use super::cursor::EntryCursor;
 use super::directory::{self, Bases, Found, RunLocation};
 use super::fetch::Fetcher;
@@ -235,7 +235,7 @@ impl Sstable {
         let hash = key_hash(fetcher.file(), key);
         let blocks = fetcher.footer.data.count;
         self.search(hash, |page| {
-            let (content, items) = (page.content(), page.items());
+            let (content, items) = (page.content, page.items());
             let bases = Bases::of(&self.meta);
             let found = directory::search_timeline(content, items, bases, hash, key)
                 .map_err(|error| page.damage(&error))?;
@@ -255,24 +255,21 @@ impl Sstable {
         }
         let value = by.value();
         let number = self.run_block(run, |entry| by.of_block(entry) < value)?;
-        let block = self.fetcher()?.data_block(number)?;
-        let rank = rank_in_block(&block, key, by).map_err(|error| block.damage(&error))?;
-        match rank {
-            Some(rank) if rank <= run.count => Ok(rank),
-            _ => Err(block.corruption("the run that the directory names is not here")),
-        }
+        self.fetcher()?.look_at_data(number, |block| {
+            let first = run.fragment_in(number);
+            let rank =
+                rank_in_block(block, key, first, by).map_err(|error| block.damage(&error))?;
+            match rank {
+                Some(rank) if rank <= run.count => Ok(rank),
+                _ => Err(block.corruption("the run that the directory names is not here")),
+            }
+        })
     }
 
     /// A cursor that begins with entry `start` of the run, counted from 0. Where `start` is behind
     /// the last entry, a forward cursor is at its end and a backward one begins with the last.
-    pub(crate) fn cursor(
-        self: &Arc<Self>,
-        key: &[u8],
-        run: &RunLocation,
-        start: u64,
-        direction: Direction,
-    ) -> Result<EntryCursor> {
-        EntryCursor::new(Arc::clone(self), key, *run, start, direction)
+    pub(crate) fn cursor(run: &RunLocation, start: u64, direction: Direction) -> EntryCursor {
+        EntryCursor::new(*run, start, direction)
     }
 
     /// The versions of `key` up to a commit, newest first, down to the first that needs no older.
@@ -355,8 +352,9 @@ impl Sstable {
         let section = &fetcher.footer.filter;
         let hash = key_hash(fetcher.file(), key);
         let page = filter::page_of(hash, section.count);
-        let page = fetcher.page(BlockKind::Filter, section, page)?;
-        Ok(filter::may_contain(page.content(), hash))
+        fetcher.look(BlockKind::Filter, section, page, |page| {
+            Ok(filter::may_contain(page.content, hash))
+        })
     }
 
     /// The data block with the newest version of `key`.
@@ -367,7 +365,7 @@ impl Sstable {
         let fetcher = self.fetcher()?;
         let hash = key_hash(fetcher.file(), key);
         self.search(hash, |page| {
-            let blocks = directory::search_keyed(page.content(), page.items(), hash)
+            let blocks = directory::search_keyed(page.content, page.items(), hash)
                 .map_err(|error| page.damage(&error))?;
             for number in blocks {
                 if u64::from(number) >= fetcher.footer.data.count {
@@ -386,18 +384,20 @@ impl Sstable {
     fn search<T>(
         &self,
         hash: u64,
-        mut search: impl FnMut(&Block) -> Result<Found<T>>,
+        mut search: impl FnMut(&BlockView<'_>) -> Result<Found<T>>,
     ) -> Result<Option<T>> {
         let fetcher = self.fetcher()?;
         let section = &fetcher.footer.directory;
         let home = hash % section.count;
         for step in 0..section.count {
             let number = (home + step) % section.count;
-            let page = fetcher.page(BlockKind::Directory, section, number)?;
-            if let Found::Here(found) = search(&page)? {
+            let (found, flags) = fetcher.look(BlockKind::Directory, section, number, |page| {
+                Ok((search(page)?, page.header.flags))
+            })?;
+            if let Found::Here(found) = found {
                 return Ok(Some(found));
             }
-            if page.header().flags & FLAG_CONTINUED == 0 {
+            if flags & FLAG_CONTINUED == 0 {
                 return Ok(None);
             }
         }
@@ -473,18 +473,21 @@ fn holds_key(block: &Block, key: &[u8]) -> Result<bool, DecodeError> {
 }
 
 /// Entries of the run below the value, counted from the run's beginning, when the last of them (or
-/// the first of the run, where there is none) lies in this block.
-fn rank_in_block(block: &Block, key: &[u8], by: Rank) -> Result<Option<u64>, DecodeError> {
+/// the first of the run, where there is none) lies in this block. `first`: of the run's fragments.
+fn rank_in_block(
+    block: &BlockView<'_>,
+    key: &[u8],
+    first: usize,
+    by: Rank,
+) -> Result<Option<u64>, DecodeError> {
     let value = by.value();
-    let fragments = TimelineBlock::parse(block.content(), block.items())?;
-    let behind = fragments
-        .partition(|head| head.key < key || (head.key == key && by.of_fragment(head) < value))?;
-    if behind == 0 || fragments.head(behind - 1)?.key != key {
-        let next_is_ours = behind < fragments.count() && fragments.head(behind)?.key == key;
-        return Ok(if next_is_ours { Some(fragments.head(behind)?.base_index) } else { None });
-    }
-    let range = fragments.range(behind - 1)?;
-    let fragment = FragmentView::parse(&block.content()[range])?;
+    let fragments = TimelineBlock::parse(block.content, block.items())?;
+    let Some(last) = fragments.last_of_run(key, first, |head| by.of_fragment(head) < value)? else {
+        let is_ours = first < fragments.count() && fragments.key(first)? == key;
+        return Ok(if is_ours { Some(fragments.head(first)?.base_index) } else { None });
+    };
+    let range = fragments.range(last)?;
+    let fragment = FragmentView::parse(&block.content[range])?;
     let (mut low, mut high) = (1, fragment.count());
     while low < high {
         let middle = low + (high - low) / 2;

@@ -53,6 +53,11 @@ impl<'a> TimelineBlock<'a> {
         Ok(start..end)
     }
 
+    /// The key of fragment `index`.
+    pub(super) fn key(&self, index: usize) -> Result<&'a [u8]> {
+        Ok(self.head(index)?.key)
+    }
+
     pub(super) fn head(&self, index: usize) -> Result<FragmentHead<'a>> {
         FragmentHead::parse(&self.content[self.range(index)?])
     }
@@ -76,6 +81,42 @@ impl<'a> TimelineBlock<'a> {
             }
         }
         Ok(low)
+    }
+
+    /// The last fragment of a run, the first of which here is `first`, for which `before` holds;
+    /// `None` where there is none.
+    pub(super) fn last_of_run(
+        &self,
+        key: &[u8],
+        first: usize,
+        before: impl Fn(&FragmentHead<'a>) -> bool,
+    ) -> Result<Option<usize>> {
+        let is_before = |index: usize| -> Result<bool> {
+            if index >= self.count {
+                return Ok(false);
+            }
+            let head = self.head(index)?;
+            Ok(head.key == key && before(&head))
+        };
+        if !is_before(first)? {
+            return Ok(None);
+        }
+        // Most runs have one fragment in a block, so the search begins small.
+        let (mut low, mut step) = (first, 1);
+        while is_before(low + step)? {
+            low += step;
+            step *= 2;
+        }
+        let mut high = low + step;
+        while low + 1 < high {
+            let middle = low + (high - low) / 2;
+            if is_before(middle)? {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(Some(low))
     }
 
     fn start(&self, index: usize) -> usize {

@@ -16,7 +16,7 @@ use super::block::{Block, carried_checksum};
 use super::directory::RunLocation;
 use super::fetch::Fetcher;
 use super::footer::Section;
-use super::format::BlockKind;
+use super::format::{BlockKind, length32};
 use super::fragment::FragmentView;
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
 use super::keyed_block::KeyedBlock;
@@ -244,7 +244,7 @@ impl Verifier<'_> {
             let fragment = FragmentView::parse(&block.content()[fragments.range(index)?])?;
             fragment.verify()?;
             self.verify_references(&fragment, block.header().offset)?;
-            self.add_fragment(&fragment, number, block.header().offset)?;
+            self.add_fragment(&fragment, (number, index), block.header().offset)?;
         }
         Ok(())
     }
@@ -274,7 +274,7 @@ impl Verifier<'_> {
     fn add_fragment(
         &mut self,
         fragment: &FragmentView<'_>,
-        number: u32,
+        (number, index): (u32, usize),
         offset: u64,
     ) -> Result<(), DecodeError> {
         let last = fragment.count() - 1;
@@ -298,6 +298,7 @@ impl Verifier<'_> {
                 count: 0,
                 first_block: number,
                 last_block: number,
+                first_fragment: length32(index),
                 times_ms: (times.0, 0),
                 last_commit: 0,
             };

@@ -158,10 +158,10 @@ impl Peer for Tidelog {
             Range::From(seq) => (seq, Direction::Forward),
         };
         let snapshot = self.engine.snapshot();
-        let entries = snapshot.scan(table, &key(timeline), from, u64::MAX, direction)?;
-        for entry in entries.take(limit) {
-            let entry = entry?;
-            found.push(entry.seq, &entry.payload);
+        let mut entries = snapshot.scan(table, &key(timeline), from, u64::MAX, direction)?;
+        for _ in 0..limit {
+            let Some(entry) = entries.next_view()? else { break };
+            found.push(entry.seq, entry.payload);
         }
         Ok(())
     }

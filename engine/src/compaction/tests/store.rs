@@ -392,7 +392,7 @@ impl Store {
         let mut entries = Vec::new();
         for sstable in self.candidates(table, key).iter().rev() {
             if let Some(run) = sstable.find(key).unwrap() {
-                let mut cursor = sstable.cursor(key, &run, 0, Direction::Forward).unwrap();
+                let mut cursor = sstable.walk(key, &run, 0, Direction::Forward).unwrap();
                 while let Some(entry) = cursor.next().unwrap() {
                     entries.push(entry);
                 }

@@ -15,7 +15,7 @@ use crate::entry::{Direction, TableId};
 use crate::error::Result;
 use crate::limits::{ERASE_ROUND_BYTES_MAX, ERASE_ROUND_MAX};
 use crate::read::View;
-use crate::sstable::Rank;
+use crate::sstable::{Rank, Sstable};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 
@@ -135,9 +135,9 @@ fn commit_of(view: &View, place: Place<'_>) -> Result<Option<u64>> {
             continue;
         }
         let index = sstable.rank(place.key, &run, Rank::Seq(place.seq))?;
-        let mut cursor = sstable.cursor(place.key, &run, index, Direction::Forward)?;
-        let entry = cursor.next()?.filter(|entry| entry.seq == place.seq);
-        return Ok(entry.map(|entry| entry.commit));
+        let mut cursor = Sstable::cursor(&run, index, Direction::Forward);
+        let found = cursor.step(sstable, place.key)?.filter(|found| found.seq == place.seq);
+        return Ok(found.map(|found| found.commit));
     }
     Ok(None)
 }

@@ -9,6 +9,7 @@ use crate::limits::SEQ_MAX;
 use crate::sstable::block_writer::FirstEntry;
 use crate::sstable::directory::RunLocation;
 use crate::sstable::entry::{self, EntryRef};
+use crate::sstable::format::length32;
 use crate::sstable::fragment::{FRAGMENT_HEADER_MAX, FragmentView};
 use crate::sstable::fragment_writer::{ROW_SIZE_MAX, Row};
 use crate::sstable::timeline_block::START_SIZE;
@@ -181,6 +182,7 @@ impl<O: Output> Builder<O> {
             count: 0,
             first_block: u32::MAX,
             last_block: u32::MAX,
+            first_fragment: 0,
             times_ms: (time_ms, time_ms),
             last_commit: 0,
         };
@@ -236,9 +238,12 @@ impl<O: Output> Builder<O> {
     /// Begins a fragment of the run in the block being filled.
     fn place(&mut self, first: FirstEntry) {
         let block = self.writer.block_count();
+        let fragment = self.block.starts.len();
         self.block.begin_item(first);
         if let Last::Run { run, .. } = &mut self.last {
-            run.first_block = run.first_block.min(block);
+            if run.first_block == u32::MAX {
+                (run.first_block, run.first_fragment) = (block, length32(fragment));
+            }
             run.last_block = block;
         }
     }

@@ -106,7 +106,7 @@ fn read_timelines(sstable: &Arc<Sstable>) -> Vec<Result<String>> {
         }
         for direction in [Direction::Forward, Direction::Backward] {
             let entries = || -> Result<String> {
-                let mut cursor = sstable.cursor(key, &run, 12, direction)?;
+                let mut cursor = sstable.walk(key, &run, 12, direction)?;
                 let mut text = String::new();
                 while let Some(entry) = cursor.next()? {
                     text.push_str(&format!("{entry:?}"));
@@ -245,11 +245,11 @@ fn an_error_is_not_kept_but_a_cursor_sticks_to_it() {
     let sstable = fixture.open(ReadMode::Read);
     fixture.change(|bytes| bytes[60] ^= 1);
     let run = sstable.find(b"alice").unwrap().unwrap();
-    let mut cursor = sstable.cursor(b"alice", &run, 0, Direction::Forward).unwrap();
+    let mut cursor = sstable.walk(b"alice", &run, 0, Direction::Forward).unwrap();
     assert!(cursor.next().is_err());
     fixture.change(|bytes| bytes[60] ^= 1);
     assert!(cursor.next().is_err(), "a cursor that failed never goes on");
-    let mut cursor = sstable.cursor(b"alice", &run, 0, Direction::Forward).unwrap();
+    let mut cursor = sstable.walk(b"alice", &run, 0, Direction::Forward).unwrap();
     assert_eq!(cursor.next().unwrap().unwrap().seq, 1);
 }
 
@@ -262,7 +262,7 @@ fn mapped_payloads_keep_the_guard_of_the_extent() {
     let source = unguarded.source().clone();
     let sstable = Arc::new(Sstable::new(fixture.meta.clone(), source, Some(guard)));
     let run = sstable.find(b"bob").unwrap().unwrap();
-    let mut cursor = sstable.cursor(b"bob", &run, 0, Direction::Forward).unwrap();
+    let mut cursor = sstable.walk(b"bob", &run, 0, Direction::Forward).unwrap();
     let entry = cursor.next().unwrap().unwrap();
     drop((cursor, sstable));
     assert!(watch.upgrade().is_some(), "the payload lies in the map of the extent");

@@ -200,13 +200,14 @@ fn directory_pages() {
         count: 2,
         first_block: 3,
         last_block: 4,
+        first_fragment: 9,
         times_ms: (5, 6),
         last_commit: 7,
     };
     let entries = [(0x1111_1111_0000_0000, &b"a"[..], run), (0x2222_2222_0000_0000, b"bcd", run)];
     let bases = Bases { commit: 3, time_ms: 5 };
     encode_timeline_page(&entries, bases, &mut bytes);
-    assert_eq!(hex(&bytes), "1111222208001200 0301010300010400 0161070101030001 040001626364");
+    assert_eq!(hex(&bytes), "1111222208001300 0301010309000104 0001610701010309 0001040001626364");
     bytes.clear();
     encode_keyed_page(&[(0x1111_1111_0000_0000, 5), (0x2222_2222_0000_0000, 6)], &mut bytes);
     assert_eq!(hex(&bytes), "1111111122222222 0500000006000000");

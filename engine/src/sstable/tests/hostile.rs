@@ -71,7 +71,7 @@ fn use_everything(fixture: &Fixture, mode: ReadMode) {
             let _ = sstable.rank(key, &run, by);
         }
         for direction in [Direction::Forward, Direction::Backward] {
-            let Ok(mut cursor) = sstable.cursor(key, &run, 7, direction) else {
+            let Ok(mut cursor) = sstable.walk(key, &run, 7, direction) else {
                 continue;
             };
             for _ in 0..40 {

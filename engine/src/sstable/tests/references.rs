@@ -88,7 +88,7 @@ fn read(sstable: &Arc<Sstable>, key: &[u8], direction: Direction) -> Vec<Result<
     let mut entries = Vec::new();
     for step in 0..run.count {
         let index = if direction == Direction::Forward { start + step } else { start - step };
-        let mut cursor = sstable.cursor(key, &run, index, direction).unwrap();
+        let mut cursor = sstable.walk(key, &run, index, direction).unwrap();
         entries.push(cursor.next().map(|entry| entry.expect("it is inside the run")));
     }
     entries

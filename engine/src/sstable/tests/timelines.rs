@@ -3,10 +3,9 @@
 
 use crate::entry::{Direction, Entry, TableId};
 use crate::options::{Compression, ReadMode};
+use crate::sstable::cursor::OwnedCursor;
 use crate::sstable::testing::{Fixture, options};
-use crate::sstable::{
-    Builder, BuilderOptions, EntryCursor, EntryRef, OriginRef, Rank, RunLocation, Sstable,
-};
+use crate::sstable::{Builder, BuilderOptions, EntryRef, OriginRef, Rank, RunLocation, Sstable};
 use crate::version::TableKind;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -131,7 +130,7 @@ fn fill(
     Ok(())
 }
 
-fn drain(cursor: &mut EntryCursor) -> Vec<Entry> {
+fn drain(cursor: &mut OwnedCursor) -> Vec<Entry> {
     std::iter::from_fn(|| cursor.next().unwrap()).collect()
 }
 
@@ -143,11 +142,11 @@ fn check(sstable: &Arc<Sstable>, model: &Model) {
         let mut starts = vec![0, count / 3, count - 1, count];
         starts.dedup();
         for start in starts {
-            let mut cursor = sstable.cursor(key, &run, start as u64, Direction::Forward).unwrap();
+            let mut cursor = sstable.walk(key, &run, start as u64, Direction::Forward).unwrap();
             let found = drain(&mut cursor);
             assert_eq!(found.len(), count - start);
             assert!(items[start..].iter().zip(&found).all(|(item, entry)| item.matches(entry)));
-            let mut cursor = sstable.cursor(key, &run, start as u64, Direction::Backward).unwrap();
+            let mut cursor = sstable.walk(key, &run, start as u64, Direction::Backward).unwrap();
             let found = drain(&mut cursor);
             let expected = &items[..(start + 1).min(count)];
             assert_eq!(found.len(), expected.len());
@@ -315,7 +314,7 @@ fn the_newest_entries_cost_three_blocks() {
     assert!(run.last_block > 10);
     let cache = &sstable.source().cache;
     let (_, before) = cache.hits_and_misses();
-    let mut cursor = sstable.cursor(b"hot", &run, run.count - 1, Direction::Backward).unwrap();
+    let mut cursor = sstable.walk(b"hot", &run, run.count - 1, Direction::Backward).unwrap();
     for seq in (19_980..20_000).rev() {
         assert_eq!(cursor.next().unwrap().unwrap().seq, seq);
     }

@@ -102,7 +102,8 @@ pub fn records(body: &[u8]) -> (Vec<Record>, Option<String>) {
                 for (target, offset) in message.targets_placed() {
                     assert_eq!(&body[offset..offset + target.key.len()], target.key);
                     let (table, key, seq) = (target.table, target.key, target.seq);
-                    origins.push(shared.origin(OriginRef { table, key, seq }));
+                    let origin = shared.origin(OriginRef { table, key, seq });
+                    origins.push(origin.map(OriginRef::to_origin));
                     targets.push((target.table, target.key.to_vec(), target.seq));
                 }
                 assert_eq!(targets.len(), message.target_count);
