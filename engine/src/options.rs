@@ -50,7 +50,8 @@ pub struct Options {
     pub sstable_bytes: u64,
     /// Bytes for all that the engine keeps in memory: half for memtables, an eighth each for the
     /// block cache and for the state of timelines, the rest for flush and compaction. Maps of the
-    /// file and what a reader holds are not counted. Default 512 MiB.
+    /// file and what a reader holds are not counted; while the file is cold, the system is asked to
+    /// read up to twice as many bytes of it around what is touched. Default 512 MiB.
     pub memory_budget: usize,
     /// How blocks are read. Default: maps.
     pub read_mode: ReadMode,

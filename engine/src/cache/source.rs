@@ -3,7 +3,7 @@
 use super::BlockCache;
 use crate::file::{Disk, FileId};
 use crate::options::ReadMode;
-use crate::sstable::Unpacking;
+use crate::sstable::{Allowance, Unpacking};
 use std::sync::Arc;
 
 /// Where SSTables and segments are read from, and how.
@@ -17,6 +17,8 @@ pub(crate) struct Source {
     pub(crate) mode: ReadMode,
     /// Verified blocks.
     pub(crate) cache: Arc<BlockCache>,
+    /// What may be read around what is touched.
+    pub(crate) around: Arc<Allowance>,
     /// What decompression works with.
     pub(crate) unpacking: Arc<Unpacking>,
 }

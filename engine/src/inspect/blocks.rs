@@ -135,6 +135,7 @@ impl Inspector {
             file,
             mode: ReadMode::Read,
             cache: Arc::new(BlockCache::new(0)),
+            around: Arc::default(),
             unpacking: Arc::default(),
         }
     }

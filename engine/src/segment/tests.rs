@@ -71,8 +71,14 @@ pub(super) fn write(items: &[Item]) -> (SimDisk, SegmentMeta, Vec<Reference>) {
 
 pub(super) fn open(disk: &SimDisk, meta: &SegmentMeta, mode: ReadMode) -> Segment {
     let cache = Arc::new(BlockCache::new(1 << 20));
-    let source =
-        Source { disk: Arc::new(disk.clone()), file: FILE, mode, cache, unpacking: Arc::default() };
+    let source = Source {
+        disk: Arc::new(disk.clone()),
+        file: FILE,
+        mode,
+        cache,
+        around: Arc::default(),
+        unpacking: Arc::default(),
+    };
     Segment::new(meta.clone(), source, None)
 }
 
@@ -221,8 +227,14 @@ fn a_payload_keeps_the_extent_of_its_segment() {
         Arc::new(Allocator::new(Arc::clone(&shared), 0, 1 << 20, &[meta.extent]).unwrap());
     let guard = Arc::new(ExtentGuard::new(meta.extent, Arc::clone(&allocator)));
     let cache = Arc::new(BlockCache::new(0));
-    let source =
-        Source { disk: shared, file: FILE, mode: ReadMode::Map, cache, unpacking: Arc::default() };
+    let source = Source {
+        disk: shared,
+        file: FILE,
+        mode: ReadMode::Map,
+        cache,
+        around: Arc::default(),
+        unpacking: Arc::default(),
+    };
     let segment = Arc::new(Segment::new(meta.clone(), source, Some(guard)));
     let set = Segments::new([Arc::clone(&segment), Arc::clone(&segment)]);
     assert_eq!(set.iter().count(), 1);

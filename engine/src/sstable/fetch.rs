@@ -22,6 +22,7 @@ use super::footer::{Footer, Section};
 use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE};
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
 use super::read_ahead::ReadAhead;
+use super::read_around::ReadAround;
 use super::zstd::{self, Digest};
 use crate::cache::{Keep, Source};
 use crate::error::{Error, Result};
@@ -48,6 +49,13 @@ pub(super) struct Handle {
     unit: u64,
 }
 
+/// Who touches a block: reads come back to its neighbours, passes never do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    Read,
+    Pass,
+}
+
 /// An SSTable's bytes, opened: the footer is verified.
 #[derive(Debug)]
 pub(super) struct Fetcher {
@@ -58,6 +66,7 @@ pub(super) struct Fetcher {
     map: Option<Region>,
     verified: Box<[AtomicU64]>,
     ahead: ReadAhead,
+    around: ReadAround,
 }
 
 impl Fetcher {
@@ -89,6 +98,7 @@ impl Fetcher {
             map,
             verified,
             ahead: ReadAhead::default(),
+            around: ReadAround::new(&source.around, meta.bytes),
         })
     }
 
@@ -109,7 +119,7 @@ impl Fetcher {
 
     /// Bytes on the heap.
     pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.verified)
+        size_of_val(&*self.verified) + self.around.memory()
     }
 
     pub(super) fn file(&self) -> FileId {
@@ -143,7 +153,7 @@ impl Fetcher {
         let Some(map) = &self.map else {
             return look(&self.fetch_read(&handle)?.view());
         };
-        let (header, start) = self.verified_in_map(map, &handle)?;
+        let (header, start) = self.verified_in_map(map, &handle, Touch::Read)?;
         let content = &map[start + HEADER_SIZE..start + PAGE_SIZE];
         look(&BlockView { content, header, file_offset: self.file_offset(handle.offset) })
     }
@@ -191,7 +201,7 @@ impl Fetcher {
     ) -> Result<T> {
         let handle = self.data_handle(block, &self.index_entry(block)?);
         if let Some(map) = &self.map {
-            let (header, start) = self.verified_in_map(map, &handle)?;
+            let (header, start) = self.verified_in_map(map, &handle, Touch::Read)?;
             if header.codec == Codec::None {
                 let content = &map[start + HEADER_SIZE..start + handle.length];
                 let file_offset = self.file_offset(handle.offset);
@@ -213,7 +223,7 @@ impl Fetcher {
         let Some(map) = &self.map else {
             return self.fetch_read(handle);
         };
-        let (header, start) = self.verified_in_map(map, handle)?;
+        let (header, start) = self.verified_in_map(map, handle, Touch::Read)?;
         if header.codec == Codec::None {
             return Ok(Block::new(map.clone(), start, header, self.file_offset(handle.offset)));
         }
@@ -230,11 +240,13 @@ impl Fetcher {
     /// where there is no map.
     pub(super) fn fetch_mapped(&self, handle: &Handle) -> Option<Result<Block>> {
         let map = self.map.as_ref()?;
-        Some(self.verified_in_map(map, handle).and_then(|(header, start)| match header.codec {
-            Codec::None => {
-                Ok(Block::new(map.clone(), start, header, self.file_offset(handle.offset)))
+        Some(self.verified_in_map(map, handle, Touch::Pass).and_then(|(header, start)| {
+            match header.codec {
+                Codec::None => {
+                    Ok(Block::new(map.clone(), start, header, self.file_offset(handle.offset)))
+                }
+                _ => self.decompressed(&header, &map[start..start + handle.length], handle),
             }
-            _ => self.decompressed(&header, &map[start..start + handle.length], handle),
         }))
     }
 
@@ -310,7 +322,12 @@ impl Fetcher {
     }
 
     /// The header of a block in the map, verified now if it never was, and where it starts.
-    fn verified_in_map(&self, map: &Region, handle: &Handle) -> Result<(BlockHeader, usize)> {
+    fn verified_in_map(
+        &self,
+        map: &Region,
+        handle: &Handle,
+        touch: Touch,
+    ) -> Result<(BlockHeader, usize)> {
         let start = usize::try_from(handle.offset).expect("a map fits in memory");
         let bytes = &map[start..start + handle.length];
         let word = usize::try_from(handle.unit / 64).expect("fewer units than bytes in memory");
@@ -326,10 +343,26 @@ impl Fetcher {
                 return Ok((header, start));
             }
         }
-        self.will_need(handle, &self.ahead);
+        self.bring_in(map, handle, touch);
         let header = self.verify(handle, bytes)?;
         self.verified[word].fetch_or(bit, Ordering::Release);
         Ok((header, start))
+    }
+
+    /// Asks the system for a block that nobody has touched yet, and for what lies around it.
+    #[cold]
+    fn bring_in(&self, map: &Region, handle: &Handle, touch: Touch) {
+        let piece = match touch {
+            Touch::Read => self.around.touch(handle.offset),
+            Touch::Pass => None,
+        };
+        match piece {
+            Some(piece) => {
+                let place = |offset| usize::try_from(offset).expect("a map fits in memory");
+                map.will_need(place(piece.start)..place(piece.end));
+            }
+            None => self.will_need(handle, &self.ahead),
+        }
     }
 
     fn verify(&self, handle: &Handle, bytes: &[u8]) -> Result<BlockHeader> {

@@ -85,7 +85,7 @@ impl Fixture {
         let disk = Arc::new(self.disk.clone()) as Arc<dyn Disk>;
         let cache = Arc::new(BlockCache::new(4 * 1024 * 1024));
         let unpacking = Arc::default();
-        let source = Source { disk, file: FILE, mode, cache, unpacking };
+        let source = Source { disk, file: FILE, mode, cache, around: Arc::default(), unpacking };
         Arc::new(Sstable::new(self.meta.clone(), source, None))
     }
 
@@ -93,7 +93,14 @@ impl Fixture {
     pub(crate) fn open_with(&self, mode: ReadMode, segments: Segments) -> Arc<Sstable> {
         let disk = Arc::new(self.disk.clone()) as Arc<dyn Disk>;
         let cache = Arc::new(BlockCache::new(4 * 1024 * 1024));
-        let source = Source { disk, file: FILE, mode, cache, unpacking: Arc::default() };
+        let source = Source {
+            disk,
+            file: FILE,
+            mode,
+            cache,
+            around: Arc::default(),
+            unpacking: Arc::default(),
+        };
         Arc::new(Sstable::new(self.meta.clone(), source, None).with_segments(segments))
     }
 
@@ -102,7 +109,7 @@ impl Fixture {
         let disk = Arc::new(NoMaps(self.disk.clone())) as Arc<dyn Disk>;
         let cache = Arc::new(BlockCache::new(4 * 1024 * 1024));
         let (mode, unpacking) = (ReadMode::Map, Arc::default());
-        let source = Source { disk, file: FILE, mode, cache, unpacking };
+        let source = Source { disk, file: FILE, mode, cache, around: Arc::default(), unpacking };
         Arc::new(Sstable::new(self.meta.clone(), source, None))
     }
 

@@ -68,7 +68,14 @@ impl Store {
             pacer: Arc::new(pacer),
             next_number: Arc::new(AtomicU64::new(1)),
             sstable_bytes,
-            source: Source { disk: shared, file, mode, cache, unpacking: Arc::default() },
+            source: Source {
+                disk: shared,
+                file,
+                mode,
+                cache,
+                around: Arc::default(),
+                unpacking: Arc::default(),
+            },
             memory: Arc::default(),
             cold: None,
         };

@@ -36,7 +36,9 @@ impl ColdFile {
 
     /// Where its SSTables are read, and who owns their extents.
     pub(super) fn place(&self, main: &Source) -> (Source, Arc<Allocator>) {
-        let source = Source { disk: Arc::clone(&self.disk), ..main.clone() };
+        // What lies there is seldom read.
+        let around = Arc::default();
+        let source = Source { disk: Arc::clone(&self.disk), around, ..main.clone() };
         (source, Arc::clone(&self.allocator))
     }
 

@@ -26,7 +26,7 @@ use crate::options::{Options, ReadMode};
 use crate::read::{AmendmentSstables, SegmentTotals, Snapshots, View, Views};
 use crate::runtime::StoreClock;
 use crate::segment::{Segment, Segments};
-use crate::sstable::Sstable;
+use crate::sstable::{Allowance, Sstable};
 use crate::state::StateCache;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::version::{Catalog, Edit, SstableMeta, Version};
@@ -222,6 +222,7 @@ fn open_source(disk: &Arc<dyn Disk>, superblock: &Superblock, options: &Options)
         file: superblock.file,
         mode,
         cache: Arc::new(BlockCache::new(options.memory_budget / 8)),
+        around: Arc::new(Allowance::of(options.memory_budget)),
         unpacking: Arc::default(),
     }
 }

@@ -47,6 +47,7 @@ fn open_segments(disk: &SimDisk, metas: &[SegmentMeta], mode: ReadMode) -> Segme
             file: FILE,
             mode,
             cache,
+            around: Arc::default(),
             unpacking: Arc::default(),
         };
         Arc::new(Segment::new(meta.clone(), source, None))
