@@ -347,7 +347,7 @@ mod tests {
             count: 100,
             first_block: 0,
             last_block: 0,
-            first_fragment: 0,
+            first_offset: 0,
             times_ms: (1000, 1099),
             last_commit: 9,
         };

@@ -22,7 +22,7 @@ use super::directory::RunLocation;
 use super::entry::{self, Shared};
 use super::fragment::{FragmentLayout, FragmentView};
 use super::reader::Sstable;
-use super::timeline_block::TimelineBlock;
+use super::timeline_block::RunFragments;
 use crate::codec::DecodeError;
 use crate::entry::{Direction, Entry, EntryView, Payload};
 use crate::error::{Error, Result};
@@ -192,7 +192,10 @@ impl EntryCursor {
     /// index.
     fn fragment_with(&mut self, sstable: &Sstable, key: &[u8], index: u64) -> Result<Current> {
         let number = match self.current.take() {
-            None => sstable.run_block(&self.run, |entry| entry.base_index <= index)?,
+            None => {
+                let share = Some((index, self.run.count));
+                sstable.run_block(&self.run, share, |entry| entry.base_index <= index)?
+            }
             Some(Current { block, number, .. }) => {
                 if let Some((range, layout)) = self.find(&block, number, key, index)? {
                     return Ok(Current { block, number, range, layout });
@@ -222,36 +225,15 @@ impl EntryCursor {
         key: &[u8],
         index: u64,
     ) -> Result<Option<(Range<usize>, FragmentLayout)>> {
-        let first = self.run.fragment_in(number);
-        let found = find(block.content(), block.items(), first, key, index);
-        found.map_err(|error| block.damage(&error))
-    }
-}
-
-fn find(
-    content: &[u8],
-    items: usize,
-    first: usize,
-    key: &[u8],
-    index: u64,
-) -> Result<Option<(Range<usize>, FragmentLayout)>, DecodeError> {
-    let fragments = TimelineBlock::parse(content, items)?;
-    let held = |number: usize| -> Result<_, DecodeError> {
-        let range = fragments.range(number)?;
-        let layout = FragmentLayout::parse(&content[range.clone()])?;
-        let fragment = FragmentView::with_layout(layout, &content[range.clone()]);
-        let holds = fragment.key() == key && layout.place_of(index).is_some();
-        Ok(holds.then_some((range, layout)))
-    };
-    // A run has one fragment in most blocks.
-    if first < fragments.count()
-        && let Some(found) = held(first)?
-    {
-        return Ok(Some(found));
-    }
-    match fragments.last_of_run(key, first, |head| head.base_index <= index)? {
-        Some(last) => held(last),
-        None => Ok(None),
+        let mut fragments =
+            RunFragments::new(block.content(), block.items(), key, self.run.offset_in(number))
+                .map_err(|error| block.damage(&error))?;
+        while let Some(found) = fragments.next().map_err(|error| block.damage(&error))? {
+            if found.1.place_of(index).is_some() {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 }
 

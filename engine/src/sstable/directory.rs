@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! page content, timeline table
-//!   tags    2·n     high 16 bits of each entry's hash: the entry holds the key, so few suffice
+//!   tags    2·n     high 16 bits of each entry's hash, never falling: the entry holds the key, so
+//!                   few suffice, and the hash tells about where its tag is
 //!   starts  2·n     offset of each entry in the content
 //!   entries         one behind the other; the rest of the page is zero
 //!
@@ -11,7 +12,7 @@
 //!   first seq
 //!   count - 1
 //!   first block     number of the data block where the run begins
-//!   fragment        number of its first fragment in that block
+//!   offset          where its first fragment begins in the content of that block
 //!   oldest time     less that of the SSTable
 //!   newest time     less the oldest
 //!   last commit     less the first of the SSTable
@@ -58,8 +59,9 @@ pub(crate) struct RunLocation {
     pub(crate) first_block: u32,
     /// Data block in which it ends.
     pub(crate) last_block: u32,
-    /// Number of its first fragment in the first block. In the blocks behind it is 0.
-    pub(crate) first_fragment: u32,
+    /// Where its first fragment begins in the content of the first block. In the blocks behind
+    /// that is 0.
+    pub(crate) first_offset: u32,
     /// Commit times of the first and of the last entry.
     pub(crate) times_ms: (u64, u64),
     /// Commit number of the last entry.
@@ -67,9 +69,9 @@ pub(crate) struct RunLocation {
 }
 
 impl RunLocation {
-    /// Number of its first fragment in one of its blocks.
-    pub(super) fn fragment_in(&self, block: u32) -> usize {
-        if block == self.first_block { self.first_fragment as usize } else { 0 }
+    /// Where its first fragment begins in the content of one of its blocks.
+    pub(super) fn offset_in(&self, block: u32) -> usize {
+        if block == self.first_block { self.first_offset as usize } else { 0 }
     }
 }
 
@@ -84,7 +86,7 @@ pub(super) fn tag(hash: u64) -> u32 {
     u32::try_from(hash >> 32).expect("the high half of 64 bits")
 }
 
-fn short_tag(hash: u64) -> u16 {
+pub(super) fn short_tag(hash: u64) -> u16 {
     u16::try_from(hash >> 48).expect("the highest 16 of 64 bits")
 }
 
@@ -109,7 +111,7 @@ fn values(run: &RunLocation, bases: Bases) -> [u64; VALUES] {
         run.first_seq,
         beyond,
         u64::from(run.first_block),
-        u64::from(run.first_fragment),
+        u64::from(run.first_offset),
         run.times_ms.0 - bases.time_ms,
         run.times_ms.1 - run.times_ms.0,
         run.last_commit - bases.commit,
@@ -179,7 +181,7 @@ pub(super) fn place(
     (places.collect(), continued)
 }
 
-/// Appends the content of a timeline page.
+/// Appends the content of a timeline page. The entries' hashes do not fall in their high 16 bits.
 pub(super) fn encode_timeline_page(
     entries: &[(u64, &[u8], RunLocation)],
     bases: Bases,
@@ -222,16 +224,38 @@ pub(super) fn search_timeline(
     key: &[u8],
 ) -> Result<Found<RunLocation>, DecodeError> {
     let tags = tags(content, items, SLOT, SHORT_TAG)?;
-    for (slot, found) in tags.chunks_exact(SHORT_TAG).enumerate() {
-        if found != short_tag(hash).to_le_bytes() {
-            continue;
-        }
+    let (tags, _) = tags.as_chunks::<SHORT_TAG>();
+    let tag = short_tag(hash);
+    let mut slot = first_slot(tags, tag);
+    while tags.get(slot).is_some_and(|found| u16::from_le_bytes(*found) == tag) {
         let (entry_key, run) = timeline_entry(content, items, bases, slot)?;
         if entry_key == key {
             return Ok(Found::Here(run));
         }
+        slot += 1;
     }
     Ok(Found::NotHere)
+}
+
+/// The first of the rising tags that is not below `tag`. Hashes are spread evenly, so it is near
+/// the place that the tag has among all that there could be.
+fn first_slot(tags: &[[u8; SHORT_TAG]], tag: u16) -> usize {
+    let at = |slot: usize| u16::from_le_bytes(tags[slot]);
+    let mut slot = (tags.len() * usize::from(tag)) >> u16::BITS;
+    while slot > 0 && at(slot - 1) >= tag {
+        slot -= 1;
+    }
+    while slot < tags.len() && at(slot) < tag {
+        slot += 1;
+    }
+    slot
+}
+
+/// Whether the tags of a page do not fall.
+pub(super) fn are_sorted(content: &[u8], items: usize) -> bool {
+    let tags = tags(content, items, SLOT, SHORT_TAG).unwrap_or_default();
+    let (tags, _) = tags.as_chunks::<SHORT_TAG>();
+    tags.is_sorted_by_key(|tag| u16::from_le_bytes(*tag))
 }
 
 /// Entry `slot` of a timeline page.
@@ -265,7 +289,7 @@ pub(super) fn timeline_entry(
 
 /// The run that these values mean; none where they add up to what cannot be.
 fn run_of(values: [u64; VALUES], bases: Bases) -> Option<RunLocation> {
-    let [first_seq, beyond, first_block, fragment, oldest, span, commits, gaps, blocks] = values;
+    let [first_seq, beyond, first_block, offset, oldest, span, commits, gaps, blocks] = values;
     let beyond = u32::try_from(beyond).ok()?;
     let first_block = u32::try_from(first_block).ok()?;
     let oldest = bases.time_ms.checked_add(oldest)?;
@@ -275,7 +299,7 @@ fn run_of(values: [u64; VALUES], bases: Bases) -> Option<RunLocation> {
         count: u64::from(beyond) + 1,
         first_block,
         last_block: first_block.checked_add(u32::try_from(blocks).ok()?)?,
-        first_fragment: u32::try_from(fragment).ok()?,
+        first_offset: u32::try_from(offset).ok()?,
         times_ms: (oldest, oldest.checked_add(span)?),
         last_commit: bases.commit.checked_add(commits)?,
     })

@@ -93,7 +93,9 @@ impl DirectoryWriter {
         let pages = directory::page_count(bytes, longest);
         let (places, continued) = directory::place(pages, sizes.into_iter());
         let mut order: Vec<usize> = (0..places.len()).collect();
-        order.sort_by_key(|at| places[*at]);
+        // Keyed pages are in the order of the keys.
+        let tag = |at: usize| self.timelines.get(at).map(|it| directory::short_tag(it.hash));
+        order.sort_by_key(|at| (places[*at], tag(*at)));
         let mut rest = &order[..];
         let mut content = Vec::with_capacity(PAGE_CONTENT);
         for (page, continued) in continued.into_iter().enumerate() {

@@ -171,10 +171,35 @@ impl Fetcher {
         let number = u64::from(block);
         assert!(number < self.footer.data.count, "the block lies in the SSTable");
         let slot = usize::try_from(number % per_page).expect("less than the entries of a page");
-        self.look(BlockKind::Index, &self.footer.index, number / per_page, |page| {
+        let (section, page) = (&self.footer.index, number / per_page);
+        if let Some(content) =
+            self.verified_page(&self.page_handle(BlockKind::Index, section, page))
+            && let Ok(entry) = IndexEntry::decode(content, slot, self.footer.data.length)
+        {
+            return Ok(entry);
+        }
+        self.look(BlockKind::Index, section, page, |page| {
             IndexEntry::decode(page.content, slot, self.footer.data.length)
                 .map_err(|error| page.damage(&error))
         })
+    }
+
+    /// The content of a page of the map that was verified before. Its header is not touched: what
+    /// is not known without it is checked by whoever reads the content.
+    fn verified_page(&self, handle: &Handle) -> Option<&[u8]> {
+        let map = self.map.as_ref()?;
+        let (word, bit) = self.verified_bit(handle)?;
+        if word.load(Ordering::Acquire) & bit == 0 {
+            return None;
+        }
+        let start = usize::try_from(handle.offset).ok()?;
+        map.get(start + HEADER_SIZE..start + handle.length)
+    }
+
+    /// The bit of a block in the map.
+    fn verified_bit(&self, handle: &Handle) -> Option<(&AtomicU64, u64)> {
+        let word = usize::try_from(handle.unit / 64).ok()?;
+        Some((self.verified.get(word)?, 1u64 << (handle.unit % 64)))
     }
 
     pub(super) fn data_handle(&self, block: u32, entry: &IndexEntry) -> Handle {
@@ -330,9 +355,8 @@ impl Fetcher {
     ) -> Result<(BlockHeader, usize)> {
         let start = usize::try_from(handle.offset).expect("a map fits in memory");
         let bytes = &map[start..start + handle.length];
-        let word = usize::try_from(handle.unit / 64).expect("fewer units than bytes in memory");
-        let bit = 1u64 << (handle.unit % 64);
-        if self.verified[word].load(Ordering::Acquire) & bit != 0 {
+        let (word, bit) = self.verified_bit(handle).expect("every block of a map has a bit");
+        if word.load(Ordering::Acquire) & bit != 0 {
             let header = BlockHeader::decode(bytes).map_err(|error| {
                 let place = self.file_offset(handle.offset);
                 Error::corruption(handle.kind.name(), place, error.to_string())
@@ -345,7 +369,7 @@ impl Fetcher {
         }
         self.bring_in(map, handle, touch);
         let header = self.verify(handle, bytes)?;
-        self.verified[word].fetch_or(bit, Ordering::Release);
+        word.fetch_or(bit, Ordering::Release);
         Ok((header, start))
     }
 

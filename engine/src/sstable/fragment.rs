@@ -216,11 +216,22 @@ pub(super) struct FragmentLayout {
     /// Length of every entry, where the ends have no column.
     common_length: usize,
     data: usize,
+    /// Bytes of all of it.
+    end: usize,
 }
 
 impl FragmentLayout {
     /// Checks that the parts add up to exactly `bytes`.
     pub(super) fn parse(bytes: &[u8]) -> Result<FragmentLayout> {
+        let layout = FragmentLayout::parse_front(bytes)?;
+        if layout.length() != bytes.len() {
+            return Err(DecodeError { what: "fragment lengths", offset: 0 });
+        }
+        Ok(layout)
+    }
+
+    /// Checks the fragment at the front of `bytes`, which may be longer.
+    pub(super) fn parse_front(bytes: &[u8]) -> Result<FragmentLayout> {
         let header = Header::parse(bytes)?;
         let error = |what| DecodeError { what, offset: 0 };
         let [base_index, _, count, data_length, head_bytes, first_seq, base_commit, base_time] =
@@ -240,9 +251,10 @@ impl FragmentLayout {
             at = at.saturating_add(rows.saturating_mul(usize::from(width)));
             Column { start, width, left_out }
         });
-        if count == 0 || at.checked_add(data_bytes) != Some(bytes.len()) {
+        let end = at.checked_add(data_bytes).filter(|end| *end <= bytes.len());
+        let Some(end) = end.filter(|_| count > 0) else {
             return Err(error("fragment lengths"));
-        }
+        };
         let [seqs, commits, times, flags, ends] = columns;
         // Entries without bytes have ends, so that the bytes bound the count.
         let common_length = data_bytes / count;
@@ -267,6 +279,7 @@ impl FragmentLayout {
             common_flags: header.flags,
             common_length,
             data: at,
+            end,
         };
         FragmentView { layout, bytes }.seq(count - 1)?;
         Ok(layout)
@@ -274,6 +287,11 @@ impl FragmentLayout {
 }
 
 impl FragmentLayout {
+    /// Bytes of the fragment.
+    pub(super) fn length(&self) -> usize {
+        self.end
+    }
+
     /// Which of its entries is entry `index` of the run, if any.
     #[inline]
     pub(super) fn place_of(&self, index: u64) -> Option<usize> {

@@ -20,13 +20,13 @@ use super::directory::{self, Bases, Found, RunLocation};
 use super::fetch::Fetcher;
 use super::filter;
 use super::format::{BlockKind, FLAG_CONTINUED};
-use super::fragment::{FragmentHead, FragmentView};
+use super::fragment::FragmentView;
 use super::hash::key_hash;
 use super::index::IndexEntry;
 use super::keyed_block::KeyedBlock;
 use super::keyed_cursor::KeyedCursor;
 use super::scan::FragmentCursor;
-use super::timeline_block::TimelineBlock;
+use super::timeline_block::{RunFragments, TimelineBlock};
 use super::timeline_cursor::TimelineCursor;
 use crate::cache::Source;
 use crate::codec::DecodeError;
@@ -37,7 +37,7 @@ use crate::segment::{Record, Reference, Segments};
 use crate::sync::{AtomicU64, Ordering};
 use crate::version::{SstableMeta, TableKind};
 use std::any::Any;
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::{Arc, OnceLock};
 
 /// By what entries of a run are counted: those below the value.
@@ -63,14 +63,6 @@ impl Rank {
             Rank::Seq(_) => entry.first_seq,
             Rank::Commit(_) => entry.base_commit,
             Rank::Time(_) => entry.base_time,
-        }
-    }
-
-    fn of_fragment(self, head: &FragmentHead<'_>) -> u64 {
-        match self {
-            Rank::Seq(_) => head.first_seq,
-            Rank::Commit(_) => head.base_commit,
-            Rank::Time(_) => head.base_time,
         }
     }
 
@@ -254,9 +246,9 @@ impl Sstable {
             return Ok(rank);
         }
         let value = by.value();
-        let number = self.run_block(run, |entry| by.of_block(entry) < value)?;
+        let number = self.run_block(run, None, |entry| by.of_block(entry) < value)?;
         self.fetcher()?.look_at_data(number, |block| {
-            let first = run.fragment_in(number);
+            let first = run.offset_in(number);
             let rank =
                 rank_in_block(block, key, first, by).map_err(|error| block.damage(&error))?;
             match rank {
@@ -405,27 +397,24 @@ impl Sstable {
     }
 
     /// The last block of the run whose first fragment lies `before`; the first block of the run
-    /// where there is none. Touches index pages only.
+    /// where there is none. `share`: about how much of the run lies before, as a part of a whole.
+    /// Touches index pages only.
     pub(super) fn run_block(
         &self,
         run: &RunLocation,
+        share: Option<(u64, u64)>,
         before: impl Fn(&IndexEntry) -> bool,
     ) -> Result<u32> {
+        if run.first_block == run.last_block {
+            return Ok(run.first_block);
+        }
         let fetcher = self.fetcher()?;
-        // The newest entries are asked for most, so the last block is tried first.
-        if run.first_block < run.last_block && before(&fetcher.index_entry(run.last_block)?) {
-            return Ok(run.last_block);
-        }
-        let (mut low, mut high) = (run.first_block, run.last_block);
-        while low + 1 < high {
-            let middle = low + (high - low) / 2;
-            if before(&fetcher.index_entry(middle)?) {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
+        let is_before = |block: u32| Ok(before(&fetcher.index_entry(block)?));
+        // The newest entries are asked for most, so without a guess the last block is tried first.
+        let blocks = u64::from(run.last_block - run.first_block);
+        let guess = share.map_or(blocks, |(part, whole)| part.min(whole) * blocks / whole.max(1));
+        let guess = run.first_block + u32::try_from(guess).expect("a block of the run");
+        nearest(run.first_block..=run.last_block, guess, is_before)
     }
 
     /// The number of data blocks at the front for which `before` holds of their first key.
@@ -458,6 +447,33 @@ impl Sstable {
     }
 }
 
+/// The last block of a range that lies `before`, looked for around a guess; the first of the range
+/// where there is none, which is not asked about.
+fn nearest(
+    blocks: RangeInclusive<u32>,
+    guess: u32,
+    is_before: impl Fn(u32) -> Result<bool>,
+) -> Result<u32> {
+    let (mut low, mut high) = (*blocks.start(), blocks.end().saturating_add(1));
+    let (mut middle, mut step) = (guess, 1);
+    while low + 1 < high {
+        middle = middle.clamp(low + 1, high - 1);
+        if is_before(middle)? {
+            low = middle;
+            middle = low.saturating_add(step);
+        } else {
+            high = middle;
+            middle = high.saturating_sub(step);
+        }
+        // Twice as far at each step, then by halves once that is beyond.
+        step = step.saturating_mul(2);
+        if middle <= low || middle >= high {
+            middle = low + (high - low) / 2;
+        }
+    }
+    Ok(low)
+}
+
 fn first_key(block: &Block) -> Result<&[u8], DecodeError> {
     if block.header().kind == BlockKind::KeyedData {
         Ok(KeyedBlock::parse(block.content(), block.items())?.version(0)?.0.key)
@@ -473,7 +489,8 @@ fn holds_key(block: &Block, key: &[u8]) -> Result<bool, DecodeError> {
 }
 
 /// Entries of the run below the value, counted from the run's beginning, when the last of them (or
-/// the first of the run, where there is none) lies in this block. `first`: of the run's fragments.
+/// the first of the run, where there is none) lies in this block. `first`: where the fragments of
+/// the run begin.
 fn rank_in_block(
     block: &BlockView<'_>,
     key: &[u8],
@@ -481,23 +498,30 @@ fn rank_in_block(
     by: Rank,
 ) -> Result<Option<u64>, DecodeError> {
     let value = by.value();
-    let fragments = TimelineBlock::parse(block.content, block.items())?;
-    let Some(last) = fragments.last_of_run(key, first, |head| by.of_fragment(head) < value)? else {
-        let is_ours = first < fragments.count() && fragments.key(first)? == key;
-        return Ok(if is_ours { Some(fragments.head(first)?.base_index) } else { None });
-    };
-    let range = fragments.range(last)?;
-    let fragment = FragmentView::parse(&block.content[range])?;
-    let (mut low, mut high) = (1, fragment.count());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if by.of_entry(&fragment, middle)? < value {
-            low = middle + 1;
-        } else {
-            high = middle;
+    let mut fragments = RunFragments::new(block.content, block.items(), key, first)?;
+    let mut last = None;
+    while let Some((range, layout)) = fragments.next()? {
+        let fragment = FragmentView::with_layout(layout, &block.content[range]);
+        if by.of_entry(&fragment, 0)? >= value {
+            // Where all are above it, that is the beginning of the run.
+            last.get_or_insert(fragment.base_index());
+            break;
+        }
+        let (mut low, mut high) = (1, fragment.count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if by.of_entry(&fragment, middle)? < value {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        last = Some(fragment.base_index() + low as u64);
+        if low < fragment.count() {
+            break;
         }
     }
-    Ok(Some(fragment.base_index() + low as u64))
+    Ok(last)
 }
 
 impl crate::version::HasMeta for Sstable {

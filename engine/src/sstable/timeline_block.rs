@@ -10,7 +10,7 @@
 //! is 0, they rise, and the last fragment ends where the starts begin; (2) each fragment is valid;
 //! (3) fragments rise by (key, base index).
 
-use super::fragment::{FragmentHead, FragmentLayout};
+use super::fragment::{FragmentHead, FragmentLayout, FragmentView};
 use crate::codec::DecodeError;
 use std::ops::Range;
 
@@ -18,6 +18,46 @@ use std::ops::Range;
 pub(super) const START_SIZE: usize = 4;
 
 type Result<T> = std::result::Result<T, DecodeError>;
+
+/// The fragments of one run in a block, from the first one on. It is told where that begins, and
+/// each tells where it ends, so that nothing else of the block is looked at.
+pub(super) struct RunFragments<'a> {
+    /// The fragments of the block.
+    content: &'a [u8],
+    key: &'a [u8],
+    at: usize,
+}
+
+impl<'a> RunFragments<'a> {
+    /// Those of `key`, of which the first begins at `at`, in a block of `items` fragments.
+    pub(super) fn new(
+        content: &'a [u8],
+        items: usize,
+        key: &'a [u8],
+        at: usize,
+    ) -> Result<RunFragments<'a>> {
+        let error = DecodeError { what: "fragments of a block", offset: 0 };
+        let table = items.checked_mul(START_SIZE).ok_or(error)?;
+        let fragments = content.len().checked_sub(table).ok_or(error)?;
+        Ok(RunFragments { content: &content[..fragments], key, at })
+    }
+
+    /// The next fragment of the run, and where it lies in the content.
+    pub(super) fn next(&mut self) -> Result<Option<(Range<usize>, FragmentLayout)>> {
+        let rest = self.content.get(self.at..).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let layout = FragmentLayout::parse_front(rest)?;
+        let range = self.at..self.at + layout.length();
+        let fragment = FragmentView::with_layout(layout, &self.content[range.clone()]);
+        if fragment.key() != self.key {
+            return Ok(None);
+        }
+        self.at = range.end;
+        Ok(Some((range, layout)))
+    }
+}
 
 /// The content of a block, seen as fragments.
 #[derive(Debug, Clone, Copy)]
@@ -53,11 +93,6 @@ impl<'a> TimelineBlock<'a> {
         Ok(start..end)
     }
 
-    /// The key of fragment `index`.
-    pub(super) fn key(&self, index: usize) -> Result<&'a [u8]> {
-        Ok(self.head(index)?.key)
-    }
-
     pub(super) fn head(&self, index: usize) -> Result<FragmentHead<'a>> {
         FragmentHead::parse(&self.content[self.range(index)?])
     }
@@ -81,42 +116,6 @@ impl<'a> TimelineBlock<'a> {
             }
         }
         Ok(low)
-    }
-
-    /// The last fragment of a run, the first of which here is `first`, for which `before` holds;
-    /// `None` where there is none.
-    pub(super) fn last_of_run(
-        &self,
-        key: &[u8],
-        first: usize,
-        before: impl Fn(&FragmentHead<'a>) -> bool,
-    ) -> Result<Option<usize>> {
-        let is_before = |index: usize| -> Result<bool> {
-            if index >= self.count {
-                return Ok(false);
-            }
-            let head = self.head(index)?;
-            Ok(head.key == key && before(&head))
-        };
-        if !is_before(first)? {
-            return Ok(None);
-        }
-        // Most runs have one fragment in a block, so the search begins small.
-        let (mut low, mut step) = (first, 1);
-        while is_before(low + step)? {
-            low += step;
-            step *= 2;
-        }
-        let mut high = low + step;
-        while low + 1 < high {
-            let middle = low + (high - low) / 2;
-            if is_before(middle)? {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(Some(low))
     }
 
     fn start(&self, index: usize) -> usize {

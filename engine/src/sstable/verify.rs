@@ -13,7 +13,7 @@
 //! Goes on after damage as far as it can, so one call reports all.
 
 use super::block::{Block, carried_checksum};
-use super::directory::RunLocation;
+use super::directory::{self, RunLocation};
 use super::fetch::Fetcher;
 use super::footer::Section;
 use super::format::{BlockKind, length32};
@@ -143,7 +143,14 @@ impl Verifier<'_> {
     fn verify_page(&mut self, kind: BlockKind, page: &Block, number: u64) {
         let offset = page.header().offset;
         match kind {
-            BlockKind::Directory => self.directory_items += page.items() as u64,
+            BlockKind::Directory => {
+                self.directory_items += page.items() as u64;
+                if self.fetcher.footer.kind == TableKind::Timeline
+                    && !directory::are_sorted(page.content(), page.items())
+                {
+                    self.note(kind, offset, "its tags fall".into());
+                }
+            }
             BlockKind::Properties => match Properties::decode(page.content()) {
                 Ok(found) if found == Properties::of(self.sstable.meta()) => {}
                 Ok(_) => self.note(kind, offset, "it differs from the manifest".into()),
@@ -241,10 +248,12 @@ impl Verifier<'_> {
             self.note(BlockKind::Index, entry.offset, "it differs from the block".into());
         }
         for index in 0..fragments.count() {
-            let fragment = FragmentView::parse(&block.content()[fragments.range(index)?])?;
+            let range = fragments.range(index)?;
+            let start = range.start;
+            let fragment = FragmentView::parse(&block.content()[range])?;
             fragment.verify()?;
             self.verify_references(&fragment, block.header().offset)?;
-            self.add_fragment(&fragment, (number, index), block.header().offset)?;
+            self.add_fragment(&fragment, (number, start), block.header().offset)?;
         }
         Ok(())
     }
@@ -274,7 +283,7 @@ impl Verifier<'_> {
     fn add_fragment(
         &mut self,
         fragment: &FragmentView<'_>,
-        (number, index): (u32, usize),
+        (number, start): (u32, usize),
         offset: u64,
     ) -> Result<(), DecodeError> {
         let last = fragment.count() - 1;
@@ -298,7 +307,7 @@ impl Verifier<'_> {
                 count: 0,
                 first_block: number,
                 last_block: number,
-                first_fragment: length32(index),
+                first_offset: length32(start),
                 times_ms: (times.0, 0),
                 last_commit: 0,
             };

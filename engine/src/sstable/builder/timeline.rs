@@ -182,7 +182,7 @@ impl<O: Output> Builder<O> {
             count: 0,
             first_block: u32::MAX,
             last_block: u32::MAX,
-            first_fragment: 0,
+            first_offset: 0,
             times_ms: (time_ms, time_ms),
             last_commit: 0,
         };
@@ -238,11 +238,11 @@ impl<O: Output> Builder<O> {
     /// Begins a fragment of the run in the block being filled.
     fn place(&mut self, first: FirstEntry) {
         let block = self.writer.block_count();
-        let fragment = self.block.starts.len();
+        let offset = self.block.content.len();
         self.block.begin_item(first);
         if let Last::Run { run, .. } = &mut self.last {
             if run.first_block == u32::MAX {
-                (run.first_block, run.first_fragment) = (block, length32(fragment));
+                (run.first_block, run.first_offset) = (block, length32(offset));
             }
             run.last_block = block;
         }
