@@ -76,9 +76,10 @@ pub const PAGE_SIZE: usize = 4096;
 pub const SSTABLE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// Bytes of one direct write of background output.
 pub const OUTPUT_PIECE_BYTES: usize = 256 * 1024;
-/// Bytes that the first touch of a cold SSTable brings into the page cache around it, see
+/// Bytes that the first touch of a cold SSTable brings into the page cache around it, those of a
+/// huge page, see
 /// [`Options::memory_budget`](crate::Options::memory_budget).
-pub const READ_AROUND_BYTES: u64 = 1024 * 1024;
+pub const READ_AROUND_BYTES: u64 = 2 * 1024 * 1024;
 
 /// The part of the ring that one memtable's groups may take, as numerator and denominator: two
 /// memtables and some room.

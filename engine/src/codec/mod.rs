@@ -7,12 +7,14 @@ mod checksum;
 mod decoder;
 mod encode;
 mod packed;
+mod touch;
 mod varint;
 
 pub(crate) use checksum::{checksum, checksum_seeded};
 pub(crate) use decoder::{DecodeError, Decoder};
 pub(crate) use encode::Encode;
 pub(crate) use packed::{packed_size, put_packed, take_packed};
+pub(crate) use touch::touch;
 pub(crate) use varint::{VARINT_SIZE_MAX, put_varint, take_varint, varint_size};
 
 /// Rounds `value` up to a multiple of `unit`, a power of two.

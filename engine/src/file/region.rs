@@ -38,6 +38,18 @@ impl Region {
         Region(Source::Guarded(Arc::new(Guarded { region: self, _guard: guard })))
     }
 
+    /// Asks the system to bring these bytes in as huge pages when they are touched. Advice, as
+    /// [`Region::will_need`].
+    pub(crate) fn advise_huge(&self, range: Range<usize>) {
+        match &self.0 {
+            Source::Memory(_) => {}
+            Source::Map(map) => {
+                super::os::advise_huge(map, range);
+            }
+            Source::Guarded(guarded) => guarded.region.advise_huge(range),
+        }
+    }
+
     /// Tells the system that these bytes are read soon, so that they come in one read and not page
     /// by page. Advice: nothing is waited for, and nothing depends on it.
     pub(crate) fn will_need(&self, range: Range<usize>) {

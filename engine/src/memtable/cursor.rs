@@ -60,6 +60,29 @@ impl RunCursor {
         Some(self.run.placed(words))
     }
 
+    /// Asks memory for the messages of the next entries, at most `count`, which lie in as many
+    /// places; tells how many it asked for. For whoever will read them one by one.
+    pub(crate) fn touch_ahead(&self, count: usize) -> usize {
+        let here = match self.direction {
+            Direction::Forward => {
+                self.ahead.last().map_or(usize::MAX, |next| next.base) - self.index
+            }
+            Direction::Backward => self.index - self.chunk.base + 1,
+        };
+        let count = count.min(self.remaining).min(here);
+        let mut sum = 0;
+        for step in 0..count {
+            let index = match self.direction {
+                Direction::Forward => self.index + step,
+                Direction::Backward => self.index - step,
+            };
+            let words = self.chunk.entry(self.run.memtable(), index);
+            sum ^= self.run.touch(MessagePlace(words.place));
+        }
+        std::hint::black_box(sum);
+        count
+    }
+
     /// The run that it walks.
     pub(crate) fn run(&self) -> &Run {
         &self.run

@@ -121,6 +121,7 @@ impl Source {
                 cursor: run.cursor(index(start), direction),
                 placed: None,
                 large: None,
+                touched: (0, TOUCH_MIN / 2),
             }),
             Source::Disk { run, .. } => Cursor::Disk(Sstable::cursor(run, start, direction)),
         }
@@ -189,7 +190,13 @@ pub(super) struct MemoryCursor {
     placed: Option<Placed>,
     /// The payload of the entry, where it is large.
     large: Option<Payload>,
+    /// Entries whose messages memory was asked for: those left of them, and of how many.
+    touched: (usize, usize),
 }
+
+/// Messages that memory is asked for at once: at first, and at most.
+const TOUCH_MIN: usize = 4;
+const TOUCH_MAX: usize = 8;
 
 impl Cursor {
     /// Goes to the next entry; `None` behind the last.
@@ -222,6 +229,11 @@ impl Cursor {
 
 impl MemoryCursor {
     fn step(&mut self) -> Result<Option<Place>> {
+        if self.touched.0 == 0 {
+            let more = (self.touched.1 * 2).min(TOUCH_MAX);
+            self.touched = (self.cursor.touch_ahead(more), more);
+        }
+        self.touched.0 = self.touched.0.saturating_sub(1);
         self.placed = self.cursor.next_placed();
         let Some(placed) = self.placed else {
             return Ok(None);

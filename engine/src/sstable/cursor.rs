@@ -188,28 +188,49 @@ impl EntryCursor {
         Ok(view.to_entry(payload))
     }
 
-    /// Finds the fragment with entry `index`: in the block at hand, in its neighbour, or by the
-    /// index.
+    /// Finds the fragment with entry `index`: in the block at hand or in its neighbour.
     fn fragment_with(&mut self, sstable: &Sstable, key: &[u8], index: u64) -> Result<Current> {
-        let number = match self.current.take() {
-            None => {
-                let share = Some((index, self.run.count));
-                sstable.run_block(&self.run, share, |entry| entry.base_index <= index)?
-            }
-            Some(Current { block, number, .. }) => {
-                if let Some((range, layout)) = self.find(&block, number, key, index)? {
-                    return Ok(Current { block, number, range, layout });
-                }
-                let neighbour = match self.direction {
-                    Direction::Forward => number.checked_add(1),
-                    Direction::Backward => number.checked_sub(1),
-                };
-                let run = self.run.first_block..=self.run.last_block;
-                neighbour
-                    .filter(|neighbour| run.contains(neighbour))
-                    .ok_or_else(|| block.corruption("the run is shorter than the directory says"))?
-            }
+        let Some(Current { block, number, .. }) = self.current.take() else {
+            return self.enter(sstable, key, index);
         };
+        if let Some((range, layout)) = self.find(&block, number, key, index)? {
+            return Ok(Current { block, number, range, layout });
+        }
+        let neighbour = match self.direction {
+            Direction::Forward => number.checked_add(1),
+            Direction::Backward => number.checked_sub(1),
+        };
+        let run = self.run.first_block..=self.run.last_block;
+        let number = neighbour
+            .filter(|neighbour| run.contains(neighbour))
+            .ok_or_else(|| block.corruption("the run is shorter than the directory says"))?;
+        self.fragment_in(sstable, number, key, index)
+    }
+
+    /// Finds the fragment with entry `index` when nothing is at hand: in the block where it would
+    /// be if entries were of one size, or else by the index.
+    fn enter(&self, sstable: &Sstable, key: &[u8], index: u64) -> Result<Current> {
+        let blocks = u64::from(self.run.last_block - self.run.first_block);
+        let share = index * (blocks + 1) / self.run.count;
+        let guess = self.run.first_block + u32::try_from(share.min(blocks)).expect("of its blocks");
+        if blocks == 0 {
+            return self.fragment_in(sstable, guess, key, index);
+        }
+        let block = sstable.fetcher()?.data_block(guess)?;
+        if let Some((range, layout)) = self.find(&block, guess, key, index)? {
+            return Ok(Current { block, number: guess, range, layout });
+        }
+        let number = sstable.run_block(&self.run, guess, |entry| entry.base_index <= index)?;
+        self.fragment_in(sstable, number, key, index)
+    }
+
+    fn fragment_in(
+        &self,
+        sstable: &Sstable,
+        number: u32,
+        key: &[u8],
+        index: u64,
+    ) -> Result<Current> {
         let block = sstable.fetcher()?.data_block(number)?;
         match self.find(&block, number, key, index)? {
             Some((range, layout)) => Ok(Current { block, number, range, layout }),

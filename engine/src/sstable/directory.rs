@@ -251,6 +251,17 @@ fn first_slot(tags: &[[u8; SHORT_TAG]], tag: u16) -> usize {
     slot
 }
 
+/// About where a timeline page of `mean` entries has its first tag, and the tag, start and entry of
+/// a hash.
+pub(super) fn places_of(hash: u64, mean: usize) -> [usize; 5] {
+    let share = |of: usize| (of * usize::from(short_tag(hash))) >> u16::BITS;
+    let slot = share(mean);
+    let entries = SLOT * mean;
+    // Pages are not quite full.
+    let entry = entries + share((PAGE_CONTENT - PAGE_CONTENT / 16).saturating_sub(entries));
+    [0, slot * SHORT_TAG, SHORT_TAG * mean + slot * 2, entry, entry + 64]
+}
+
 /// Whether the tags of a page do not fall.
 pub(super) fn are_sorted(content: &[u8], items: usize) -> bool {
     let tags = tags(content, items, SLOT, SHORT_TAG).unwrap_or_default();

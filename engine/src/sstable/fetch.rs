@@ -18,13 +18,16 @@
 //! Any thread. The bits are set after the bytes were verified; to verify twice does no harm.
 
 use super::block::{Block, BlockView, Identity, verify, zeroed};
+use super::block_places::BlockPlaces;
+use super::directory;
 use super::footer::{Footer, Section};
 use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE};
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
 use super::read_ahead::ReadAhead;
-use super::read_around::ReadAround;
+use super::read_around::{Piece, ReadAround};
 use super::zstd::{self, Digest};
 use crate::cache::{Keep, Source};
+use crate::codec::touch;
 use crate::error::{Error, Result};
 use crate::file::disk::read_exact_at;
 use crate::file::{Disk, FileId, Region};
@@ -34,7 +37,7 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::version::SstableMeta;
 use std::any::Any;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -67,6 +70,8 @@ pub(super) struct Fetcher {
     verified: Box<[AtomicU64]>,
     ahead: ReadAhead,
     around: ReadAround,
+    /// Where its blocks lie, once one was asked for in the map.
+    places: OnceLock<BlockPlaces>,
 }
 
 impl Fetcher {
@@ -98,7 +103,8 @@ impl Fetcher {
             map,
             verified,
             ahead: ReadAhead::default(),
-            around: ReadAround::new(&source.around, meta.bytes),
+            around: ReadAround::new(&source.around, extent_offset, meta.bytes),
+            places: OnceLock::new(),
         })
     }
 
@@ -119,7 +125,8 @@ impl Fetcher {
 
     /// Bytes on the heap.
     pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.verified) + self.around.memory()
+        let places = self.places.get().map_or(0, BlockPlaces::memory);
+        size_of_val(&*self.verified) + self.around.memory() + places
     }
 
     pub(super) fn file(&self) -> FileId {
@@ -187,13 +194,25 @@ impl Fetcher {
     /// The content of a page of the map that was verified before. Its header is not touched: what
     /// is not known without it is checked by whoever reads the content.
     fn verified_page(&self, handle: &Handle) -> Option<&[u8]> {
-        let map = self.map.as_ref()?;
-        let (word, bit) = self.verified_bit(handle)?;
-        if word.load(Ordering::Acquire) & bit == 0 {
-            return None;
-        }
+        let map = self.map.as_ref().filter(|_| self.is_verified(handle))?;
         let start = usize::try_from(handle.offset).ok()?;
         map.get(start + HEADER_SIZE..start + handle.length)
+    }
+
+    /// Whether a block was verified in the map.
+    fn is_verified(&self, handle: &Handle) -> bool {
+        self.verified_bit(handle).is_some_and(|(word, bit)| word.load(Ordering::Acquire) & bit != 0)
+    }
+
+    /// Asks memory for what a lookup of a hash will read of its page of the directory, where that
+    /// was verified before: header, tag, start and entry, by about where they are.
+    pub(super) fn touch_directory(&self, hash: u64, keys: u64) {
+        let section = &self.footer.directory;
+        let handle = self.page_handle(BlockKind::Directory, section, hash % section.count);
+        if let Some(content) = self.verified_page(&handle) {
+            let mean = usize::try_from(keys / section.count).unwrap_or_default();
+            touch(content, directory::places_of(hash, mean));
+        }
     }
 
     /// The bit of a block in the map.
@@ -214,8 +233,33 @@ impl Fetcher {
 
     /// Data block `block`.
     pub(super) fn data_block(&self, block: u32) -> Result<Block> {
-        let entry = self.index_entry(block)?;
-        self.fetch(&self.data_handle(block, &entry))
+        self.fetch(&self.data_place(block)?)
+    }
+
+    /// Where data block `block` lies. Once it was verified in the map, nobody asks for more.
+    fn data_place(&self, block: u32) -> Result<Handle> {
+        if self.map.is_some()
+            && let Some(place) = self.places.get_or_init(|| self.read_places()).get(block)
+        {
+            let handle = Handle {
+                kind: self.data_kind(),
+                offset: u64::from(place.start),
+                length: (place.end - place.start) as usize,
+                checksum: None,
+                unit: u64::from(block),
+            };
+            if self.is_verified(&handle) {
+                return Ok(handle);
+            }
+        }
+        Ok(self.data_handle(block, &self.index_entry(block)?))
+    }
+
+    /// What is there of the index.
+    #[cold]
+    fn read_places(&self) -> BlockPlaces {
+        let count = u32::try_from(self.footer.data.count).expect("the footer bounds it");
+        BlockPlaces::of((0..count).map(|block| self.index_entry(block).ok()))
     }
 
     /// Looks at data block `block`, where it lies.
@@ -224,7 +268,7 @@ impl Fetcher {
         block: u32,
         look: impl FnOnce(&BlockView<'_>) -> Result<T>,
     ) -> Result<T> {
-        let handle = self.data_handle(block, &self.index_entry(block)?);
+        let handle = self.data_place(block)?;
         if let Some(map) = &self.map {
             let (header, start) = self.verified_in_map(map, &handle, Touch::Read)?;
             if header.codec == Codec::None {
@@ -380,11 +424,10 @@ impl Fetcher {
             Touch::Read => self.around.touch(handle.offset),
             Touch::Pass => None,
         };
+        let place = |offset| usize::try_from(offset).expect("a map fits in memory");
         match piece {
-            Some(piece) => {
-                let place = |offset| usize::try_from(offset).expect("a map fits in memory");
-                map.will_need(place(piece.start)..place(piece.end));
-            }
+            Some(Piece::Whole(piece)) => map.advise_huge(place(piece.start)..place(piece.end)),
+            Some(Piece::Edge(piece)) => map.will_need(place(piece.start)..place(piece.end)),
             None => self.will_need(handle, &self.ahead),
         }
     }

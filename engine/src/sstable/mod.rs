@@ -25,6 +25,7 @@
 //! `reader.rs` reads it through a map or with `pread` (`fetch.rs`).
 
 mod block;
+mod block_places;
 mod block_writer;
 mod builder;
 mod cursor;

@@ -1,10 +1,15 @@
 //! Fills the page cache around what is touched, while a store that was opened is still cold.
 //!
 //! SSTables are written past the page cache, and a map that is told it is read at random brings in
-//! one block a touch: a store would warm up by tens of thousands of reads, each as long as one of a
-//! mebibyte. So the first touch of a piece of an SSTable asks for all of the piece, as long as the
-//! store has an allowance for it: twice its memory budget. Beyond, what is asked for would push out
-//! what was.
+//! one block a touch: a store would warm up by tens of thousands of reads, each nearly as long as
+//! one of a mebibyte. So the first touch of a piece of an SSTable asks for all of the piece, as long
+//! as the store has an allowance for it: twice its memory budget. Beyond, what is asked for would
+//! push out what was.
+//!
+//! Pieces are as large as a huge page and lie in the file as one does. One that belongs to the
+//! SSTable as a whole is asked for as a huge page: where the file system has them, what is read at
+//! random then waits for memory once and not twice. A piece on the edge is not: a direct write into
+//! the neighbour would drop all of a huge page.
 //!
 //! # Invariants
 //! 1. A piece is asked for once, while its SSTable is open.
@@ -45,15 +50,28 @@ pub(super) struct ReadAround {
     allowance: Arc<Allowance>,
     /// A bit for each piece.
     asked: Box<[AtomicU64]>,
+    /// Where the SSTable begins in its first piece.
+    phase: u64,
     length: u64,
 }
 
+/// What to ask the system for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// A huge page, which comes with its first touch.
+    Whole(Range<u64>),
+    /// Part of one.
+    Edge(Range<u64>),
+}
+
 impl ReadAround {
-    /// Of an SSTable of so many bytes.
-    pub(super) fn new(allowance: &Arc<Allowance>, length: u64) -> ReadAround {
-        let words = length.div_ceil(READ_AROUND_BYTES).div_ceil(u64::from(u64::BITS));
+    /// Of an SSTable of so many bytes at a place in the file.
+    pub(super) fn new(allowance: &Arc<Allowance>, offset: u64, length: u64) -> ReadAround {
+        let phase = offset % READ_AROUND_BYTES;
+        let pieces = phase.saturating_add(length).div_ceil(READ_AROUND_BYTES);
+        let words = pieces.div_ceil(u64::from(u64::BITS));
         let asked = (0..words).map(|_| AtomicU64::new(0)).collect();
-        ReadAround { allowance: Arc::clone(allowance), asked, length }
+        ReadAround { allowance: Arc::clone(allowance), asked, phase, length }
     }
 
     /// Bytes on the heap.
@@ -61,24 +79,32 @@ impl ReadAround {
         size_of_val(&*self.asked)
     }
 
-    /// What to ask for when bytes from `start` on are touched: the piece they lie in, where nobody
-    /// has asked for it and the store may.
-    pub(super) fn touch(&self, start: u64) -> Option<Range<u64>> {
-        let piece = start / READ_AROUND_BYTES;
-        let range = piece * READ_AROUND_BYTES..self.length.min((piece + 1) * READ_AROUND_BYTES);
+    /// What to ask for when the byte at `place` is touched: the piece it lies in, where nobody has
+    /// asked for it and the store may.
+    pub(super) fn touch(&self, place: u64) -> Option<Piece> {
+        let piece = place.checked_add(self.phase)? / READ_AROUND_BYTES;
+        let range = self.range(piece);
         let (word, bit) = self.bit(piece)?;
         if range.is_empty() || word.load(Ordering::Relaxed) & bit != 0 {
             return None;
         }
-        if !self.allowance.take(range.end - range.start) {
+        let bytes = range.end - range.start;
+        if !self.allowance.take(bytes) {
             return None;
         }
         if word.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
             // Somebody else was first.
-            self.allowance.give_back(range.end - range.start);
+            self.allowance.give_back(bytes);
             return None;
         }
-        Some(range)
+        Some(if bytes == READ_AROUND_BYTES { Piece::Whole(range) } else { Piece::Edge(range) })
+    }
+
+    /// What a piece has of the SSTable.
+    fn range(&self, piece: u64) -> Range<u64> {
+        let start = (piece * READ_AROUND_BYTES).saturating_sub(self.phase);
+        let end = (piece + 1) * READ_AROUND_BYTES - self.phase;
+        start.min(self.length)..end.min(self.length)
     }
 
     fn bit(&self, piece: u64) -> Option<(&AtomicU64, u64)> {
@@ -87,12 +113,12 @@ impl ReadAround {
     }
 
     fn taken(&self) -> u64 {
-        let pieces = self.length.div_ceil(READ_AROUND_BYTES);
+        let pieces = (self.phase + self.length).div_ceil(READ_AROUND_BYTES);
         let asked = |piece: &u64| {
             self.bit(*piece).is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
         };
-        let bytes = |piece| READ_AROUND_BYTES.min(self.length - piece * READ_AROUND_BYTES);
-        (0..pieces).filter(asked).map(bytes).sum()
+        let bytes = |range: Range<u64>| range.end - range.start;
+        (0..pieces).filter(asked).map(|piece| bytes(self.range(piece))).sum()
     }
 }
 
@@ -112,24 +138,36 @@ mod tests {
     fn a_piece_is_asked_for_once_and_within_the_allowance() {
         let budget = usize::try_from(PIECE).unwrap();
         let allowance = Arc::new(Allowance::of(budget));
-        let around = ReadAround::new(&allowance, 70 * PIECE + 5);
-        assert_eq!(around.touch(PIECE + 17), Some(PIECE..2 * PIECE));
+        let around = ReadAround::new(&allowance, 5 * PIECE, 70 * PIECE + 5);
+        assert_eq!(around.touch(PIECE + 17), Some(Piece::Whole(PIECE..2 * PIECE)));
         assert_eq!(around.touch(PIECE), None, "it was asked for");
-        assert_eq!(around.touch(70 * PIECE), Some(70 * PIECE..70 * PIECE + 5), "the last is short");
+        let end = 70 * PIECE;
+        assert_eq!(around.touch(end), Some(Piece::Edge(end..end + 5)), "the last is short");
         assert_eq!(around.touch(3 * PIECE), None, "all but five bytes less are spent");
         assert_eq!(around.touch(99 * PIECE), None, "beyond the end");
-        let other = ReadAround::new(&allowance, 2 * PIECE);
+        assert_eq!(around.touch(u64::MAX), None, "far beyond the end");
+        let other = ReadAround::new(&allowance, 0, 2 * PIECE);
         assert_eq!(other.touch(0), None);
         drop(around);
-        assert_eq!(other.touch(0), Some(0..PIECE), "what is closed gives back its share");
-        assert_eq!(other.touch(PIECE), Some(PIECE..2 * PIECE));
+        assert_eq!(other.touch(0), Some(Piece::Whole(0..PIECE)), "what is closed gives back");
+        assert_eq!(other.touch(PIECE), Some(Piece::Whole(PIECE..2 * PIECE)));
         drop(other);
         assert_eq!(allowance.0.load(Ordering::Relaxed), 2 * PIECE);
     }
 
     #[test]
+    fn pieces_lie_in_the_file_as_huge_pages_do() {
+        let allowance = Arc::new(Allowance::of(1 << 30));
+        let around = ReadAround::new(&allowance, 7 * PIECE - 4096, 2 * PIECE);
+        assert_eq!(around.touch(0), Some(Piece::Edge(0..4096)));
+        assert_eq!(around.touch(4096), Some(Piece::Whole(4096..PIECE + 4096)));
+        assert_eq!(around.touch(2 * PIECE - 1), Some(Piece::Edge(PIECE + 4096..2 * PIECE)));
+        assert_eq!(around.taken(), 2 * PIECE);
+    }
+
+    #[test]
     fn without_an_allowance_nothing_is_asked_for() {
-        let around = ReadAround::new(&Arc::default(), 8 * PIECE);
+        let around = ReadAround::new(&Arc::default(), 0, 8 * PIECE);
         assert_eq!(around.touch(0), None);
     }
 }

@@ -225,6 +225,7 @@ impl Sstable {
         }
         let fetcher = self.fetcher()?;
         let hash = key_hash(fetcher.file(), key);
+        fetcher.touch_directory(hash, self.meta.keys);
         let blocks = fetcher.footer.data.count;
         self.search(hash, |page| {
             let (content, items) = (page.content, page.items());
@@ -246,7 +247,9 @@ impl Sstable {
             return Ok(rank);
         }
         let value = by.value();
-        let number = self.run_block(run, None, |entry| by.of_block(entry) < value)?;
+        // The newest entries are asked for most.
+        let newest = run.last_block;
+        let number = self.run_block(run, newest, |entry| by.of_block(entry) < value)?;
         self.fetcher()?.look_at_data(number, |block| {
             let first = run.offset_in(number);
             let rank =
@@ -396,24 +399,16 @@ impl Sstable {
         Ok(None)
     }
 
-    /// The last block of the run whose first fragment lies `before`; the first block of the run
-    /// where there is none. `share`: about how much of the run lies before, as a part of a whole.
-    /// Touches index pages only.
+    /// The last block of the run whose first fragment lies `before`, looked for around a guess; the
+    /// first block of the run where there is none. Touches index pages only.
     pub(super) fn run_block(
         &self,
         run: &RunLocation,
-        share: Option<(u64, u64)>,
+        guess: u32,
         before: impl Fn(&IndexEntry) -> bool,
     ) -> Result<u32> {
-        if run.first_block == run.last_block {
-            return Ok(run.first_block);
-        }
         let fetcher = self.fetcher()?;
         let is_before = |block: u32| Ok(before(&fetcher.index_entry(block)?));
-        // The newest entries are asked for most, so without a guess the last block is tried first.
-        let blocks = u64::from(run.last_block - run.first_block);
-        let guess = share.map_or(blocks, |(part, whole)| part.min(whole) * blocks / whole.max(1));
-        let guess = run.first_block + u32::try_from(guess).expect("a block of the run");
         nearest(run.first_block..=run.last_block, guess, is_before)
     }
 

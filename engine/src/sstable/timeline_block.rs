@@ -11,7 +11,7 @@
 //! (3) fragments rise by (key, base index).
 
 use super::fragment::{FragmentHead, FragmentLayout, FragmentView};
-use crate::codec::DecodeError;
+use crate::codec::{DecodeError, touch};
 use std::ops::Range;
 
 /// Bytes of one start.
@@ -48,6 +48,8 @@ impl<'a> RunFragments<'a> {
         if rest.is_empty() {
             return Ok(None);
         }
+        // Head and columns, about.
+        touch(rest, [0, 64, 128, 192, 256, 320, 384, 448]);
         let layout = FragmentLayout::parse_front(rest)?;
         let range = self.at..self.at + layout.length();
         let fragment = FragmentView::with_layout(layout, &self.content[range.clone()]);

@@ -236,6 +236,18 @@ pub(super) fn will_need(map: &memmap2::Mmap, range: Range<usize>) {
     let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
 }
 
+/// Asks for these bytes of a map as huge pages, read when they are touched. Where the system knows
+/// no such advice they are read as others are, soon.
+pub(super) fn advise_huge(map: &memmap2::Mmap, range: Range<usize>) {
+    #[cfg(target_os = "linux")]
+    let advised = map.advise_range(memmap2::Advice::HugePage, range.start, range.len()).is_ok();
+    #[cfg(not(target_os = "linux"))]
+    let advised = false;
+    if !advised {
+        will_need(map, range);
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "this file is the door to the file system")]
 fn open_buffered(path: &Path, mode: OpenMode) -> Result<File> {
     let mut options = OpenOptions::new();
