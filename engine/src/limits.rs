@@ -103,14 +103,14 @@ pub const FREE_KEPT_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// LSM levels, level 0 included.
 pub const LEVEL_COUNT: usize = 7;
 /// SSTables in level 0 of a table at which compaction begins.
-pub const LEVEL0_COMPACT: usize = 8;
+pub const LEVEL0_COMPACT: usize = 12;
 /// SSTables in level 0 of a table at which writers are slowed down.
-pub const LEVEL0_SLOW: usize = 24;
+pub const LEVEL0_SLOW: usize = 36;
 /// SSTables in level 0 of a table at which writers wait.
-pub const LEVEL0_STOP: usize = 48;
-/// A move to the cold tier reads so many SSTables of the usual size at once: as much as a
-/// compaction takes from level 0, so that what is due meanwhile waits no longer than for any job.
-pub const MOVE_PIECE_SSTABLES: u64 = LEVEL0_COMPACT as u64;
+pub const LEVEL0_STOP: usize = 72;
+/// A move to the cold tier reads so many SSTables of the usual size at once: less than a compaction
+/// may take from level 0, so that what is due meanwhile waits no longer than for any job.
+pub const MOVE_PIECE_SSTABLES: u64 = 8;
 /// Runs of a timeline in one shard up to which a read is as quick as it gets: each SSTable of level
 /// 0 is one, and each level below. What lies beyond is charged for being looked into.
 pub const LOCALITY_RUNS: usize = 4;

@@ -123,7 +123,9 @@ impl Source {
                 large: None,
                 touched: (0, TOUCH_MIN / 2),
             }),
-            Source::Disk { run, .. } => Cursor::Disk(Sstable::cursor(run, start, direction)),
+            Source::Disk { run, .. } => {
+                Cursor::Disk(Box::new(Sstable::cursor(run, start, direction)))
+            }
         }
     }
 
@@ -181,7 +183,7 @@ impl Sources {
 /// Walks the entries of a source. Used with the source that it was made of.
 pub(super) enum Cursor {
     Memory(MemoryCursor),
-    Disk(EntryCursor),
+    Disk(Box<EntryCursor>),
 }
 
 /// A cursor over a run in a memtable, and where it stands.

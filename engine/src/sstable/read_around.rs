@@ -2,9 +2,9 @@
 //!
 //! SSTables are written past the page cache, and a map that is told it is read at random brings in
 //! one block a touch: a store would warm up by tens of thousands of reads, each nearly as long as
-//! one of a mebibyte. So the first touch of a piece of an SSTable asks for all of the piece, as long
-//! as the store has an allowance for it: twice its memory budget. Beyond, what is asked for would
-//! push out what was.
+//! one of a mebibyte. So the first touch of a piece of an SSTable asks for all of it, as long as
+//! the store has an allowance: twice its memory budget. Beyond, what is asked for would push out
+//! what was.
 //!
 //! Pieces are as large as a huge page and lie in the file as one does. One that belongs to the
 //! SSTable as a whole is asked for as a huge page: where the file system has them, what is read at
@@ -83,8 +83,8 @@ impl ReadAround {
     /// asked for it and the store may.
     pub(super) fn touch(&self, place: u64) -> Option<Piece> {
         let piece = place.checked_add(self.phase)? / READ_AROUND_BYTES;
-        let range = self.range(piece);
         let (word, bit) = self.bit(piece)?;
+        let range = self.range(piece);
         if range.is_empty() || word.load(Ordering::Relaxed) & bit != 0 {
             return None;
         }

@@ -6,6 +6,7 @@ use super::world::{Process, START_MS, World, tiny};
 use std::sync::Arc;
 use std::time::Duration;
 use tidelog_engine::inspect::Inspector;
+use tidelog_engine::limits::LEVEL0_COMPACT;
 use tidelog_engine::testing::{CrashPolicy, Random, SimDisk};
 use tidelog_engine::{
     Clock, Direction, Durability, Engine, Options, Result, Snapshot, TableId, TableOptions, Tier,
@@ -162,7 +163,8 @@ fn a_compaction_of_another_shard_comes_between_the_pieces_of_a_move() {
         append(engine, other, b"o", "a line");
         engine.flush().unwrap();
     };
-    (0..7).for_each(|_| write_other());
+    let few = LEVEL0_COMPACT - 1;
+    (0..few).for_each(|_| write_other());
     window.world.clock.advance(HOUR * 2);
     window.begin_move();
     let level0 = || {
@@ -170,9 +172,9 @@ fn a_compaction_of_another_shard_comes_between_the_pieces_of_a_move() {
         let table = stats.tables.iter().find(|table| table.id == other).unwrap();
         table.windows[0].levels[0].sstables
     };
-    assert_eq!(level0(), 7, "not due yet");
+    assert_eq!(level0(), few as u64, "not due yet");
     write_other();
-    while level0() > 7 {
+    while level0() > few as u64 {
         assert!(window.process.scheduler.step_one(), "level 0 stays as it is");
     }
     assert!(window.hot() > 0, "it waited for the whole window");

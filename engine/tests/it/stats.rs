@@ -5,6 +5,7 @@ use super::world::{Process, START_MS, World, tiny};
 use std::sync::Arc;
 use std::time::Duration;
 use tidelog_engine::inspect::{Inspector, SstableReport};
+use tidelog_engine::limits::LEVEL0_COMPACT;
 use tidelog_engine::{Durability, Options, Stats, TableId, TableOptions, Tier, WriteBatch};
 
 fn append(process: &Process, table: TableId, key: &[u8], payload: &[u8]) {
@@ -211,13 +212,13 @@ fn compaction_that_is_due_is_told_in_bytes() {
         let pending = engine.stats().pending.compaction_bytes;
         let level0 = in_the_file(&world, table).into_iter().filter(|s| s.level == 0);
         let mut level0: Vec<_> = level0.map(|s| (s.meta.number, s.meta.bytes)).collect();
-        if level0.len() < 8 {
+        if level0.len() < LEVEL0_COMPACT {
             assert_eq!(pending, 0, "after flush {number}");
             continue;
         }
         // The oldest, as many as one job takes, and what they meet in level 1.
         level0.sort_unstable();
-        let mut room = 8 * roomy().sstable_bytes;
+        let mut room = LEVEL0_COMPACT as u64 * roomy().sstable_bytes;
         let fits = level0.iter().take_while(|(_, bytes)| {
             let fits = *bytes <= room;
             room = room.saturating_sub(*bytes);
