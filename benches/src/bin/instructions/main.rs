@@ -37,13 +37,16 @@ use tidelog_benches::structures::{Case, all};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
+/// The baseline that is committed.
+const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json");
+
 #[derive(Parser)]
 #[command(about = "Counts the instructions of the engine's structures")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
     /// The file of the baseline.
-    #[arg(long, global = true, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json"))]
+    #[arg(long, global = true, default_value = BASELINE)]
     baseline: PathBuf,
 }
 
