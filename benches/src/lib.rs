@@ -20,6 +20,7 @@ pub mod fanout;
 pub mod measure;
 pub mod recovery;
 pub mod scan;
+pub mod structures;
 
 mod conversations;
 mod messages;

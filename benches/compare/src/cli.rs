@@ -27,6 +27,8 @@ pub enum Command {
         /// The file of results.
         results: PathBuf,
     },
+    /// Draw the plots of a file of results, and a page that shows them.
+    Plots(PlotsOptions),
     /// One run in this process: started by the others.
     #[command(hide = true)]
     Child(ChildOptions),
@@ -94,6 +96,20 @@ pub struct ShortOptions {
     /// A folder for the databases.
     #[arg(long)]
     pub directory: PathBuf,
+}
+
+/// Options of `plots`.
+#[derive(Args)]
+pub struct PlotsOptions {
+    /// The folder of `run`, with the file of results `compare.jsonl` in it.
+    #[arg(long)]
+    pub directory: Option<PathBuf>,
+    /// The file of results, where it is another one.
+    #[arg(long)]
+    pub results: Option<PathBuf>,
+    /// The folder for the plots.
+    #[arg(long)]
+    pub output: PathBuf,
 }
 
 /// Options of one run in a process of its own.

@@ -6,6 +6,7 @@
 //! cargo run --release --features rocksdb -- run --workload w7 --directory DIR
 //! cargo run --release --features rocksdb -- run --workload w8 --repeat 1 --directory DIR
 //! cargo run --release --features rocksdb -- scaling --directory DIR
+//! cargo run --release -- plots --directory DIR --output ../../docs/plots
 //! cargo run --release --features rocksdb -- short --directory DIR            # does it work?
 //! ```
 //!
@@ -27,12 +28,14 @@
 //! | `measure/` | what is measured around a stretch of work |
 //! | `limits/` | what the machine can do at best |
 //! | `report/` | the tables and the goals |
+//! | `plots/` | the plots |
 
 mod child;
 mod cli;
 mod engine;
 mod limits;
 mod measure;
+mod plots;
 mod record;
 mod report;
 mod results;
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Scaling(options) => run::scaling(options),
         Command::Short(options) => run::short(options),
         Command::Report { results } => report::of_file(&results),
+        Command::Plots(options) => plots::run(&options),
         Command::Child(options) => workload::run(&options).map(|()| true),
     };
     match outcome {

@@ -4,6 +4,8 @@
 //! order and the same [`SimDisk::log_hash`].
 
 pub mod fuzzing;
+#[doc(hidden)]
+pub mod probes;
 mod sim_clock;
 mod sim_disk;
 mod sim_scheduler;

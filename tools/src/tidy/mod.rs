@@ -8,12 +8,14 @@
 //! | `unsafety` | `unsafe` only in the listed files, `unwrap` only in tests |
 //! | `text` | width, trailing spaces, one first-level heading a Markdown file |
 //! | `documents` | the README's program is an example that is built; links lead somewhere |
+//! | `options` | every option is named in `docs/TUNING.md` |
 //! | `format_doc` | the constants in `docs/FORMAT.md` are those of the code |
 
 pub mod documents;
 pub mod format_doc;
 pub mod layers;
 pub mod mask;
+pub mod options;
 pub mod paths;
 pub mod sizes;
 pub mod source;
@@ -48,12 +50,13 @@ impl std::fmt::Display for Fault {
 
 /// Every rule over every file, in order of place.
 pub fn check(repository: &Repository) -> Vec<Fault> {
-    let rules: [fn(&Repository) -> Vec<Fault>; 6] = [
+    let rules: [fn(&Repository) -> Vec<Fault>; 7] = [
         layers::check,
         sizes::check,
         unsafety::check,
         text::check,
         documents::check,
+        options::check,
         format_doc::check,
     ];
     let mut faults: Vec<Fault> = rules.iter().flat_map(|rule| rule(repository)).collect();
@@ -96,6 +99,11 @@ mod tests {
     #[test]
     fn the_documents_show_what_is_there() {
         expect_none(documents::check);
+    }
+
+    #[test]
+    fn every_option_is_explained() {
+        expect_none(options::check);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What is measured around a stretch of work, from the counters of the process and of the device.
 
 mod caches;
+mod progress;
 
 use crate::Result;
 use crate::record::Record;
 pub use caches::drop_caches;
+pub use progress::Progress;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 pub use tidelog_benches::measure::Latencies;
@@ -60,15 +62,11 @@ impl Meter {
         }
         let written_bytes = process::written_bytes()?;
         let amplification = written_bytes as f64 / work.logical_bytes as f64;
-        Ok(Record {
+        let mut record = Record {
             workload: work.workload.to_owned(),
             operations: work.operations,
             seconds: duration.as_secs_f64(),
             rate: work.operations as f64 / duration.as_secs_f64(),
-            p50: work.latencies.quantile(0.5),
-            p99: work.latencies.quantile(0.99),
-            p999: work.latencies.quantile(0.999),
-            max: work.latencies.quantile(1.0),
             cpu_seconds: (process::cpu_time() - self.cpu).as_secs_f64(),
             written_bytes,
             written_in_stretch_bytes: written_bytes - self.written_bytes,
@@ -83,6 +81,8 @@ impl Meter {
             device_reads: counted.filter(|_| work.is_cold).map(|counted| counted.reads),
             read_bytes: work.is_cold.then_some(read_bytes),
             ..Record::default()
-        })
+        };
+        record.take_latencies(&work.latencies);
+        Ok(record)
     }
 }

@@ -9,6 +9,7 @@ mod tables;
 use crate::Result;
 use crate::record::Record;
 use crate::results::Content;
+pub use number::median;
 use std::path::Path;
 
 /// Prints the report of a file of results, at the scale of its last record. Returns whether every

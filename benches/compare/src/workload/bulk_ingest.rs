@@ -7,12 +7,15 @@
 use super::{KEY_BYTES, LIMIT, Run, SEED, check};
 use crate::Result;
 use crate::engine::{Entry, Found, Peer, Range, Setup, Table};
-use crate::measure::{Latencies, Meter, Work};
+use crate::measure::{Latencies, Meter, Progress, Work};
+use std::time::Duration;
 use tidelog_benches::{Messages, Random};
 
 /// Messages at full size.
 pub const MESSAGES: u64 = 5_000_000;
 const BATCH: u64 = 1_000;
+/// Between two points of the rate over time.
+const INTERVAL: Duration = Duration::from_millis(250);
 
 pub fn run(run: &Run) -> Result<()> {
     let peer = run.open(&Setup::default())?;
@@ -23,6 +26,7 @@ pub fn run(run: &Run) -> Result<()> {
     let mut batch = Vec::new();
 
     let meter = Meter::start(&run.directory)?;
+    let mut progress = Progress::start(INTERVAL);
     let mut left = operations;
     while left > 0 {
         batch.clear();
@@ -33,8 +37,10 @@ pub fn run(run: &Run) -> Result<()> {
             batch.push(Entry { timeline: message.timeline, seq: message.seq, payload });
         }
         wrong += latencies.time(|| peer.append(&batch))?;
+        progress.add(left.min(BATCH));
         left -= left.min(BATCH);
     }
+    let series = progress.finish();
     peer.sync()?;
     let work = Work {
         workload: "w1",
@@ -44,7 +50,8 @@ pub fn run(run: &Run) -> Result<()> {
         settles: true,
         ..Work::default()
     };
-    let record = meter.finish(work)?;
+    let mut record = meter.finish(work)?;
+    record.series = series;
 
     if run.engine.has_reads() {
         wrong += sample(run, &*peer, &messages)?;

@@ -73,9 +73,7 @@ pub fn run(run: &Run, memory_bytes: Option<u64>) -> Result<()> {
     of_posts.workload = "w7-post".to_owned();
     of_posts.operations = post;
     of_posts.rate = post as f64 / of_posts.seconds;
-    let quantile = |quantile| posts.quantile(quantile);
-    (of_posts.p50, of_posts.p99) = (quantile(0.5), quantile(0.99));
-    (of_posts.p999, of_posts.max) = (quantile(0.999), quantile(1.0));
+    of_posts.take_latencies(&posts);
     run.report(&*peer, of_posts, 0)
 }
 

@@ -81,9 +81,7 @@ pub fn run(run: &Run) -> Result<()> {
     };
     let mut writes = meter.finish(work("w8-write", samples.writes().clone()))?;
     let mut reads = writes.clone();
-    let quantile = |quantile| samples.reads().quantile(quantile);
-    (reads.p50, reads.p99) = (quantile(0.5), quantile(0.99));
-    (reads.p999, reads.max) = (quantile(0.999), quantile(1.0));
+    reads.take_latencies(samples.reads());
     reads.workload = "w8-read".to_owned();
     samples.describe(&mut writes);
     run.report(&*peer, writes, wrong)?;
