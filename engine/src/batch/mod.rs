@@ -392,6 +392,11 @@ impl WriteBatch {
         decode::target_at(&self.body, self.targets[index] as usize)
     }
 
+    /// The targets, in the order of the calls.
+    pub(crate) fn targets(&self) -> impl ExactSizeIterator<Item = Target<'_>> {
+        self.targets.iter().map(|place| decode::target_at(&self.body, *place as usize))
+    }
+
     /// The leader's one change: the sequence id of target `index`.
     pub(crate) fn assign(&mut self, index: usize, seq: u64) {
         let place = self.targets[index] as usize;

@@ -182,7 +182,6 @@ impl Leader {
             let hints = cells.iter().map(|cell| cell.run());
             let applied = view.active.apply_hinted(body, commit, time_ms, hints);
             applied.expect("the batch wrote its own body");
-            cells.iter().for_each(|cell| cell.set_last_commit(commit));
             if let Durability::Interval(delay) = durability {
                 core.sync_within(delay);
             }

@@ -62,16 +62,16 @@ pub(crate) fn resolve(
     })
 }
 
+/// Checks the tables of all targets, then pins their timelines together. Also tells whether ids
+/// are given.
 fn pin_targets(
     core: &Core,
     view: &View,
     batch: &WriteBatch,
 ) -> Result<(Vec<Arc<StateCell>>, bool)> {
     let mut given = false;
-    let mut cells = Vec::with_capacity(batch.append_count());
     let mut known: Option<(TableId, Sequence)> = None;
-    for index in 0..batch.append_count() {
-        let target = batch.target(index);
+    for target in batch.targets() {
         let sequence = match known {
             Some((table, sequence)) if table == target.table => sequence,
             _ => table_of(view, target.table, TableKind::Timeline)?.sequence,
@@ -89,10 +89,11 @@ fn pin_targets(
                 let what = format!("table {} needs a sequence id from the caller", target.table.0);
                 return Err(Error::InvalidUse { what });
             }
-            _ => cells.push(core.pin(target.table, target.key)?),
+            _ => {}
         }
     }
-    Ok((cells, given))
+    let timelines = batch.targets().map(|target| (target.table, target.key));
+    Ok((core.pin_all(timelines)?, given))
 }
 
 /// Timelines of amended entries, pinned, with the amended seqs; and tables with retracted ones.
