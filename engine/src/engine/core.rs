@@ -248,10 +248,11 @@ impl Core {
         self.states.pin(table, key, || self.load_cell(table, key))
     }
 
-    /// Pins the states of many timelines, in their order. May read the disk.
+    /// Pins the states of many timelines, in their order. May read the disk, unless one of them is
+    /// an error.
     pub(crate) fn pin_all<'a>(
         &self,
-        timelines: impl ExactSizeIterator<Item = (TableId, &'a [u8])>,
+        timelines: impl ExactSizeIterator<Item = Result<(TableId, &'a [u8])>>,
     ) -> Result<Vec<Arc<StateCell>>> {
         self.states.pin_all(timelines, |table, key| self.load_cell(table, key))
     }

@@ -53,7 +53,7 @@ mod segments;
 mod tests;
 mod writer;
 
-use crate::batch::Target;
+use crate::batch::{Appends, Target};
 use crate::codec::DecodeError;
 use crate::entry::TableId;
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -80,7 +80,7 @@ use std::sync::Arc;
 use writer::Writer;
 
 /// Fewest bytes that one record of a body takes: a target of a one-byte key.
-const RECORD_BYTES_MIN: usize = 11;
+const RECORD_BYTES_MIN: usize = 7;
 
 /// See the module.
 pub(crate) struct Memtable {
@@ -185,6 +185,19 @@ impl Memtable {
         hints: impl Iterator<Item = &'a RunHint> + Clone,
     ) -> Result<(), DecodeError> {
         self.writer.lock().apply(self, body, (commit, time_ms), hints)
+    }
+
+    /// The same for a body that its batch has just built, with the seqs that it was given: nothing
+    /// is decoded but the key of a timeline of which no hint tells. One seq and one hint a target.
+    pub(crate) fn append<'a>(
+        &self,
+        appends: Appends,
+        seqs: &[u64],
+        commit: u64,
+        time_ms: u64,
+        hints: impl Iterator<Item = &'a RunHint> + Clone,
+    ) -> Result<(), DecodeError> {
+        self.writer.lock().append(self, appends, seqs, (commit, time_ms), hints)
     }
 
     /// What has been amended here, as far as a filter can tell.

@@ -91,28 +91,28 @@ impl StateCache {
     }
 
     /// The cells of many timelines, in their order, as [`StateCache::pin`] gives each: a shard is
-    /// locked once for all that fall into it, and memory is asked for many at a time.
+    /// locked once for all that fall into it, and memory is asked for many at a time. Nothing is
+    /// loaded where one of them is an error.
     pub(crate) fn pin_all<'a>(
         &self,
-        timelines: impl ExactSizeIterator<Item = (TableId, &'a [u8])>,
+        timelines: impl ExactSizeIterator<Item = Result<(TableId, &'a [u8])>>,
         mut load: impl FnMut(TableId, &[u8]) -> Result<(StateRecord, u64)>,
     ) -> Result<Vec<Arc<StateCell>>> {
-        if timelines.len() < FEW {
-            return timelines
-                .map(|(table, key)| self.pin(table, key, || load(table, key)))
-                .collect();
+        let mut wanted = Vec::with_capacity(timelines.len());
+        for timeline in timelines {
+            let (table, key) = timeline?;
+            wanted.push(Wanted { hash: self.hash(table, key), table, key });
         }
-        let wanted: Vec<Wanted<'a>> = timelines
-            .map(|(table, key)| Wanted { hash: self.hash(table, key), table, key })
-            .collect();
         let mut cells: Vec<Option<Arc<StateCell>>> = vec![None; wanted.len()];
-        let (order, ends) = by_shard(&wanted);
-        let mut start = 0;
-        for (shard, end) in self.shards.iter().zip(ends) {
-            for indexes in order[start..end].chunks(TOGETHER) {
-                shard.lock().get_all(&wanted, indexes, &mut cells);
+        if wanted.len() >= FEW {
+            let (order, ends) = by_shard(&wanted);
+            let mut start = 0;
+            for (shard, end) in self.shards.iter().zip(ends) {
+                for indexes in order[start..end].chunks(TOGETHER) {
+                    shard.lock().get_all(&wanted, indexes, &mut cells);
+                }
+                start = end;
             }
-            start = end;
         }
         wanted
             .iter()
@@ -195,21 +195,29 @@ impl Shard {
         self.find(hash, table, key).map(pinned)
     }
 
-    /// Pins those of `indexes` that are cached; there are at most [`TOGETHER`]. Counting a pointer
-    /// up waits for all loads before it, so all are found before the first is pinned.
+    /// Pins those of `indexes` that are cached; there are at most [`TOGETHER`]. First all slots are
+    /// looked for, then all cells are touched, and only then the first one is compared and pinned:
+    /// to count a pointer up waits for every load before it.
     fn get_all(
         &self,
         wanted: &[Wanted<'_>],
         indexes: &[usize],
         cells: &mut [Option<Arc<StateCell>>],
     ) {
-        let mut found = [None; TOGETHER];
-        for (place, index) in found.iter_mut().zip(indexes) {
-            let Wanted { hash, table, key } = wanted[*index];
-            *place = self.find(hash, table, key);
+        let mut alike = [None; TOGETHER];
+        for (place, index) in alike.iter_mut().zip(indexes) {
+            let hash = wanted[*index].hash;
+            *place = self.cells.find(hash, |slot| slot.hash == hash).map(|slot| &slot.cell);
         }
-        for (place, index) in found.iter().zip(indexes) {
-            cells[*index] = place.map(pinned);
+        let touched = alike.iter().flatten().map(|cell| cell.touched.load(Ordering::Relaxed));
+        std::hint::black_box(touched.fold(false, |sum, touched| sum ^ touched));
+        for (place, index) in alike.iter().zip(indexes) {
+            let Wanted { hash, table, key } = wanted[*index];
+            cells[*index] = match place {
+                Some(cell) if cell.name.is(table, key) => Some(pinned(cell)),
+                Some(_) => self.get(hash, table, key),
+                None => None,
+            };
         }
     }
 

@@ -69,7 +69,7 @@ fn many_are_pinned_in_their_order() {
         assert!(number % 2 == 0, "{number} is cached");
         Ok((next_of(number), number))
     };
-    let cells = cache.pin_all(keys.iter().map(|key| (TABLE, &key[..])), load).unwrap();
+    let cells = cache.pin_all(keys.iter().map(|key| Ok((TABLE, &key[..]))), load).unwrap();
     assert_eq!((cells.len(), loads, cache.len()), (keys.len(), 150, 300));
     for (cell, number) in cells.iter().zip(1..1_000) {
         assert_eq!(cell.next_seq(), number * 7 % 300 + 1);
@@ -84,6 +84,6 @@ fn one_failure_fails_all_and_pins_none() {
         b"d" => Err(crate::Error::Closed { what: "a test" }),
         _ => Ok((StateRecord::NEW, 1)),
     };
-    assert!(cache.pin_all(keys.iter().map(|key| (TABLE, &key[..])), load).is_err());
+    assert!(cache.pin_all(keys.iter().map(|key| Ok((TABLE, &key[..]))), load).is_err());
     assert_eq!(cache.len(), 3);
 }
