@@ -150,7 +150,7 @@ fn content_bytes(record: &Record) -> usize {
             target.1.len() + 10 + payload.as_ref().map_or(0, Vec::len)
         }
         Record::Message { payload, targets, .. } => {
-            payload.len() + targets.iter().map(|(_, key, _)| key.len() + 10).sum::<usize>()
+            payload.len() + targets.iter().map(|(_, key, _)| key.len() + 6).sum::<usize>()
         }
     }
 }

@@ -2,8 +2,8 @@
 //! come from the file, so nothing is believed before it is checked.
 
 use super::{
-    FLAG_EVENT, FLAG_LARGE, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, FLAG_OWN_TTL, KIND_AMEND,
-    KIND_KEYED, KIND_MARK, KIND_MESSAGE, KeyedOperation,
+    FLAG_EVENT, FLAG_LARGE, FLAG_ONE_TARGET, FLAG_ORIGIN, FLAG_ORIGIN_IS_FIRST, FLAG_OWN_TTL,
+    FLAG_WIDE, KIND_AMEND, KIND_KEYED, KIND_MARK, KIND_MESSAGE, KeyedOperation,
 };
 use crate::amendment;
 use crate::codec::{DecodeError, Decoder, take_varint};
@@ -15,8 +15,8 @@ use std::ops::Range;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// Fewest bytes of a target record before its key.
-const TARGET_HEADER_MIN: usize = 10;
+/// Fewest bytes of a target record, which has a key of one byte.
+const TARGET_BYTES_MIN: usize = 7;
 
 /// One record of a frame body.
 #[derive(Debug, Clone)]
@@ -77,17 +77,22 @@ pub(crate) struct Message<'a> {
     pub(crate) target_count: usize,
     /// Where the payload lies, if not in the body.
     pub(crate) large: Option<LargePayload>,
-    targets: Decoder<'a>,
+    /// Whether seqs are written in 8 bytes.
+    pub(super) wide: bool,
+    /// The first target, and the offset of its key.
+    first: (Target<'a>, usize),
+    /// In front of the second target.
+    rest: Decoder<'a>,
 }
 
 impl<'a> Message<'a> {
     /// The targets, in order, each with the offset of its key in the body.
     pub(crate) fn targets_placed(&self) -> impl Iterator<Item = (Target<'a>, usize)> + use<'a> {
-        let mut decoder = self.targets.clone();
-        (0..self.target_count).map(move |_| {
-            let target = target(&mut decoder).expect("checked by decode");
-            (target, decoder.position() - target.key.len())
-        })
+        let mut decoder = self.rest.clone();
+        let wide = self.wide;
+        let rest = (1..self.target_count)
+            .map(move |_| placed_target(&mut decoder, wide).expect("checked by decode"));
+        std::iter::once(self.first).chain(rest)
     }
 }
 
@@ -116,39 +121,27 @@ pub(crate) struct MessageRef<'a> {
     /// The time to live that the entries have of their own.
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) content: Content,
-    flags: u8,
-    origin: Option<(TableId, u64, &'a [u8])>,
-    first: Target<'a>,
+    origin: Option<OriginRef<'a>>,
+    /// The first target, where that is the origin of the others.
+    first: Option<OriginRef<'a>>,
 }
 
 impl<'a> MessageRef<'a> {
     /// The origin of all its entries, or of all but that of the first target.
     pub(crate) fn shared_origin(&self) -> Option<OriginRef<'a>> {
-        if let Some((table, seq, key)) = self.origin {
-            return Some(OriginRef { table, seq, key });
-        }
-        let Target { table, key, seq } = self.first;
-        (self.flags & FLAG_ORIGIN_IS_FIRST != 0).then_some(OriginRef { table, key, seq })
+        self.origin.or(self.first)
     }
 
     /// Whether the entry of this message at `place` is the origin of the others. The timeline alone
     /// does not tell: it may be among the other targets once more.
     pub(crate) fn is_origin(&self, place: OriginRef<'_>) -> bool {
-        let Target { table, key, seq } = self.first;
-        self.flags & FLAG_ORIGIN_IS_FIRST != 0 && place == OriginRef { table, key, seq }
+        self.first.is_some_and(|first| first == place)
     }
 
     /// The origin of the entry of this message at `place`. The first target of a fan-out has none:
     /// it is the origin.
     pub(crate) fn origin(&self, place: OriginRef<'_>) -> Option<OriginRef<'a>> {
-        if let Some((table, seq, key)) = self.origin {
-            return Some(OriginRef { table, seq, key });
-        }
-        if self.flags & FLAG_ORIGIN_IS_FIRST == 0 || self.is_origin(place) {
-            return None;
-        }
-        let Target { table, key, seq } = self.first;
-        Some(OriginRef { table, key, seq })
+        self.origin.or(self.first.filter(|first| *first != place))
     }
 }
 
@@ -172,7 +165,13 @@ pub(crate) fn decode(body: &[u8]) -> impl Iterator<Item = Result<Op<'_>>> {
 pub(crate) fn message_at(body: &[u8], offset: usize) -> Result<MessageRef<'_>> {
     let mut decoder = Decoder::new(body);
     decoder.take(offset, "message offset")?;
-    message_ref(&mut decoder).map(|(message, _)| message)
+    let header = Header::take(&mut decoder)?;
+    let first = match header.has(FLAG_ORIGIN_IS_FIRST) {
+        true => Some(target(&mut decoder, header.has(FLAG_WIDE))?.place()),
+        false => None,
+    };
+    let Header { event_ms, ttl_ms, content, origin, .. } = header;
+    Ok(MessageRef { event_ms, ttl_ms, content, origin, first })
 }
 
 /// The mark record at `offset` of a body built by a batch.
@@ -182,28 +181,18 @@ pub(super) fn mark_at(body: &[u8], offset: usize) -> Mark<'_> {
     skipped.expect("the batch wrote this record")
 }
 
-/// The target record at `offset` of a body built by a batch.
-pub(super) fn target_at(body: &[u8], offset: usize) -> Target<'_> {
+/// The target record at `offset` of a body built by a batch, and the offset of its key.
+#[inline]
+pub(super) fn target_at(body: &[u8], offset: usize, wide: bool) -> (Target<'_>, usize) {
     let mut decoder = Decoder::new(&body[offset..]);
-    target(&mut decoder).expect("the batch wrote this record")
+    let (target, key) = placed_target(&mut decoder, wide).expect("the batch wrote this record");
+    (target, offset + key)
 }
 
 fn next<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
-    let offset = decoder.position();
     let mut ahead = decoder.clone();
     match ahead.u8("record kind")? {
-        KIND_MESSAGE => {
-            let (MessageRef { ttl_ms, content, .. }, target_count) = message_ref(decoder)?;
-            let large = match content {
-                Content::Inline(_) => None,
-                Content::Large(large) => Some(large),
-            };
-            let targets = decoder.clone();
-            for _ in 0..target_count {
-                target(decoder)?;
-            }
-            Ok(Op::Message(Message { offset, ttl_ms, target_count, large, targets }))
-        }
+        KIND_MESSAGE.. => message(decoder).map(Op::Message),
         KIND_KEYED => {
             *decoder = ahead;
             keyed(decoder, index)
@@ -220,57 +209,109 @@ fn next<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
     }
 }
 
-/// Reads a message record up to its targets; the decoder then stands at the first target.
-fn message_ref<'a>(decoder: &mut Decoder<'a>) -> Result<(MessageRef<'a>, usize)> {
-    if decoder.u8("record kind")? != KIND_MESSAGE {
-        return Err(decoder.error("record kind"));
-    }
-    let flags = decoder.u8("message flags")?;
-    let known = FLAG_EVENT | FLAG_ORIGIN | FLAG_ORIGIN_IS_FIRST | FLAG_OWN_TTL | FLAG_LARGE;
-    if flags & !known != 0 {
-        return Err(decoder.error("message flags"));
-    }
-    if flags & FLAG_ORIGIN != 0 && flags & FLAG_ORIGIN_IS_FIRST != 0 {
-        return Err(decoder.error("two origins"));
-    }
-    let event_ms = match flags & FLAG_EVENT {
-        0 => None,
-        _ => Some(decoder.i64("event time")?),
-    };
-    let invalid = decoder.error("time to live of a message");
-    let ttl_ms = match flags & FLAG_OWN_TTL {
-        0 => None,
-        _ => Some(take_varint(decoder, "time to live of a message")?),
-    };
-    if ttl_ms == Some(0) {
-        return Err(invalid);
-    }
-    let origin = match flags & FLAG_ORIGIN {
-        0 => None,
-        _ => {
-            let Target { table, key, seq } = target(decoder)?;
-            Some((table, seq, key))
-        }
-    };
-    let content = match flags & FLAG_LARGE {
-        0 => {
-            let length = take_length(decoder, "payload length")?;
-            let start = decoder.position();
-            decoder.take(length, "payload")?;
-            Content::Inline(start..decoder.position())
-        }
-        _ => Content::Large(LargePayload::decode(decoder)?),
-    };
-    let target_count = take_length(decoder, "target count")?;
-    if target_count == 0 || target_count > decoder.remaining() / TARGET_HEADER_MIN {
-        return Err(decoder.error("target count"));
-    }
-    let first = target(&mut decoder.clone())?;
-    Ok((MessageRef { event_ms, ttl_ms, content, flags, origin, first }, target_count))
+/// A message record up to its targets.
+struct Header<'a> {
+    flags: u8,
+    event_ms: Option<i64>,
+    ttl_ms: Option<u64>,
+    origin: Option<OriginRef<'a>>,
+    content: Content,
+    target_count: usize,
 }
 
-fn target<'a>(decoder: &mut Decoder<'a>) -> Result<Target<'a>> {
-    let seq = decoder.u64("target seq")?;
+impl<'a> Header<'a> {
+    /// Reads it; the decoder then stands at the first target.
+    #[inline]
+    fn take(decoder: &mut Decoder<'a>) -> Result<Header<'a>> {
+        let invalid = decoder.error("message flags");
+        let flags = decoder.u8("record kind")?;
+        if flags & KIND_MESSAGE == 0 {
+            return Err(DecodeError { what: "record kind", ..invalid });
+        }
+        if flags & (FLAG_ORIGIN | FLAG_ORIGIN_IS_FIRST) == FLAG_ORIGIN | FLAG_ORIGIN_IS_FIRST {
+            return Err(DecodeError { what: "two origins", ..invalid });
+        }
+        let event_ms = match flags & FLAG_EVENT {
+            0 => None,
+            _ => Some(decoder.i64("event time")?),
+        };
+        let invalid = decoder.error("time to live of a message");
+        let ttl_ms = match flags & FLAG_OWN_TTL {
+            0 => None,
+            _ => Some(take_varint(decoder, "time to live of a message")?),
+        };
+        if ttl_ms == Some(0) {
+            return Err(invalid);
+        }
+        let origin = match flags & FLAG_ORIGIN {
+            0 => None,
+            _ => Some(target(decoder, true)?.place()),
+        };
+        let content = match flags & FLAG_LARGE {
+            0 => {
+                let length = take_length(decoder, "payload length")?;
+                let start = decoder.position();
+                decoder.take(length, "payload")?;
+                Content::Inline(start..decoder.position())
+            }
+            _ => Content::Large(LargePayload::decode(decoder)?),
+        };
+        let invalid = decoder.error("target count");
+        let target_count = match flags & FLAG_ONE_TARGET {
+            0 => take_length(decoder, "target count")?,
+            _ => 1,
+        };
+        // One target has one form.
+        let counted = flags & FLAG_ONE_TARGET == 0;
+        if counted && !(2..=decoder.remaining() / TARGET_BYTES_MIN).contains(&target_count) {
+            return Err(invalid);
+        }
+        Ok(Header { flags, event_ms, ttl_ms, origin, content, target_count })
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+fn message<'a>(decoder: &mut Decoder<'a>) -> Result<Message<'a>> {
+    let offset = decoder.position();
+    let header = Header::take(decoder)?;
+    let wide = header.has(FLAG_WIDE);
+    let large = match header.content {
+        Content::Inline(_) => None,
+        Content::Large(large) => Some(large),
+    };
+    let first = placed_target(decoder, wide)?;
+    let rest = decoder.clone();
+    for _ in 1..header.target_count {
+        target(decoder, wide)?;
+    }
+    let Header { ttl_ms, target_count, .. } = header;
+    Ok(Message { offset, ttl_ms, target_count, large, wide, first, rest })
+}
+
+impl<'a> Target<'a> {
+    fn place(self) -> OriginRef<'a> {
+        let Target { table, key, seq } = self;
+        OriginRef { table, key, seq }
+    }
+}
+
+/// Reads a target; gives the offset of its key, too.
+#[inline]
+fn placed_target<'a>(decoder: &mut Decoder<'a>, wide: bool) -> Result<(Target<'a>, usize)> {
+    let target = target(decoder, wide)?;
+    Ok((target, decoder.position() - target.key.len()))
+}
+
+/// Reads a target, whose seq has 8 bytes where it is wide, else 4.
+#[inline]
+fn target<'a>(decoder: &mut Decoder<'a>, wide: bool) -> Result<Target<'a>> {
+    let seq = match wide {
+        true => decoder.u64("target seq")?,
+        false => u64::from(decoder.u32("target seq")?),
+    };
     let invalid = decoder.error("target table");
     let table = u32::try_from(take_varint(decoder, "target table")?).map_err(|_| invalid)?;
     let table = TableId(table);
@@ -282,6 +323,7 @@ fn target<'a>(decoder: &mut Decoder<'a>) -> Result<Target<'a>> {
 }
 
 /// A varint that counts bytes or records of the body.
+#[inline]
 fn take_length(decoder: &mut Decoder<'_>, what: &'static str) -> Result<usize> {
     let error = decoder.error(what);
     usize::try_from(take_varint(decoder, what)?).map_err(|_| error)
@@ -304,7 +346,7 @@ fn keyed<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
 
 fn amend<'a>(decoder: &mut Decoder<'a>, index: u32) -> Result<Op<'a>> {
     let invalid = decoder.error("amended entry");
-    let target = target(decoder)?;
+    let target = target(decoder, true)?;
     if target.seq == 0 || target.seq > limits::SEQ_MAX {
         return Err(invalid);
     }

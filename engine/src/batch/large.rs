@@ -19,6 +19,13 @@ pub(super) struct Large {
     targets: Range<usize>,
 }
 
+impl Large {
+    /// It lies elsewhere in the body now.
+    pub(super) fn move_to(&mut self, moved: impl Fn(u32) -> u32) {
+        self.offset = moved(self.offset);
+    }
+}
+
 impl WriteBatch {
     /// The same with payloads of `bytes` and more taken for large, so that tests meet them often.
     #[cfg(any(test, feature = "testing"))]
@@ -34,6 +41,7 @@ impl WriteBatch {
 
     /// Takes the payload of a message, whose targets come next.
     pub(super) fn put_large(&mut self, payload: &[u8], targets: usize) {
+        self.mixed = true;
         let first = self.targets.len();
         let length = u32::try_from(payload.len()).expect("payload lengths are checked");
         self.large.push(Large {

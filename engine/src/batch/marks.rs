@@ -26,6 +26,13 @@ pub(super) struct MarkPlace {
     targets: u32,
 }
 
+impl MarkPlace {
+    /// It lies elsewhere in the body now.
+    pub(super) fn move_to(&mut self, moved: impl Fn(u32) -> u32) {
+        self.offset = moved(self.offset);
+    }
+}
+
 impl WriteBatch {
     /// Hides the entries of a timeline below `before_seq`: they are never read again, their bytes
     /// come back with compaction, and readers that ask for gaps hear that they were trimmed. The
@@ -180,6 +187,7 @@ impl WriteBatch {
         }
         self.check_room(key.len() + value.len() + 16)?;
         let targets = offset32(self.targets.len());
+        self.mixed = true;
         self.marks.push(MarkPlace { offset: offset32(self.body.len()), targets });
         self.input_bytes += key.len() as u64;
         let body = &mut self.body;

@@ -6,18 +6,20 @@
 //!
 //! ```text
 //! body    = op*                                            all integers little-endian
-//! message: u8 kind = 1 | u8 flags | [i64 event_ms] | [ttl_ms] | [origin] | content
-//!          | target count | target*
+//! message: u8 kind = 128 | flags | [i64 event_ms] | [ttl_ms] | [origin] | content
+//!          | [target count] | target*
 //! content: payload length | payload, or with flag 16 where it lies (`segment/large.rs`)
-//! origin:  target                                          flag 2
-//! target:  u64 seq | table | key length | key              seq is 0 until the leader assigns it
+//! origin:  wide target                                     flag 2
+//! target:  u32 seq | table | key length | key              seq is 0 until the leader assigns it
+//! wide:    the same with u64 seq                           flag 64
 //! keyed:   u8 kind = 2 | u8 operation | u32 table | u16 key length | key | u32 value length
 //!          | value
-//! amend:   u8 kind = 3 | target | u32 value length | value
+//! amend:   u8 kind = 3 | wide target | u32 value length | value
 //! value:   u8 1 replaced, 2 retracted | payload
 //! mark:    u8 kind = 4 | u8 mark kind | u32 table | u16 key length | u64 from | key | value
 //! flags:   1 event time   2 origin   4 target 0 is the origin of all other targets
 //!          8 time to live of the entries' own, not 0   16 the payload has an extent of its own
+//!          32 one target, no count   64 targets are wide: in all messages of a batch or in none
 //! Where a message says no width, it is a varint.
 //! kinds:   5 blob, 6 feed slot: reserved
 //! ```
@@ -25,23 +27,26 @@
 mod decode;
 mod large;
 mod marks;
+mod message;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 use crate::amendment::{TAG_REPLACED, TAG_RETRACTED};
-use crate::codec::{Encode, VARINT_SIZE_MAX, put_varint};
+use crate::codec::{Encode, put_varint};
 use crate::entry::{Origin, TableId};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::segment::LARGE_SIZE;
 pub(crate) use decode::{Content, Message, MessageRef, Op, Target, decode, message_at};
 use large::Large;
 use marks::MarkPlace;
+pub(crate) use message::Appends;
+use message::TargetPlace;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// First byte of a message record.
-pub(crate) const KIND_MESSAGE: u8 = 1;
+/// The bit that makes the first byte of a record that of a message; the others are its flags.
+pub(crate) const KIND_MESSAGE: u8 = 128;
 /// First byte of a keyed record.
 pub(crate) const KIND_KEYED: u8 = 2;
 /// First byte of an amendment record.
@@ -58,11 +63,10 @@ pub(crate) const FLAG_ORIGIN_IS_FIRST: u8 = 4;
 pub(crate) const FLAG_OWN_TTL: u8 = 8;
 /// The payload has an extent of its own, which the message names.
 pub(crate) const FLAG_LARGE: u8 = 16;
-
-/// Most bytes of a message beside its payload, origin and targets.
-const MESSAGE_HEADER_MAX: usize = 2 + 8 + 3 * VARINT_SIZE_MAX;
-/// Most bytes of a target before its key.
-const TARGET_HEADER_MAX: usize = 8 + 2 * VARINT_SIZE_MAX;
+/// The message has one target, and no count of them.
+pub(crate) const FLAG_ONE_TARGET: u8 = 32;
+/// The seqs of targets have 8 bytes, else 4.
+pub(crate) const FLAG_WIDE: u8 = 64;
 
 /// What is done to a key of a keyed table. The discriminants are persisted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -155,8 +159,12 @@ pub struct AppendOptions<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct WriteBatch {
     body: Vec<u8>,
-    /// Offset in `body` of each target record, in the order of the calls.
-    targets: Vec<u32>,
+    /// Where each target record lies, in the order of the calls.
+    targets: Vec<TargetPlace>,
+    /// Whether targets are wide.
+    wide: bool,
+    /// Whether there is anything but messages that decoding tells no more of than their targets.
+    mixed: bool,
     keyed: u32,
     amendments: u32,
     /// Mark records, in the order of the calls.
@@ -383,87 +391,9 @@ impl WriteBatch {
         self.body.shrink_to_fit();
     }
 
+    #[cfg(test)]
     pub(crate) fn into_body(self) -> Vec<u8> {
         self.body
-    }
-
-    /// Target `index`, in the order of the calls.
-    pub(crate) fn target(&self, index: usize) -> Target<'_> {
-        decode::target_at(&self.body, self.targets[index] as usize)
-    }
-
-    /// The leader's one change: the sequence id of target `index`.
-    pub(crate) fn assign(&mut self, index: usize, seq: u64) {
-        let place = self.targets[index] as usize;
-        self.body[place..place + 8].copy_from_slice(&seq.to_le_bytes());
-    }
-
-    fn message(
-        &mut self,
-        targets: &[(TableId, &[u8], u64)],
-        payload: &[u8],
-        options: &AppendOptions<'_>,
-    ) -> Result<()> {
-        let AppendOptions { event_ms, ttl, origin, first_is_origin } = *options;
-        let ttl_ms = ttl.map(own_ttl_ms).transpose()?;
-        if targets.is_empty() {
-            return Err(Error::invalid("a message needs at least one target"));
-        }
-        if first_is_origin && origin.is_some() {
-            return Err(Error::invalid(
-                "a message has one origin: a given one, or its first target",
-            ));
-        }
-        for (_, key, _) in targets {
-            check_key(key)?;
-        }
-        if let Some(origin) = origin {
-            check_key(&origin.key)?;
-        }
-        check_payload(payload)?;
-        let origin_bytes = origin.map_or(0, |origin| origin.key.len() + TARGET_HEADER_MAX);
-        let is_large = self.is_large(payload);
-        let content_bytes = if is_large { LARGE_SIZE } else { payload.len() };
-        self.check_room(
-            origin_bytes
-                + MESSAGE_HEADER_MAX
-                + content_bytes
-                + targets.iter().map(|(_, key, _)| key.len() + TARGET_HEADER_MAX).sum::<usize>(),
-        )?;
-        let mut flags = 0;
-        flags |= if event_ms.is_some() { FLAG_EVENT } else { 0 };
-        flags |= if origin.is_some() { FLAG_ORIGIN } else { 0 };
-        flags |= if first_is_origin { FLAG_ORIGIN_IS_FIRST } else { 0 };
-        flags |= if ttl_ms.is_some() { FLAG_OWN_TTL } else { 0 };
-        flags |= if is_large { FLAG_LARGE } else { 0 };
-        let body = &mut self.body;
-        body.put_u8(KIND_MESSAGE);
-        body.put_u8(flags);
-        if let Some(event_ms) = event_ms {
-            body.put_i64(event_ms);
-        }
-        if let Some(ttl_ms) = ttl_ms {
-            put_varint(body, ttl_ms);
-            self.own_ttl.extend(targets.iter().map(|(table, ..)| *table));
-        }
-        if let Some(origin) = origin {
-            put_target(body, origin.table, &origin.key, origin.seq);
-        }
-        if is_large {
-            self.put_large(payload, targets.len());
-        } else {
-            put_varint(body, payload.len() as u64);
-            body.put(payload);
-        }
-        let body = &mut self.body;
-        put_varint(body, targets.len() as u64);
-        self.input_bytes += payload.len() as u64;
-        for (table, key, seq) in targets {
-            self.input_bytes += key.len() as u64;
-            self.targets.push(offset32(body.len()));
-            put_target(body, *table, key, *seq);
-        }
-        Ok(())
     }
 
     fn keyed(
@@ -476,6 +406,7 @@ impl WriteBatch {
         check_key(key)?;
         check_payload(value)?;
         self.check_room(key.len() + value.len() + 12)?;
+        self.mixed = true;
         self.keyed += 1;
         self.input_bytes += (key.len() + value.len()) as u64;
         let body = &mut self.body;
@@ -501,6 +432,7 @@ impl WriteBatch {
         check_seq(seq)?;
         check_payload(payload)?;
         self.check_room(key.len() + payload.len() + 20)?;
+        self.mixed = true;
         self.amendments += 1;
         self.input_bytes += (key.len() + payload.len()) as u64;
         let body = &mut self.body;
@@ -556,22 +488,14 @@ fn check_payload(payload: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A time to live in milliseconds.
-fn own_ttl_ms(ttl: Duration) -> Result<u64> {
-    match u64::try_from(ttl.as_millis()) {
-        Ok(0) => Err(Error::invalid(format!(
-            "the time to live of an entry is {ttl:?}, it must be at least 1 ms"
-        ))),
-        Ok(ttl_ms) => Ok(ttl_ms),
-        Err(_) => Err(Error::invalid(format!(
-            "the time to live of an entry is {ttl:?}, it must be at most {} ms",
-            u64::MAX
-        ))),
-    }
-}
-
+/// A wide target.
 fn put_target(body: &mut Vec<u8>, table: TableId, key: &[u8], seq: u64) {
     body.put_u64(seq);
+    put_timeline(body, table, key);
+}
+
+/// What a target has behind its seq.
+fn put_timeline(body: &mut Vec<u8>, table: TableId, key: &[u8]) {
     put_varint(body, u64::from(table.0));
     put_varint(body, key.len() as u64);
     body.put(key);

@@ -18,17 +18,92 @@ fn golden_bytes_of_a_message() {
     batch.append(TableId(16), b"ab", b"xyz", Some(5)).unwrap();
     batch.assign(0, 7);
     let expected = [
-        &[1u8, 1][..],
+        &[128u8 + 32 + 1][..],
         &5i64.to_le_bytes(),
         &[3],
         b"xyz",
-        &[1],
-        &7u64.to_le_bytes(),
+        &7u32.to_le_bytes(),
         &[16, 2],
         b"ab",
     ]
     .concat();
     assert_eq!(batch.body(), expected);
+}
+
+#[test]
+fn golden_bytes_of_a_fan_out() {
+    let mut batch = WriteBatch::new();
+    let targets = [(TableId(16), &b"a"[..]), (TableId(300), b"bc")];
+    batch.fan_out(targets, b"xyz", None, None, true).unwrap();
+    batch.assign(0, 7);
+    batch.assign(1, u64::from(u32::MAX));
+    let front = [&[128u8 + 4][..], &[3], b"xyz", &[2]].concat();
+    let first = [&7u32.to_le_bytes()[..], &[16, 1], b"a"].concat();
+    let second = [&u32::MAX.to_le_bytes()[..], &[0xac, 0x02, 2], b"bc"].concat();
+    assert_eq!(batch.body(), [&front[..], &first, &second].concat());
+    // One target has one form, and a count is never larger than what there is.
+    for (count, target_count) in [(0, 0), (1, 1), (3, 2)] {
+        let mut body = front.clone();
+        body[5] = count;
+        body.extend([&first[..], &second].concat().repeat(2)[..7 * target_count].iter());
+        assert!(decode(&body).next().unwrap().is_err(), "{count} targets");
+    }
+}
+
+/// Messages of all shapes, marks and large payloads, in the order of the calls.
+fn mixed(wide_first: bool) -> WriteBatch {
+    let mut batch = WriteBatch::new().with_large_from(40);
+    if wide_first {
+        batch.append_at(TableId(16), b"given", 1 << 32, b"", None).unwrap();
+    }
+    batch.trim(TableId(16), b"ab", 3).unwrap();
+    batch.append(TableId(16), b"ab", b"xyz", Some(5)).unwrap();
+    let targets = [(TableId(16), &b"a"[..]), (TableId(300), b"bc"), (TableId(16), b"ab")];
+    batch.fan_out(targets, &[7; 50], None, None, true).unwrap();
+    batch.put(TableId(17), b"k", b"v").unwrap();
+    batch.delete_timeline(TableId(16), b"bc").unwrap();
+    batch.append_at(TableId(16), b"given", 77, b"some", None).unwrap();
+    if !wide_first {
+        batch.append_at(TableId(16), b"given", 1 << 32, b"", None).unwrap();
+    }
+    batch
+}
+
+#[test]
+fn a_batch_made_wide_is_the_batch_built_wide() {
+    // Story: the last message is the first to need a wide target, when all else is written.
+    let narrow = mixed(false);
+    let wide = mixed(true);
+    // One has the empty message at its end, the other one at its front.
+    let empty = 1 + 1 + 8 + 2 + 5;
+    assert_eq!(narrow.body()[..narrow.byte_count() - empty], wide.body()[empty..]);
+    for batch in [&narrow, &wide] {
+        assert!(batch.holds_seq(u64::MAX));
+        assert_eq!(batch.target(0).seq.max(batch.target(5).seq), 1 << 32);
+        assert!(decode(batch.body()).all(|op| op.is_ok()));
+    }
+    for index in 0..5 {
+        assert_eq!(narrow.target(index), wide.target(index + 1), "target {index}");
+    }
+    for index in 0..2 {
+        assert_eq!(narrow.mark_at(index).0.key, wide.mark_at(index).0.key);
+        assert_eq!(narrow.mark_at(index).1 + 1, wide.mark_at(index).1);
+    }
+    assert_eq!(narrow.large_tables(0).collect::<Vec<_>>(), [16, 300, 16].map(TableId));
+}
+
+#[test]
+fn a_long_timeline_gets_wide_targets_in_time() {
+    let mut batch = WriteBatch::new();
+    batch.append(TableId(16), b"ab", b"xyz", None).unwrap();
+    batch.widen_for([1, (1 << 31) - 1].into_iter());
+    assert!(batch.holds_seq(u64::from(u32::MAX)) && !batch.holds_seq(1 << 32));
+    let narrow = batch.byte_count();
+    batch.widen_for([1, 1 << 31].into_iter());
+    assert_eq!(batch.byte_count(), narrow + 4);
+    batch.assign(0, 1 << 40);
+    assert_eq!((batch.seq(0), batch.target(0).seq), (1 << 40, 1 << 40));
+    assert_eq!(targets_of(batch.body()), [(16, b"ab".to_vec(), 1 << 40)]);
 }
 
 #[test]
@@ -43,7 +118,7 @@ fn golden_bytes_of_a_message_with_a_time_to_live() {
     };
     batch.append_with([(TableId(16), &b"a"[..])], b"x", &options).unwrap();
     let expected = [
-        &[1u8, 11][..],
+        &[128u8 + 32 + 11][..],
         &(-1i64).to_le_bytes(),
         &[0xe8, 0x07],
         &5u64.to_le_bytes(),
@@ -51,8 +126,7 @@ fn golden_bytes_of_a_message_with_a_time_to_live() {
         b"room",
         &[1],
         b"x",
-        &[1],
-        &0u64.to_le_bytes(),
+        &0u32.to_le_bytes(),
         &[16, 1],
         b"a",
     ]
@@ -60,9 +134,9 @@ fn golden_bytes_of_a_message_with_a_time_to_live() {
     assert_eq!(batch.body(), expected);
     assert_eq!(message_at(batch.body(), 0).unwrap().ttl_ms, Some(1000));
     let mut nothing = expected;
-    nothing[10..12].copy_from_slice(&[0x80, 0x00]);
+    nothing[9..11].copy_from_slice(&[0x80, 0x00]);
     assert!(decode(&nothing).next().unwrap().is_err());
-    nothing.remove(10);
+    nothing.remove(9);
     assert!(decode(&nothing).next().unwrap().is_err(), "a time to live of nothing");
 }
 

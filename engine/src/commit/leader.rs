@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::options::Durability;
 use crate::segment::Segment;
-use crate::state::StateCell;
 use crate::sync::{Arc, Ordering};
 use crate::wal::Writer;
 use std::task::Waker;
@@ -37,6 +36,8 @@ pub(crate) struct Leader {
 struct Member {
     slot: Claim,
     request: Request,
+    /// The sequence id of each target, once they are assigned.
+    seqs: Vec<u64>,
 }
 
 impl Leader {
@@ -93,7 +94,11 @@ impl Leader {
             let member = match self.held.take() {
                 Some(member) => member,
                 None => match leadership.pop() {
-                    Some(slot) => Member { request: slot.take_request(), slot: Claim::new(slot) },
+                    Some(slot) => Member {
+                        request: slot.take_request(),
+                        slot: Claim::new(slot),
+                        seqs: Vec::new(),
+                    },
                     None => break,
                 },
             };
@@ -177,12 +182,16 @@ impl Leader {
         for (commit, member) in (first_commit..).zip(group) {
             let Request { batch, cells, durability, retracted: tables, .. } = member.request;
             retracted.extend(tables.into_iter().map(|table| (commit, table)));
-            let seqs = (0..batch.append_count()).map(|index| batch.target(index).seq).collect();
-            let body = Arc::new(batch.into_body());
+            let seqs = member.seqs;
             let hints = cells.iter().map(|cell| cell.run());
-            let applied = view.active.apply_hinted(body, commit, time_ms, hints);
+            let applied = match batch.into_appends() {
+                Ok(appends) => view.active.append(appends, &seqs, commit, time_ms, hints),
+                Err(body) => {
+                    let body = Arc::new(body);
+                    view.active.apply_hinted(body, commit, time_ms, hints)
+                }
+            };
             applied.expect("the batch wrote its own body");
-            cells.iter().for_each(|cell| cell.set_last_commit(commit));
             if let Durability::Interval(delay) = durability {
                 core.sync_within(delay);
             }
@@ -235,7 +244,10 @@ impl Leader {
                 continue;
             }
             match assign(&mut member.request, core.expiry_now()) {
-                Ok(()) => kept.push(member),
+                Ok(seqs) => {
+                    member.seqs = seqs;
+                    kept.push(member);
+                }
                 Err(error) => self.complete(member.slot, Outcome::Final(Err(error))),
             }
         }
@@ -300,8 +312,9 @@ fn show_hiding(core: &Core, batch: &WriteBatch) {
 }
 
 /// Assigns dense sequence ids from the pinned cells, or checks given ones, and settles marks at
-/// their places between them; takes back what it did when a later target fails.
-fn assign(request: &mut Request, now_ms: u64) -> Result<()> {
+/// their places between them; takes back what it did when a later target fails. Returns the
+/// sequence id of each target.
+fn assign(request: &mut Request, now_ms: u64) -> Result<Vec<u64>> {
     for (cell, seq) in &request.expected {
         if cell.next_seq() != *seq {
             return Err(Error::Conflict {
@@ -312,7 +325,9 @@ fn assign(request: &mut Request, now_ms: u64) -> Result<()> {
         }
     }
     check_amended(request)?;
-    let mut done: Vec<(&StateCell, u64, u64)> = Vec::with_capacity(request.cells.len());
+    // What each cell said before it, to be taken back.
+    let mut before: Vec<(u64, u64)> = Vec::with_capacity(request.cells.len());
+    let mut seqs = Vec::with_capacity(request.cells.len());
     let mut failure = None;
     let mut marks = request.mark_cells.iter().enumerate().peekable();
     for (index, cell) in request.cells.iter().enumerate() {
@@ -321,14 +336,15 @@ fn assign(request: &mut Request, now_ms: u64) -> Result<()> {
         {
             request.batch.settle_mark(mark, marked.end(), now_ms);
         }
-        let given = request.batch.target(index).seq;
+        let given = request.batch.seq(index);
         let next = cell.next_seq();
         let seq = if given == 0 { next } else { given };
-        if let Err(error) = check_seq(given, next, seq) {
+        if let Err(error) = check_seq(&request.batch, given, next, seq) {
             failure = Some(error);
             break;
         }
-        done.push((cell.as_ref(), next, cell.end()));
+        before.push((next, cell.end()));
+        seqs.push(seq);
         cell.assign(seq);
         if given == 0 {
             request.batch.assign(index, seq);
@@ -337,10 +353,11 @@ fn assign(request: &mut Request, now_ms: u64) -> Result<()> {
     match failure {
         None => {
             marks.for_each(|(mark, cell)| request.batch.settle_mark(mark, cell.end(), now_ms));
-            Ok(())
+            Ok(seqs)
         }
         Some(error) => {
-            done.iter().rev().for_each(|(cell, next, end)| cell.restore(*next, *end));
+            let changed = request.cells.iter().zip(before).rev();
+            changed.for_each(|(cell, (next, end))| cell.restore(next, end));
             Err(error)
         }
     }
@@ -360,9 +377,13 @@ fn check_amended(request: &Request) -> Result<()> {
     }
 }
 
-fn check_seq(given: u64, next: u64, seq: u64) -> Result<()> {
+fn check_seq(batch: &WriteBatch, given: u64, next: u64, seq: u64) -> Result<()> {
     if seq > limits::SEQ_MAX {
         return Err(Error::TooLarge { what: "sequence id", value: seq, limit: limits::SEQ_MAX });
+    }
+    if !batch.holds_seq(seq) {
+        let what = "sequence id of a batch that waited for two billion entries before it";
+        return Err(Error::TooLarge { what, value: seq, limit: u64::from(u32::MAX) });
     }
     if given != 0 && given < next {
         return Err(Error::Conflict {

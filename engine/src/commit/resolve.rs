@@ -4,7 +4,7 @@
 
 use super::{Request, StoredPayloads};
 use crate::amendment::{AmendmentKind, decode_written};
-use crate::batch::{Op, Precondition, WriteBatch, decode};
+use crate::batch::{Op, Precondition, Target, WriteBatch, decode};
 use crate::engine::Core;
 use crate::entry::TableId;
 use crate::error::{Error, Result};
@@ -25,14 +25,7 @@ pub(crate) fn resolve(
     if batch.is_empty() {
         return Err(Error::invalid("an empty batch"));
     }
-    let limit = core.options.batch_bytes_max() as u64;
-    if batch.byte_count() as u64 > limit {
-        return Err(Error::TooLarge {
-            what: "batch bytes (16 MiB, or a quarter of the ring where that is less)",
-            value: batch.byte_count() as u64,
-            limit,
-        });
-    }
+    check_size(core, &batch)?;
     // The memtable keeps these very bytes: what growing has left over would count against its
     // limit.
     batch.shrink();
@@ -42,6 +35,8 @@ pub(crate) fn resolve(
     let view = core.views.current();
     check_keyed_tables(&view, &batch)?;
     let (cells, given) = pin_targets(core, &view, &batch)?;
+    batch.widen_for(cells.iter().map(|cell| cell.next_seq()));
+    check_size(core, &batch)?;
     let mark_cells = pin_marked(core, &view, &batch)?;
     let expected = check_preconditions(core, now_ms, &view, &batch)?;
     // The engine cannot jump over ids that a caller gives: what readers have seen of such a table
@@ -62,37 +57,53 @@ pub(crate) fn resolve(
     })
 }
 
+fn check_size(core: &Core, batch: &WriteBatch) -> Result<()> {
+    let limit = core.options.batch_bytes_max() as u64;
+    if batch.byte_count() as u64 > limit {
+        return Err(Error::TooLarge {
+            what: "batch bytes (16 MiB, or a quarter of the ring where that is less)",
+            value: batch.byte_count() as u64,
+            limit,
+        });
+    }
+    Ok(())
+}
+
+/// Checks the tables of all targets and pins their timelines. Also tells whether ids are given.
 fn pin_targets(
     core: &Core,
     view: &View,
     batch: &WriteBatch,
 ) -> Result<(Vec<Arc<StateCell>>, bool)> {
     let mut given = false;
-    let mut cells = Vec::with_capacity(batch.append_count());
     let mut known: Option<(TableId, Sequence)> = None;
-    for index in 0..batch.append_count() {
-        let target = batch.target(index);
+    let timelines = batch.targets().map(|target| {
         let sequence = match known {
             Some((table, sequence)) if table == target.table => sequence,
             _ => table_of(view, target.table, TableKind::Timeline)?.sequence,
         };
         known = Some((target.table, sequence));
         given |= sequence == Sequence::Given;
-        match (sequence, target.seq) {
-            (Sequence::Assigned, 1..) => {
-                return Err(Error::invalid(format!(
-                    "table {} assigns sequence ids itself, {} was given",
-                    target.table.0, target.seq
-                )));
-            }
-            (Sequence::Given, 0) => {
-                let what = format!("table {} needs a sequence id from the caller", target.table.0);
-                return Err(Error::InvalidUse { what });
-            }
-            _ => cells.push(core.pin(target.table, target.key)?),
-        }
-    }
+        check_given(&target, sequence)?;
+        Ok((target.table, target.key))
+    });
+    let cells = core.pin_all(timelines)?;
     Ok((cells, given))
+}
+
+/// Whether the caller has given a sequence id where the table wants one, and nowhere else.
+fn check_given(target: &Target<'_>, sequence: Sequence) -> Result<()> {
+    match (sequence, target.seq) {
+        (Sequence::Assigned, 1..) => Err(Error::invalid(format!(
+            "table {} assigns sequence ids itself, {} was given",
+            target.table.0, target.seq
+        ))),
+        (Sequence::Given, 0) => {
+            let what = format!("table {} needs a sequence id from the caller", target.table.0);
+            Err(Error::InvalidUse { what })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Timelines of amended entries, pinned, with the amended seqs; and tables with retracted ones.

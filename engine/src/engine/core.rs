@@ -245,10 +245,21 @@ impl Core {
 
     /// Pins the state of a timeline. May read the disk.
     pub(crate) fn pin(&self, table: TableId, key: &[u8]) -> Result<Arc<StateCell>> {
-        self.states.pin(table, key, || {
-            let record = self.load_state(table, key)?;
-            Ok((self.with_epochs(table, &record), record.next_seq))
-        })
+        self.states.pin(table, key, || self.load_cell(table, key))
+    }
+
+    /// Pins the states of many timelines, in their order. May read the disk, unless one of them is
+    /// an error.
+    pub(crate) fn pin_all<'a>(
+        &self,
+        timelines: impl ExactSizeIterator<Item = Result<(TableId, &'a [u8])>>,
+    ) -> Result<Vec<Arc<StateCell>>> {
+        self.states.pin_all(timelines, |table, key| self.load_cell(table, key))
+    }
+
+    fn load_cell(&self, table: TableId, key: &[u8]) -> Result<(StateRecord, u64)> {
+        let record = self.load_state(table, key)?;
+        Ok((self.with_epochs(table, &record), record.next_seq))
     }
 
     /// What memtables, SSTables and the state table know of a timeline.

@@ -19,6 +19,8 @@
 //!
 //! Applying a body: (1) push the frame; (2) per target find or create the run, append the entry,
 //! publish the run's count; (3) per keyed record insert a version; (4) publish the commit range.
+//! A body of plain messages that the leader has just built is not decoded: its batch tells where
+//! each target lies, which seq it got, and by a hint which run is its timeline's. Recovery decodes.
 //! Readers see an entry when its commit is at most their snapshot's, and snapshots are only given
 //! out for commits that have been applied whole.
 //!
@@ -53,7 +55,7 @@ mod segments;
 mod tests;
 mod writer;
 
-use crate::batch::Target;
+use crate::batch::{Appends, Target};
 use crate::codec::DecodeError;
 use crate::entry::TableId;
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -80,7 +82,7 @@ use std::sync::Arc;
 use writer::Writer;
 
 /// Fewest bytes that one record of a body takes: a target of a one-byte key.
-const RECORD_BYTES_MIN: usize = 11;
+const RECORD_BYTES_MIN: usize = 7;
 
 /// See the module.
 pub(crate) struct Memtable {
@@ -185,6 +187,19 @@ impl Memtable {
         hints: impl Iterator<Item = &'a RunHint> + Clone,
     ) -> Result<(), DecodeError> {
         self.writer.lock().apply(self, body, (commit, time_ms), hints)
+    }
+
+    /// The same for a body that its batch has just built, with the seqs that it was given: nothing
+    /// is decoded but the key of a timeline of which no hint tells. One seq and one hint a target.
+    pub(crate) fn append<'a>(
+        &self,
+        appends: Appends,
+        seqs: &[u64],
+        commit: u64,
+        time_ms: u64,
+        hints: impl Iterator<Item = &'a RunHint> + Clone,
+    ) -> Result<(), DecodeError> {
+        self.writer.lock().append(self, appends, seqs, (commit, time_ms), hints)
     }
 
     /// What has been amended here, as far as a filter can tell.

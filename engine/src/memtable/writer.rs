@@ -1,7 +1,7 @@
 //! The writing side of a memtable: what only the writer knows, and how a body goes in.
 
 use super::Memtable;
-use super::arena::pack;
+use super::arena::{pack, unpack};
 use super::hint::RunHint;
 use super::keyed::KeyedWrite;
 use super::layout::{
@@ -9,7 +9,7 @@ use super::layout::{
     last_seq, touch_header, touch_room,
 };
 use crate::amendment::amendment_key;
-use crate::batch::{KeyedOperation, Message, Op, Target, decode};
+use crate::batch::{Appends, KeyedOperation, Message, Op, Target, decode};
 use crate::codec::DecodeError;
 use crate::entry::TableId;
 use crate::limits;
@@ -56,23 +56,16 @@ impl Writer {
         (commit, time_ms): (u64, u64),
         hints: impl Iterator<Item = &'a RunHint> + Clone,
     ) -> Result<()> {
-        let first = memtable.applied.load(Ordering::Relaxed) == 0;
-        let follows = first
-            || commit > memtable.last_commit.load(Ordering::Relaxed)
-                && time_ms >= memtable.last_time_ms.load(Ordering::Relaxed);
-        if !follows {
-            return Err(DecodeError { what: "commit number", offset: 0 });
-        }
-        let stamp = memtable
-            .stamp(commit, time_ms)
-            .ok_or(DecodeError { what: "commit number", offset: 0 })?;
-        let frame = memtable.frames.push(Arc::clone(&body)).ok_or(full(0))?;
-        let applying = Applying { commit, time_ms, stamp, frame };
+        let applying = begin(memtable, &body, commit, time_ms)?;
         touch(memtable, hints.clone());
         let mut hints = hints;
+        let mut entries = 0;
         for op in decode(&body) {
             match op? {
-                Op::Message(message) => self.message(memtable, &message, applying, &mut hints)?,
+                Op::Message(message) => {
+                    self.message(memtable, &message, applying, &mut hints)?;
+                    entries += message.target_count as u64;
+                }
                 Op::Keyed { index, operation, table, key, value } => {
                     if table.is_engine_owned() {
                         // Refused at every commit: these have records of their own.
@@ -93,12 +86,29 @@ impl Writer {
                 }
             }
         }
-        if first {
-            memtable.first_commit.store(commit, Ordering::Relaxed);
+        end(memtable, applying, entries);
+        Ok(())
+    }
+
+    /// See [`Memtable::append`].
+    pub(super) fn append<'a>(
+        &mut self,
+        memtable: &Memtable,
+        appends: Appends,
+        seqs: &[u64],
+        (commit, time_ms): (u64, u64),
+        hints: impl Iterator<Item = &'a RunHint> + Clone,
+    ) -> Result<()> {
+        let Appends { body, targets, wide } = appends;
+        let body = Arc::new(body);
+        let applying = begin(memtable, &body, commit, time_ms)?;
+        touch(memtable, hints.clone());
+        for ((place, seq), hint) in targets.iter().zip(seqs).zip(hints) {
+            let message = pack(applying.frame, place.message);
+            let entry = EntryWords { seq: *seq, stamp: applying.stamp, place: message };
+            self.entry(memtable, Some(hint), entry, || place.target(&body, wide))?;
         }
-        memtable.last_commit.store(commit, Ordering::Relaxed);
-        memtable.last_time_ms.store(time_ms, Ordering::Relaxed);
-        memtable.applied.fetch_add(1, Ordering::Release);
+        end(memtable, applying, targets.len() as u64);
         Ok(())
     }
 
@@ -112,12 +122,12 @@ impl Writer {
         Ok(())
     }
 
-    fn message(
+    fn message<'a>(
         &mut self,
         memtable: &Memtable,
         message: &Message<'_>,
         applying: Applying,
-        hints: &mut dyn Iterator<Item = &RunHint>,
+        hints: &mut impl Iterator<Item = &'a RunHint>,
     ) -> Result<()> {
         let place = pack(applying.frame, offset32(message.offset)?);
         if message.large.is_some_and(|large| !memtable.holds(&large)) {
@@ -128,32 +138,46 @@ impl Writer {
             memtable.own_ttls.fetch_add(1, Ordering::Relaxed);
         }
         for (target, key_offset) in message.targets_placed() {
-            let key_place = pack(applying.frame, offset32(key_offset)?);
-            if target.seq == 0 || target.seq > limits::SEQ_MAX {
-                return Err(DecodeError { what: "target seq", offset: key_offset });
-            }
             let entry = EntryWords { seq: target.seq, stamp: applying.stamp, place };
-            let hint = hints.next();
-            let hinted = hint.and_then(|hint| hint.run(memtable.base_commit));
-            debug_assert!(hinted.is_none_or(|run| memtable.is_run_of(run, &target)));
-            let tag = || memtable.tag(target.table, target.key);
-            let found = hinted.or_else(|| memtable.find_tagged(tag(), target.table, target.key));
-            let run = match found {
-                Some(run) => {
-                    if target.seq <= last_seq(&memtable.arena, run) {
-                        return Err(DecodeError { what: "target seq", offset: key_offset });
-                    }
-                    append(&memtable.arena, run, entry).map(|()| run)
-                }
-                None => self.new_run(memtable, tag(), &target, key_place, entry),
-            };
-            let run = run.ok_or(full(key_offset))?;
-            if let Some(hint) = hint.filter(|_| hinted.is_none()) {
-                hint.note(memtable.base_commit, run);
-            }
+            self.entry(memtable, hints.next(), entry, || (target, key_offset))?;
         }
-        let count = message.target_count as u64;
-        memtable.entries.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Appends one entry to the run of its timeline, found by the hint, or by the key of its
+    /// target, which is given with the key's offset.
+    #[inline]
+    fn entry<'t>(
+        &mut self,
+        memtable: &Memtable,
+        hint: Option<&RunHint>,
+        entry: EntryWords,
+        target: impl Fn() -> (Target<'t>, usize),
+    ) -> Result<()> {
+        if entry.seq == 0 || entry.seq > limits::SEQ_MAX {
+            return Err(DecodeError { what: "target seq", offset: target().1 });
+        }
+        let hinted = hint.and_then(|hint| hint.run(memtable.base_commit));
+        if let Some(run) = hinted {
+            debug_assert!(memtable.is_run_of(run, &target().0));
+            return append_rising(memtable, run, entry, || target().1);
+        }
+        let (target, key_offset) = target();
+        let tag = memtable.tag(target.table, target.key);
+        let run = match memtable.find_tagged(tag, target.table, target.key) {
+            Some(run) => {
+                append_rising(memtable, run, entry, || key_offset)?;
+                run
+            }
+            None => {
+                let key_place = pack(unpack(entry.place).0, offset32(key_offset)?);
+                let run = self.new_run(memtable, tag, &target, key_place, entry);
+                run.ok_or(full(key_offset))?
+            }
+        };
+        if let Some(hint) = hint {
+            hint.note(memtable.base_commit, run);
+        }
         Ok(())
     }
 
@@ -198,7 +222,7 @@ impl Writer {
         let newest_run = &arena.slice(table, TABLE_WORDS)[TABLE_NEWEST_RUN];
         let previous = u32::try_from(newest_run.load(Ordering::Relaxed)).ok()?;
         let length = u32::try_from(target.key.len()).ok()?;
-        let run = create_run(arena, target.table, length, key_place, target.seq, previous)?;
+        let run = create_run(arena, target.table, length, key_place, entry.seq, previous)?;
         append(arena, run, entry)?;
         newest_run.store(u64::from(run), Ordering::Release);
         memtable.index.insert(tag, run);
@@ -224,6 +248,45 @@ impl Writer {
         self.tables.insert((table, kind), index);
         Some(index)
     }
+}
+
+/// Checks that the commit follows those before it, and takes its body.
+fn begin(memtable: &Memtable, body: &Arc<Vec<u8>>, commit: u64, time_ms: u64) -> Result<Applying> {
+    let first = memtable.applied.load(Ordering::Relaxed) == 0;
+    let follows = first
+        || commit > memtable.last_commit.load(Ordering::Relaxed)
+            && time_ms >= memtable.last_time_ms.load(Ordering::Relaxed);
+    let stamp = memtable.stamp(commit, time_ms).filter(|_| follows);
+    let stamp = stamp.ok_or(DecodeError { what: "commit number", offset: 0 })?;
+    let frame = memtable.frames.push(Arc::clone(body)).ok_or(full(0))?;
+    Ok(Applying { commit, time_ms, stamp, frame })
+}
+
+/// Counts a body that has been applied whole. Once a body: counting for each message would wait for
+/// all that it has touched.
+fn end(memtable: &Memtable, applying: Applying, entries: u64) {
+    let Applying { commit, time_ms, .. } = applying;
+    memtable.entries.fetch_add(entries, Ordering::Relaxed);
+    if memtable.applied.load(Ordering::Relaxed) == 0 {
+        memtable.first_commit.store(commit, Ordering::Relaxed);
+    }
+    memtable.last_commit.store(commit, Ordering::Relaxed);
+    memtable.last_time_ms.store(time_ms, Ordering::Relaxed);
+    memtable.applied.fetch_add(1, Ordering::Release);
+}
+
+/// Appends an entry to a run, whose seqs must rise.
+#[inline]
+fn append_rising(
+    memtable: &Memtable,
+    run: u32,
+    entry: EntryWords,
+    offset: impl Fn() -> usize,
+) -> Result<()> {
+    if entry.seq <= last_seq(&memtable.arena, run) {
+        return Err(DecodeError { what: "target seq", offset: offset() });
+    }
+    append(&memtable.arena, run, entry).ok_or_else(|| full(offset()))
 }
 
 /// Asks memory for all that the entries of a body will be written to, at once and not one by one.

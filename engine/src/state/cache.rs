@@ -9,10 +9,13 @@ use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
 
 const SHARDS: usize = 64;
-/// Heap bytes that one cached timeline takes beside its id, about: its slot in a table that is
-/// seven tenths full on average, the cell behind its counters, and the allocator's rounding of both
-/// and of the id.
-const CELL_BYTES: usize = size_of::<Slot>() * 3 / 2 + size_of::<StateCell>() + 64;
+/// Heap bytes that one cached timeline takes, about: its slot in a table that is seven tenths full
+/// on average, the cell behind its counters, and the allocator's rounding of both.
+const CELL_BYTES: usize = size_of::<Slot>() * 3 / 2 + size_of::<StateCell>() + 32;
+/// Timelines so few that they are looked up one by one.
+const FEW: usize = 4;
+/// Look-ups that wait for memory together.
+const TOGETHER: usize = 32;
 
 /// Cells by timeline, in shards.
 pub(crate) struct StateCache {
@@ -33,8 +36,6 @@ struct Shard {
 
 struct Slot {
     hash: u64,
-    table: TableId,
-    key: Box<[u8]>,
     cell: Arc<StateCell>,
 }
 
@@ -59,7 +60,7 @@ impl StateCache {
         mut load: impl FnMut() -> Result<(StateRecord, u64)>,
     ) -> Result<Arc<StateCell>> {
         let hash = self.hash(table, key);
-        let shard = &self.shards[(hash >> 58) as usize % SHARDS];
+        let shard = &self.shards[shard_of(hash)];
         loop {
             let evictions = {
                 let shard = shard.lock();
@@ -78,15 +79,49 @@ impl StateCache {
                 // Somebody may have loaded, written and evicted this very timeline meanwhile.
                 continue;
             }
-            if shard.bytes + CELL_BYTES + key.len() > self.shard_bytes_max {
+            let cell = Arc::new(StateCell::new(table, key, &record, end));
+            let slot = Slot { hash, cell: Arc::clone(&cell) };
+            if shard.bytes + slot.bytes() > self.shard_bytes_max {
                 shard.evict();
             }
-            let cell = Arc::new(StateCell::new(&record, end));
-            let slot = Slot { hash, table, key: key.into(), cell: Arc::clone(&cell) };
-            shard.bytes += CELL_BYTES + key.len();
+            shard.bytes += slot.bytes();
             shard.cells.insert_unique(hash, slot, |slot| slot.hash);
             return Ok(cell);
         }
+    }
+
+    /// The cells of many timelines, in their order, as [`StateCache::pin`] gives each: a shard is
+    /// locked once for all that fall into it, and memory is asked for many at a time. Nothing is
+    /// loaded where one of them is an error.
+    pub(crate) fn pin_all<'a>(
+        &self,
+        timelines: impl ExactSizeIterator<Item = Result<(TableId, &'a [u8])>>,
+        mut load: impl FnMut(TableId, &[u8]) -> Result<(StateRecord, u64)>,
+    ) -> Result<Vec<Arc<StateCell>>> {
+        let mut wanted = Vec::with_capacity(timelines.len());
+        for timeline in timelines {
+            let (table, key) = timeline?;
+            wanted.push(Wanted { hash: self.hash(table, key), table, key });
+        }
+        let mut cells: Vec<Option<Arc<StateCell>>> = vec![None; wanted.len()];
+        if wanted.len() >= FEW {
+            let (order, ends) = by_shard(&wanted);
+            let mut start = 0;
+            for (shard, end) in self.shards.iter().zip(ends) {
+                for indexes in order[start..end].chunks(TOGETHER) {
+                    shard.lock().get_all(&wanted, indexes, &mut cells);
+                }
+                start = end;
+            }
+        }
+        wanted
+            .iter()
+            .zip(cells)
+            .map(|(&Wanted { table, key, .. }, cell)| match cell {
+                Some(cell) => Ok(cell),
+                None => self.pin(table, key, || load(table, key)),
+            })
+            .collect()
     }
 
     /// Cached timelines.
@@ -112,11 +147,78 @@ impl StateCache {
     }
 }
 
+/// A timeline that is looked up.
+struct Wanted<'a> {
+    hash: u64,
+    table: TableId,
+    key: &'a [u8],
+}
+
+fn shard_of(hash: u64) -> usize {
+    // Not the bits by which the table of a shard places its slots.
+    (hash >> 48) as usize % SHARDS
+}
+
+/// The indexes of the timelines, those of a shard together, and where each shard's end.
+fn by_shard(wanted: &[Wanted<'_>]) -> (Vec<usize>, [usize; SHARDS]) {
+    let mut ends = [0; SHARDS];
+    wanted.iter().for_each(|one| ends[shard_of(one.hash)] += 1);
+    let mut sum = 0;
+    for end in &mut ends {
+        sum += std::mem::replace(end, sum);
+    }
+    let mut order = vec![0; wanted.len()];
+    for (index, one) in wanted.iter().enumerate() {
+        // Up to here the place of the shard's next one, in the end that behind its last.
+        let place = &mut ends[shard_of(one.hash)];
+        order[*place] = index;
+        *place += 1;
+    }
+    (order, ends)
+}
+
+impl Slot {
+    /// Heap bytes.
+    fn bytes(&self) -> usize {
+        CELL_BYTES + self.cell.name.heap_bytes()
+    }
+}
+
 impl Shard {
+    fn find(&self, hash: u64, table: TableId, key: &[u8]) -> Option<&Arc<StateCell>> {
+        let found =
+            self.cells.find(hash, |slot| slot.hash == hash && slot.cell.name.is(table, key));
+        found.map(|slot| &slot.cell)
+    }
+
     fn get(&self, hash: u64, table: TableId, key: &[u8]) -> Option<Arc<StateCell>> {
-        let slot = self.cells.find(hash, |slot| slot.table == table && *slot.key == *key)?;
-        slot.cell.touched.store(true, Ordering::Relaxed);
-        Some(Arc::clone(&slot.cell))
+        self.find(hash, table, key).map(pinned)
+    }
+
+    /// Pins those of `indexes` that are cached; there are at most [`TOGETHER`]. First all slots are
+    /// looked for, then all cells are touched, and only then the first one is compared and pinned:
+    /// to count a pointer up waits for every load before it.
+    fn get_all(
+        &self,
+        wanted: &[Wanted<'_>],
+        indexes: &[usize],
+        cells: &mut [Option<Arc<StateCell>>],
+    ) {
+        let mut alike = [None; TOGETHER];
+        for (place, index) in alike.iter_mut().zip(indexes) {
+            let hash = wanted[*index].hash;
+            *place = self.cells.find(hash, |slot| slot.hash == hash).map(|slot| &slot.cell);
+        }
+        let touched = alike.iter().flatten().map(|cell| cell.touched.load(Ordering::Relaxed));
+        std::hint::black_box(touched.fold(false, |sum, touched| sum ^ touched));
+        for (place, index) in alike.iter().zip(indexes) {
+            let Wanted { hash, table, key } = wanted[*index];
+            cells[*index] = match place {
+                Some(cell) if cell.name.is(table, key) => Some(pinned(cell)),
+                Some(_) => self.get(hash, table, key),
+                None => None,
+            };
+        }
     }
 
     /// Drops cells that nobody has pinned and nobody touched since the last sweep.
@@ -129,7 +231,12 @@ impl Shard {
         if self.cells.len() == before {
             self.cells.retain(|slot| Arc::strong_count(&slot.cell) > 1);
         }
-        self.bytes = self.cells.iter().map(|slot| CELL_BYTES + slot.key.len()).sum();
+        self.bytes = self.cells.iter().map(Slot::bytes).sum();
         self.evictions += 1;
     }
+}
+
+fn pinned(cell: &Arc<StateCell>) -> Arc<StateCell> {
+    cell.touched.store(true, Ordering::Relaxed);
+    Arc::clone(cell)
 }

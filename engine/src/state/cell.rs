@@ -1,16 +1,18 @@
 //! The state of one timeline in memory.
 
 use super::StateRecord;
+use super::name::TimelineName;
+use crate::entry::TableId;
 use crate::memtable::RunHint;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// Shared by the batches that write to the timeline; changed by the leader alone.
 #[derive(Debug)]
 pub(crate) struct StateCell {
+    pub(super) name: TimelineName,
     next_seq: AtomicU64,
     /// The seq behind the newest entry: `next_seq` without the jumps that no entry has made yet.
     end: AtomicU64,
-    last_commit: AtomicU64,
     /// Where its entries are in the active memtable.
     run: RunHint,
     /// Second chance for the cache's clock.
@@ -19,11 +21,11 @@ pub(crate) struct StateCell {
 
 impl StateCell {
     /// The cell of a timeline in this state; `end` is the seq behind its newest entry.
-    pub(crate) fn new(record: &StateRecord, end: u64) -> StateCell {
+    pub(super) fn new(table: TableId, id: &[u8], record: &StateRecord, end: u64) -> StateCell {
         StateCell {
+            name: TimelineName::new(table, id),
             next_seq: AtomicU64::new(record.next_seq),
             end: AtomicU64::new(end),
-            last_commit: AtomicU64::new(record.last_commit),
             run: RunHint::new(),
             touched: AtomicBool::new(true),
         }
@@ -32,12 +34,6 @@ impl StateCell {
     /// The sequence id that the next entry gets.
     pub(crate) fn next_seq(&self) -> u64 {
         self.next_seq.load(Ordering::Acquire)
-    }
-
-    /// The newest commit that wrote to the timeline.
-    #[cfg(test)]
-    pub(crate) fn last_commit(&self) -> u64 {
-        self.last_commit.load(Ordering::Acquire)
     }
 
     /// The seq behind the newest entry.
@@ -59,10 +55,5 @@ impl StateCell {
     /// Leader only: where its entries are in the active memtable.
     pub(crate) fn run(&self) -> &RunHint {
         &self.run
-    }
-
-    /// Leader only.
-    pub(crate) fn set_last_commit(&self, commit: u64) {
-        self.last_commit.store(commit, Ordering::Release);
     }
 }

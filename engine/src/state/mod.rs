@@ -17,10 +17,12 @@
 //! I3. A cell that nobody has pinned says what memtables, SSTables and the state table say.
 //!
 //! # Concurrency
-//! Any thread pins. Shards are locked for a look-up, never across a read of the disk.
+//! Any thread pins. Shards are locked for a look-up, or for those of a batch that fall into them,
+//! never across a read of the disk, and never two at a time.
 
 mod cache;
 mod cell;
+mod name;
 mod record;
 #[cfg(test)]
 mod tests;

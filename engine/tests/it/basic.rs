@@ -216,6 +216,35 @@ fn given_ids_rise_or_are_refused_as_a_whole() {
 }
 
 #[test]
+fn ids_beyond_32_bits_come_back_from_the_log() {
+    // Story: the log writes ids in 4 bytes, and in 8 from the batch on that may need them.
+    let world = World::new(61);
+    let process = world.open(&tiny()).unwrap();
+    let given = TableOptions { sequence: Sequence::Given, ..TableOptions::timeline() };
+    let table = process.engine.create_table("given", given).unwrap();
+    let dense = process.engine.create_table("dense", TableOptions::timeline()).unwrap();
+    let far = [(1 << 31) - 1, 1 << 31, (1 << 31) + 1, u64::from(u32::MAX), 1 << 32, 1 << 40];
+    let mut bytes = Vec::new();
+    for seq in far {
+        let before = process.engine.stats().input_bytes;
+        let mut batch = WriteBatch::new();
+        batch.append_at(table, b"g", seq, b"p", None).unwrap();
+        batch.append(dense, b"d", b"", None).unwrap();
+        process.engine.commit(batch, Durability::Sync).unwrap();
+        bytes.push(process.engine.stats().input_bytes - before);
+    }
+    assert!(bytes.iter().all(|more| *more == bytes[0]), "what was given is counted: {bytes:?}");
+    process.kill();
+    let killed = world.after(&tidelog_engine::testing::CrashPolicy::DropAll);
+    let process = killed.open(&tiny()).unwrap();
+    let engine = &process.engine;
+    assert_eq!(seqs(engine, table, b"g", 0, u64::MAX, false), far);
+    assert_eq!(seqs(engine, dense, b"d", 0, u64::MAX, false), [1, 2, 3, 4, 5, 6]);
+    engine.flush().unwrap();
+    assert_eq!(seqs(engine, table, b"g", 0, u64::MAX, false), far);
+}
+
+#[test]
 fn bad_input_is_named_and_changes_nothing() {
     let world = World::new(7);
     let process = world.open(&tiny()).unwrap();

@@ -63,6 +63,7 @@ pub fn assign(batch: &mut WriteBatch, mut seq: impl FnMut(TableId, &[u8]) -> u64
     for index in 0..batch.append_count() {
         let target = batch.target(index);
         let assigned = seq(target.table, target.key);
+        batch.widen_for(std::iter::once(assigned));
         batch.assign(index, assigned);
     }
     for index in 0..batch.mark_count() {
