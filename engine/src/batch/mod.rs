@@ -34,7 +34,9 @@ use crate::entry::{Origin, TableId};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::segment::LARGE_SIZE;
-pub(crate) use decode::{Content, Message, MessageRef, Op, Target, decode, message_at};
+pub(crate) use decode::{
+    Content, Message, MessageRef, Op, Target, decode, message_at, plain_payload,
+};
 use large::Large;
 use marks::MarkPlace;
 use std::collections::BTreeSet;

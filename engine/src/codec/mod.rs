@@ -9,7 +9,7 @@ mod encode;
 mod packed;
 mod varint;
 
-pub(crate) use checksum::{checksum, checksum_seeded};
+pub(crate) use checksum::{checksum, checksum_seeded, checksum_seeded_parts};
 pub(crate) use decoder::{DecodeError, Decoder};
 pub(crate) use encode::Encode;
 pub(crate) use packed::{packed_size, put_packed, take_packed};

@@ -127,6 +127,9 @@ impl Writer {
             // Before the entries are published: who sees one sees that there are such ones.
             memtable.own_ttls.fetch_add(1, Ordering::Relaxed);
         }
+        if message.target_count > 1 {
+            memtable.shared.fetch_add(1, Ordering::Relaxed);
+        }
         for (target, key_offset) in message.targets_placed() {
             let key_place = pack(applying.frame, offset32(key_offset)?);
             if target.seq == 0 || target.seq > limits::SEQ_MAX {
