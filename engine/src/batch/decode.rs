@@ -174,6 +174,28 @@ pub(crate) fn message_at(body: &[u8], offset: usize) -> Result<MessageRef<'_>> {
     Ok(MessageRef { event_ms, ttl_ms, content, origin, first })
 }
 
+/// The payload of the message record at `offset` of a body that [`decode`] has accepted, if the
+/// record has nothing else that its entries share.
+pub(crate) fn plain_payload(body: &[u8], offset: usize) -> Option<&[u8]> {
+    let record = body.get(offset..)?;
+    let [flags, rest @ ..] = record else { return None };
+    if flags & !(FLAG_ONE_TARGET | FLAG_WIDE) != KIND_MESSAGE {
+        return None;
+    }
+    match rest {
+        // Lengths of one byte and of two: most messages.
+        [length @ 0..0x80, rest @ ..] => rest.get(..usize::from(*length)),
+        [low, high @ 0..0x80, rest @ ..] => {
+            rest.get(..usize::from(low & 0x7f) | usize::from(*high) << 7)
+        }
+        _ => {
+            let mut decoder = Decoder::new(rest);
+            let length = take_length(&mut decoder, "payload length").ok()?;
+            decoder.take(length, "payload").ok()
+        }
+    }
+}
+
 /// The mark record at `offset` of a body built by a batch.
 pub(super) fn mark_at(body: &[u8], offset: usize) -> Mark<'_> {
     let mut decoder = Decoder::new(body);

@@ -37,7 +37,9 @@ use crate::codec::{Encode, put_varint};
 use crate::entry::{Origin, TableId};
 use crate::error::{Error, Result};
 use crate::limits;
-pub(crate) use decode::{Content, Message, MessageRef, Op, Target, decode, message_at};
+pub(crate) use decode::{
+    Content, Message, MessageRef, Op, Target, decode, message_at, plain_payload,
+};
 use large::Large;
 use marks::MarkPlace;
 pub(crate) use message::Appends;

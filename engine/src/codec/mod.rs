@@ -10,7 +10,7 @@ mod packed;
 mod touch;
 mod varint;
 
-pub(crate) use checksum::{checksum, checksum_seeded};
+pub(crate) use checksum::{checksum, checksum_seeded, checksum_seeded_parts};
 pub(crate) use decoder::{DecodeError, Decoder};
 pub(crate) use encode::Encode;
 pub(crate) use packed::{packed_size, put_packed, take_packed};

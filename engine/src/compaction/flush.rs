@@ -132,10 +132,10 @@ pub(crate) struct FlushJob {
     shared: Arc<SharedPayloads>,
     /// The memtable's tables that are still to come, the next one last.
     ahead: Vec<(TableId, TableKind)>,
-    /// The runs of the present timeline table, and its portions that are still to come, the next
-    /// one last.
-    runs: Arc<[Run]>,
+    /// The portions of the present timeline table that are still to come, the next one last.
     portions: Vec<Portion>,
+    /// The runs of the timeline tables so far, the present one last.
+    runs: Vec<(TableId, Arc<[Run]>)>,
     stage: Stage,
     outputs: PendingOutputs,
     /// Bytes of the memtable that were worked on, about.
@@ -174,8 +174,8 @@ impl FlushJob {
             snapshots,
             shared: Arc::default(),
             ahead,
-            runs: Arc::default(),
             portions: Vec::new(),
+            runs: Vec::new(),
             stage,
             outputs,
             done_bytes: 0,
@@ -254,8 +254,8 @@ impl FlushJob {
     fn next_table(&mut self) -> Result<Option<FlushOutput>> {
         if let Some(portion) = self.portions.pop() {
             let sink = self.sink(portion.table, TableKind::Timeline, portion.shard)?;
-            let stage =
-                TimelineStage::new(portion, Arc::clone(&self.runs), Arc::clone(&self.shared), sink);
+            let runs = self.runs.last().map(|(_, runs)| Arc::clone(runs)).unwrap_or_default();
+            let stage = TimelineStage::new(portion, runs, Arc::clone(&self.shared), sink);
             self.stage = Stage::Timelines(stage);
             return Ok(None);
         }
@@ -266,9 +266,9 @@ impl FlushJob {
                 self.stage = Stage::Keyed(KeyedStage::new(&self.memtable, table, sink));
             }
             None => {
-                self.runs = Arc::default();
                 let sink = self.sink(STATE_TABLE, TableKind::Keyed, Shard::default())?;
-                self.stage = Stage::State(StateStage::new(&self.memtable, &self.tables, sink));
+                let runs = std::mem::take(&mut self.runs);
+                self.stage = Stage::State(StateStage::new(runs, self.tables.clone(), sink));
             }
         }
         Ok(None)
@@ -278,19 +278,12 @@ impl FlushJob {
     fn cut(&mut self, id: TableId) -> Result<()> {
         let table = self.table(id, TableKind::Timeline)?;
         let (alive_from_ms, now_ms, table) = (table.alive_from_ms, table.now_ms, table.clone());
-        self.runs = self.memtable.runs_sorted(id, Bound::Unbounded).into();
-        let (mut oldest, mut newest) = (u64::MAX, 0);
-        for run in self.runs.iter() {
-            let count = run.count();
-            let first = run.rank_time(alive_from_ms, count);
-            if first < count {
-                oldest = oldest.min(run.time_ms(first));
-                newest = newest.max(run.time_ms(count - 1));
-            }
-        }
-        if oldest > newest {
+        let runs: Arc<[Run]> = self.memtable.runs_sorted(id, Bound::Unbounded).into();
+        let times = self.times(&table, &runs);
+        self.runs.push((id, runs));
+        let Some((oldest, newest)) = times else {
             return Ok(());
-        }
+        };
         let mut from_ms = alive_from_ms;
         for Part { window, until_ms } in table.grid.cut(oldest, newest) {
             let shard = table.shard(window);
@@ -301,6 +294,23 @@ impl FlushJob {
         }
         self.portions.reverse();
         Ok(())
+    }
+
+    /// The times of the oldest and of the newest entry that have not expired, or two that are cut
+    /// like them; none where all have.
+    fn times(&self, table: &FlushTable, runs: &[Run]) -> Option<(u64, u64)> {
+        let all = (self.memtable.base_time_ms(), self.memtable.last_time_ms());
+        let window = |time_ms| table.grid.cut(time_ms, time_ms).pop().map(|part| part.window);
+        if table.alive_from_ms <= all.0 && window(all.0) == window(all.1) {
+            // Then no run needs to be looked at for it.
+            return Some(all);
+        }
+        let living = runs.iter().filter_map(|run| {
+            let count = run.count();
+            let first = run.rank_time(table.alive_from_ms, count);
+            (first < count).then(|| (run.time_ms(first), run.time_ms(count - 1)))
+        });
+        living.reduce(|all, run| (all.0.min(run.0), all.1.max(run.1)))
     }
 
     fn table(&self, id: TableId, kind: TableKind) -> Result<&FlushTable> {

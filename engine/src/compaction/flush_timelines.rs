@@ -1,13 +1,15 @@
 //! The part of a flush that writes timelines: one portion of the runs of one table.
 //!
 //! ```text
-//! runs, by key   ──► places of the next entries ──► their messages touched ──► SSTable builder
+//! runs, by key ──► groups of entries, fetched together ──► pieces of a run ──► SSTable builder
 //! ```
-//! Entries of one run name messages all over the memtable. Those of the next few entries are
-//! touched together before they are read: memory brings several at once in the time of one.
+//! Most entries are a payload and nothing more. Those of a run that follow each other go to the
+//! builder as one piece: nothing is checked, counted or allocated for each of them alone. An entry
+//! of which there is more to say goes by itself.
 //!
 //! # Invariants
 //! 1. Entries go out by key, and along a run from the oldest on.
+//! 2. A piece has at most [`PIECE_BYTES_MAX`] of payload, or one entry.
 //!
 //! # Concurrency
 //! Owned by the flush. The memtable is frozen.
@@ -15,16 +17,16 @@
 use super::flush::{ENTRY_OVERHEAD, STEP_BYTES, Stepped};
 use super::output::SstableSink;
 use super::sharing::SharedPayloads;
-use crate::entry::{Direction, Entry, Origin, TableId, expires_ms};
+use crate::entry::{Entry, Origin, TableId, expires_ms};
 use crate::error::Result;
-use crate::memtable::{LargeEntry, Placed, Run, RunCursor};
-use crate::sstable::{EntryRef, OriginRef, Shared};
+use crate::memtable::{Gatherer, LargeEntry, Placed, Run};
+use crate::sstable::{EntryRef, OriginRef, PlainEntry, Shared};
 use crate::version::Shard;
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Entries whose messages are touched together.
-const GATHERED_MAX: usize = 32;
+/// Payload bytes that go to the builder together.
+const PIECE_BYTES_MAX: usize = 16 * 1024;
 
 /// A part of a timeline table's runs: what goes to one shard.
 #[derive(Debug, Clone, Copy)]
@@ -40,18 +42,27 @@ pub(super) struct Portion {
     pub(super) last_commit: u64,
 }
 
+impl Portion {
+    /// The entries of a run that belong to it.
+    fn bounds(&self, run: &Run) -> Range<usize> {
+        let (count, memtable) = (run.count(), run.memtable());
+        if self.from_ms <= memtable.base_time_ms() && self.until_ms > memtable.last_time_ms() {
+            return 0..count;
+        }
+        let from = run.rank_time(self.from_ms, count);
+        from..run.rank_time(self.until_ms, count).max(from)
+    }
+}
+
 /// Writes one portion of the runs of a timeline table.
 #[derive(Debug)]
 pub(super) struct TimelineStage {
     portion: Portion,
     runs: Arc<[Run]>,
-    /// The run that comes next.
-    next: usize,
-    current: Option<RunCursor>,
-    /// Entries of the current run that are still to come.
-    left: usize,
-    /// The next entries, each with the index of its run.
-    gathered: VecDeque<(usize, Placed)>,
+    gatherer: Gatherer,
+    /// The next part of the group, and how many of its entries are done.
+    part: usize,
+    done: usize,
     shared: Arc<SharedPayloads>,
     pub(super) sink: SstableSink,
     /// Entries so far that have not expired.
@@ -68,10 +79,9 @@ impl TimelineStage {
         TimelineStage {
             portion,
             runs,
-            next: 0,
-            current: None,
-            left: 0,
-            gathered: VecDeque::with_capacity(GATHERED_MAX),
+            gatherer: Gatherer::default(),
+            part: 0,
+            done: 0,
             shared,
             sink,
             entries: 0,
@@ -80,57 +90,73 @@ impl TimelineStage {
 
     /// A bounded piece.
     pub(super) fn step(&mut self) -> Result<Stepped> {
+        let runs = Arc::clone(&self.runs);
         let mut bytes = 0;
+        let mut plain = Vec::new();
         while bytes < STEP_BYTES {
-            let Some((run, placed)) = self.gathered.pop_front() else {
-                bytes += self.gather();
-                let is_over = self.left == 0 && self.next == self.runs.len();
-                if self.gathered.is_empty() && is_over {
-                    return Ok(Stepped { bytes, finished: true });
+            let Some(part) = self.gatherer.parts().get(self.part).cloned() else {
+                (self.part, self.done) = (0, 0);
+                match self.gatherer.gather(&runs, |run| self.portion.bounds(run)) {
+                    Some(ended) => bytes += ended * ENTRY_OVERHEAD,
+                    None => return Ok(Stepped { bytes, finished: true }),
                 }
                 continue;
             };
-            let run = &self.runs[run];
-            let ttl_ms = run.own_ttl(placed.place);
-            let Portion { now_ms, last_commit, .. } = self.portion;
-            let alive = |ttl_ms| expires_ms(placed.time_ms, ttl_ms) > now_ms;
-            if ttl_ms.is_none_or(alive) || placed.commit > last_commit {
-                bytes += append(&mut self.sink, &self.shared, run, (placed, ttl_ms))?;
-                self.entries += 1;
+            let run = &runs[part.run];
+            let from = part.entries.start + self.done;
+            let length = self.gather_plain(run, from..part.entries.end, &mut plain);
+            if plain.is_empty() {
+                bytes += self.write_one(run, self.gatherer.entries()[from])?;
+                self.done += 1;
             } else {
-                bytes += ENTRY_OVERHEAD;
+                let ends = part.ends && from + plain.len() == part.entries.end;
+                self.sink.append_plain(run.key(), &plain, ends)?;
+                bytes += length + plain.len() * ENTRY_OVERHEAD;
+                self.entries += plain.len() as u64;
+                self.done += plain.len();
+                plain.clear();
+            }
+            if self.done == part.entries.len() {
+                (self.part, self.done) = (self.part + 1, 0);
             }
         }
         Ok(Stepped { bytes, finished: false })
     }
 
-    /// Takes the places of the next entries, and touches their messages: these lie all over the
-    /// memtable, and memory brings several at once in about the time of one. Returns the bytes that
-    /// it counts for runs.
-    fn gather(&mut self) -> usize {
+    /// Takes the entries that are a payload and nothing more, up to one that is not, and up to so
+    /// many bytes. Gives the bytes.
+    fn gather_plain<'a>(
+        &self,
+        run: &'a Run,
+        entries: Range<usize>,
+        plain: &mut Vec<PlainEntry<'a>>,
+    ) -> usize {
         let mut bytes = 0;
-        while self.gathered.len() < GATHERED_MAX && bytes < STEP_BYTES {
-            if self.left > 0
-                && let Some(cursor) = &mut self.current
-                && let Some(placed) = cursor.next_placed()
-            {
-                self.left -= 1;
-                self.gathered.push_back((self.next - 1, placed));
-                continue;
-            }
-            let Some(run) = self.runs.get(self.next) else {
+        for placed in &self.gatherer.entries()[entries] {
+            if !self.shared.is_empty() && self.shared.find(placed.place).is_some() {
                 break;
-            };
-            self.next += 1;
-            bytes += ENTRY_OVERHEAD;
-            let count = run.count();
-            let from = run.rank_time(self.portion.from_ms, count);
-            self.left = run.rank_time(self.portion.until_ms, count).saturating_sub(from);
-            self.current = Some(run.cursor(from, Direction::Forward));
+            }
+            let Some(payload) = run.plain(placed.place) else { break };
+            if bytes + payload.len() > PIECE_BYTES_MAX && bytes > 0 {
+                break;
+            }
+            bytes += payload.len();
+            let Placed { seq, commit, time_ms, .. } = *placed;
+            plain.push(PlainEntry { seq, commit, time_ms, payload });
         }
-        let touched = self.gathered.iter().map(|(run, placed)| self.runs[*run].touch(placed.place));
-        std::hint::black_box(touched.fold(0, std::ops::BitXor::bitxor));
         bytes
+    }
+
+    /// Writes an entry, if it has not expired. Gives the bytes that it counts.
+    fn write_one(&mut self, run: &Run, placed: Placed) -> Result<usize> {
+        let ttl_ms = run.own_ttl(placed.place);
+        let Portion { now_ms, last_commit, .. } = self.portion;
+        let alive = |ttl_ms| expires_ms(placed.time_ms, ttl_ms) > now_ms;
+        if ttl_ms.is_none_or(alive) || placed.commit > last_commit {
+            self.entries += 1;
+            return append(&mut self.sink, &self.shared, run, (placed, ttl_ms));
+        }
+        Ok(ENTRY_OVERHEAD)
     }
 }
 

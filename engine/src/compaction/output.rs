@@ -26,7 +26,9 @@ use crate::limits::{
 };
 use crate::options::Compression;
 use crate::segment::{Segment, Segments};
-use crate::sstable::{Builder, BuilderOptions, EntryRef, FragmentView, Output, Sstable};
+use crate::sstable::{
+    Builder, BuilderOptions, EntryRef, FragmentView, Output, PlainEntry, Sstable,
+};
 use crate::sync::{AtomicU64, Ordering};
 use crate::version::{Shard, SstableMeta, TableKind, Tier};
 use std::sync::Arc;
@@ -255,6 +257,19 @@ impl SstableSink {
         let reference = entry.shared.map_or(0, |_| size_of::<u64>());
         let bytes = entry.payload.len() + origin + reference;
         self.with_room(1, |builder| builder.bound_with(key.len(), bytes))?.append(key, entry)
+    }
+
+    /// Appends entries of one run that are a payload and nothing more. `ends`: no entry of it comes
+    /// behind them.
+    pub(crate) fn append_plain(
+        &mut self,
+        key: &[u8],
+        entries: &[PlainEntry<'_>],
+        ends: bool,
+    ) -> Result<()> {
+        let bytes = entries.iter().map(|entry| entry.payload.len()).sum();
+        let bound = |builder: &Builder<_>| builder.bound_with_run(key.len(), entries.len(), bytes);
+        self.with_room(0, bound)?.append_plain(key, entries, ends)
     }
 
     /// Appends the entries of a fragment.

@@ -56,6 +56,10 @@ pub(super) struct SharedPayload {
 pub(super) struct SharedPayloads(Vec<SharedPayload>);
 
 impl SharedPayloads {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Where the payload of a message lies, if it is shared.
     pub(super) fn find(&self, place: MessagePlace) -> Option<SharedPayload> {
         let found = self.0.binary_search_by_key(&place, |shared| shared.place).ok()?;
@@ -98,7 +102,8 @@ impl SharingStage {
         SharingStage {
             memtable: Arc::clone(memtable),
             keeps,
-            frame: Some(0),
+            // Most memtables of chats have no such message, and need not be read for it.
+            frame: memtable.has_shared().then_some(0),
             plan: Vec::new(),
             position: 0,
             open: None,

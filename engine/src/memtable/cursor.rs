@@ -3,6 +3,7 @@
 //! Chunks are linked from new to old. Backward that is the way; forward the cursor first notes the
 //! chunks from the newest back to where it starts.
 
+use super::gather::fetch_bytes;
 use super::messages::MessagePlace;
 use super::run::{Chunk, Run};
 use crate::entry::{Direction, Entry};
@@ -70,16 +71,15 @@ impl RunCursor {
             Direction::Backward => self.index - self.chunk.base + 1,
         };
         let count = count.min(self.remaining).min(here);
-        let mut sum = 0;
-        for step in 0..count {
-            let index = match self.direction {
-                Direction::Forward => self.index + step,
-                Direction::Backward => self.index - step,
-            };
-            let words = self.chunk.entry(self.run.memtable(), index);
-            sum ^= self.run.touch(MessagePlace(words.place));
-        }
-        std::hint::black_box(sum);
+        let memtable = self.run.memtable();
+        let index = |step| match self.direction {
+            Direction::Forward => self.index + step,
+            Direction::Backward => self.index - step,
+        };
+        fetch_bytes((0..count).flat_map(|step| {
+            let words = self.chunk.entry(memtable, index(step));
+            memtable.message_front(MessagePlace(words.place))
+        }));
         count
     }
 

@@ -63,6 +63,10 @@ const CHUNK_ENTRIES_MAX: u32 = 1024;
 const ENTRY_WORDS_U32: u32 = 3;
 const _: () = assert!(ENTRY_WORDS == ENTRY_WORDS_U32 as usize);
 
+/// Words of the smallest chunk.
+pub(super) const CHUNK_WORDS_MIN: usize = 1 + 2 * ENTRY_WORDS;
+const _: () = assert!(CHUNK_ENTRIES_MIN == 2);
+
 /// Upper bound of the words that one more entry may cost, its share of later waste included: the
 /// run, its table, the entry twice (chunks are at most half empty), two slots more per run, chunk
 /// heads.

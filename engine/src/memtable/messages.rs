@@ -3,9 +3,12 @@
 
 use super::Memtable;
 use super::arena::{pack, unpack};
-use crate::batch::{Content, Message, MessageRef, Op, decode, message_at};
+use crate::batch::{Content, Message, MessageRef, Op, decode, message_at, plain_payload};
 use crate::segment::RecordRef;
 use std::sync::Arc;
+
+/// Two lines of a processor's cache.
+const TOUCHED_BYTES: usize = 128;
 
 /// The name of a message inside its memtable. They rise in the order of the commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,10 +46,22 @@ impl Memtable {
         }
     }
 
-    /// The first byte of a message, for those who will want more of it soon.
-    pub(super) fn touch(&self, MessagePlace(place): MessagePlace) -> u8 {
+    /// Bytes of the front of a message, for those who will want more of it soon: the processor
+    /// fetches two lines of its cache at once.
+    pub(super) fn message_front(
+        &self,
+        MessagePlace(place): MessagePlace,
+    ) -> impl Iterator<Item = &u8> {
         let (frame, offset) = unpack(place);
-        self.frames.get(frame).get(offset as usize).copied().unwrap_or_default()
+        let body = self.frames.get(frame);
+        let offset = offset as usize;
+        body.get(offset).into_iter().chain(body.get(offset + TOUCHED_BYTES))
+    }
+
+    /// See [`Run::plain`](super::Run::plain).
+    pub(super) fn plain(&self, MessagePlace(place): MessagePlace) -> Option<&[u8]> {
+        let (frame, offset) = unpack(place);
+        plain_payload(self.frames.get(frame), offset as usize)
     }
 
     pub(super) fn message(

@@ -40,6 +40,7 @@ mod amended;
 mod arena;
 mod cursor;
 mod frames;
+mod gather;
 mod hint;
 mod index;
 mod keyed;
@@ -65,6 +66,8 @@ use arena::{WordArena, pack, unpack};
 pub(crate) use cursor::{Placed, RunCursor};
 use foldhash::fast::FixedState;
 use frames::Frames;
+pub(crate) use gather::Gatherer;
+use gather::fetch_bytes;
 pub(crate) use hint::RunHint;
 use index::RunIndex;
 pub(crate) use keyed::KeyedRange;
@@ -84,6 +87,9 @@ use writer::Writer;
 /// Fewest bytes that one record of a body takes: a target of a one-byte key.
 const RECORD_BYTES_MIN: usize = 7;
 
+/// Keys that are asked of memory together.
+const KEYS_FETCHED: usize = 64;
+
 /// See the module.
 pub(crate) struct Memtable {
     base_commit: u64,
@@ -102,6 +108,8 @@ pub(crate) struct Memtable {
     entries: AtomicU64,
     /// Messages with a time to live of their own.
     own_ttls: AtomicU64,
+    /// Messages with several targets.
+    shared: AtomicU64,
     first_commit: AtomicU64,
     last_commit: AtomicU64,
     last_time_ms: AtomicU64,
@@ -133,6 +141,7 @@ impl Memtable {
             applied: AtomicU64::new(0),
             entries: AtomicU64::new(0),
             own_ttls: AtomicU64::new(0),
+            shared: AtomicU64::new(0),
             first_commit: AtomicU64::new(0),
             last_commit: AtomicU64::new(0),
             last_time_ms: AtomicU64::new(0),
@@ -228,6 +237,16 @@ impl Memtable {
         self.own_ttls.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether a message has several targets.
+    pub(crate) fn has_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed) > 0
+    }
+
+    /// The time of the last commit applied.
+    pub(crate) fn last_time_ms(&self) -> u64 {
+        self.last_time_ms.load(Ordering::Relaxed)
+    }
+
     /// Whether nothing has been applied.
     pub(crate) fn is_empty(&self) -> bool {
         self.commits().is_none()
@@ -259,28 +278,32 @@ impl Memtable {
 
     /// The timelines of `table` from `from` on, by key.
     pub(crate) fn runs_sorted(self: &Arc<Self>, table: TableId, from: Bound<&[u8]>) -> Vec<Run> {
-        let mut runs: Vec<(&[u8], u32)> = Vec::new();
         let record = self
             .table_records()
             .find(|(found, kind, _)| *found == table && *kind == TableKind::Timeline);
+        let mut headers = Vec::new();
         let mut next = record.map_or(0, |(_, _, newest_run)| newest_run);
         while next != 0 {
-            let key = self.run_key(next);
-            let wanted = match from {
-                Bound::Unbounded => true,
-                Bound::Included(from) => key >= from,
-                Bound::Excluded(from) => key > from,
-            };
-            if wanted {
-                runs.push((key, next));
-            }
-            next = unpack(
-                self.arena.slice(next, RUN_PREVIOUS + 1)[RUN_PREVIOUS].load(Ordering::Relaxed),
-            )
-            .1;
+            headers.push(next);
+            let header = self.arena.slice(next, RUN_PREVIOUS + 1);
+            next = unpack(header[RUN_PREVIOUS].load(Ordering::Relaxed)).1;
+        }
+        // Most comparisons end with the first eight bytes, which need not be fetched for it.
+        let mut runs: Vec<(u64, &[u8], u32)> = Vec::with_capacity(headers.len());
+        for group in headers.chunks(KEYS_FETCHED) {
+            fetch_bytes(group.iter().filter_map(|header| self.run_key(*header).first()));
+            runs.extend(group.iter().filter_map(|header| {
+                let key = self.run_key(*header);
+                let wanted = match from {
+                    Bound::Unbounded => true,
+                    Bound::Included(from) => key >= from,
+                    Bound::Excluded(from) => key > from,
+                };
+                wanted.then(|| (prefix(key), key, *header))
+            }));
         }
         runs.sort_unstable();
-        runs.into_iter().map(|(_, header)| Run::new(Arc::clone(self), header)).collect()
+        runs.into_iter().map(|(_, _, header)| Run::new(Arc::clone(self), header)).collect()
     }
 
     fn find_run(&self, table: TableId, key: &[u8]) -> Option<u32> {
@@ -350,6 +373,16 @@ impl Memtable {
     fn time_of(&self, entry: EntryWords) -> u64 {
         self.base_time_ms + u64::from(unpack(entry.stamp).1)
     }
+}
+
+/// The first eight bytes of a key as a number that rises with it.
+fn prefix(key: &[u8]) -> u64 {
+    if let Some(first) = key.first_chunk::<8>() {
+        return u64::from_be_bytes(*first);
+    }
+    let mut first = [0; 8];
+    first[..key.len()].copy_from_slice(key);
+    u64::from_be_bytes(first)
 }
 
 impl std::fmt::Debug for Memtable {

@@ -12,7 +12,8 @@ use super::Memtable;
 use super::arena::unpack;
 use super::cursor::{Placed, RunCursor};
 use super::layout::{
-    ENTRY_WORDS, EntryWords, RUN_COUNT, RUN_FIRST_SEQ, RUN_KEY_LENGTH, RUN_TAIL, RUN_WORDS,
+    CHUNK_WORDS_MIN, ENTRY_WORDS, EntryWords, RUN_COUNT, RUN_FIRST_SEQ, RUN_KEY_LENGTH, RUN_TAIL,
+    RUN_WORDS,
 };
 use super::messages::MessagePlace;
 use crate::batch::{Content, MessageRef};
@@ -20,6 +21,7 @@ use crate::entry::{Direction, Entry, EntryView, Origin, OriginRef, Payload, Tabl
 use crate::error::Result;
 use crate::segment::Reference;
 use crate::sync::{AtomicU64, Ordering};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// See the module.
@@ -144,8 +146,7 @@ impl Run {
     }
 
     pub(super) fn newest_chunk(&self) -> Chunk {
-        let tail = self.header()[RUN_TAIL].load(Ordering::Acquire);
-        self.chunk(unpack(tail).1)
+        self.chunk(self.newest_chunk_index())
     }
 
     pub(super) fn chunk(&self, index: u32) -> Chunk {
@@ -163,6 +164,32 @@ impl Run {
         chunk
     }
 
+    /// Words of the header's ends.
+    pub(super) fn header_ends(&self) -> [&AtomicU64; 2] {
+        let header = self.header();
+        [&header[0], &header[RUN_WORDS - 1]]
+    }
+
+    pub(super) fn newest_chunk_index(&self) -> u32 {
+        unpack(self.header()[RUN_TAIL].load(Ordering::Acquire)).1
+    }
+
+    /// Words of a chunk's ends, if it is a small one.
+    pub(super) fn chunk_ends(&self, index: u32) -> [&AtomicU64; 2] {
+        let words = self.memtable.arena.slice(index, CHUNK_WORDS_MIN);
+        [&words[0], &words[CHUNK_WORDS_MIN - 1]]
+    }
+
+    /// Appends the entries of these indexes, which a chunk has.
+    pub(super) fn place_all(&self, chunk: Chunk, indexes: Range<usize>, out: &mut Vec<Placed>) {
+        if indexes.is_empty() {
+            return;
+        }
+        let (from, until) = (indexes.start - chunk.base, indexes.end - chunk.base);
+        let (entries, _) = chunk.entries(&self.memtable, until).as_chunks::<ENTRY_WORDS>();
+        out.extend(entries[from..].iter().map(|entry| self.placed(EntryWords::load(entry))));
+    }
+
     pub(super) fn placed(&self, words: EntryWords) -> Placed {
         Placed {
             seq: words.seq,
@@ -172,9 +199,21 @@ impl Run {
         }
     }
 
-    /// Brings the front of a message into the processor's cache.
-    pub(crate) fn touch(&self, place: MessagePlace) -> u8 {
-        self.memtable.touch(place)
+    /// The newest entry.
+    pub(crate) fn newest(&self) -> Option<Placed> {
+        let newest = self.count().checked_sub(1)?;
+        Some(self.placed(self.chunk_of(newest).entry(&self.memtable, newest)))
+    }
+
+    /// The payload of an entry that has nothing else: no time, no origin, no time to live of its
+    /// own, no extent.
+    pub(crate) fn plain(&self, place: MessagePlace) -> Option<&[u8]> {
+        self.memtable.plain(place)
+    }
+
+    /// Bytes of the front of a message.
+    pub(super) fn message_front(&self, place: MessagePlace) -> impl Iterator<Item = &u8> {
+        self.memtable.message_front(place)
     }
 
     /// Whether the message names an origin that this entry of it does not have: it is it.

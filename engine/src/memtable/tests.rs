@@ -453,3 +453,74 @@ proptest! {
         let _ = memtable.apply(Arc::new(bytes), 1, 0);
     }
 }
+
+#[test]
+fn groups_give_what_cursors_give() {
+    let mut leader = Leader::new(1, 0);
+    // One long run, many short ones, and some in between.
+    for commit in 1..=3_000u64 {
+        let key = match commit % 3 {
+            0 => b"long".to_vec(),
+            1 => format!("middle {}", commit % 7).into_bytes(),
+            _ => format!("short {}", commit % 200).into_bytes(),
+        };
+        leader.append(&key, &commit.to_le_bytes(), commit, commit / 2);
+    }
+    let runs = leader.memtable.runs_sorted(TABLE, Bound::Unbounded);
+    assert!(runs.is_sorted_by(|one, other| one.key() < other.key()));
+    for (from, until) in [(0, u64::MAX), (0, 300), (700, 1_100), (1_499, 1_600), (9_000, 9_001)] {
+        let bounds = |run: &Run| {
+            let count = run.count();
+            run.rank_time(from, count)..run.rank_time(until, count)
+        };
+        let mut gatherer = Gatherer::default();
+        let (mut found, mut ended, mut looked_at) = (Vec::new(), Vec::new(), 0);
+        while let Some(runs_done) = gatherer.gather(&runs, bounds) {
+            looked_at += runs_done;
+            for part in gatherer.parts() {
+                assert!(!part.entries.is_empty());
+                for placed in &gatherer.entries()[part.entries.clone()] {
+                    let payload = runs[part.run].plain(placed.place).unwrap().to_vec();
+                    found.push((part.run, placed.seq, placed.commit, placed.time_ms, payload));
+                }
+                ended.extend(part.ends.then_some(part.run));
+            }
+        }
+        let mut expected = Vec::new();
+        let mut with_entries = Vec::new();
+        for (index, run) in runs.iter().enumerate() {
+            let bounds = bounds(run);
+            let cursor = run.cursor(bounds.start, Direction::Forward).take(bounds.len());
+            with_entries.extend((!bounds.is_empty()).then_some(index));
+            expected.extend(cursor.map(Result::unwrap).map(|entry| {
+                (index, entry.seq, entry.commit, entry.time_ms, entry.payload.to_vec())
+            }));
+        }
+        assert_eq!(looked_at, runs.len());
+        assert_eq!(ended, with_entries);
+        assert_eq!(found, expected, "{from} to {until}");
+    }
+}
+
+#[test]
+fn a_message_is_plain_if_it_has_a_payload_alone() {
+    let mut leader = Leader::new(1, 0);
+    for (index, length) in [0, 1, 127, 128, 300, 16_383, 16_384, 70_000].into_iter().enumerate() {
+        leader.append(b"plain", &vec![7; length], index as u64 + 1, 0);
+        let run = leader.memtable.run(TABLE, b"plain").unwrap();
+        let placed = run.newest().unwrap();
+        assert_eq!(run.plain(placed.place).map(<[u8]>::len), Some(length));
+    }
+    let mut batch = WriteBatch::new();
+    batch.append(TABLE, b"event", b"text", Some(5)).unwrap();
+    leader.commit(batch, 20, 0);
+    let run = leader.memtable.run(TABLE, b"event").unwrap();
+    assert_eq!(run.plain(run.newest().unwrap().place), None);
+    assert!(!leader.memtable.has_shared());
+    let mut batch = WriteBatch::new();
+    batch.fan_out([(TABLE, &b"a"[..]), (TABLE, b"b")], b"text", None, None, true).unwrap();
+    leader.commit(batch, 21, 0);
+    let run = leader.memtable.run(TABLE, b"b").unwrap();
+    assert_eq!(run.plain(run.newest().unwrap().place), None);
+    assert!(leader.memtable.has_shared());
+}

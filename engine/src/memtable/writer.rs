@@ -137,6 +137,9 @@ impl Writer {
             // Before the entries are published: who sees one sees that there are such ones.
             memtable.own_ttls.fetch_add(1, Ordering::Relaxed);
         }
+        if message.target_count > 1 {
+            memtable.shared.fetch_add(1, Ordering::Relaxed);
+        }
         for (target, key_offset) in message.targets_placed() {
             let entry = EntryWords { seq: target.seq, stamp: applying.stamp, place };
             self.entry(memtable, hints.next(), entry, || (target, key_offset))?;

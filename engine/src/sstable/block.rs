@@ -6,7 +6,7 @@
 //! 3. No field of a block is believed, and nothing is allocated for it, before its checksum holds.
 
 use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE, length32};
-use crate::codec::{DecodeError, checksum_seeded};
+use crate::codec::{DecodeError, checksum_seeded, checksum_seeded_parts};
 use crate::error::Error;
 use crate::file::{FileId, Region};
 use std::ops::Range;
@@ -31,7 +31,8 @@ pub(super) struct Unsealed<'a> {
     pub(super) raw_length: usize,
 }
 
-/// Appends the block to `out` and returns its checksum.
+/// Appends the header of the block to `out` and returns its checksum. What is stored comes behind
+/// the header, and need not be copied for it.
 pub(super) fn seal(
     identity: Identity,
     offset: u64,
@@ -50,8 +51,8 @@ pub(super) fn seal(
         offset,
     };
     header.encode(out);
-    out.extend_from_slice(block.stored);
-    let checksum = checksum_seeded(identity.file, identity.number, offset, &out[start + 4..]);
+    let parts = [&out[start + 4..], block.stored];
+    let checksum = checksum_seeded_parts(identity.file, identity.number, offset, parts);
     out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
     checksum
 }

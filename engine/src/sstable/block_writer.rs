@@ -76,7 +76,7 @@ pub(super) struct BlockWriter<O> {
     packed: Vec<u8>,
     offset: u64,
     index: Vec<IndexEntry>,
-    sealed: Vec<u8>,
+    header: Vec<u8>,
     section: Section,
     section_hasher: Hasher,
     broken: bool,
@@ -95,7 +95,7 @@ impl<O: Output> BlockWriter<O> {
             packed: Vec::new(),
             offset: 0,
             index: Vec::new(),
-            sealed: Vec::new(),
+            header: Vec::new(),
             section: Section::default(),
             section_hasher: Hasher::new(),
             broken: false,
@@ -277,12 +277,13 @@ impl<O: Output> BlockWriter<O> {
     }
 
     fn write_block(&mut self, block: &Unsealed<'_>) -> Result<u32> {
-        let mut sealed = std::mem::take(&mut self.sealed);
-        sealed.clear();
-        let checksum = seal(self.identity, self.offset, block, &mut sealed);
-        let written = self.put(&sealed);
-        self.sealed = sealed;
+        let mut header = std::mem::take(&mut self.header);
+        header.clear();
+        let checksum = seal(self.identity, self.offset, block, &mut header);
+        let written = self.put(&header);
+        self.header = header;
         written?;
+        self.put(block.stored)?;
         self.section.count += 1;
         self.section_hasher.update(&checksum.to_le_bytes());
         Ok(checksum)

@@ -92,16 +92,16 @@ impl DirectoryWriter {
         let longest = sizes.iter().map(|(_, size)| *size).max().unwrap_or(0);
         let pages = directory::page_count(bytes, longest);
         let (places, continued) = directory::place(pages, sizes.into_iter());
-        let mut order: Vec<usize> = (0..places.len()).collect();
-        // Keyed pages are in the order of the keys.
-        let tag = |at: usize| self.timelines.get(at).map(|it| directory::short_tag(it.hash));
-        order.sort_by_key(|at| (places[*at], tag(*at)));
-        let mut rest = &order[..];
+        let (mut order, ends) = by_page(&places, continued.len());
         let mut content = Vec::with_capacity(PAGE_CONTENT);
-        for (page, continued) in continued.into_iter().enumerate() {
-            let (here, behind) =
-                rest.split_at(rest.partition_point(|at| places[*at] as usize <= page));
-            rest = behind;
+        let mut start = 0;
+        for (end, continued) in ends.into_iter().zip(continued) {
+            let here = &mut order[start..end];
+            start = end;
+            if !self.timelines.is_empty() {
+                // Keyed pages are in the order of the keys.
+                here.sort_by_key(|at| directory::short_tag(self.timelines[*at].hash));
+            }
             content.clear();
             self.encode_page(here, bases, &mut content);
             let flags = if continued { FLAG_CONTINUED } else { 0 };
@@ -113,19 +113,20 @@ impl DirectoryWriter {
     pub(super) fn write_filter<O: Output>(&self, writer: &mut BlockWriter<O>) -> Result<()> {
         let pages = filter::page_count(self.key_count());
         let timelines = self.timelines.iter().map(|timeline| timeline.hash);
-        let mut hashes: Vec<u64> =
-            timelines.chain(self.keyed.iter().map(|(hash, _)| *hash)).collect();
-        hashes.sort_by_key(|hash| filter::page_of(*hash, pages));
-        let mut rest = &hashes[..];
+        let hashes = timelines.chain(self.keyed.iter().map(|(hash, _)| *hash));
+        let count = usize::try_from(pages).expect("pages of one SSTable");
+        let mut contents = vec![0; count * PAGE_CONTENT];
+        let mut items = vec![0; count];
+        for hash in hashes {
+            let page = usize::try_from(filter::page_of(hash, pages)).expect("one of the pages");
+            filter::add(&mut contents[page * PAGE_CONTENT..(page + 1) * PAGE_CONTENT], hash);
+            items[page] += 1;
+        }
         let mut content = Vec::with_capacity(PAGE_CONTENT);
-        for page in 0..pages {
-            let end = rest.partition_point(|hash| filter::page_of(*hash, pages) <= page);
-            let (here, behind) = rest.split_at(end);
-            rest = behind;
+        for (page, items) in contents.chunks_exact(PAGE_CONTENT).zip(items) {
             content.clear();
-            content.resize(PAGE_CONTENT, 0);
-            here.iter().for_each(|hash| filter::add(&mut content, *hash));
-            writer.write_page(BlockKind::Filter, 0, here.len(), &mut content)?;
+            content.extend_from_slice(page);
+            writer.write_page(BlockKind::Filter, 0, items, &mut content)?;
         }
         Ok(())
     }
@@ -153,4 +154,23 @@ impl DirectoryWriter {
         self.bytes += size as u64;
         self.longest = self.longest.max(size);
     }
+}
+
+/// The entries in the order of their pages, those of one page in their own, and where each page
+/// ends among them.
+fn by_page(places: &[u32], pages: usize) -> (Vec<usize>, Vec<usize>) {
+    let mut ends = vec![0; pages];
+    places.iter().for_each(|page| ends[*page as usize] += 1);
+    let mut before = 0;
+    for end in &mut ends {
+        // Where the page begins: it moves to its end as entries are taken in.
+        before += std::mem::replace(end, before);
+    }
+    let mut order = vec![0; places.len()];
+    for (at, page) in places.iter().enumerate() {
+        let end = &mut ends[*page as usize];
+        order[*end] = at;
+        *end += 1;
+    }
+    (order, ends)
 }

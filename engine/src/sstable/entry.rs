@@ -76,6 +76,42 @@ pub(crate) struct EntryRef<'a> {
     pub(crate) erased: bool,
 }
 
+/// An entry of a timeline that is a payload and nothing more: its flags are 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlainEntry<'a> {
+    /// Position in its timeline.
+    pub(crate) seq: u64,
+    /// Number of the batch that wrote it.
+    pub(crate) commit: u64,
+    /// Commit time.
+    pub(crate) time_ms: u64,
+    /// The caller's bytes.
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> PlainEntry<'a> {
+    /// The same entry, among others.
+    pub(super) fn to_ref(self) -> EntryRef<'a> {
+        let PlainEntry { seq, commit, time_ms, payload } = self;
+        EntryRef {
+            seq,
+            commit,
+            time_ms,
+            event_ms: None,
+            ttl_ms: None,
+            origin: None,
+            payload,
+            shared: None,
+            erased: false,
+        }
+    }
+
+    /// Whether the other one can come behind it in a timeline.
+    pub(super) fn precedes(&self, behind: &PlainEntry<'_>) -> bool {
+        self.seq < behind.seq && self.commit <= behind.commit && self.time_ms <= behind.time_ms
+    }
+}
+
 impl<'a> EntryRef<'a> {
     /// The same entry without its payload, which is erased. What it has in a segment stays there.
     pub(crate) fn without_payload(self) -> EntryRef<'a> {

@@ -7,6 +7,7 @@
 //! 3. `size` is exactly what `encode` will append.
 
 use super::block_writer::FirstEntry;
+use super::entry::PlainEntry;
 use super::format::length32;
 use super::fragment::{FRAGMENT_HEADER_MAX, HeaderValues, Widths, header_size, put_header};
 use crate::codec::Encode;
@@ -53,15 +54,59 @@ struct Shape {
     length: Option<usize>,
 }
 
+impl Shape {
+    /// Widths of the columns behind this first entry.
+    fn widths(&self, first: &FirstEntry) -> Widths {
+        let span = self.seq - first.seq;
+        let dense = span == self.count as u64 - 1;
+        Widths {
+            seq: if dense { 0 } else { width(span) },
+            commit: width(self.commit - first.commit),
+            time: width(self.time_ms - first.time_ms),
+            flags: u8::from(self.flags.is_none()),
+            end: match self.length {
+                Some(1..) => 0,
+                _ => width(self.data as u64).max(1),
+            },
+        }
+    }
+
+    /// The values of the header.
+    fn values(&self, first: &FirstEntry, key_length: usize) -> HeaderValues {
+        [
+            first.index,
+            key_length as u64,
+            self.count as u64,
+            self.data as u64,
+            (self.data - self.payload) as u64,
+            first.seq,
+            first.commit,
+            first.time_ms,
+        ]
+    }
+
+    fn size(&self, first: &FirstEntry, key_length: usize) -> usize {
+        let columns = self.widths(first).columns(self.count);
+        let header = header_size(self.flags.unwrap_or(0), &self.values(first, key_length));
+        header + key_length + columns + self.data
+    }
+}
+
+/// The columns of one entry.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    seq: u64,
+    commit: u64,
+    time_ms: u64,
+    end: u32,
+    flags: u8,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct FragmentWriter {
     key: Vec<u8>,
     base_index: u64,
-    seqs: Vec<u64>,
-    commits: Vec<u64>,
-    times: Vec<u64>,
-    flags: Vec<u8>,
-    ends: Vec<u32>,
+    rows: Vec<Columns>,
     data: Vec<u8>,
     shape: Option<Shape>,
 }
@@ -76,16 +121,16 @@ impl FragmentWriter {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.seqs.is_empty()
+        self.rows.is_empty()
     }
 
     pub(super) fn count(&self) -> usize {
-        self.seqs.len()
+        self.rows.len()
     }
 
     /// Bytes of the fragment as it is; nothing where it has no entry.
     pub(super) fn size(&self) -> usize {
-        self.shape.map_or(0, |shape| self.size_of(&shape))
+        self.shape.map_or(0, |shape| shape.size(&self.first(), self.key.len()))
     }
 
     /// Bytes of the fragment if every column were as wide as can be.
@@ -95,49 +140,49 @@ impl FragmentWriter {
 
     /// The values of its first entry.
     pub(super) fn first(&self) -> FirstEntry {
-        FirstEntry {
-            seq: self.seqs[0],
-            index: self.base_index,
-            commit: self.commits[0],
-            time_ms: self.times[0],
-        }
+        let Columns { seq, commit, time_ms, .. } = self.rows[0];
+        FirstEntry { seq, index: self.base_index, commit, time_ms }
     }
 
     /// Bytes of the fragment with `row` added.
     pub(super) fn size_with(&self, row: &Row<'_>) -> usize {
-        self.size_of(&self.shape_with(row))
+        let first = match self.rows.first() {
+            Some(_) => self.first(),
+            None => {
+                let Row { seq, commit, time_ms, .. } = *row;
+                FirstEntry { seq, index: self.base_index, commit, time_ms }
+            }
+        };
+        self.shape_with(row).size(&first, self.key.len())
     }
 
     pub(super) fn push(&mut self, row: &Row<'_>) {
-        debug_assert!(self.seqs.last().is_none_or(|last| *last < row.seq));
-        debug_assert!(self.commits.last().is_none_or(|last| *last <= row.commit));
+        debug_assert!(self.rows.last().is_none_or(|last| last.seq < row.seq));
+        debug_assert!(self.rows.last().is_none_or(|last| last.commit <= row.commit));
         self.shape = Some(self.shape_with(row));
-        self.seqs.push(row.seq);
-        self.commits.push(row.commit);
-        self.times.push(row.time_ms);
-        self.flags.push(row.flags);
         self.data.extend_from_slice(row.head);
         self.data.extend_from_slice(row.tail);
-        self.ends.push(length32(self.data.len()));
+        let Row { seq, commit, time_ms, flags, .. } = *row;
+        self.rows.push(Columns { seq, commit, time_ms, end: length32(self.data.len()), flags });
     }
 
     /// Appends the fragment to `out` and becomes empty.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
         let shape = self.shape.take().expect("an empty fragment is never encoded");
-        let widths = self.widths(&shape);
-        let Widths { seq, commit, time, flags, end } = widths;
-        let expected = out.len() + self.size_of(&shape);
-        let (first_seq, base_commit, base_time) = (self.seqs[0], self.commits[0], self.times[0]);
-        put_header(out, widths, shape.flags.unwrap_or(0), &self.values(&shape));
+        let first = self.first();
+        let start = out.len();
+        let (widths, rows) = (shape.widths(&first), &self.rows);
+        put_header(out, widths, shape.flags.unwrap_or(0), &shape.values(&first, self.key.len()));
         out.put(&self.key);
-        put_column(out, self.seqs.drain(..).skip(1).map(|seq| seq - first_seq), seq);
-        put_column(out, self.commits.drain(..).skip(1).map(|commit| commit - base_commit), commit);
-        put_column(out, self.times.drain(..).skip(1).map(|time| time - base_time), time);
-        put_column(out, self.flags.drain(..).map(u64::from), flags);
-        put_column(out, self.ends.drain(..).map(u64::from), end);
+        put_column(out, rows[1..].iter().map(|row| row.seq - first.seq), widths.seq);
+        put_column(out, rows[1..].iter().map(|row| row.commit - first.commit), widths.commit);
+        put_column(out, rows[1..].iter().map(|row| row.time_ms - first.time_ms), widths.time);
+        put_column(out, rows.iter().map(|row| u64::from(row.flags)), widths.flags);
+        put_column(out, rows.iter().map(|row| u64::from(row.end)), widths.end);
         out.put(&self.data);
+        debug_assert_eq!(out.len() - start, shape.size(&first, self.key.len()));
+        self.rows.clear();
         self.data.clear();
-        debug_assert_eq!(out.len(), expected);
     }
 
     fn shape_with(&self, row: &Row<'_>) -> Shape {
@@ -163,44 +208,48 @@ impl FragmentWriter {
             length: before.length.filter(|_| before.length == length),
         }
     }
+}
 
-    /// Widths of the columns.
-    fn widths(&self, shape: &Shape) -> Widths {
-        let span = shape.seq - self.seqs.first().copied().unwrap_or(shape.seq);
-        let dense = span == shape.count as u64 - 1;
-        let commits = shape.commit - self.commits.first().copied().unwrap_or(shape.commit);
-        let times = shape.time_ms - self.times.first().copied().unwrap_or(shape.time_ms);
-        Widths {
-            seq: if dense { 0 } else { width(span) },
-            commit: width(commits),
-            time: width(times),
-            flags: u8::from(shape.flags.is_none()),
-            end: match shape.length {
-                Some(1..) => 0,
-                _ => width(shape.data as u64).max(1),
-            },
-        }
-    }
-
-    /// The values of the header.
-    fn values(&self, shape: &Shape) -> HeaderValues {
-        [
-            self.base_index,
-            self.key.len() as u64,
-            shape.count as u64,
-            shape.data as u64,
-            (shape.data - shape.payload) as u64,
-            self.seqs.first().copied().unwrap_or(shape.seq),
-            self.commits.first().copied().unwrap_or(shape.commit),
-            self.times.first().copied().unwrap_or(shape.time_ms),
-        ]
-    }
-
-    fn size_of(&self, shape: &Shape) -> usize {
-        let columns = self.widths(shape).columns(shape.count);
-        let header = header_size(shape.flags.unwrap_or(0), &self.values(shape));
-        header + self.key.len() + columns + shape.data
-    }
+/// Appends the fragment of these entries, which are in order and at least one, to `out`: what
+/// [`FragmentWriter`] makes of them, with one copy of the payloads.
+pub(super) fn encode_plain(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    base_index: u64,
+    entries: &[PlainEntry<'_>],
+) {
+    let (head, tail) = entries.split_first().expect("a fragment has an entry");
+    let last = tail.last().unwrap_or(head);
+    let length = head.payload.len();
+    let is_even = tail.iter().all(|entry| entry.payload.len() == length);
+    let data = entries.iter().map(|entry| entry.payload.len()).sum();
+    let first =
+        FirstEntry { seq: head.seq, index: base_index, commit: head.commit, time_ms: head.time_ms };
+    let shape = Shape {
+        count: entries.len(),
+        data,
+        payload: data,
+        seq: last.seq,
+        commit: last.commit,
+        time_ms: last.time_ms,
+        flags: Some(0),
+        length: is_even.then_some(length),
+    };
+    let start = out.len();
+    let widths = shape.widths(&first);
+    put_header(out, widths, 0, &shape.values(&first, key.len()));
+    out.put(key);
+    put_column(out, tail.iter().map(|entry| entry.seq - first.seq), widths.seq);
+    put_column(out, tail.iter().map(|entry| entry.commit - first.commit), widths.commit);
+    put_column(out, tail.iter().map(|entry| entry.time_ms - first.time_ms), widths.time);
+    let mut end = 0;
+    let ends = entries.iter().map(|entry| {
+        end += entry.payload.len() as u64;
+        end
+    });
+    put_column(out, ends, widths.end);
+    entries.iter().for_each(|entry| out.put(entry.payload));
+    debug_assert_eq!(out.len() - start, shape.size(&first, key.len()));
 }
 
 /// The fewest bytes that hold `value`.
@@ -215,8 +264,19 @@ fn width(value: u64) -> u8 {
 }
 
 fn put_column(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: u8) {
-    let width = usize::from(width);
+    match width {
+        0 => {}
+        1 => put_values::<1>(out, values),
+        2 => put_values::<2>(out, values),
+        4 => put_values::<4>(out, values),
+        _ => put_values::<8>(out, values),
+    }
+}
+
+/// The lowest `N` bytes of each value: of a known length they are a plain store.
+fn put_values<const N: usize>(out: &mut Vec<u8>, values: impl Iterator<Item = u64>) {
     for value in values {
-        out.put(&value.to_le_bytes()[..width]);
+        let bytes = value.to_le_bytes();
+        out.extend_from_slice(bytes.first_chunk::<N>().expect("at most eight bytes"));
     }
 }

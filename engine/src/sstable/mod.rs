@@ -65,7 +65,7 @@ pub(crate) use block_writer::Output;
 pub(crate) use builder::{Builder, BuilderOptions};
 pub(crate) use cursor::{EntryCursor, Place};
 pub(crate) use directory::RunLocation;
-pub(crate) use entry::{EntryRef, OriginRef, Shared};
+pub(crate) use entry::{EntryRef, OriginRef, PlainEntry, Shared};
 pub(crate) use fragment::FragmentView;
 pub(crate) use keyed_cursor::KeyedCursor;
 pub(crate) use read_around::Allowance;

@@ -25,8 +25,12 @@ impl<O: Output> Builder<O> {
 
     /// The same for the entries of a fragment.
     pub(crate) fn bound_with_fragment(&self, fragment: &FragmentView<'_>) -> u64 {
-        let key_length = fragment.key().len();
-        let widest = fragment.bytes().len() + fragment.count() * ROW_SIZE_MAX;
+        self.bound_with_run(fragment.key().len(), fragment.count(), fragment.bytes().len())
+    }
+
+    /// The same for entries of one run, of so many bytes together.
+    pub(crate) fn bound_with_run(&self, key_length: usize, count: usize, bytes: usize) -> u64 {
+        let widest = bytes + count * ROW_SIZE_MAX;
         // Joined column by column it may be cut; each piece has a frame of its own.
         let pieces = 2 + widest / self.uncut().max(1);
         let frame = FRAGMENT_HEADER_MAX + key_length + START_SIZE;

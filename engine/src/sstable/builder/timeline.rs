@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::limits::SEQ_MAX;
 use crate::sstable::block_writer::FirstEntry;
 use crate::sstable::directory::RunLocation;
-use crate::sstable::entry::{self, EntryRef};
+use crate::sstable::entry::{self, EntryRef, PlainEntry};
 use crate::sstable::format::length32;
 use crate::sstable::fragment::{FRAGMENT_HEADER_MAX, FragmentView};
-use crate::sstable::fragment_writer::{ROW_SIZE_MAX, Row};
+use crate::sstable::fragment_writer::{ROW_SIZE_MAX, Row, encode_plain};
 use crate::sstable::timeline_block::START_SIZE;
 use crate::version::TableKind;
 
@@ -41,6 +41,54 @@ impl<O: Output> Builder<O> {
         );
         self.head = head;
         pushed
+    }
+
+    /// Appends entries of one run that are a payload and nothing more. `ends`: no entry of it comes
+    /// behind them. What is written is what it would be entry by entry.
+    pub(crate) fn append_plain(
+        &mut self,
+        key: &[u8],
+        entries: &[PlainEntry<'_>],
+        ends: bool,
+    ) -> Result<()> {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Ok(());
+        };
+        let bytes: usize = entries.iter().map(|entry| entry.payload.len()).sum();
+        let open = if self.is_in(key) { self.fragment.widest_size() } else { 0 };
+        let pending = if self.is_in(key) { 0 } else { self.fragment.size() + START_SIZE };
+        let added = FRAGMENT_HEADER_MAX + key.len() + entries.len() * ROW_SIZE_MAX + bytes;
+        let widest = START_SIZE + open + pending + added;
+        if self.block.size() + widest > self.block_target {
+            // Near the end of a block it is looked at more closely what fits in.
+            return entries.iter().try_for_each(|entry| self.append(key, &entry.to_ref()));
+        }
+        self.check_order(key, entries.len() as u64, (first.seq, first.commit, first.time_ms))?;
+        if !entries.is_sorted_by(PlainEntry::precedes) {
+            return Err(self.disorder("entries of a timeline are not in order"));
+        }
+        check_seq(last.seq)?;
+        self.enter_run(key, first.seq, first.time_ms);
+        if self.fragment.is_empty() && ends {
+            let index = self.run().1.count;
+            let (seq, commit, time_ms) = (first.seq, first.commit, first.time_ms);
+            self.place(FirstEntry { seq, index, commit, time_ms });
+            encode_plain(&mut self.block.content, key, index, entries);
+        } else {
+            if self.fragment.is_empty() {
+                let base_index = self.run().1.count;
+                self.fragment.start(key, base_index);
+            }
+            entries.iter().for_each(|entry| self.fragment.push(&plain_row(entry)));
+        }
+        let (commits, times) = ((first.commit, last.commit), (first.time_ms, last.time_ms));
+        self.count(entries.len() as u64, bytes as u64, last.seq, commits, times);
+        Ok(())
+    }
+
+    /// Whether the run being written is that of `key`.
+    fn is_in(&self, key: &[u8]) -> bool {
+        matches!(&self.last, Last::Run { key: last, .. } if **last == *key)
     }
 
     /// Appends the entries of a fragment of another SSTable. A large one is copied as it is.
@@ -144,9 +192,7 @@ impl<O: Output> Builder<O> {
     ) -> Result<()> {
         self.check_use(TableKind::Timeline)?;
         check_key(key)?;
-        if seq == 0 || seq > SEQ_MAX {
-            return Err(Error::TooLarge { what: "sequence id", value: seq, limit: SEQ_MAX });
-        }
+        check_seq(seq)?;
         let Last::Run { key: last, run } = &self.last else {
             return Ok(());
         };
@@ -166,7 +212,7 @@ impl<O: Output> Builder<O> {
 
     /// Makes `key` the run being written.
     fn enter_run(&mut self, key: &[u8], first_seq: u64, time_ms: u64) {
-        if matches!(&self.last, Last::Run { key: last, .. } if **last == *key) {
+        if self.is_in(key) {
             return;
         }
         self.close_run();
@@ -270,6 +316,27 @@ impl<O: Output> Builder<O> {
             Last::Run { key, run } => (key, run),
             _ => unreachable!("a run has been entered"),
         }
+    }
+}
+
+fn check_seq(seq: u64) -> Result<()> {
+    if seq == 0 || seq > SEQ_MAX {
+        return Err(Error::TooLarge { what: "sequence id", value: seq, limit: SEQ_MAX });
+    }
+    Ok(())
+}
+
+fn plain_row<'a>(entry: &PlainEntry<'a>) -> Row<'a> {
+    Row {
+        seq: entry.seq,
+        commit: entry.commit,
+        time_ms: entry.time_ms,
+        flags: 0,
+        head: &[],
+        tail: entry.payload,
+        payload_length: entry.payload.len(),
+        reference: None,
+        expires_ms: None,
     }
 }
 

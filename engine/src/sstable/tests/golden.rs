@@ -39,6 +39,7 @@ fn block_header() {
         raw_length: 7,
     };
     seal(Identity { file: FILE, number: 42 }, 4096, &block, &mut bytes);
+    bytes.extend_from_slice(block.stored);
     assert_eq!(
         hex(&bytes),
         "77ae521d04010100 0700000007000000 0300000000000000 2a00000000000000 \

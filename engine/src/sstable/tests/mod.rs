@@ -4,5 +4,6 @@ mod damage;
 mod golden;
 mod hostile;
 mod keyed;
+mod plain;
 mod references;
 mod timelines;

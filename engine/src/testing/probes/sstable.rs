@@ -99,6 +99,7 @@ impl Table {
             file: FILE,
             mode: if mapped { ReadMode::Map } else { ReadMode::Read },
             cache: Arc::new(BlockCache::new(0)),
+            around: Arc::default(),
             unpacking: Arc::default(),
         };
         Ok(Table(Arc::new(Sstable::new(meta, source, None))))
