@@ -96,6 +96,17 @@ fn what_is_appended_undecoded_is_what_decoding_gives() {
     }
 }
 
+/// The log has both: who is told of two must never find one.
+#[test]
+#[should_panic(expected = "one seq and one hint a target")]
+fn no_target_of_a_body_is_left_out() {
+    let mut batch = WriteBatch::new();
+    batch.fan_out([(TABLE, &b"a"[..]), (TABLE, b"b")], b"x", None, None, false).unwrap();
+    let appends = batch.into_appends().expect("nothing but a message");
+    let hints = [RunHint::new()];
+    let _ = Memtable::new(1, 0).append(appends, &[1, 1], 1, 0, hints.iter());
+}
+
 #[test]
 fn a_fan_out_holds_its_payload_once() {
     let mut leader = Leader::new(1, 0);

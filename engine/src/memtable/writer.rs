@@ -103,12 +103,16 @@ impl Writer {
         let body = Arc::new(body);
         let applying = begin(memtable, &body, commit, time_ms)?;
         touch(memtable, hints.clone());
+        let mut entries = 0;
         for ((place, seq), hint) in targets.iter().zip(seqs).zip(hints) {
             let message = pack(applying.frame, place.message);
             let entry = EntryWords { seq: *seq, stamp: applying.stamp, place: message };
             self.entry(memtable, Some(hint), entry, || place.target(&body, wide))?;
+            entries += 1;
         }
-        end(memtable, applying, targets.len() as u64);
+        // The log has them all: one left out here would be acknowledged and not be read.
+        assert_eq!(entries, targets.len(), "there is one seq and one hint a target");
+        end(memtable, applying, entries as u64);
         Ok(())
     }
 
