@@ -103,11 +103,11 @@ pub const FREE_KEPT_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// LSM levels, level 0 included.
 pub const LEVEL_COUNT: usize = 7;
 /// SSTables in level 0 of a table at which compaction begins.
-pub const LEVEL0_COMPACT: usize = 12;
+pub const LEVEL0_COMPACT: usize = 16;
 /// SSTables in level 0 of a table at which writers are slowed down.
-pub const LEVEL0_SLOW: usize = 36;
+pub const LEVEL0_SLOW: usize = 48;
 /// SSTables in level 0 of a table at which writers wait.
-pub const LEVEL0_STOP: usize = 72;
+pub const LEVEL0_STOP: usize = 96;
 /// A move to the cold tier reads so many SSTables of the usual size at once: less than a compaction
 /// may take from level 0, so that what is due meanwhile waits no longer than for any job.
 pub const MOVE_PIECE_SSTABLES: u64 = 8;

@@ -103,6 +103,9 @@ impl Writer {
         let body = Arc::new(body);
         let applying = begin(memtable, &body, commit, time_ms)?;
         touch(memtable, hints.clone());
+        if targets.windows(2).any(|pair| pair[0].message == pair[1].message) {
+            memtable.shared.fetch_add(1, Ordering::Relaxed);
+        }
         let mut entries = 0;
         for ((place, seq), hint) in targets.iter().zip(seqs).zip(hints) {
             let message = pack(applying.frame, place.message);
