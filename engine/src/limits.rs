@@ -102,7 +102,8 @@ pub const FREE_KEPT_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 /// LSM levels, level 0 included.
 pub const LEVEL_COUNT: usize = 7;
-/// SSTables in level 0 of a table at which compaction begins.
+/// SSTables in level 0 of a shard at which compaction begins; half as many of a keyed table, whose
+/// old versions take room.
 pub const LEVEL0_COMPACT: usize = 16;
 /// SSTables in level 0 of a table at which writers are slowed down.
 pub const LEVEL0_SLOW: usize = 48;

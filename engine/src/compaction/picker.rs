@@ -10,7 +10,7 @@
 //!
 //! Every shard of a table is a level structure of its own, and nothing is merged over two of them.
 //!
-//! 1. A shard whose level 0 has `level0_compact` SSTables is due, and so is each level (but the
+//! 1. A shard whose level 0 has `level0_compact` SSTables is due (half as many of keyed data), as is each level (but the
 //!    last) that holds more than its target: `level_bytes_base`, times `ratio` a level. What is
 //!    furthest beyond its due comes first.
 //! 2. From level 0: the oldest SSTables, in order of age, up to `level_bytes_base` bytes.
@@ -226,7 +226,7 @@ impl<T: HasMeta + Clone> Candidate<'_, T> {
     /// How far a level is filled, in thousandths of what makes it due.
     fn fill(&self, level: usize) -> u64 {
         if level == 0 {
-            let due = self.options.level0_compact.max(1) as u64;
+            let due = self.level0_due().max(1) as u64;
             return (self.levels[0].len() as u64).saturating_mul(FULL) / due;
         }
         let bytes: u64 = self.levels[level].iter().map(|sstable| sstable.meta().bytes).sum();
@@ -236,6 +236,17 @@ impl<T: HasMeta + Clone> Candidate<'_, T> {
         }
         // Due only beyond the target.
         bytes.saturating_sub(1).saturating_mul(FULL) / target
+    }
+
+    /// SSTables in level 0 that make it due. Entries of timelines lie there as well as below, and
+    /// only readers mind. Of keyed tables each may hold another version of the same keys, which
+    /// takes room, so these wait for half as many.
+    fn level0_due(&self) -> usize {
+        let is_keyed = |sstable: &T| sstable.meta().kind == TableKind::Keyed;
+        match self.levels[0].first().is_some_and(is_keyed) {
+            true => self.options.level0_compact.div_ceil(2),
+            false => self.options.level0_compact,
+        }
     }
 
     /// The job that `level` needs, unless what it needs is busy.
