@@ -10,8 +10,8 @@
 //!
 //! Every shard of a table is a level structure of its own, and nothing is merged over two of them.
 //!
-//! 1. A shard whose level 0 has `level0_compact` SSTables is due, half as many of keyed data, and so
-//!    is each level (but the last) that holds more than its target: `level_bytes_base`, times
+//! 1. A shard whose level 0 has `level0_compact` SSTables is due, half as many of keyed data, and
+//!    so is each level (but the last) that holds more than its target: `level_bytes_base`, times
 //!    `ratio` a level. What is furthest beyond its due comes first.
 //! 2. From level 0: the oldest SSTables, in order of age, up to `level_bytes_base` bytes.
 //!    From level n: the SSTable that meets the fewest bytes in level n+1, in proportion to its own.
