@@ -178,6 +178,8 @@ fn a_long_scan_holds_no_old_version() {
     back.push(backward.next().unwrap().unwrap().seq);
     listed.push(timelines.next().unwrap().unwrap());
     valued.push(mapped.next().unwrap().unwrap().1.to_vec());
+    // Views that were replaced are freed by background work, once nobody looks at them.
+    process.scheduler.run_until_idle(100);
     assert_eq!(process.engine.stats().held_bytes, 0);
     found.extend(forward.map(|entry| entry.unwrap().seq));
     back.extend(backward.map(|entry| entry.unwrap().seq));
