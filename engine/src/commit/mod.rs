@@ -7,7 +7,8 @@
 //!          per slot: preconditions, sequence ids into the batch's bytes  (a refused one ends here)
 //!          one WAL write, one sync if anyone asked
 //!          memtable ─► published commit ─► complete slots, wake all
-//!          ... again while slots wait, a few times; only then give leadership away
+//!          ... again while slots wait, a few times; only then give leadership away: to the commit
+//!          worker, if slots wait
 //! ```
 //!
 //! # Invariants

@@ -171,7 +171,10 @@ impl Core {
             Ok(request) => {
                 let slot = Arc::new(Slot::new(request));
                 self.queue.push(Arc::clone(&slot));
-                self.wake(|wakes| &wakes.commit);
+                // Whoever leads calls the worker for what is left: see `give_away`.
+                if !self.queue.is_led() {
+                    self.wake(|wakes| &wakes.commit);
+                }
                 if self.closed.load(Ordering::Acquire) {
                     // The worker that leads for futures is gone: refuse it ourselves.
                     self.lead();
@@ -196,10 +199,13 @@ impl Core {
     /// Leads waiting slots, unless somebody else does.
     pub(crate) fn lead(&self) -> bool {
         let led = self.lead_once();
-        // Behind a close there is no worker that would lead what was pushed during the last group
-        // by callers who found it led. Whoever closes swaps the mark before trying to lead: either
-        // that attempt finds leadership free, or the mark is seen here.
-        while led && !self.queue.is_empty() && self.closed.fetch_or(false, Ordering::AcqRel) {
+        // Behind a close, or a worker's death, there may be no worker that would lead what was
+        // pushed during the last group by callers who found it led. Whoever closes swaps the mark
+        // before trying to lead, and a death poisons the store before: either that attempt finds
+        // leadership free, or the mark is seen here.
+        let without_worker =
+            || self.closed.fetch_or(false, Ordering::AcqRel) || self.health.check().is_err();
+        while led && !self.queue.is_empty() && without_worker() {
             if !self.lead_once() {
                 break;
             }
@@ -234,8 +240,7 @@ impl Core {
         true
     }
 
-    /// Gives leadership away. Slots of sleeping callers wake a successor among these; for slots of
-    /// futures the worker is called.
+    /// Gives leadership away. For slots that wait the worker is called.
     fn give_away(&self, leadership: Leadership<'_, Arc<Slot>>) {
         drop(leadership);
         if !self.queue.is_empty() {

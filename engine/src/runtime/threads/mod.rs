@@ -162,7 +162,10 @@ impl Bell {
 
 impl Wake for Bell {
     fn wake(&self) {
-        self.state.lock().wake = true;
-        self.rung.notify_all();
+        let rung_before = std::mem::replace(&mut self.state.lock().wake, true);
+        // Whoever rang before has woken it: a second call of the system would be for nothing.
+        if !rung_before {
+            self.rung.notify_all();
+        }
     }
 }
