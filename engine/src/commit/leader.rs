@@ -11,6 +11,7 @@ use crate::engine::Core;
 use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::memtable::Memtable;
 use crate::options::Durability;
 use crate::segment::Segment;
 use crate::sync::{Arc, Ordering};
@@ -265,11 +266,17 @@ impl Leader {
             let span = self.writer.position().lsn - self.memtable_lsn + bytes;
             let time_ms = core.clock.commit_now();
             let (parts, of_parts) = limits::RING_SPAN_PARTS;
+            let fits = view.active.fits(self.next_commit, time_ms, body_bytes, targets);
+            let empty = view.active.is_empty();
             let full = view.active.bytes() >= core.options.memtable_bytes
                 || span > core.options.ring_bytes / of_parts * parts
-                || !view.active.fits(self.next_commit, time_ms, body_bytes, targets);
-            let full = full && !view.active.is_empty();
-            if !full && core.log.free_bytes() > bytes {
+                || !fits;
+            if empty && !fits {
+                // It counts times from its base on, in 32 bits: nothing was written for weeks.
+                let fresh = Arc::new(Memtable::new(self.next_commit, time_ms));
+                core.views.replace(|view| view.active = fresh);
+            }
+            if (empty || !full) && core.log.free_bytes() > bytes {
                 return Ok(time_ms);
             }
             let waits = self.freeze(core);

@@ -241,3 +241,28 @@ fn a_waker_may_panic() {
     assert_eq!(engine.snapshot().len(table, b"t").unwrap(), 6);
     engine.close().unwrap();
 }
+
+#[test]
+fn a_commit_after_fifty_idle_days_is_taken() {
+    // Story: a memtable counts times in 32 bits of milliseconds from its base on. An empty one was
+    // never replaced, so behind 49.7 days without a write the leader panicked over a group that the
+    // log had already.
+    let world = World::new(131);
+    let process = world.open(&tiny()).unwrap();
+    let engine = &process.engine;
+    let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+    append(engine, table, b"t", b"before");
+    engine.flush().unwrap();
+    world.clock.advance(Duration::from_secs(50 * 86_400));
+    assert_eq!(append(engine, table, b"t", b"behind"), 2);
+    // Once more with entries in it: then it is frozen, and the next one begins later.
+    world.clock.advance(Duration::from_secs(50 * 86_400));
+    assert_eq!(append(engine, table, b"t", b"far behind"), 3);
+    let all = [b"before".to_vec(), b"behind".to_vec(), b"far behind".to_vec()];
+    let all: Vec<(u64, Vec<u8>)> = (1..).zip(all).collect();
+    assert_eq!(entries(engine, table, b"t"), all);
+    process.kill();
+    let process = world.after(&CrashPolicy::Kill).open(&tiny()).unwrap();
+    assert_eq!(entries(&process.engine, table, b"t"), all);
+    process.kill();
+}
