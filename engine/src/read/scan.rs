@@ -476,11 +476,18 @@ pub(crate) fn latest_seq_at(
     while let Some(source) = sources.next(key)? {
         oldest = source.first_seq();
     }
-    match oldest % UNSYNCED_ENTRIES_MAX {
+    let before = oldest - 1;
+    match before == jumped(view, before) {
         // Its first entry of all: it was written later.
-        1 => Ok(0),
-        _ => Ok(oldest - 1),
+        true => Ok(0),
+        false => Ok(before),
     }
+}
+
+/// How many of so many ids at most epochs have jumped over, so that they were given to nobody.
+fn jumped(view: &View, ids: u64) -> u64 {
+    let jumps = (ids / UNSYNCED_ENTRIES_MAX).min(view.epochs.len() as u64);
+    jumps * UNSYNCED_ENTRIES_MAX
 }
 
 /// The highest seq at a commit where the newest entry that is left has the seq `newest`: one with a
@@ -501,9 +508,8 @@ fn latest_beside(view: &View, table: TableId, key: &[u8], commit: u64, newest: u
             break;
         }
     }
-    // What epochs jumped over was given to nobody.
     let missing = later.saturating_sub(newest + 1);
-    Ok(newest + missing % UNSYNCED_ENTRIES_MAX)
+    Ok(newest + missing - jumped(view, missing))
 }
 
 fn shorter_than_promised(place: u64) -> Error {

@@ -214,3 +214,38 @@ fn the_latest_seq_of_a_snapshot_does_not_go_back_before_a_jump() {
     assert_eq!(snapshot.latest_seq(table, KEY).unwrap(), 2);
     process.kill();
 }
+
+/// A snapshot looked at what was left of a timeline, all of it younger than itself. Where that
+/// began with seq 1,000,001 it was taken for the first entry of all, behind a jump that no power
+/// loss had made, and the newest sequence id of the snapshot went back.
+#[test]
+fn the_latest_seq_of_a_snapshot_does_not_go_back_behind_a_million_entries() {
+    let world = World::new(144);
+    let options = Options {
+        ring_bytes: 8 << 20,
+        memtable_bytes: 2 << 20,
+        sstable_bytes: 1 << 20,
+        memory_budget: 32 << 20,
+        ..tiny()
+    };
+    let process = world.open(&options).unwrap();
+    let engine = &process.engine;
+    let ttl = TableOptions::timeline().ttl(Duration::from_secs(100));
+    let table = engine.create_table("message", ttl).unwrap();
+    let million = limits::UNSYNCED_ENTRIES_MAX;
+    for _ in 0..50 {
+        let mut batch = WriteBatch::new();
+        (0..million / 50).for_each(|_| batch.append(table, KEY, b"x", None).unwrap());
+        engine.commit(batch, Durability::Buffered).unwrap();
+    }
+    engine.flush().unwrap();
+    let snapshot = engine.snapshot();
+    assert_eq!(snapshot.latest_seq(table, KEY).unwrap(), million);
+    pass(&world, &process, 90);
+    append(engine, table, b"behind");
+    engine.flush().unwrap();
+    pass(&world, &process, 30);
+    assert_eq!(seqs(engine, table), [million + 1], "the others have expired");
+    assert_eq!(snapshot.latest_seq(table, KEY).unwrap(), million);
+    process.kill();
+}
