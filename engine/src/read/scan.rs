@@ -463,7 +463,7 @@ pub(crate) fn latest_seq_at(
     may_be_dropped: bool,
 ) -> Result<u64> {
     if let Some(entry) = newest_at(view, table, key, commit)? {
-        return match view.own_ttl.contains(&table) {
+        return match may_be_dropped && view.own_ttl.contains(&table) {
             true => latest_beside(view, table, key, commit, entry.seq),
             false => Ok(entry.seq),
         };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tidelog_engine::inspect::Inspector;
 use tidelog_engine::testing::CrashPolicy;
 use tidelog_engine::{
-    AppendOptions, Clock, Direction, Durability, Engine, ErrorKind, Gap, GapReason, Item, TableId,
-    TableOptions, WriteBatch,
+    AppendOptions, Clock, Direction, Durability, Engine, ErrorKind, Gap, GapReason, Item, Sequence,
+    TableId, TableOptions, WriteBatch,
 };
 
 fn options(ttl_ms: u64) -> AppendOptions<'static> {
@@ -248,4 +248,31 @@ fn no_crash_brings_an_entry_back() {
     world.clock.jump_wall(-110_000);
     let process = world.open(&tiny()).unwrap();
     assert_eq!(seqs(&process.engine, table, b"t"), [2]);
+}
+
+#[test]
+fn an_older_snapshot_of_a_table_of_given_ids_knows_the_latest_that_was_given() {
+    // Story: where an entry with a time to live of its own may have gone, the latest seq of a
+    // snapshot was taken for the one before the next that is left. Ids that a caller gives have
+    // gaps, and a snapshot told of ids that nobody had given, once a later one was.
+    let world = World::new(145);
+    let process = world.open(&tiny()).unwrap();
+    let engine = &process.engine;
+    let given = TableOptions { sequence: Sequence::Given, ..TableOptions::timeline() };
+    let table = engine.create_table("given", given).unwrap();
+    let write = |seq| {
+        let mut batch = WriteBatch::new();
+        let ttl = Some(Duration::from_secs(3_600));
+        let options = AppendOptions { ttl, ..AppendOptions::default() };
+        batch.append_at_with(table, b"t", seq, b"x", &options).unwrap();
+        engine.commit(batch, Durability::Sync).unwrap();
+    };
+    write(10);
+    let snapshot = engine.snapshot();
+    assert_eq!(snapshot.latest_seq(table, b"t").unwrap(), 10);
+    write(20);
+    assert_eq!(snapshot.latest_seq(table, b"t").unwrap(), 10);
+    engine.flush().unwrap();
+    assert_eq!(snapshot.latest_seq(table, b"t").unwrap(), 10);
+    process.kill();
 }
