@@ -33,6 +33,7 @@
 use super::format::{PAGE_CONTENT, STORED_KEY_LENGTH_MAX, length32};
 use crate::codec::{DecodeError, Decoder, Encode, VARINT_SIZE_MAX};
 use crate::codec::{put_varint, take_varint, varint_size};
+use crate::limits::SEQ_MAX;
 use crate::version::SstableMeta;
 
 /// Values of a timeline entry: all, and those that most have.
@@ -254,6 +255,8 @@ fn first_slot(tags: &[[u8; SHORT_TAG]], tag: u16) -> usize {
 /// About where a timeline page of `mean` entries has its first tag, and the tag, start and entry of
 /// a hash.
 pub(super) fn places_of(hash: u64, mean: usize) -> [usize; 5] {
+    // The manifest may say of any number of keys that there are so many.
+    let mean = mean.min(PAGE_CONTENT / SLOT);
     let share = |of: usize| (of * usize::from(short_tag(hash))) >> u16::BITS;
     let slot = share(mean);
     let entries = SLOT * mean;
@@ -302,11 +305,15 @@ pub(super) fn timeline_entry(
 fn run_of(values: [u64; VALUES], bases: Bases) -> Option<RunLocation> {
     let [first_seq, beyond, first_block, offset, oldest, span, commits, gaps, blocks] = values;
     let beyond = u32::try_from(beyond).ok()?;
+    let last_seq = first_seq.checked_add(gaps)?.checked_add(u64::from(beyond))?;
+    if first_seq == 0 || last_seq > SEQ_MAX {
+        return None;
+    }
     let first_block = u32::try_from(first_block).ok()?;
     let oldest = bases.time_ms.checked_add(oldest)?;
     Some(RunLocation {
         first_seq,
-        last_seq: first_seq.checked_add(gaps)?.checked_add(u64::from(beyond))?,
+        last_seq,
         count: u64::from(beyond) + 1,
         first_block,
         last_block: first_block.checked_add(u32::try_from(blocks).ok()?)?,

@@ -1,15 +1,20 @@
 //! Bytes that pass their checksum and still lie: hostile lengths, counts and offsets. Decoding
 //! gives an error or some value, never a panic, never more memory than the bytes deserve.
 
-use crate::entry::Direction;
+use crate::batch::KeyedOperation;
+use crate::entry::{Direction, KeyedVersion, Payload};
+use crate::limits::SEQ_MAX;
 use crate::options::{Compression, ReadMode};
 use crate::sstable::Unpacking;
 use crate::sstable::block::Identity;
-use crate::sstable::directory::{Bases, search_keyed, search_timeline, timeline_entry};
+use crate::sstable::directory::{
+    Bases, Found, RunLocation, encode_timeline_page, places_of, search_keyed, search_timeline,
+    timeline_entry,
+};
 use crate::sstable::footer::Footer;
-use crate::sstable::format::{BlockHeader, HEADER_SIZE};
+use crate::sstable::format::{BlockHeader, HEADER_SIZE, PAGE_CONTENT};
 use crate::sstable::fragment::FragmentView;
-use crate::sstable::index::IndexEntry;
+use crate::sstable::index::{INDEX_ENTRIES_PER_PAGE, INDEX_ENTRY, IndexEntry};
 use crate::sstable::keyed_block::KeyedBlock;
 use crate::sstable::properties::Properties;
 use crate::sstable::testing::{FILE, Fixture, options};
@@ -44,6 +49,28 @@ fn fixture(compression: Compression) -> Fixture {
     .unwrap()
 }
 
+fn keyed_fixture(compression: Compression) -> Fixture {
+    let options = options(TableKind::Keyed, compression);
+    let mut keys: Vec<String> = (0..40).map(|number| format!("key {number}")).collect();
+    keys.sort();
+    Fixture::build(options, 600, |builder| {
+        for key in &keys {
+            for commit in (1..4).rev() {
+                builder.add_version(&KeyedVersion {
+                    key: key.as_bytes().into(),
+                    commit,
+                    index: 0,
+                    time_ms: commit,
+                    operation: KeyedOperation::Add,
+                    value: Payload::from_vec(commit.to_le_bytes().to_vec()),
+                })?;
+            }
+        }
+        Ok(())
+    })
+    .unwrap()
+}
+
 /// Gives each block the checksum of its new content, as somebody who knows the format would.
 fn repair(fixture: &mut Fixture, offset: usize, length: usize) {
     let identity = Identity { file: FILE, number: fixture.meta.number };
@@ -60,6 +87,54 @@ fn repair(fixture: &mut Fixture, offset: usize, length: usize) {
     }
 }
 
+/// The same for all blocks, and for what the index says of their checksums: nothing is left that
+/// tells of a change but what the changed bytes mean.
+fn repair_all(fixture: &mut Fixture, blocks: &[(usize, usize)], index: usize, data_blocks: usize) {
+    for (number, (offset, length)) in blocks.iter().copied().enumerate().take(data_blocks) {
+        repair(fixture, offset, length);
+        let page = index + number / INDEX_ENTRIES_PER_PAGE * 4096;
+        let entry = page + HEADER_SIZE + number % INDEX_ENTRIES_PER_PAGE * INDEX_ENTRY;
+        fixture.change(|bytes| bytes.copy_within(offset..offset + 4, entry + 12));
+    }
+    for (offset, length) in &blocks[data_blocks..] {
+        repair(fixture, *offset, *length);
+    }
+}
+
+/// Uses every path of a keyed table; what comes out does not matter.
+fn use_keys(fixture: &Fixture, mode: ReadMode) {
+    let sstable = fixture.open(mode);
+    for key in [&b"a"[..], b"key 3", b"key 17"] {
+        let _ = sstable.versions(key, 9);
+        let _ = sstable.all_versions(key, u64::MAX);
+    }
+    for cursor in [
+        sstable.keyed_cursor(Bound::Unbounded),
+        sstable.keyed_cursor(Bound::Excluded(b"key 2")),
+        sstable.keyed_scan(Bound::Unbounded),
+    ] {
+        let Ok(mut cursor) = cursor else { continue };
+        for _ in 0..500 {
+            let _ = cursor.next();
+        }
+    }
+    let _ = sstable.verify();
+}
+
+/// Copies all as a compaction does, up to the first error.
+fn copy(fixture: &Fixture, compression: Compression) {
+    let copied = Fixture::build(options(TableKind::Timeline, compression), 600, |builder| {
+        let mut cursor = fixture.open(ReadMode::Read).fragments(None)?;
+        while let Some(fragment) = cursor.next()? {
+            builder.append_fragment(&fragment.view())?;
+        }
+        Ok(())
+    });
+    if let Ok(copied) = copied {
+        use_everything(&copied, ReadMode::Map);
+    }
+}
+
 /// Uses every path; what comes out does not matter.
 fn use_everything(fixture: &Fixture, mode: ReadMode) {
     let sstable = fixture.open(mode);
@@ -67,8 +142,10 @@ fn use_everything(fixture: &Fixture, mode: ReadMode) {
         let Ok(Some(run)) = sstable.find(key) else {
             continue;
         };
-        for by in [Rank::Seq(9), Rank::Commit(9), Rank::Time(9)] {
-            let _ = sstable.rank(key, &run, by);
+        for value in [1, 9, 31, u64::MAX] {
+            for by in [Rank::Seq(value), Rank::Commit(value), Rank::Time(value)] {
+                let _ = sstable.rank(key, &run, by);
+            }
         }
         for direction in [Direction::Forward, Direction::Backward] {
             let Ok(mut cursor) = sstable.walk(key, &run, 7, direction) else {
@@ -124,6 +201,35 @@ proptest! {
     }
 
     #[test]
+    fn blocks_that_lie_and_their_parents_do_not_panic(
+        changes in prop::collection::vec(
+            (any::<prop::sample::Index>(), 4usize..140, any::<u8>()),
+            1..6,
+        ),
+        keyed in any::<bool>(),
+        lz4 in any::<bool>(),
+    ) {
+        let compression = if lz4 { Compression::Lz4 } else { Compression::None };
+        let mut fixture = if keyed { keyed_fixture(compression) } else { fixture(compression) };
+        let blocks = fixture.open(ReadMode::Read).blocks().unwrap();
+        let index = blocks.iter().position(|block| block.kind == "SSTable index page").unwrap();
+        let place = |value: u64| usize::try_from(value).unwrap();
+        let blocks: Vec<(usize, usize)> =
+            blocks.iter().map(|block| (place(block.offset), place(block.length))).collect();
+        for (block, at, value) in changes {
+            let (offset, length) = blocks[block.index(blocks.len())];
+            fixture.change(|bytes| bytes[offset + at.min(length - 1)] = value);
+        }
+        repair_all(&mut fixture, &blocks, blocks[index].0, index);
+        for mode in [ReadMode::Map, ReadMode::Read] {
+            if keyed { use_keys(&fixture, mode) } else { use_everything(&fixture, mode) }
+        }
+        if !keyed {
+            copy(&fixture, compression);
+        }
+    }
+
+    #[test]
     fn arbitrary_bytes_do_not_panic(
         bytes in prop::collection::vec(prop_oneof![3 => 0u8..8, 1 => any::<u8>()], 0..600),
         items in 0usize..200,
@@ -155,6 +261,42 @@ proptest! {
         let _ = Properties::decode(&bytes);
         let _ = IndexEntry::decode(&bytes, items, 1 << 40);
         let _ = Footer::decode(&bytes, &fixture(Compression::None).meta);
+    }
+}
+
+#[test]
+fn a_run_of_seqs_that_cannot_be_is_refused() {
+    // Story: a directory could say that a run begins with seq 0, or ends beyond the largest.
+    // Whoever reckoned with the seq before the first one, or behind the last, overflowed.
+    let run = RunLocation {
+        first_seq: 1,
+        last_seq: 1,
+        count: 1,
+        first_block: 0,
+        last_block: 0,
+        first_offset: 0,
+        times_ms: (0, 0),
+        last_commit: 0,
+    };
+    let found = |first_seq, last_seq| {
+        let run = RunLocation { first_seq, last_seq, ..run };
+        let mut page = Vec::new();
+        encode_timeline_page(&[(7, b"key", run)], Bases::default(), &mut page);
+        page.resize(PAGE_CONTENT, 0);
+        search_timeline(&page, 1, Bases::default(), 7, b"key")
+    };
+    assert!(matches!(found(1, SEQ_MAX), Ok(Found::Here(_))));
+    for (first, last) in [(0, 0), (0, 9), (SEQ_MAX + 1, SEQ_MAX + 1), (1, u64::MAX)] {
+        assert!(found(first, last).is_err(), "{first} to {last}");
+    }
+}
+
+#[test]
+fn any_number_of_keys_leads_to_some_places() {
+    // Story: where a lookup touches a page before it reads it is reckoned from the number of keys
+    // that the manifest gives the SSTable, and the product overflowed.
+    for hash in [0, 1 << 48, u64::MAX] {
+        assert!(places_of(hash, usize::MAX).iter().all(|place| *place < 4 * PAGE_CONTENT));
     }
 }
 
