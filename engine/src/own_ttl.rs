@@ -103,7 +103,7 @@ impl OwnTtl {
     fn widen(&mut self) {
         let first = self.first >> 1;
         let mut wide = VecDeque::new();
-        for (bucket, count) in (self.first..).zip(self.counts.drain(..)) {
+        for (bucket, count) in (self.first..=u64::MAX).zip(self.counts.drain(..)) {
             let index = usize::try_from((bucket >> 1) - first).expect("there are few buckets");
             if wide.len() <= index {
                 wide.push_back(0);
@@ -131,7 +131,7 @@ impl OwnTtl {
     /// The last moment of each bucket, and its entries.
     fn ends(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let width = (1u64 << self.shift) - 1;
-        (self.first..).zip(&self.counts).map(move |(bucket, count)| {
+        (self.first..=u64::MAX).zip(&self.counts).map(move |(bucket, count)| {
             let begin = bucket << self.shift;
             (begin | width, *count)
         })
@@ -150,6 +150,17 @@ mod tests {
         (0..5).for_each(|_| own.note(1_000_000));
         assert_eq!((own.expired(999_999), own.expired(1_000_000)), (0, 5));
         assert_eq!((own.when_expired(5), own.when_expired(6)), (Some(1_000_000), None));
+    }
+
+    #[test]
+    fn what_never_expires_is_counted() {
+        // Story: the number behind that of the last bucket there can be was reckoned, too.
+        let mut own = OwnTtl::default();
+        own.note(u64::MAX);
+        assert_eq!((own.expired(u64::MAX - 1), own.expired(u64::MAX)), (0, 1));
+        assert_eq!((own.when_expired(1), own.when_expired(2)), (Some(u64::MAX), None));
+        own.note(0);
+        assert_eq!((own.expired(u64::MAX - 1), own.expired(u64::MAX)), (1, 2));
     }
 
     #[test]
