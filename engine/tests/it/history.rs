@@ -236,7 +236,7 @@ impl Drop for Replay {
 }
 
 /// The seeds of a test: as many as `TIDELOG_SEEDS` says from `TIDELOG_SEED` on, or a few.
-fn seeds(from: u64, count: u64) -> std::ops::Range<u64> {
+pub(crate) fn seeds(from: u64, count: u64) -> std::ops::Range<u64> {
     let given = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let from = given("TIDELOG_SEED").unwrap_or(from);
     from..from + given("TIDELOG_SEEDS").unwrap_or(count)

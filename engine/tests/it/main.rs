@@ -52,6 +52,7 @@ mod erasure_crash;
 mod erasure_real;
 mod expiry;
 mod expiry_crash;
+mod extremes;
 mod faults;
 mod flush_pace;
 mod full_disk;
