@@ -30,6 +30,9 @@
 //!    between the smallest and the largest place of its inputs, and every SSTable of the output
 //!    level that meets this range is an input; no other job has outputs there, since it would need
 //!    one of the same inputs, which are busy.
+//!    A small neighbour (4.) widens the range by a gap in which the output level has nothing, and
+//!    a job of what the level above has there would need none of the same inputs. So jobs between
+//!    levels are one at a time; those beside them write in place, out of level 0, or elsewhere.
 //! 2. For one timeline, everything in level n+1 is older (smaller seqs) than everything in level n,
 //!    and in level 0 higher numbers are newer. By induction over jobs:
 //!    - Flushes add to level 0 what is newer than everything, with a higher number.
