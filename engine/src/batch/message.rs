@@ -10,13 +10,16 @@ use super::{
 use crate::codec::{Encode, VARINT_SIZE_MAX, put_varint};
 use crate::entry::TableId;
 use crate::error::{Error, Result};
+use crate::limits::KEY_LENGTH_MAX;
 use crate::segment::LARGE_SIZE;
 use std::time::Duration;
 
 /// Most bytes of a message beside its payload, origin and targets.
 const MESSAGE_HEADER_MAX: usize = 1 + 8 + 3 * VARINT_SIZE_MAX;
-/// Most bytes of a target before its key.
-const TARGET_HEADER_MAX: usize = 8 + 2 * VARINT_SIZE_MAX;
+/// Most bytes of a target between its seq and its key: a table id of 32 bits, and the length of a
+/// key, as varints.
+const TIMELINE_HEADER_MAX: usize = 5 + 2;
+const _: () = assert!(KEY_LENGTH_MAX < 1 << 14);
 
 /// Where a target lies in its body.
 #[derive(Debug, Clone, Copy)]
@@ -93,9 +96,10 @@ impl WriteBatch {
         let AppendOptions { event_ms, ttl, origin, first_is_origin } = *options;
         let ttl_ms = ttl.map(own_ttl_ms).transpose()?;
         let is_large = self.is_large(payload);
-        let bytes = check(targets, payload, options, is_large)?;
+        let wide = self.wide || targets.iter().any(|(_, _, seq)| !self.holds_seq(*seq));
+        let bytes = check(targets, payload, options, (is_large, wide))?;
         self.check_room(bytes)?;
-        if targets.iter().any(|(_, _, seq)| !self.holds_seq(*seq)) {
+        if wide {
             self.widen();
         }
         let message = offset32(self.body.len());
@@ -156,7 +160,7 @@ fn check(
     targets: &[(TableId, &[u8], u64)],
     payload: &[u8],
     options: &AppendOptions<'_>,
-    is_large: bool,
+    (is_large, wide): (bool, bool),
 ) -> Result<usize> {
     if targets.is_empty() {
         return Err(Error::invalid("a message needs at least one target"));
@@ -167,13 +171,14 @@ fn check(
     check_payload(payload)?;
     let content_bytes = if is_large { LARGE_SIZE } else { payload.len() };
     let mut bytes = MESSAGE_HEADER_MAX + content_bytes;
+    let seq_bytes = if wide { 8 } else { 4 };
     for (_, key, _) in targets {
         check_key(key)?;
-        bytes += key.len() + TARGET_HEADER_MAX;
+        bytes += seq_bytes + TIMELINE_HEADER_MAX + key.len();
     }
     if let Some(origin) = options.origin {
         check_key(&origin.key)?;
-        bytes += origin.key.len() + TARGET_HEADER_MAX;
+        bytes += 8 + TIMELINE_HEADER_MAX + origin.key.len();
     }
     Ok(bytes)
 }

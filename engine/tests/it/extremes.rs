@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tidelog_engine::testing::{CrashPolicy, Random};
 use tidelog_engine::{
-    AppendOptions, Compression, Direction, Durability, Entry, Options, Origin, Payload, Revision,
-    Scan, Sequence, Snapshot, TableId, TableOptions, WriteBatch, limits,
+    AppendOptions, Compression, Direction, Durability, Entry, ErrorKind, Options, Origin, Payload,
+    Revision, Scan, Sequence, Snapshot, TableId, TableOptions, WriteBatch, limits,
 };
 
 type Id = (TableId, Vec<u8>);
@@ -22,6 +22,9 @@ type Id = (TableId, Vec<u8>);
 const LARGE_FROM: usize = 20_000;
 /// Bytes that a batch may get: the tiny ring takes four times as many.
 const BATCH_BYTES: usize = 24_000;
+
+/// Timelines that one message goes to, some of them often.
+const TARGETS: usize = 2_300_000;
 
 /// An amendment: commit and record, the place, what it says, and when.
 struct Amendment {
@@ -101,7 +104,13 @@ impl Extremes {
         let process = world.open(&options).unwrap();
         let compression = if seed.is_multiple_of(3) { Compression::Lz4 } else { Compression::None };
         let table = TableOptions { compression, ..TableOptions::timeline() };
-        let dense = process.engine.create_table("dense", table.clone()).unwrap();
+        let for_ever = Duration::from_millis(u64::MAX);
+        let kept = match seed % 5 {
+            0 => table.clone().ttl(for_ever),
+            1 => table.clone().keep_last(u64::MAX),
+            _ => table.clone(),
+        };
+        let dense = process.engine.create_table("dense", kept).unwrap();
         let given = TableOptions { sequence: Sequence::Given, ..table };
         let given = process.engine.create_table("given", given).unwrap();
         let random = Random::new(seed);
@@ -202,6 +211,18 @@ impl Extremes {
         Some((Origin { table, key: key.into(), seq }, payload))
     }
 
+    /// Marks that hide nothing.
+    fn mark(&mut self, batch: &mut WriteBatch) {
+        let (table, key) = (self.dense, self.key());
+        let ttl = Some(Duration::from_millis(u64::MAX));
+        match self.random.below(4) {
+            0 => batch.trim(table, &key, self.random.below(2)).unwrap(),
+            1 => batch.set_timeline_ttl(table, &key, ttl).unwrap(),
+            2 => batch.set_keep_last(table, &key, Some(u64::MAX)).unwrap(),
+            _ => batch.delete_range(table, &key, limits::SEQ_MAX..=u64::MAX).unwrap(),
+        }
+    }
+
     fn commit(&mut self) {
         let mut batch = WriteBatch::new().with_large_from(LARGE_FROM);
         let (mut sent, mut amended, mut next) = (Vec::new(), Vec::new(), BTreeMap::new());
@@ -210,11 +231,13 @@ impl Extremes {
             if batch.byte_count() > BATCH_BYTES {
                 break;
             }
-            if !plain && self.random.chance(1, 10) {
-                let found = self.amend(&mut batch);
-                amended.extend(found.map(|(place, payload)| (record, place, payload)));
-            } else {
-                sent.extend(self.send(&mut batch, &mut next));
+            match self.random.below(20) {
+                0 | 1 if !plain => {
+                    let found = self.amend(&mut batch);
+                    amended.extend(found.map(|(place, payload)| (record, place, payload)));
+                }
+                2 if !plain => self.mark(&mut batch),
+                _ => sent.extend(self.send(&mut batch, &mut next)),
             }
         }
         if batch.is_empty() {
@@ -337,4 +360,78 @@ fn what_is_extreme_comes_back_as_it_was_written() {
             }
         }
     }
+}
+
+/// A batch of so many bytes, of which the last message has what is missing.
+fn filled(table: TableId, bytes: usize) -> WriteBatch {
+    let piece = 100_000.min(bytes / 4);
+    let mut batch = WriteBatch::new();
+    while batch.byte_count() + 2 * piece < bytes {
+        batch.append(table, b"t", &vec![7; piece], None).unwrap();
+    }
+    let with = |length: usize| {
+        let mut batch = batch.clone();
+        batch.append(table, b"t", &vec![9; length], None).unwrap();
+        batch
+    };
+    let over = with(piece).byte_count() - piece - batch.byte_count();
+    with(bytes - batch.byte_count() - over)
+}
+
+#[test]
+fn a_batch_as_large_as_can_be_is_taken_and_none_that_is_larger() {
+    for ring_bytes in [256 * 1024, 64 << 20] {
+        let world = World::new(146);
+        let options = Options { ring_bytes, memory_budget: 64 << 20, ..tiny() };
+        let limit = limits::BATCH_BYTES_MAX.min(usize::try_from(ring_bytes / 4).unwrap());
+        let process = world.open(&options).unwrap();
+        let table = process.engine.create_table("message", TableOptions::timeline()).unwrap();
+        let (most, more) = (filled(table, limit), filled(table, limit + 1));
+        assert_eq!((most.byte_count(), more.byte_count()), (limit, limit + 1));
+        let refused = process.engine.commit(more, Durability::Sync).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::TooLarge);
+        let lengths = |process: &Process| -> Vec<(u64, usize)> {
+            let snapshot = process.engine.snapshot();
+            let scan = snapshot.scan(table, b"t", 0, u64::MAX, Direction::Forward).unwrap();
+            scan.map(|entry| entry.unwrap()).map(|entry| (entry.seq, entry.payload.len())).collect()
+        };
+        for _ in 0..3 {
+            process.engine.commit(most.clone(), Durability::Sync).unwrap();
+        }
+        let written = lengths(&process);
+        assert_eq!(written.len(), 3 * most.append_count());
+        process.kill();
+        let process = world.after(&CrashPolicy::DropAll).open(&options).unwrap();
+        assert_eq!(lengths(&process), written);
+        process.engine.compact().unwrap();
+        assert_eq!(lengths(&process), written);
+        process.kill();
+    }
+}
+
+#[test]
+fn a_message_to_as_many_timelines_as_a_batch_can_name_is_written_once() {
+    let world = World::new(147);
+    let options = Options { ring_bytes: 64 << 20, memory_budget: 64 << 20, ..tiny() };
+    let process = world.open(&options).unwrap();
+    let engine = &process.engine;
+    let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+    let keys: Vec<[u8; 1]> = (0..=255).map(|key| [key]).collect();
+    let count = TARGETS;
+    let mut batch = WriteBatch::new();
+    let targets = (0..count).map(|target| (table, &keys[target % 256][..]));
+    batch.fan_out(targets, &[5; 100], None, None, false).unwrap();
+    let done = engine.commit(batch, Durability::Sync).unwrap();
+    let expected: Vec<u64> = (0..count as u64).map(|target| target / 256 + 1).collect();
+    assert!(done.seqs == expected);
+    engine.flush().unwrap();
+    engine.compact().unwrap();
+    let snapshot = engine.snapshot();
+    let found: u64 = keys.iter().map(|key| snapshot.len(table, key).unwrap()).sum();
+    assert_eq!(found, count as u64);
+    assert_eq!(engine.stats().segments, 1);
+    let last = snapshot.latest(table, &keys[(count - 1) % 256]).unwrap().unwrap();
+    assert_eq!((last.seq, &last.payload[..]), (*expected.last().unwrap(), &[5; 100][..]));
+    drop(snapshot);
+    process.kill();
 }
