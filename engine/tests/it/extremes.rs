@@ -13,7 +13,7 @@ use std::time::Duration;
 use tidelog_engine::testing::{CrashPolicy, Random};
 use tidelog_engine::{
     AppendOptions, Compression, Direction, Durability, Entry, ErrorKind, Options, Origin, Payload,
-    Revision, Scan, Sequence, Snapshot, TableId, TableOptions, WriteBatch, limits,
+    Revision, Scan, Sequence, Snapshot, TableId, TableOptions, Tier, WriteBatch, limits,
 };
 
 type Id = (TableId, Vec<u8>);
@@ -99,19 +99,22 @@ fn keys() -> Vec<Vec<u8>> {
 
 impl Extremes {
     fn new(seed: u64) -> Extremes {
-        let world = World::new(seed);
+        let world = if seed % 7 > 2 { World::with_cold(seed) } else { World::new(seed) };
         let options = if seed.is_multiple_of(2) { tiny() } else { tiny_read() };
         let process = world.open(&options).unwrap();
         let compression = if seed.is_multiple_of(3) { Compression::Lz4 } else { Compression::None };
         let table = TableOptions { compression, ..TableOptions::timeline() };
-        let for_ever = Duration::from_millis(u64::MAX);
-        let kept = match seed % 5 {
-            0 => table.clone().ttl(for_ever),
-            1 => table.clone().keep_last(u64::MAX),
-            _ => table.clone(),
+        let table = match seed % 7 {
+            0 => table.ttl(Duration::from_millis(u64::MAX)),
+            1 => table.erase_after(Duration::from_secs(60)),
+            3 => table.cold_after(Duration::from_secs(2)),
+            4 => table.cold_after(Duration::from_millis(u64::MAX)),
+            5 => TableOptions { placement: Tier::Cold, ..table },
+            _ => table,
         };
-        let dense = process.engine.create_table("dense", kept).unwrap();
-        let given = TableOptions { sequence: Sequence::Given, ..table };
+        let given = TableOptions { sequence: Sequence::Given, ..table.clone() };
+        let table = if seed % 5 == 1 { table.keep_last(u64::MAX) } else { table };
+        let dense = process.engine.create_table("dense", table).unwrap();
         let given = process.engine.create_table("given", given).unwrap();
         let random = Random::new(seed);
         let (keys, model, held) = (keys(), Model::default(), Vec::new());
@@ -286,7 +289,10 @@ impl Extremes {
                 self.world = self.world.after(&CrashPolicy::DropAll);
                 self.process = Some(self.world.open(&self.options).unwrap());
             }
-            _ => self.world.clock.advance(Duration::from_millis(self.random.below(5_000))),
+            _ => {
+                self.world.clock.advance(Duration::from_millis(self.random.below(20_000)));
+                self.process().scheduler.run_until_idle(100);
+            }
         }
     }
 
@@ -350,7 +356,7 @@ fn check_timeline(
 
 #[test]
 fn what_is_extreme_comes_back_as_it_was_written() {
-    for seed in seeds(7_000, 6) {
+    for seed in seeds(7_000, 7) {
         let mut extremes = Extremes::new(seed);
         for number in 0..60 {
             extremes.commit();
