@@ -78,6 +78,7 @@ fn a_future_behind_a_leader_that_panics_is_refused() {
 fn callers_beside_a_leader_that_panics_all_return() {
     // Story: as above, with callers that sleep.
     watched(|| {
+        let mut met = 0;
         for round in 0..30 {
             let disk = SimDisk::new(SimOptions::default());
             let writes = Arc::new(AtomicU64::new(u64::MAX / 2));
@@ -106,8 +107,11 @@ fn callers_beside_a_leader_that_panics_all_return() {
                     });
                 }
             });
-            assert_eq!(panics.load(Ordering::Relaxed), 1, "round {round}");
+            // On a busy machine all of them may be in the first group: then there is no second.
+            assert!(panics.load(Ordering::Relaxed) <= 1, "round {round}");
+            met += panics.load(Ordering::Relaxed);
         }
+        assert!(met > 0, "no group met the panic");
     });
 }
 
