@@ -60,6 +60,13 @@ impl RunIndex {
         }
     }
 
+    /// Reads the first slot that a look-up of this tag probes, for its being in the processor's
+    /// cache.
+    pub(super) fn touch(&self, tag: u32) -> u64 {
+        let table = self.table(self.current.load(Ordering::Relaxed));
+        table[position(table, tag)].load(Ordering::Relaxed)
+    }
+
     /// Publishes `run` under `tag`. Writer only.
     pub(super) fn insert(&self, tag: u32, run: u32) {
         debug_assert!(run != 0);

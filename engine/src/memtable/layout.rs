@@ -128,6 +128,11 @@ pub(super) fn touch_header(arena: &WordArena, run: u32) -> u64 {
     arena.word(run).load(Ordering::Relaxed)
 }
 
+/// Frame and offset of the run's key, for its bytes being in the processor's cache.
+pub(super) fn touch_key(arena: &WordArena, run: u32) -> (u32, u32) {
+    unpack(arena.slice(run, RUN_WORDS)[RUN_KEY_PLACE].load(Ordering::Relaxed))
+}
+
 /// Reads what lies where the run's next entry goes. In a full chunk that is another's word.
 pub(super) fn touch_room(arena: &WordArena, run: u32) -> u64 {
     let header = arena.slice(run, RUN_WORDS);

@@ -20,7 +20,8 @@
 //! Applying a body: (1) push the frame; (2) per target find or create the run, append the entry,
 //! publish the run's count; (3) per keyed record insert a version; (4) publish the commit range.
 //! A body of plain messages that the leader has just built is not decoded: its batch tells where
-//! each target lies, which seq it got, and by a hint which run is its timeline's. Recovery decodes.
+//! each target lies, which seq it got, and by a hint which run is its timeline's.
+//! Recovery decodes, and looks many targets up together (`ahead.rs`).
 //! Readers see an entry when its commit is at most their snapshot's, and snapshots are only given
 //! out for commits that have been applied whole.
 //!
@@ -36,6 +37,7 @@
 //! every structure publishes with a release store what they load with acquire (`layout.rs`,
 //! `index.rs`, `frames.rs`).
 
+mod ahead;
 mod amended;
 mod arena;
 mod cursor;

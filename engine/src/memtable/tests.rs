@@ -52,6 +52,37 @@ impl Leader {
     }
 }
 
+/// Recovery decodes bodies, and looks the runs of many targets up together.
+#[test]
+fn a_decoded_body_gives_what_an_appended_one_does() {
+    let mut leader = Leader::new(1, 1);
+    let recovered = Arc::new(Memtable::new(1, 1));
+    for commit in 1..6u64 {
+        let mut batch = WriteBatch::new();
+        for index in 0..150u64 {
+            // Some come twice in a row, some are new in the third body.
+            let key = format!("{}", index / 2 * commit.min(3) % 61);
+            let payload = format!("{commit} {index}");
+            batch.append(TABLE, key.as_bytes(), payload.as_bytes(), None).unwrap();
+            if index % 40 == 0 {
+                batch.put(KEYED, key.as_bytes(), payload.as_bytes()).unwrap();
+            }
+        }
+        leader.commit(batch, commit, 10 * commit);
+        let body = leader.memtable.frames.get(u32::try_from(commit).unwrap() - 1);
+        recovered.apply(Arc::clone(body), commit, 10 * commit).unwrap();
+    }
+    assert_eq!(recovered.entries(), leader.memtable.entries());
+    assert_eq!(recovered.commits(), leader.memtable.commits());
+    let entries = |memtable: &Arc<Memtable>| -> Vec<Vec<Entry>> {
+        let runs = memtable.runs_sorted(TABLE, Bound::Unbounded);
+        let entries = runs.iter().map(|run| run.cursor(0, Direction::Forward));
+        entries.map(|cursor| cursor.map(Result::unwrap).collect()).collect()
+    };
+    assert_eq!(entries(&recovered), entries(&leader.memtable));
+    assert_eq!(entries(&recovered).len(), 61);
+}
+
 #[test]
 fn an_empty_memtable_holds_nothing() {
     let memtable = Arc::new(Memtable::new(5, 1000));

@@ -1,12 +1,13 @@
 //! The writing side of a memtable: what only the writer knows, and how a body goes in.
 
 use super::Memtable;
+use super::ahead::{TOGETHER, touch_hinted, touch_targets};
 use super::arena::{pack, unpack};
 use super::hint::RunHint;
 use super::keyed::KeyedWrite;
 use super::layout::{
     EntryWords, TABLE_NAME, TABLE_NEWEST_RUN, TABLE_PREVIOUS, TABLE_WORDS, append, create_run,
-    last_seq, touch_header, touch_room,
+    last_seq,
 };
 use crate::amendment::amendment_key;
 use crate::batch::{Appends, KeyedOperation, Message, Op, Target, decode};
@@ -37,6 +38,15 @@ struct Applying {
     frame: u32,
 }
 
+/// An entry of which the run is still to be found.
+struct Waiting<'a, 'h> {
+    hint: Option<&'h RunHint>,
+    entry: EntryWords,
+    target: Target<'a>,
+    /// Offset of its key in the body.
+    key_offset: usize,
+}
+
 /// A record that becomes a version of a keyed table.
 struct KeyedOp<'a> {
     index: u32,
@@ -57,13 +67,14 @@ impl Writer {
         hints: impl Iterator<Item = &'a RunHint> + Clone,
     ) -> Result<()> {
         let applying = begin(memtable, &body, commit, time_ms)?;
-        touch(memtable, hints.clone());
+        touch_hinted(memtable, hints.clone());
         let mut hints = hints;
         let mut entries = 0;
+        let mut waiting = Vec::with_capacity(TOGETHER);
         for op in decode(&body) {
             match op? {
                 Op::Message(message) => {
-                    self.message(memtable, &message, applying, &mut hints)?;
+                    self.message(memtable, &message, applying, &mut hints, &mut waiting)?;
                     entries += message.target_count as u64;
                 }
                 Op::Keyed { index, operation, table, key, value } => {
@@ -86,6 +97,7 @@ impl Writer {
                 }
             }
         }
+        self.append_waiting(memtable, &mut waiting)?;
         end(memtable, applying, entries);
         Ok(())
     }
@@ -102,7 +114,7 @@ impl Writer {
         let Appends { body, targets, wide } = appends;
         let body = Arc::new(body);
         let applying = begin(memtable, &body, commit, time_ms)?;
-        touch(memtable, hints.clone());
+        touch_hinted(memtable, hints.clone());
         if targets.windows(2).any(|pair| pair[0].message == pair[1].message) {
             memtable.shared.fetch_add(1, Ordering::Relaxed);
         }
@@ -129,12 +141,14 @@ impl Writer {
         Ok(())
     }
 
-    fn message<'a>(
+    /// Lets the entries of a message wait for others; those that fill up `waiting` go in.
+    fn message<'a, 'h>(
         &mut self,
         memtable: &Memtable,
-        message: &Message<'_>,
+        message: &Message<'a>,
         applying: Applying,
-        hints: &mut impl Iterator<Item = &'a RunHint>,
+        hints: &mut impl Iterator<Item = &'h RunHint>,
+        waiting: &mut Vec<Waiting<'a, 'h>>,
     ) -> Result<()> {
         let place = pack(applying.frame, offset32(message.offset)?);
         if message.large.is_some_and(|large| !memtable.holds(&large)) {
@@ -149,7 +163,26 @@ impl Writer {
         }
         for (target, key_offset) in message.targets_placed() {
             let entry = EntryWords { seq: target.seq, stamp: applying.stamp, place };
-            self.entry(memtable, hints.next(), entry, || (target, key_offset))?;
+            waiting.push(Waiting { hint: hints.next(), entry, target, key_offset });
+            if waiting.len() == TOGETHER {
+                self.append_waiting(memtable, waiting)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the entries that wait, in their order.
+    fn append_waiting(
+        &mut self,
+        memtable: &Memtable,
+        waiting: &mut Vec<Waiting<'_, '_>>,
+    ) -> Result<()> {
+        let is_known = |hint: &RunHint| hint.run(memtable.base_commit).is_some();
+        if !waiting.iter().all(|one| one.hint.is_some_and(is_known)) {
+            touch_targets(memtable, waiting.iter().map(|one| one.target));
+        }
+        for Waiting { hint, entry, target, key_offset } in waiting.drain(..) {
+            self.entry(memtable, hint, entry, || (target, key_offset))?;
         }
         Ok(())
     }
@@ -297,15 +330,6 @@ fn append_rising(
         return Err(DecodeError { what: "target seq", offset: offset() });
     }
     append(&memtable.arena, run, entry).ok_or_else(|| full(offset()))
-}
-
-/// Asks memory for all that the entries of a body will be written to, at once and not one by one.
-fn touch<'a>(memtable: &Memtable, hints: impl Iterator<Item = &'a RunHint> + Clone) {
-    let arena = &memtable.arena;
-    let runs = hints.filter_map(|hint| hint.run(memtable.base_commit));
-    let headers = runs.clone().fold(0, |sum, run| sum ^ touch_header(arena, run));
-    let rooms = runs.fold(0, |sum, run| sum ^ touch_room(arena, run));
-    std::hint::black_box(headers ^ rooms);
 }
 
 /// There is no room: the caller has not asked `fits`.
