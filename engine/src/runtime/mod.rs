@@ -75,6 +75,15 @@ pub trait Scheduler: Send + Sync + 'static {
     /// sleep up to `limit`; the simulated scheduler steps a worker, or lets simulated time pass.
     fn pause(&self, limit: Duration);
 
+    /// Runs both, and returns once both have ended: `beside` on a thread of its own, `own` on that
+    /// of the caller. Without threads one after the other, `beside` first: so `own` may wait for
+    /// it, but it not for `own`.
+    fn together(&self, name: &str, beside: &mut (dyn FnMut() + Send), own: &mut dyn FnMut()) {
+        let _ = name;
+        beside();
+        own();
+    }
+
     /// Whether all workers run on the caller's thread: then nobody else will lead a commit.
     fn single_threaded(&self) -> bool;
 }

@@ -37,7 +37,7 @@ use crate::codec::round_up;
 pub(crate) use ending::Ending;
 pub(crate) use format::{FRAME_BATCH, FRAME_HEADER_SIZE};
 pub(crate) use listing::scan_groups;
-pub(crate) use reader::{Group, replay};
+pub(crate) use reader::{Group, replay, replay_to};
 pub(crate) use state::{WalState, sync_written};
 pub(crate) use writer::Writer;
 

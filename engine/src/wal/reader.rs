@@ -94,6 +94,36 @@ pub(crate) fn replay(
     Ok(ReplayEnd { end: walk.position, synced_lsn: walk.synced_lsn, groups, cut })
 }
 
+/// Replays the groups from `head` to `end`, which a replay has found to be the end of the log.
+///
+/// # Errors
+/// As of [`replay`]; and [`Error::Corruption`] where the groups that were there are not any more.
+#[expect(clippy::too_many_arguments, reason = "the superblock's fields, one by one")]
+pub(crate) fn replay_to(
+    disk: &dyn Disk,
+    file: FileId,
+    ring: Extent,
+    head: WalPosition,
+    salt: u64,
+    end: WalPosition,
+    group_bytes_max: u64,
+    each: &mut dyn FnMut(Group<'_>) -> Result<()>,
+) -> Result<()> {
+    let log = LogId { file, salt };
+    let mut walk = Walk::new(disk, log, ring, head, 0, group_bytes_max)?;
+    while walk.position.lsn < end.lsn {
+        let Some(group) = walk.next()? else {
+            let detail = "a group that was there before is not there any more".to_owned();
+            return Err(walk.damage(detail));
+        };
+        each(group)?;
+    }
+    match walk.position == end {
+        true => Ok(()),
+        false => Err(walk.damage("the log ends elsewhere than before".to_owned())),
+    }
+}
+
 /// What was found where the next group should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {

@@ -30,6 +30,9 @@ use std::sync::Arc;
 /// Bytes of the buffer that are kept between groups; one giant batch must not cost its size for
 /// ever.
 const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
+/// Groups that are written together are handed to the disk once they have so many bytes: a larger
+/// write is no quicker.
+const TOGETHER_BYTES_MIN: usize = 1024 * 1024;
 
 /// Appends groups to one log.
 pub(crate) struct Writer {
@@ -134,16 +137,51 @@ impl Writer {
         durable: bool,
     ) -> Result<WalPosition> {
         self.state.check()?;
-        let checksum = self.encode(first_commit, time_ms, bodies);
-        let bytes = self.buffer.len() as u64;
-        assert!(bytes <= self.state.free_bytes(), "the caller makes room before it writes");
-        let lsn = self.position.lsn.checked_add(bytes).expect("2^64 bytes are never written");
-        self.put(lsn, durable).map_err(|error| self.state.fail(error))?;
-        self.position = WalPosition { lsn, previous: checksum };
+        self.buffer.clear();
+        let end = self.encode(self.position, first_commit, time_ms, bodies);
+        self.write_buffer(end, durable)?;
         if self.buffer.len() > BUFFER_BYTES_KEPT {
             self.buffer = AlignedBuffer::default();
         }
         Ok(self.position)
+    }
+
+    /// Appends many groups, none of them durable, in few writes. Each as [`Writer::write_group`]
+    /// takes it: first commit, time, bodies.
+    ///
+    /// # Errors
+    /// As of [`Writer::write_group`].
+    pub(crate) fn write_groups<Bodies>(
+        &mut self,
+        groups: impl IntoIterator<Item = (u64, u64, Bodies)>,
+    ) -> Result<WalPosition>
+    where
+        Bodies: IntoIterator<Item: AsRef<[u8]>>,
+    {
+        self.state.check()?;
+        self.buffer.clear();
+        let mut end = self.position;
+        for (first_commit, time_ms, bodies) in groups {
+            end = self.encode(end, first_commit, time_ms, bodies);
+            if self.buffer.len() >= TOGETHER_BYTES_MIN {
+                self.write_buffer(end, false)?;
+                self.buffer.clear();
+            }
+        }
+        if !self.buffer.is_empty() {
+            self.write_buffer(end, false)?;
+        }
+        self.buffer = AlignedBuffer::default();
+        Ok(self.position)
+    }
+
+    /// Writes the groups in the buffer, behind which the log goes on at `end`.
+    fn write_buffer(&mut self, end: WalPosition, durable: bool) -> Result<()> {
+        let bytes = self.buffer.len() as u64;
+        assert!(bytes <= self.state.free_bytes(), "the caller makes room before it writes");
+        self.put(end.lsn, durable).map_err(|error| self.state.fail(error))?;
+        self.position = end;
+        Ok(())
     }
 
     /// Overwrites with zeros what older laps have left in the free part of the ring, from the
@@ -174,15 +212,16 @@ impl Writer {
         Ok(from + length as u64)
     }
 
-    /// Fills the buffer with the whole group and returns its checksum.
+    /// Puts the whole group into the buffer, behind what is in it, and returns what follows it.
     fn encode<Body: AsRef<[u8]>>(
         &mut self,
+        WalPosition { lsn, previous }: WalPosition,
         first_commit: u64,
         time_ms: u64,
         bodies: impl IntoIterator<Item = Body>,
-    ) -> u32 {
+    ) -> WalPosition {
         let buffer = &mut self.buffer;
-        buffer.clear();
+        let start = buffer.len();
         buffer.extend(&[0; HEADER_SIZE]);
         let mut frame_count = 0;
         for body in bodies {
@@ -193,29 +232,28 @@ impl Writer {
         }
         assert!(frame_count > 0, "a group holds at least one frame");
         let synced_lsn = self.state.synced_lsn();
-        assert!(synced_lsn <= self.position.lsn);
+        assert!(synced_lsn <= lsn);
+        let body = &buffer.as_slice()[start + HEADER_SIZE..];
         let header = Header {
-            body_checksum: body_checksum(
-                &self.log,
-                self.position.lsn,
-                &buffer.as_slice()[HEADER_SIZE..],
-            ),
+            body_checksum: body_checksum(&self.log, lsn, body),
             alignment_shift: alignment_shift(self.alignment),
-            length: u32::try_from(buffer.len()).expect("a group is far below 4 GiB"),
+            length: u32::try_from(buffer.len() - start).expect("a group is far below 4 GiB"),
             frame_count,
-            lsn: self.position.lsn,
+            lsn,
             synced_lsn,
             first_commit,
             time_ms,
-            previous: self.position.previous,
+            previous,
         };
         let bytes = header.encode(&self.log);
-        buffer.as_mut_slice()[..HEADER_SIZE].copy_from_slice(&bytes);
+        buffer.as_mut_slice()[start..start + HEADER_SIZE].copy_from_slice(&bytes);
         buffer.pad_to(self.alignment);
-        group_checksum(&bytes)
+        let length = (buffer.len() - start) as u64;
+        let lsn = lsn.checked_add(length).expect("2^64 bytes are never written");
+        WalPosition { lsn, previous: group_checksum(&bytes) }
     }
 
-    /// Hands the buffer to the disk; the group ends at `end`.
+    /// Hands the buffer to the disk; what it holds ends at `end`.
     fn put(&self, end: u64, durable: bool) -> Result<()> {
         let all_synced = self.state.synced_lsn() == self.position.lsn;
         let flush = if durable && all_synced { Flush::Now } else { Flush::Later };

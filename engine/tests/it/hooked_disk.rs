@@ -1,8 +1,9 @@
 //! A simulated disk that calls a test before each write to the log, on the leader's thread: races
-//! become sequences.
+//! become sequences. It counts what is read of the log.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tidelog_engine::testing::SimDisk;
 use tidelog_engine::{Disk, Flush, Geometry, Identity, Region, limits};
 
@@ -14,6 +15,14 @@ pub(crate) struct HookedDisk {
     pub(crate) inner: SimDisk,
     pub(crate) ring_bytes: u64,
     pub(crate) hook: Hook,
+    /// Bytes read of the ring.
+    pub(crate) read_bytes: Arc<AtomicU64>,
+}
+
+impl HookedDisk {
+    fn is_in_ring(&self, offset: u64) -> bool {
+        (limits::RING_OFFSET..limits::RING_OFFSET + self.ring_bytes).contains(&offset)
+    }
 }
 
 impl Disk for HookedDisk {
@@ -30,11 +39,15 @@ impl Disk for HookedDisk {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read_at(offset, buffer)
+        let count = self.inner.read_at(offset, buffer)?;
+        if self.is_in_ring(offset) {
+            self.read_bytes.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        Ok(count)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8], flush: Flush) -> io::Result<usize> {
-        if (limits::RING_OFFSET..limits::RING_OFFSET + self.ring_bytes).contains(&offset) {
+        if self.is_in_ring(offset) {
             (self.hook)();
         }
         self.inner.write_at(offset, bytes, flush)

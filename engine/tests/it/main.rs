@@ -12,6 +12,7 @@
 //!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `full_disk`: opening without room for a log
+//! - `recovered`: what an opening after a kill reads, and leaves for later
 //! - `regression`: defects that were mended, each with its story; what other such tests share
 //! - `regression_close`: those of closing, and of commits that nobody led
 //! - `regression_durability`: those by which something did not survive
@@ -68,6 +69,7 @@ mod moves;
 mod own_ttl;
 mod policy;
 mod real;
+mod recovered;
 mod reference;
 mod regression;
 mod regression_close;

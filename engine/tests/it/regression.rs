@@ -62,7 +62,8 @@ pub(crate) fn watched(test: impl FnOnce() + Send + 'static) {
 
 /// A store over a simulated disk, with real threads and a real clock.
 pub(crate) fn threaded(disk: &SimDisk, options: &Options, hook: Hook) -> Result<Engine> {
-    let hooked = HookedDisk { inner: disk.reopen(), ring_bytes: options.ring_bytes, hook };
+    let (inner, ring_bytes) = (disk.reopen(), options.ring_bytes);
+    let hooked = HookedDisk { inner, ring_bytes, hook, read_bytes: Arc::default() };
     let parts = Parts {
         disk: Arc::new(hooked),
         cold: None,
@@ -77,7 +78,8 @@ pub(crate) fn threaded(disk: &SimDisk, options: &Options, hook: Hook) -> Result<
 /// A store of a simulated process whose writes to the log are announced.
 pub(crate) fn hooked(world: &World, hook: Hook) -> Process {
     let scheduler = SimScheduler::new(world.seed, world.clock.clone());
-    let disk = HookedDisk { inner: world.disk.reopen(), ring_bytes: tiny().ring_bytes, hook };
+    let (inner, ring_bytes) = (world.disk.reopen(), tiny().ring_bytes);
+    let disk = HookedDisk { inner, ring_bytes, hook, read_bytes: Arc::default() };
     let parts = Parts {
         disk: Arc::new(disk),
         cold: None,

@@ -1,7 +1,7 @@
 //! Opening and closing, in order.
 //!
 //! ```text
-//! lock ─► superblock ─► manifest ─► (writer) extents that the log names ─► allocator
+//! lock ─► superblock ─► manifest ─► (writer) the log is read ─► allocator
 //!      ─► replay the log into memtables, flushing where two of them do not hold it
 //!      ─► (writer) begin a new log that holds the same, under a new salt ─► workers
 //! ```
@@ -11,10 +11,12 @@
 
 mod cold;
 mod create;
+mod fill;
+mod first_pass;
 #[cfg(test)]
 mod hostile_tests;
-mod named;
 mod recover;
+mod replay;
 mod tail;
 mod without_log;
 

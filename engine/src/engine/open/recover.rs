@@ -7,12 +7,13 @@ use super::super::tiers::ColdState;
 use super::super::{Core, Counters, Erasure};
 use super::Parts;
 use super::cold::{self, ColdFile};
-use super::named::{self, Named};
-use super::tail::{KeepAll, Replayed, Sink, Tail};
+use super::fill;
+use super::first_pass::{self, Named};
+use super::replay::{self, LogEnd};
+use super::tail::Tail;
 use super::without_log::{NewLog, WithoutLog};
-use crate::batch::{Op, decode};
 use crate::cache::{BlockCache, Source};
-use crate::commit::{CommitQueue, Leader, open_large};
+use crate::commit::{CommitQueue, Leader};
 use crate::compaction::{OutputContext, OutputMemory};
 use crate::error::{Error, Result};
 use crate::file::disk::sync;
@@ -30,7 +31,7 @@ use crate::sstable::{Allowance, Sstable};
 use crate::state::StateCache;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::version::{Catalog, Edit, SstableMeta, Version};
-use crate::wal::{self, FRAME_BATCH, Group, WalPosition, WalState, Writer};
+use crate::wal::{WalState, Writer};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -57,11 +58,11 @@ pub(super) fn open_for_writing(
     let mut options = options.clone();
     options.ring_bytes = superblock.ring.length;
     let catalog = manifest::replay(&**disk, superblock.file, &superblock.manifest)?;
-    let named = named::in_log(&**disk, &superblock, &catalog, group_bytes_max(&options))?;
-    let mut core = assemble(parts, &options, &superblock, (catalog, &named))?;
+    let log = fill::read_and_fill(parts, &superblock, &catalog, &options)?;
+    let mut core = assemble(parts, &options, &superblock, (catalog, &log.0.named))?;
     core.ungated_disk = ungated;
     let mut tail = Tail::default();
-    let end = replay(&core, &superblock, Some(&named), &mut tail)?;
+    let end = replay::for_writing(&core, &superblock, log, &mut tail)?;
     begin_log(&mut core, parts, &superblock, &end, tail)?;
     Ok(Arc::new(core))
 }
@@ -110,7 +111,7 @@ fn open_read_only(
     let catalog = manifest::replay(&*parts.disk, superblock.file, &superblock.manifest)?;
     // Nothing is allocated here, so what the log names needs no reservation.
     let core = assemble(parts, &options, superblock, (catalog, &Named::new()))?;
-    let end = replay(&core, superblock, None, &mut KeepAll)?;
+    let end = replay::read_only(&core, superblock)?;
     // The writer reuses the ring before the head of its newest root: a log that ends before that
     // head only seems to end there, and commits that were acknowledged are missing.
     if superblock::read(&*parts.disk)?.wal.lsn > end.position.lsn {
@@ -138,7 +139,7 @@ fn assemble(
     let second = cold_file.as_ref().map(|cold| cold.place(&source));
     let version = open_sstables(&catalog, &main, second.as_ref());
     let clock = StoreClock::new(Arc::clone(&parts.clock), clock_mark(parts, superblock));
-    let next_number = named::next_number(&catalog, named);
+    let next_number = first_pass::next_number(&catalog, named);
     let output = open_output(parts, options, (source, &allocator), &cold_file, next_number);
     let cold = ColdState::new(cold_file);
     let view = first_view(&catalog, version, superblock.commit + 1, &clock, cold.is_refused());
@@ -359,122 +360,6 @@ fn open_sstables(
     match opened {
         Ok(version) => version,
     }
-}
-
-/// Where the log ended.
-struct LogEnd {
-    position: WalPosition,
-    commit: u64,
-    /// Commit time of the newest group.
-    time_ms: u64,
-}
-
-/// Puts every group of the log into the memtable, and tells `sink` of it. `named`: the large
-/// payloads whose extents are reserved; `None` where nothing is.
-fn replay(
-    core: &Core,
-    superblock: &Superblock,
-    named: Option<&Named>,
-    sink: &mut dyn Sink,
-) -> Result<LogEnd> {
-    let head = WalPosition { lsn: superblock.wal.lsn, previous: superblock.wal.previous };
-    let mut commit = superblock.commit;
-    let mut position = head;
-    let mut time_ms = 0;
-    let mut each = |group: Group<'_>| {
-        let place = superblock.ring.offset + group.lsn % superblock.ring.length;
-        let last = group.first_commit + u64::from(group.frame_count) - 1;
-        if last > limits::COUNTER_MAX || group.time_ms > limits::COUNTER_MAX {
-            let detail = format!("commit {last} at {} ms cannot be", group.time_ms);
-            return Err(Error::corruption("WAL", place, detail));
-        }
-        if group.first_commit <= commit {
-            let detail = format!("commit {} behind commit {commit}", group.first_commit);
-            return Err(Error::corruption("WAL", place, detail));
-        }
-        let bytes = usize::try_from(group.end - group.lsn).unwrap_or(usize::MAX);
-        let active = Arc::clone(&core.views.current().active);
-        let room = active.bytes() < core.options.memtable_bytes
-            && active.fits(last, group.time_ms, bytes, bytes / limits::TARGET_BYTES_MIN);
-        if !room && !active.is_empty() {
-            sink.full(core, position, commit)?;
-        }
-        if core.views.current().active.is_empty() {
-            // Its base is the oldest commit and time that it will hold.
-            let fresh = Arc::new(Memtable::new(group.first_commit, group.time_ms));
-            core.views.replace(|view| view.active = fresh);
-        }
-        commit = group.first_commit - 1;
-        time_ms = group.time_ms.max(time_ms);
-        position = group.position;
-        let mut bodies = Vec::with_capacity(group.frame_count as usize);
-        for (kind, body) in group.frames {
-            if kind != FRAME_BATCH {
-                let detail = format!("frame kind {kind}");
-                return Err(Error::corruption("WAL", place, detail));
-            }
-            commit += 1;
-            let memtable = Arc::clone(&core.views.current().active);
-            let body = Arc::new(body.to_vec());
-            before_apply(core, &memtable, &body, named)
-                .map_err(|detail| Error::corruption("WAL", place, detail))?;
-            memtable
-                .apply(Arc::clone(&body), commit, group.time_ms)
-                .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
-            bodies.push(body);
-        }
-        let Group { first_commit, time_ms, .. } = group;
-        sink.group(Replayed { first_commit, time_ms, bodies });
-        Ok(())
-    };
-    let end = wal::replay(
-        &*core.disk,
-        superblock.file,
-        superblock.ring,
-        head,
-        superblock.wal.salt,
-        superblock.synced_lsn,
-        group_bytes_max(&core.options),
-        &mut each,
-    )?;
-    Ok(LogEnd { position: end.end, commit, time_ms })
-}
-
-/// Opens the large payloads of a body. The view says which tables have marks, or entries with a
-/// time to live of their own: those in the log as well.
-fn before_apply(
-    core: &Core,
-    memtable: &Memtable,
-    body: &[u8],
-    named: Option<&Named>,
-) -> std::result::Result<(), String> {
-    for op in decode(body).map_while(std::result::Result::ok) {
-        match op {
-            Op::Mark { mark, .. } => {
-                core.views.replace(|view| view.marked.extend([mark.table]));
-            }
-            Op::Message(message) => {
-                if let Some(large) = message.large {
-                    if named.is_some_and(|named| named.get(&large.number) != Some(&large)) {
-                        return Err(format!("{large:?} was not there when the log was read first"));
-                    }
-                    memtable.hold(open_large(core, &large));
-                }
-                if message.ttl_ms.is_some() {
-                    let tables = message.targets_placed().map(|(target, _)| target.table);
-                    core.views.replace(|view| view.own_ttl.extend(tables));
-                }
-            }
-            Op::Keyed { .. } | Op::Amend { .. } => {}
-        }
-    }
-    Ok(())
-}
-
-fn group_bytes_max(options: &Options) -> u64 {
-    let batch = options.batch_bytes_max() as u64;
-    let frames = limits::GROUP_BATCHES_MAX as u64 * wal::FRAME_HEADER_SIZE as u64;
-    (batch + frames + 2 * limits::BLOCK_SIZE).min(options.ring_bytes)
 }
 
 /// The last step of recovery: a new log under a new salt, which holds what the old one held and no

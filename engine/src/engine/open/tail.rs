@@ -23,18 +23,12 @@
 //! 2. The groups of a memtable follow each other in the new log, those of the frozen one first.
 
 use super::super::Core;
+use super::replay::Replayed;
 use crate::compaction::FlushJob;
 use crate::error::{Error, Result};
 use crate::read::Frozen;
 use crate::sync::Arc;
 use crate::wal::{WalPosition, Writer};
-
-/// A group that was replayed, its bodies shared with the memtable.
-pub(super) struct Replayed {
-    pub(super) first_commit: u64,
-    pub(super) time_ms: u64,
-    pub(super) bodies: Vec<Arc<Vec<u8>>>,
-}
 
 /// Who takes what replay finds.
 pub(super) trait Sink {
@@ -168,9 +162,10 @@ fn flush(core: &Core, frozen: &Arc<Frozen>, job: &mut FlushJob) -> Result<()> {
 }
 
 fn write_groups(groups: &[Replayed], writer: &mut Writer) -> Result<()> {
-    for group in groups {
+    let groups = groups.iter().map(|group| {
         let bodies = group.bodies.iter().map(|body| body.as_slice());
-        writer.write_group(group.first_commit, group.time_ms, bodies, false)?;
-    }
+        (group.first_commit, group.time_ms, bodies)
+    });
+    writer.write_groups(groups)?;
     Ok(())
 }

@@ -93,6 +93,21 @@ impl Scheduler for ThreadScheduler {
         std::thread::sleep(limit);
     }
 
+    fn together(&self, name: &str, beside: &mut (dyn FnMut() + Send), own: &mut dyn FnMut()) {
+        let started = std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().name(name.to_owned());
+            let started = builder.spawn_scoped(scope, || beside()).is_ok();
+            if started {
+                own();
+            }
+            started
+        });
+        if !started {
+            beside();
+            own();
+        }
+    }
+
     fn single_threaded(&self) -> bool {
         false
     }

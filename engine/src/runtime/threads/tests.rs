@@ -125,3 +125,36 @@ fn a_worker_may_drop_the_scheduler_itself() {
     drop(scheduler);
     dropped.recv_timeout(LONG).unwrap();
 }
+
+#[test]
+fn two_pieces_of_work_run_at_the_same_time() {
+    let scheduler = ThreadScheduler::new();
+    let ((ask, asked), (answer, answered)) = (channel(), channel());
+    let mut sum = 0;
+    // Neither could come to its end without the other.
+    let mut beside = move || {
+        for number in 0..3 {
+            ask.send(number).unwrap();
+            answered.recv_timeout(LONG).unwrap();
+        }
+    };
+    let mut own = || {
+        for _ in 0..3 {
+            sum += asked.recv_timeout(LONG).unwrap();
+            answer.send(()).unwrap();
+        }
+    };
+    scheduler.together("beside", &mut beside, &mut own);
+    assert_eq!(sum, 3);
+}
+
+#[test]
+fn a_panic_beside_is_one_of_the_caller() {
+    let scheduler = ThreadScheduler::new();
+    let mut ran = false;
+    let mut beside = || panic!("on purpose");
+    let mut own = || ran = true;
+    let together = AssertUnwindSafe(|| scheduler.together("beside", &mut beside, &mut own));
+    catch_unwind(together).unwrap_err();
+    assert!(ran);
+}

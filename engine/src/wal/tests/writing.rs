@@ -193,3 +193,60 @@ fn a_log_in_a_real_file_comes_back() {
     assert_eq!(found, bodies);
     assert_eq!((replayed.end, replayed.cut), (end, None));
 }
+
+/// Recovery writes thousands of groups: one write each took it longer than to read them.
+#[test]
+fn groups_that_are_written_together_are_groups_like_others() {
+    for alignment in [512, 4096] {
+        // The ring ends inside the third megabyte, and the log goes on at its front.
+        let mut log = Fixture::new(alignment, 1000, 2 * 1000 * 4096 - (5 << 19));
+        log.append(&[100, 7], false).unwrap();
+        let groups = (0..72u64).map(|index| (3 + 2 * index, 77, [vec![7; 50_000], vec![8; 9]]));
+        let writes = log.disk.writes.lock().len();
+        let end = log.writer.write_groups(groups.clone()).unwrap();
+        assert_eq!(end, log.writer.position());
+        let writes = log.disk.writes.lock().len() - writes;
+        assert!((4..=5).contains(&writes), "{writes} writes of 3.6 MB");
+        assert_eq!(log.writer.buffer_bytes(), 0);
+        let (seen, replayed) = log.read().unwrap();
+        assert_eq!(replayed.end, end);
+        for (group, (first_commit, _, bodies)) in seen[1..].iter().zip(groups) {
+            assert_eq!((group.first_commit, &group.bodies[..]), (first_commit, &bodies[..]));
+        }
+        assert_eq!(seen.len(), 73);
+        let none = std::iter::empty::<(u64, u64, [&[u8]; 1])>();
+        assert_eq!(log.writer.write_groups(none).unwrap(), end);
+    }
+}
+
+/// What a replay has found is read again where memory does not hold it, without what lies behind.
+#[test]
+fn a_replay_to_a_known_end_looks_at_nothing_behind_it() {
+    let mut log = Fixture::new(512, 1000, 0);
+    for _ in 0..5 {
+        log.append(&[3000, 40], false).unwrap();
+    }
+    let (seen, ReplayEnd { end, .. }) = log.read().unwrap();
+    let replay_to = |log: &Fixture, end| {
+        let mut ends = Vec::new();
+        let mut each = |group: Group<'_>| {
+            ends.push(group.end);
+            Ok(())
+        };
+        let disk = &*log.disk;
+        let done = replay_to(disk, FILE, log.ring, log.head, SALT, end, GROUP_MAX, &mut each);
+        done.map(|()| ends)
+    };
+    let ends: Vec<u64> = seen.iter().map(|group| group.end).collect();
+    assert_eq!(replay_to(&log, end).unwrap(), ends);
+    assert_eq!(replay_to(&log, log.head).unwrap(), []);
+    // The look behind the end, which replay cannot do without, is not done.
+    *log.disk.unreadable.lock() = log.place(600 << 10)..log.place(640 << 10);
+    assert_eq!(log.read().unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(replay_to(&log, end).unwrap(), ends);
+    // It must end where it did.
+    let inside = WalPosition { lsn: end.lsn - 512, ..end };
+    assert_refused(replay_to(&log, inside));
+    log.disk.poke(log.place(seen[3].lsn) + 200, &[0x55]);
+    assert_refused(replay_to(&log, end));
+}
