@@ -51,6 +51,8 @@ pub const RING_UNSYNCED_SHARE: u64 = 8;
 pub const MEMTABLE_BYTES_MIN: usize = 16 * 1024;
 /// Memtable limit where the options do not say, in bytes.
 pub const MEMTABLE_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+/// A memtable that recovery has filled to this share of its limit (1/n) is flushed at once.
+pub const RECOVERED_FLUSH_SHARE: usize = 4;
 /// Memory budget where the options do not say, in bytes.
 pub const MEMORY_BUDGET_DEFAULT: usize = 512 * 1024 * 1024;
 

@@ -64,6 +64,12 @@ pub(super) fn open_for_writing(
     let mut tail = Tail::default();
     let end = replay::for_writing(&core, &superblock, log, &mut tail)?;
     begin_log(&mut core, parts, &superblock, &end, tail)?;
+    if core.views.current().active.bytes() >= options.memtable_bytes / limits::RECOVERED_FLUSH_SHARE
+    {
+        // Nobody may ever fill it: readers would go on finding each entry in a place of its own,
+        // and each further opening would replay it.
+        core.freeze_active();
+    }
     Ok(Arc::new(core))
 }
 
