@@ -236,9 +236,11 @@ impl Fetcher {
         self.fetch(&self.data_place(block)?)
     }
 
-    /// Where data block `block` lies. Once it was verified in the map, nobody asks for more.
+    /// Where data block `block` lies. Once it was verified in the map, nobody asks for more. The
+    /// first reads do with the page of the index that they need.
     fn data_place(&self, block: u32) -> Result<Handle> {
         if self.map.is_some()
+            && !self.around.is_alone()
             && let Some(place) = self.places.get_or_init(|| self.read_places()).get(block)
         {
             let handle = Handle {

@@ -6,6 +6,10 @@
 //! the store has an allowance: twice its memory budget. Beyond, what is asked for would push out
 //! what was.
 //!
+//! Not so the first few touches of an SSTable: the first read of a store looks into all that may
+//! have its timeline, sixteen of level 0 alone, and a piece takes as long as twenty blocks. Who
+//! reads more comes back.
+//!
 //! Pieces are as large as a huge page and lie in the file as one does. One that belongs to the
 //! SSTable as a whole is asked for as a huge page: where the file system has them, what is read at
 //! random then waits for memory once and not twice. A piece on the edge is not: a direct write into
@@ -13,13 +17,14 @@
 //!
 //! # Invariants
 //! 1. A piece is asked for once, while its SSTable is open.
-//! 2. All SSTables together have asked for at most what the allowance was; one that is closed gives
+//! 2. The first [`READ_ALONE_BLOCKS`] touches of an SSTable ask for no piece.
+//! 3. All SSTables together have asked for at most what the allowance was; one that is closed gives
 //!    back its share.
 //!
 //! # Concurrency
 //! Any thread. A bit is set by one thread, and that one asks.
 
-use crate::limits::READ_AROUND_BYTES;
+use crate::limits::{READ_ALONE_BLOCKS, READ_AROUND_BYTES};
 use crate::sync::{AtomicU64, Ordering};
 use std::ops::Range;
 use std::sync::Arc;
@@ -50,6 +55,8 @@ pub(super) struct ReadAround {
     allowance: Arc<Allowance>,
     /// A bit for each piece.
     asked: Box<[AtomicU64]>,
+    /// Touches that have asked for no piece, up to as many as are to.
+    alone: AtomicU64,
     /// Where the SSTable begins in its first piece.
     phase: u64,
     length: u64,
@@ -71,7 +78,8 @@ impl ReadAround {
         let pieces = phase.saturating_add(length).div_ceil(READ_AROUND_BYTES);
         let words = pieces.div_ceil(u64::from(u64::BITS));
         let asked = (0..words).map(|_| AtomicU64::new(0)).collect();
-        ReadAround { allowance: Arc::clone(allowance), asked, phase, length }
+        let (allowance, alone) = (Arc::clone(allowance), AtomicU64::new(0));
+        ReadAround { allowance, asked, alone, phase, length }
     }
 
     /// Bytes on the heap.
@@ -80,8 +88,12 @@ impl ReadAround {
     }
 
     /// What to ask for when the byte at `place` is touched: the piece it lies in, where nobody has
-    /// asked for it and the store may.
+    /// asked for it and the store may; nothing at the first few touches.
     pub(super) fn touch(&self, place: u64) -> Option<Piece> {
+        if self.is_alone() {
+            self.alone.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
         let piece = place.checked_add(self.phase)? / READ_AROUND_BYTES;
         let (word, bit) = self.bit(piece)?;
         let range = self.range(piece);
@@ -98,6 +110,11 @@ impl ReadAround {
             return None;
         }
         Some(if bytes == READ_AROUND_BYTES { Piece::Whole(range) } else { Piece::Edge(range) })
+    }
+
+    /// Whether the next touch brings in its block alone.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed) < READ_ALONE_BLOCKS
     }
 
     /// What a piece has of the SSTable.
@@ -134,11 +151,30 @@ mod tests {
 
     const PIECE: u64 = READ_AROUND_BYTES;
 
+    /// One that has been touched often enough.
+    fn after_the_first(allowance: &Arc<Allowance>, offset: u64, length: u64) -> ReadAround {
+        let around = ReadAround::new(allowance, offset, length);
+        assert!((0..READ_ALONE_BLOCKS).all(|_| around.touch(0).is_none()));
+        around
+    }
+
+    /// The first read of a store waited for a piece of each SSTable, 40 ms for sixteen of them.
+    #[test]
+    fn the_first_touches_bring_in_their_block_alone() {
+        let allowance = Arc::new(Allowance::of(1 << 30));
+        let around = ReadAround::new(&allowance, 0, 16 * PIECE);
+        for block in 0..READ_ALONE_BLOCKS {
+            assert_eq!(around.touch(block * PIECE), None);
+        }
+        assert_eq!(around.taken(), 0);
+        assert_eq!(around.touch(0), Some(Piece::Whole(0..PIECE)), "they have asked for nothing");
+    }
+
     #[test]
     fn a_piece_is_asked_for_once_and_within_the_allowance() {
         let budget = usize::try_from(PIECE).unwrap();
         let allowance = Arc::new(Allowance::of(budget));
-        let around = ReadAround::new(&allowance, 5 * PIECE, 70 * PIECE + 5);
+        let around = after_the_first(&allowance, 5 * PIECE, 70 * PIECE + 5);
         assert_eq!(around.touch(PIECE + 17), Some(Piece::Whole(PIECE..2 * PIECE)));
         assert_eq!(around.touch(PIECE), None, "it was asked for");
         let end = 70 * PIECE;
@@ -146,7 +182,7 @@ mod tests {
         assert_eq!(around.touch(3 * PIECE), None, "all but five bytes less are spent");
         assert_eq!(around.touch(99 * PIECE), None, "beyond the end");
         assert_eq!(around.touch(u64::MAX), None, "far beyond the end");
-        let other = ReadAround::new(&allowance, 0, 2 * PIECE);
+        let other = after_the_first(&allowance, 0, 2 * PIECE);
         assert_eq!(other.touch(0), None);
         drop(around);
         assert_eq!(other.touch(0), Some(Piece::Whole(0..PIECE)), "what is closed gives back");
@@ -158,7 +194,7 @@ mod tests {
     #[test]
     fn pieces_lie_in_the_file_as_huge_pages_do() {
         let allowance = Arc::new(Allowance::of(1 << 30));
-        let around = ReadAround::new(&allowance, 7 * PIECE - 4096, 2 * PIECE);
+        let around = after_the_first(&allowance, 7 * PIECE - 4096, 2 * PIECE);
         assert_eq!(around.touch(0), Some(Piece::Edge(0..4096)));
         assert_eq!(around.touch(4096), Some(Piece::Whole(4096..PIECE + 4096)));
         assert_eq!(around.touch(2 * PIECE - 1), Some(Piece::Edge(PIECE + 4096..2 * PIECE)));
@@ -167,7 +203,7 @@ mod tests {
 
     #[test]
     fn without_an_allowance_nothing_is_asked_for() {
-        let around = ReadAround::new(&Arc::default(), 0, 8 * PIECE);
+        let around = after_the_first(&Arc::default(), 0, 8 * PIECE);
         assert_eq!(around.touch(0), None);
     }
 }
