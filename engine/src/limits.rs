@@ -82,6 +82,9 @@ pub const OUTPUT_PIECE_BYTES: usize = 256 * 1024;
 /// huge page, see
 /// [`Options::memory_budget`](crate::Options::memory_budget).
 pub const READ_AROUND_BYTES: u64 = 2 * 1024 * 1024;
+/// The outputs of a compaction are brought into memory where readers have touched this share (1/n)
+/// of its inputs.
+pub const WARM_INPUT_SHARE: u64 = 2;
 /// Blocks of a cold SSTable that are brought in alone, before more is brought in around those that
 /// are touched: whoever reads once looks into many SSTables, and should wait for a block of each.
 pub const READ_ALONE_BLOCKS: u64 = 4;

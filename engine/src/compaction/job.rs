@@ -14,6 +14,7 @@
 //!    Nothing is compared inside a timeline: older data come first by invariant 3 of the picker.
 //! 4. A keyed table: versions by key, newest first, through `keep.rs`; amendments through
 //!    `keep_amendments.rs`.
+//! 5. Where readers have warmed up the inputs, the outputs are brought into memory: `warm_up.rs`.
 //!
 //! # Invariants
 //! 1. What a source gives is in order, and inside a timeline each fragment begins behind the end of
@@ -38,6 +39,7 @@ use super::key_ranges::KeyRanges;
 use super::output::{OutputContext, PendingOutputs, SstableSink};
 use super::picker::{Job, JobKind};
 use super::source::{FragmentSource, SourceCursor, VersionSource, sources};
+use super::warm_up::WarmUp;
 use crate::codec::DecodeError;
 use crate::entry::{KeyedVersion, TableId, expires_ms};
 use crate::error::{Error, Result};
@@ -90,6 +92,8 @@ enum Stage {
     Manifest,
     Timelines(Box<TimelineMerge>),
     Keyed(Box<KeyedMerge>),
+    /// All is written, with the state of timelines: the outputs are brought in.
+    WarmUp(WarmUp, PendingOutputs),
     Over,
 }
 
@@ -172,7 +176,7 @@ impl CompactionJob {
             self.unread = match &self.stage {
                 Stage::Timelines(merge) => merge.sources.iter().find_map(SourceCursor::unread),
                 Stage::Keyed(merge) => merge.sources.iter().find_map(SourceCursor::unread),
-                Stage::Manifest | Stage::Over => None,
+                Stage::Manifest | Stage::WarmUp(..) | Stage::Over => None,
             };
             self.stage = Stage::Over;
         }
@@ -193,6 +197,7 @@ impl CompactionJob {
             Stage::Keyed(merge) => {
                 merge.step(&self.kept, self.dead.as_deref(), self.retracted.as_deref())?
             }
+            Stage::WarmUp(warm_up, _) => !warm_up.step(),
             Stage::Over => return Err(Error::invalid("a step of a compaction that is over")),
         };
         if !finished {
@@ -202,6 +207,9 @@ impl CompactionJob {
         let (sink, left_out, records) = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Timelines(merge) => (merge.sink, Some(merge.left_out), Some(merge.records)),
             Stage::Keyed(merge) => (merge.sink, None, None),
+            Stage::WarmUp(warm_up, recorded) => {
+                return Ok(Some(self.hand_over(warm_up.into_outputs(), recorded)));
+            }
             Stage::Manifest | Stage::Over if self.job.kind == JobKind::Drop => {
                 let removed = self.job.numbers().collect();
                 return Ok(Some(JobOutput { removed, ..JobOutput::default() }));
@@ -221,11 +229,21 @@ impl CompactionJob {
         }
         let mut recorded = PendingOutputs::new(&self.context);
         recorded.extend(records.map(SstableSink::finish).transpose()?.unwrap_or_default());
+        let inputs = self.job.inputs.iter().map(|(_, input)| input);
+        if self.job.shard.tier == Tier::Hot && WarmUp::is_due(inputs.clone()) {
+            self.stage = Stage::WarmUp(WarmUp::new(outputs, inputs), recorded);
+            return Ok(None);
+        }
+        Ok(Some(self.hand_over(outputs, recorded)))
+    }
+
+    /// The outcome: outputs, and SSTables with the state of timelines.
+    fn hand_over(&self, mut outputs: PendingOutputs, mut recorded: PendingOutputs) -> JobOutput {
         let removed = self.job.numbers().collect();
         let at = |level| move |sstable| (level, sstable);
-        let added = outputs.take().into_iter().map(at(level));
+        let added = outputs.take().into_iter().map(at(self.job.output_level));
         let added = added.chain(recorded.take().into_iter().map(at(0))).collect();
-        Ok(Some(JobOutput { removed, added, moved: Vec::new() }))
+        JobOutput { removed, added, moved: Vec::new() }
     }
 }
 

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! A flush writes payload segments (`sharing.rs`) before the SSTables that refer to them;
-//! compaction copies the references.
+//! compaction copies the references. Where readers have warmed up its inputs, it brings its outputs
+//! into memory (`warm_up.rs`).
 //!
 //! `tiering.rs`, pure, says what goes to the cold tier: a job as any other, from levels of a hot
 //! shard to level 0 of a cold one, piece by piece (`move_piece.rs`).
@@ -54,6 +55,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod tiering;
+mod warm_up;
 
 pub(crate) use dead::{Dead, DeadEntries};
 pub(crate) use dead_share::{DEAD_SHARE, pick_dead};

@@ -135,6 +135,10 @@ impl PendingOutputs {
         self.sstables.extend(sstables);
     }
 
+    pub(super) fn get(&self, index: usize) -> Option<&Arc<Sstable>> {
+        self.sstables.get(index)
+    }
+
     /// Entries, or versions, of all of them.
     pub(super) fn entries(&self) -> u64 {
         self.sstables.iter().map(|sstable| sstable.meta().entries).sum()

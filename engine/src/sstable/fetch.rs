@@ -156,11 +156,19 @@ impl Fetcher {
         page: u64,
         look: impl FnOnce(&BlockView<'_>) -> Result<T>,
     ) -> Result<T> {
-        let handle = self.page_handle(kind, section, page);
+        self.look_at_page(&self.page_handle(kind, section, page), Touch::Read, look)
+    }
+
+    fn look_at_page<T>(
+        &self,
+        handle: &Handle,
+        touch: Touch,
+        look: impl FnOnce(&BlockView<'_>) -> Result<T>,
+    ) -> Result<T> {
         let Some(map) = &self.map else {
-            return look(&self.fetch_read(&handle)?.view());
+            return look(&self.fetch_read(handle)?.view());
         };
-        let (header, start) = self.verified_in_map(map, &handle, Touch::Read)?;
+        let (header, start) = self.verified_in_map(map, handle, touch)?;
         let content = &map[start + HEADER_SIZE..start + PAGE_SIZE];
         look(&BlockView { content, header, file_offset: self.file_offset(handle.offset) })
     }
@@ -174,18 +182,27 @@ impl Fetcher {
 
     /// What the index says of data block `block`.
     pub(super) fn index_entry(&self, block: u32) -> Result<IndexEntry> {
+        self.index_entry_by(block, Touch::Read)
+    }
+
+    /// The same, for a pass over all blocks.
+    pub(super) fn index_entry_of_pass(&self, block: u32) -> Result<IndexEntry> {
+        self.index_entry_by(block, Touch::Pass)
+    }
+
+    fn index_entry_by(&self, block: u32, touch: Touch) -> Result<IndexEntry> {
         let per_page = INDEX_ENTRIES_PER_PAGE as u64;
         let number = u64::from(block);
         assert!(number < self.footer.data.count, "the block lies in the SSTable");
         let slot = usize::try_from(number % per_page).expect("less than the entries of a page");
         let (section, page) = (&self.footer.index, number / per_page);
-        if let Some(content) =
-            self.verified_page(&self.page_handle(BlockKind::Index, section, page))
+        let handle = self.page_handle(BlockKind::Index, section, page);
+        if let Some(content) = self.verified_page(&handle)
             && let Ok(entry) = IndexEntry::decode(content, slot, self.footer.data.length)
         {
             return Ok(entry);
         }
-        self.look(BlockKind::Index, section, page, |page| {
+        self.look_at_page(&handle, touch, |page| {
             IndexEntry::decode(page.content, slot, self.footer.data.length)
                 .map_err(|error| page.damage(&error))
         })
@@ -426,12 +443,28 @@ impl Fetcher {
             Touch::Read => self.around.touch(handle.offset),
             Touch::Pass => None,
         };
-        let place = |offset| usize::try_from(offset).expect("a map fits in memory");
         match piece {
-            Some(Piece::Whole(piece)) => map.advise_huge(place(piece.start)..place(piece.end)),
-            Some(Piece::Edge(piece)) => map.will_need(place(piece.start)..place(piece.end)),
+            Some(piece) => ask(map, piece),
             None => self.will_need(handle, &self.ahead),
         }
+    }
+
+    /// Brings in the piece of the map with the byte at `place`, and returns where the next begins;
+    /// `None` at the end, and where there is no map.
+    pub(super) fn bring_in_piece(&self, place: u64) -> Option<u64> {
+        let map = self.map.as_ref()?;
+        let (piece, next) = self.around.bring_in(place)?;
+        if let Some(piece) = piece {
+            ask(map, piece);
+            // What was only advised is read when it is touched.
+            touch(map, [usize::try_from(place).ok()?]);
+        }
+        Some(next)
+    }
+
+    /// What readers have touched, see [`ReadAround`].
+    pub(super) fn around(&self) -> &ReadAround {
+        &self.around
     }
 
     fn verify(&self, handle: &Handle, bytes: &[u8]) -> Result<BlockHeader> {
@@ -483,6 +516,14 @@ impl Fetcher {
         let load = || self.fetch_fresh(&handle).map(|block| Digest::new(block.content()));
         let digest = self.source.unpacking.digest(self.identity.number, load)?;
         digest.ok_or_else(|| damage("its bytes are no dictionary"))
+    }
+}
+
+fn ask(map: &Region, piece: Piece) {
+    let place = |offset| usize::try_from(offset).expect("a map fits in memory");
+    match piece {
+        Piece::Whole(piece) => map.advise_huge(place(piece.start)..place(piece.end)),
+        Piece::Edge(piece) => map.will_need(place(piece.start)..place(piece.end)),
     }
 }
 

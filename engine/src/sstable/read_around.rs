@@ -15,11 +15,17 @@
 //! random then waits for memory once and not twice. A piece on the edge is not: a direct write into
 //! the neighbour would drop all of a huge page.
 //!
+//! A compaction writes past the page cache, too: what readers had warmed up would be cold again. So
+//! it asks for the pieces of its outputs before it hands them over, where readers have touched much
+//! of its inputs (`compaction/warm_up.rs`), and out of the share that these give back.
+//!
 //! # Invariants
 //! 1. A piece is asked for once, while its SSTable is open.
 //! 2. The first [`READ_ALONE_BLOCKS`] touches of an SSTable ask for no piece.
-//! 3. All SSTables together have asked for at most what the allowance was; one that is closed gives
-//!    back its share.
+//! 3. All SSTables together have asked for at most what the allowance was; one that is closed, or
+//!    about to be replaced, gives back its share.
+//! 4. What readers have touched, and what was asked for, are counted apart: outputs that nobody has
+//!    read are no reason to bring in the next.
 //!
 //! # Concurrency
 //! Any thread. A bit is set by one thread, and that one asks.
@@ -39,6 +45,12 @@ impl Allowance {
         Allowance(AtomicU64::new((memory_budget as u64).saturating_mul(2)))
     }
 
+    /// What is left of it.
+    #[cfg(test)]
+    pub(crate) fn left(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn take(&self, bytes: u64) -> bool {
         let less = |left: u64| left.checked_sub(bytes);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
@@ -55,8 +67,12 @@ pub(super) struct ReadAround {
     allowance: Arc<Allowance>,
     /// A bit for each piece.
     asked: Box<[AtomicU64]>,
+    /// A bit for each piece that readers have touched.
+    touched: Box<[AtomicU64]>,
     /// Touches that have asked for no piece, up to as many as are to.
     alone: AtomicU64,
+    /// Bytes of the share that were given back before the end.
+    given_back: AtomicU64,
     /// Where the SSTable begins in its first piece.
     phase: u64,
     length: u64,
@@ -77,25 +93,73 @@ impl ReadAround {
         let phase = offset % READ_AROUND_BYTES;
         let pieces = phase.saturating_add(length).div_ceil(READ_AROUND_BYTES);
         let words = pieces.div_ceil(u64::from(u64::BITS));
-        let asked = (0..words).map(|_| AtomicU64::new(0)).collect();
-        let (allowance, alone) = (Arc::clone(allowance), AtomicU64::new(0));
-        ReadAround { allowance, asked, alone, phase, length }
+        let none = || (0..words).map(|_| AtomicU64::new(0)).collect();
+        ReadAround {
+            allowance: Arc::clone(allowance),
+            asked: none(),
+            touched: none(),
+            alone: AtomicU64::new(0),
+            given_back: AtomicU64::new(0),
+            phase,
+            length,
+        }
     }
 
     /// Bytes on the heap.
     pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.asked)
+        size_of_val(&*self.asked) + size_of_val(&*self.touched)
     }
 
     /// What to ask for when the byte at `place` is touched: the piece it lies in, where nobody has
     /// asked for it and the store may; nothing at the first few touches.
     pub(super) fn touch(&self, place: u64) -> Option<Piece> {
+        let piece = place.checked_add(self.phase)? / READ_AROUND_BYTES;
+        let (word, bit) = bit(&self.touched, piece)?;
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
         if self.is_alone() {
             self.alone.fetch_add(1, Ordering::Relaxed);
             return None;
         }
+        self.ask(piece)
+    }
+
+    /// Whether the next touch brings in its block alone.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed) < READ_ALONE_BLOCKS
+    }
+
+    /// What to ask for so that the piece with the byte at `place` is there before anybody touches
+    /// it, and where the next piece begins; `None` at the end.
+    pub(super) fn bring_in(&self, place: u64) -> Option<(Option<Piece>, u64)> {
+        if place >= self.length {
+            return None;
+        }
         let piece = place.checked_add(self.phase)? / READ_AROUND_BYTES;
-        let (word, bit) = self.bit(piece)?;
+        Some((self.ask(piece), self.range(piece).end))
+    }
+
+    /// Bytes of the pieces that readers have touched.
+    pub(super) fn touched_bytes(&self) -> u64 {
+        self.bytes_of(&self.touched)
+    }
+
+    /// Bytes of the pieces that were asked for.
+    #[cfg(test)]
+    pub(super) fn asked_bytes(&self) -> u64 {
+        self.bytes_of(&self.asked)
+    }
+
+    /// Gives back what has been asked for so far: it is about to be replaced.
+    pub(super) fn give_back(&self) {
+        let asked = self.bytes_of(&self.asked);
+        let before = self.given_back.fetch_max(asked, Ordering::Relaxed);
+        self.allowance.give_back(asked.saturating_sub(before));
+    }
+
+    fn ask(&self, piece: u64) -> Option<Piece> {
+        let (word, bit) = bit(&self.asked, piece)?;
         let range = self.range(piece);
         if range.is_empty() || word.load(Ordering::Relaxed) & bit != 0 {
             return None;
@@ -112,11 +176,6 @@ impl ReadAround {
         Some(if bytes == READ_AROUND_BYTES { Piece::Whole(range) } else { Piece::Edge(range) })
     }
 
-    /// Whether the next touch brings in its block alone.
-    pub(super) fn is_alone(&self) -> bool {
-        self.alone.load(Ordering::Relaxed) < READ_ALONE_BLOCKS
-    }
-
     /// What a piece has of the SSTable.
     fn range(&self, piece: u64) -> Range<u64> {
         let start = (piece * READ_AROUND_BYTES).saturating_sub(self.phase);
@@ -124,24 +183,26 @@ impl ReadAround {
         start.min(self.length)..end.min(self.length)
     }
 
-    fn bit(&self, piece: u64) -> Option<(&AtomicU64, u64)> {
-        let word = usize::try_from(piece / u64::from(u64::BITS)).ok()?;
-        Some((self.asked.get(word)?, 1 << (piece % u64::from(u64::BITS))))
-    }
-
-    fn taken(&self) -> u64 {
+    /// Bytes of the pieces whose bits are set.
+    fn bytes_of(&self, bits: &[AtomicU64]) -> u64 {
         let pieces = (self.phase + self.length).div_ceil(READ_AROUND_BYTES);
-        let asked = |piece: &u64| {
-            self.bit(*piece).is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+        let is_set = |piece: &u64| {
+            bit(bits, *piece).is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
         };
         let bytes = |range: Range<u64>| range.end - range.start;
-        (0..pieces).filter(asked).map(|piece| bytes(self.range(piece))).sum()
+        (0..pieces).filter(is_set).map(|piece| bytes(self.range(piece))).sum()
     }
+}
+
+/// The bit of a piece, and the word it is in.
+fn bit(bits: &[AtomicU64], piece: u64) -> Option<(&AtomicU64, u64)> {
+    let word = usize::try_from(piece / u64::from(u64::BITS)).ok()?;
+    Some((bits.get(word)?, 1 << (piece % u64::from(u64::BITS))))
 }
 
 impl Drop for ReadAround {
     fn drop(&mut self) {
-        self.allowance.give_back(self.taken());
+        self.give_back();
     }
 }
 
@@ -166,7 +227,7 @@ mod tests {
         for block in 0..READ_ALONE_BLOCKS {
             assert_eq!(around.touch(block * PIECE), None);
         }
-        assert_eq!(around.taken(), 0);
+        assert_eq!(around.bytes_of(&around.asked), 0);
         assert_eq!(around.touch(0), Some(Piece::Whole(0..PIECE)), "they have asked for nothing");
     }
 
@@ -188,7 +249,30 @@ mod tests {
         assert_eq!(other.touch(0), Some(Piece::Whole(0..PIECE)), "what is closed gives back");
         assert_eq!(other.touch(PIECE), Some(Piece::Whole(PIECE..2 * PIECE)));
         drop(other);
-        assert_eq!(allowance.0.load(Ordering::Relaxed), 2 * PIECE);
+        assert_eq!(allowance.left(), 2 * PIECE);
+    }
+
+    /// What compaction brings in is asked for once, out of what its inputs give back.
+    #[test]
+    fn outputs_are_brought_in_out_of_the_share_of_their_inputs() {
+        let allowance = Arc::new(Allowance::of(usize::try_from(PIECE).unwrap()));
+        let input = after_the_first(&allowance, 0, 2 * PIECE);
+        assert_eq!(input.touched_bytes(), PIECE, "the first touches count");
+        assert!(input.touch(0).is_some() && input.touch(PIECE).is_some());
+        assert_eq!(input.touched_bytes(), 2 * PIECE);
+        let output = ReadAround::new(&allowance, 0, PIECE + 7);
+        assert_eq!(output.bring_in(0), Some((None, PIECE)), "all is spent");
+        input.give_back();
+        assert_eq!(output.bring_in(0), Some((Some(Piece::Whole(0..PIECE)), PIECE)));
+        let end = PIECE..PIECE + 7;
+        assert_eq!(output.bring_in(PIECE), Some((Some(Piece::Edge(end.clone())), end.end)));
+        assert_eq!(output.bring_in(end.end), None);
+        assert_eq!(output.touched_bytes(), 0, "nobody has read it");
+        assert!((0..2 * READ_ALONE_BLOCKS).all(|_| output.touch(0).is_none()), "it was asked for");
+        assert_eq!(output.touched_bytes(), PIECE);
+        input.give_back();
+        drop((input, output));
+        assert_eq!(allowance.left(), 2 * PIECE, "a share comes back once");
     }
 
     #[test]
@@ -198,7 +282,7 @@ mod tests {
         assert_eq!(around.touch(0), Some(Piece::Edge(0..4096)));
         assert_eq!(around.touch(4096), Some(Piece::Whole(4096..PIECE + 4096)));
         assert_eq!(around.touch(2 * PIECE - 1), Some(Piece::Edge(PIECE + 4096..2 * PIECE)));
-        assert_eq!(around.taken(), 2 * PIECE);
+        assert_eq!(around.bytes_of(&around.asked), 2 * PIECE);
     }
 
     #[test]

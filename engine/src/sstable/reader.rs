@@ -172,6 +172,30 @@ impl Sstable {
         self.charge.load(Ordering::Relaxed)
     }
 
+    /// Bytes about those that readers have touched, while the store was cold.
+    pub(crate) fn touched_bytes(&self) -> u64 {
+        self.opened.get().map_or(0, |fetcher| fetcher.around().touched_bytes())
+    }
+
+    /// Bytes that were brought in, or are to be when they are touched.
+    #[cfg(test)]
+    pub(crate) fn asked_bytes(&self) -> u64 {
+        self.opened.get().map_or(0, |fetcher| fetcher.around().asked_bytes())
+    }
+
+    /// What is about to replace it may have its share of what is brought in.
+    pub(crate) fn give_back_share(&self) {
+        if let Some(fetcher) = self.opened.get() {
+            fetcher.around().give_back();
+        }
+    }
+
+    /// Brings a piece of it into memory that nobody has touched yet: that at `place`. Returns where
+    /// the next one begins.
+    pub(crate) fn bring_in_piece(&self, place: u64) -> Result<Option<u64>> {
+        Ok(self.fetcher()?.bring_in_piece(place))
+    }
+
     /// What the manifest knows of it.
     pub(crate) fn meta(&self) -> &SstableMeta {
         &self.meta

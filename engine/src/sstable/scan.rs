@@ -51,7 +51,7 @@ impl BlockScan {
             if self.next >= self.sstable.block_count()? {
                 return Ok(None);
             }
-            let handle = fetcher.data_handle(self.next, &fetcher.index_entry(self.next)?);
+            let handle = fetcher.data_handle(self.next, &fetcher.index_entry_of_pass(self.next)?);
             fetcher.will_need(&handle, &self.ahead);
             if let Some(mapped) = fetcher.fetch_mapped(&handle) {
                 self.next += 1;
@@ -73,7 +73,7 @@ impl BlockScan {
         let mut length = 0;
         let mut offset = None;
         while self.next < count && length < OUTPUT_PIECE_BYTES {
-            let handle = fetcher.data_handle(self.next, &fetcher.index_entry(self.next)?);
+            let handle = fetcher.data_handle(self.next, &fetcher.index_entry_of_pass(self.next)?);
             let begin = *offset.get_or_insert(handle.offset);
             if begin + length as u64 != handle.offset {
                 break;

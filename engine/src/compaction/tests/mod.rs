@@ -7,3 +7,4 @@ mod locality;
 mod moves;
 mod picker;
 mod store;
+mod warm_up;

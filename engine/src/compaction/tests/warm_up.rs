@@ -1,0 +1,91 @@
+//! Outputs that are brought into memory.
+
+use super::store::{FEED, Store};
+use crate::compaction::warm_up::WarmUp;
+use crate::options::ReadMode;
+use crate::sstable::{Allowance, Sstable};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const SSTABLE_BYTES: u64 = 64 * 1024;
+const ALLOWED: u64 = 64 << 20;
+
+/// A store in which a compaction is due, and which may read around what is touched.
+fn store(mode: ReadMode) -> (Store, Arc<Allowance>) {
+    let mut store = Store::new(5, mode, SSTABLE_BYTES);
+    let allowance = Arc::new(Allowance::of(usize::try_from(ALLOWED / 2).unwrap()));
+    store.context.source.around = Arc::clone(&allowance);
+    for _ in 0..3 {
+        (0..200).for_each(|_| store.write());
+        store.flush().unwrap();
+    }
+    (store, allowance)
+}
+
+/// They were cold, however warm the inputs had been: tens of microseconds a read.
+#[test]
+fn outputs_are_brought_in_where_readers_have_warmed_up_the_inputs() {
+    let (mut store, allowance) = store(ReadMode::Map);
+    store.check();
+    assert!(allowance.left() < ALLOWED, "readers have touched the inputs");
+    let inputs: BTreeSet<u64> = store.version.iter().map(|(.., s)| s.meta().number).collect();
+    // Jobs that only move come first.
+    let outputs = loop {
+        let job = store.compaction(&BTreeSet::new()).expect("a merge is due");
+        store.run(job).unwrap();
+        let is_output = |sstable: &Sstable| !inputs.contains(&sstable.meta().number);
+        let live = store.version.iter().map(|(.., sstable)| Arc::clone(sstable));
+        let outputs: Vec<_> = live.filter(|sstable| is_output(sstable)).collect();
+        if !outputs.is_empty() {
+            break outputs;
+        }
+    };
+    assert!(outputs.iter().all(|sstable| sstable.asked_bytes() == sstable.meta().bytes));
+    drop(outputs);
+    store.check();
+    store.version = Default::default();
+    assert_eq!(allowance.left(), ALLOWED);
+}
+
+/// A job reads its inputs, too: their index through the map, their blocks past it.
+#[test]
+fn a_job_is_no_reader() {
+    let (mut store, allowance) = store(ReadMode::Map);
+    let inputs: Vec<_> = store.version.iter().map(|(.., s)| Arc::clone(s)).collect();
+    let feed = inputs.iter().filter(|sstable| sstable.meta().table == FEED);
+    for sstable in feed.clone() {
+        let mut fragments = sstable.fragments(None).unwrap();
+        while fragments.next().unwrap().is_some() {}
+    }
+    assert!(!WarmUp::is_due(feed.clone()));
+    assert_eq!(allowance.left(), ALLOWED);
+    store.check();
+    assert!(WarmUp::is_due(feed));
+    drop(inputs);
+    store.settle().unwrap();
+}
+
+#[test]
+fn what_is_not_mapped_is_not_brought_in() {
+    let (mut store, allowance) = store(ReadMode::Read);
+    store.check();
+    assert!(store.settle().unwrap() > 0);
+    assert_eq!(allowance.left(), ALLOWED);
+}
+
+#[test]
+fn a_job_that_is_dropped_while_it_brings_in_gives_all_back() {
+    let (mut store, _) = store(ReadMode::Map);
+    store.check();
+    for steps in 1.. {
+        assert!(steps < 1000, "it comes to an end");
+        let mut job = store.compaction(&BTreeSet::new()).unwrap();
+        if let Some(output) = (0..steps).find_map(|_| job.step().unwrap()) {
+            store.publish(output);
+            break;
+        }
+        drop(job);
+        store.check_space();
+    }
+    store.check();
+}
