@@ -10,7 +10,7 @@ use super::{
 use crate::codec::{Encode, VARINT_SIZE_MAX, put_varint};
 use crate::entry::TableId;
 use crate::error::{Error, Result};
-use crate::limits::KEY_LENGTH_MAX;
+use crate::limits::{self, KEY_LENGTH_MAX};
 use crate::segment::LARGE_SIZE;
 use std::time::Duration;
 
@@ -19,7 +19,16 @@ const MESSAGE_HEADER_MAX: usize = 1 + 8 + 3 * VARINT_SIZE_MAX;
 /// Most bytes of a target between its seq and its key: a table id of 32 bits, and the length of a
 /// key, as varints.
 const TIMELINE_HEADER_MAX: usize = 5 + 2;
+/// The same with the seq.
+const TARGET_HEADER_MAX: usize = 8 + TIMELINE_HEADER_MAX;
 const _: () = assert!(KEY_LENGTH_MAX < 1 << 14);
+
+/// Payloads that are asked of memory together.
+const TOGETHER: usize = 64;
+/// Bytes of a payload that are asked for ahead: behind them the processor sees where it goes on.
+const FETCHED_BYTES: usize = 256;
+/// A line of the processor's cache.
+const LINE_BYTES: usize = 64;
 
 /// Where a target lies in its body.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +94,70 @@ impl WriteBatch {
                 self.body[place..place + 4].copy_from_slice(&seq.to_le_bytes());
             }
         }
+    }
+
+    /// Appends a message of a payload and one target, and nothing more.
+    #[inline]
+    pub(super) fn plain(&mut self, table: TableId, key: &[u8], payload: &[u8]) -> Result<()> {
+        check_key(key)?;
+        check_payload(payload)?;
+        let bytes = MESSAGE_HEADER_MAX + TARGET_HEADER_MAX + key.len() + payload.len();
+        self.check_room(bytes)?;
+        let message = offset32(self.body.len());
+        let body = &mut self.body;
+        body.reserve(bytes);
+        body.put_u8(KIND_MESSAGE | FLAG_ONE_TARGET | if self.wide { FLAG_WIDE } else { 0 });
+        put_varint(body, payload.len() as u64);
+        body.put(payload);
+        self.targets.push(TargetPlace { message, target: offset32(body.len()) });
+        match self.wide {
+            true => body.put_u64(0),
+            false => body.put_u32(0),
+        }
+        put_timeline(body, table, key);
+        self.input_bytes += (key.len() + payload.len()) as u64;
+        Ok(())
+    }
+
+    /// See [`WriteBatch::append_all`].
+    pub(super) fn plain_all<'a, Key: AsRef<[u8]>>(
+        &mut self,
+        table: TableId,
+        mut messages: impl Iterator<Item = (Key, &'a [u8])>,
+    ) -> Result<()> {
+        let before = (self.body.len(), self.targets.len(), self.large.len(), self.input_bytes);
+        let mut together = Vec::with_capacity(TOGETHER);
+        loop {
+            together.extend(messages.by_ref().take(TOGETHER));
+            if together.is_empty() {
+                return Ok(());
+            }
+            if self.targets.len() == before.1 {
+                self.reserve_like(&together, messages.size_hint().0);
+            }
+            fetch(together.iter().map(|(_, payload)| *payload));
+            for (key, payload) in together.drain(..) {
+                if let Err(error) = self.append(table, key.as_ref(), payload, None) {
+                    self.body.truncate(before.0);
+                    self.targets.truncate(before.1);
+                    self.large.truncate(before.2);
+                    self.input_bytes = before.3;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Makes room for these messages and for so many more like them, so that the body need not be
+    /// moved as it grows.
+    fn reserve_like<Key: AsRef<[u8]>>(&mut self, messages: &[(Key, &[u8])], more: usize) {
+        let header = MESSAGE_HEADER_MAX + TARGET_HEADER_MAX;
+        let bytes = |(key, payload): &(Key, &[u8])| header + key.as_ref().len() + payload.len();
+        let bytes: usize = messages.iter().map(bytes).sum();
+        let others = (bytes / messages.len()).saturating_mul(more);
+        let bytes = bytes.saturating_add(others).min(limits::BATCH_BYTES_MAX);
+        self.body.reserve(bytes);
+        self.targets.reserve((messages.len() + more).min(bytes / header));
     }
 
     pub(super) fn message(
@@ -153,6 +226,16 @@ impl WriteBatch {
             put_timeline(body, *table, key);
         }
     }
+}
+
+/// Has memory bring the fronts of all of these payloads into the processor's cache: so that they do
+/// not wait for each other, nor for what is done with the one before.
+fn fetch<'a>(payloads: impl Iterator<Item = &'a [u8]>) {
+    let lines = payloads.flat_map(|payload| {
+        let front = &payload[..payload.len().min(FETCHED_BYTES)];
+        front.iter().step_by(LINE_BYTES).chain(front.last())
+    });
+    std::hint::black_box(lines.fold(0, |sum, byte| sum ^ byte));
 }
 
 /// Whether a message can be; gives the most bytes that it takes.

@@ -200,8 +200,33 @@ impl WriteBatch {
         payload: &[u8],
         event_ms: Option<i64>,
     ) -> Result<()> {
+        if event_ms.is_none() && !self.is_large(payload) {
+            return self.plain(table, key, payload);
+        }
         let options = AppendOptions { event_ms, ..AppendOptions::default() };
         self.message(&[(table, key, 0)], payload, &options)
+    }
+
+    /// Appends messages, each a timeline id and a payload, to timelines of one table: what
+    /// [`WriteBatch::append`] does for one. Quicker where there are many, since memory is asked for
+    /// several payloads at a time.
+    ///
+    /// ```
+    /// use tidelog_engine::{TableId, WriteBatch};
+    /// let mut batch = WriteBatch::new();
+    /// batch.append_all(TableId(16), [("alice", &b"hello"[..]), ("bob", b"hi")])?;
+    /// assert_eq!(batch.append_count(), 2);
+    /// # Ok::<(), tidelog_engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`WriteBatch::append`]; the batch is unchanged.
+    pub fn append_all<'a, Key: AsRef<[u8]>>(
+        &mut self,
+        table: TableId,
+        messages: impl IntoIterator<Item = (Key, &'a [u8])>,
+    ) -> Result<()> {
+        self.plain_all(table, messages.into_iter())
     }
 
     /// Appends `payload` with a sequence id given by the caller: for tables of

@@ -299,3 +299,45 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn many_messages_are_what_each_of_them_is() {
+    let keys: Vec<String> = (0..300).map(|number| format!("key {number}")).collect();
+    let payloads: Vec<Vec<u8>> = (0..300).map(|number| vec![7; number * 5]).collect();
+    for (wide, large_from) in [(false, usize::MAX), (true, usize::MAX), (false, 1000)] {
+        let empty = || {
+            let mut batch = WriteBatch::new().with_large_from(large_from);
+            if wide {
+                batch.append_at(TableId(17), b"wide", 1 << 40, b"x", None).unwrap();
+            }
+            batch
+        };
+        let (mut together, mut one_by_one) = (empty(), empty());
+        let messages = || keys.iter().zip(payloads.iter().map(|payload| &payload[..]));
+        together.append_all(TableId(16), messages()).unwrap();
+        for (key, payload) in messages() {
+            one_by_one.append(TableId(16), key.as_bytes(), payload, None).unwrap();
+        }
+        let options = AppendOptions::default();
+        let mut in_full = empty();
+        for (key, payload) in messages() {
+            in_full.append_with([(TableId(16), key.as_bytes())], payload, &options).unwrap();
+        }
+        for batch in [&one_by_one, &in_full] {
+            assert_eq!(together.body(), batch.body());
+            assert_eq!(together.append_count(), batch.append_count());
+            assert_eq!(together.input_bytes(), batch.input_bytes());
+            assert_eq!(together.large_count(), batch.large_count());
+        }
+        // One that is refused takes those before it along.
+        let refused = messages().map(|(key, payload)| (&key[..], payload)).chain([("", &b"x"[..])]);
+        together.append_all(TableId(16), refused).unwrap_err();
+        assert_eq!(together.body(), in_full.body());
+        assert_eq!(together.targets().count(), in_full.targets().count());
+        assert_eq!(together.input_bytes(), in_full.input_bytes());
+        assert_eq!(together.large_count(), in_full.large_count());
+    }
+    let mut nothing = WriteBatch::new();
+    nothing.append_all(TableId(16), std::iter::empty::<(&[u8], &[u8])>()).unwrap();
+    assert!(nothing.is_empty());
+}

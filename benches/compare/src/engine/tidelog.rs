@@ -60,9 +60,8 @@ impl Tidelog {
 
     fn batch(&self, entries: &[Entry<'_>]) -> Result<WriteBatch> {
         let mut batch = WriteBatch::new();
-        for entry in entries {
-            batch.append(self.messages, &key(entry.timeline), entry.payload, None)?;
-        }
+        let messages = entries.iter().map(|entry| (key(entry.timeline), entry.payload));
+        batch.append_all(self.messages, messages)?;
         Ok(batch)
     }
 }
