@@ -1,7 +1,8 @@
 //! When writers are slowed down or stopped: a pure decision.
 //!
-//! Slowing starts early and grows smoothly, so that writers meet the pace of the background work
-//! instead of a wall. Commits that only wait for a sync feel nothing of it.
+//! Slowing grows smoothly, so that writers meet the pace of the background work instead of a wall;
+//! but not while a flush that is a little late would be over in time: to sleep then is to lose.
+//! Commits that only wait for a sync feel nothing of it.
 
 use crate::limits::{LEVEL0_SLOW, LEVEL0_STOP};
 use std::time::Duration;
@@ -37,10 +38,10 @@ pub(crate) fn stall(pressure: &Pressure, bytes: usize) -> Stall {
         return Stall::Stop;
     }
     let level0 = share(pressure.level0.saturating_sub(LEVEL0_SLOW), LEVEL0_STOP - LEVEL0_SLOW);
-    let quarter = pressure.memtable_limit / 4;
+    let eighth = pressure.memtable_limit / 8;
     let memtable = match pressure.flushing {
         false => 0,
-        true => share(pressure.memtable_bytes.saturating_sub(quarter * 3), quarter),
+        true => share(pressure.memtable_bytes.saturating_sub(eighth * 7), eighth),
     };
     let fullness = level0.max(memtable);
     if fullness == 0 {
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_small_commit_beside_a_flush_is_not_slept() {
-        let busy = Pressure { memtable_bytes: 875, flushing: true, ..CALM };
+        let busy = Pressure { memtable_bytes: 938, flushing: true, ..CALM };
         assert_eq!(stall(&busy, 200), Stall::Go);
         assert!(matches!(stall(&busy, 1 << 20), Stall::Slow(_)));
     }
