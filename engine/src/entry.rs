@@ -2,6 +2,7 @@
 
 use crate::batch::KeyedOperation;
 use crate::file::Region;
+use crate::memory::Piece;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -185,6 +186,9 @@ pub enum Direction {
     Backward,
 }
 
+/// Payloads from so many bytes on keep the slab that they lie in.
+const SHARED_BYTES_MIN: usize = 16 * 1024;
+
 /// Bytes of an entry, shared with the memtable or the block they lie in: cloning copies nothing.
 #[derive(Clone)]
 pub struct Payload {
@@ -195,6 +199,7 @@ pub struct Payload {
 #[derive(Clone)]
 enum PayloadOwner {
     Frame(Arc<Vec<u8>>),
+    Piece(Piece),
     Region(Region),
 }
 
@@ -203,6 +208,17 @@ impl Payload {
     pub(crate) fn in_frame(frame: Arc<Vec<u8>>, range: Range<usize>) -> Payload {
         assert!(range.start <= range.end && range.end <= frame.len());
         Payload { owner: PayloadOwner::Frame(frame), range }
+    }
+
+    /// Bytes `range` of a frame in a slab. A short payload is copied: it must not keep megabytes.
+    pub(crate) fn in_piece(piece: &Piece, range: Range<usize>) -> Payload {
+        assert!(range.start <= range.end && range.end <= piece.len());
+        if range.len() >= SHARED_BYTES_MIN {
+            return Payload { owner: PayloadOwner::Piece(piece.clone()), range };
+        }
+        let bytes: Arc<[u8]> = piece[range].into();
+        let range = 0..bytes.len();
+        Payload::in_region(Region::from_memory(bytes), range)
     }
 
     /// Bytes `range` of a block or of a mapped extent. The range must lie inside the region.
@@ -231,6 +247,7 @@ impl Deref for Payload {
     fn deref(&self) -> &[u8] {
         match &self.owner {
             PayloadOwner::Frame(frame) => &frame[self.range.clone()],
+            PayloadOwner::Piece(piece) => &piece[self.range.clone()],
             PayloadOwner::Region(region) => &region[self.range.clone()],
         }
     }

@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod limits;
 mod manifest;
 mod marks;
+mod memory;
 mod memtable;
 mod options;
 mod own_ttl;

@@ -1,8 +1,7 @@
 //! `WriteBatch`: what one commit writes, atomically, over any timelines and tables.
 //!
-//! The batch's bytes *are* the frame body in the WAL, and the memtable keeps them as they are: a
-//! payload is copied into the batch once and never again. Only the leader changes them, before they
-//! are written: it fills in the sequence ids.
+//! The batch's bytes *are* the frame body in the WAL, and the memtable keeps a copy of them as they
+//! are. Only the leader changes them, before they are written: it fills in the sequence ids.
 //!
 //! ```text
 //! body    = op*                                            all integers little-endian
@@ -411,11 +410,6 @@ impl WriteBatch {
 
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
-    }
-
-    /// Gives back what growing has left over.
-    pub(crate) fn shrink(&mut self) {
-        self.body.shrink_to_fit();
     }
 
     #[cfg(test)]

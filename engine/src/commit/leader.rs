@@ -187,10 +187,7 @@ impl Leader {
             let hints = cells.iter().map(|cell| cell.run());
             let applied = match batch.into_appends() {
                 Ok(appends) => view.active.append(appends, &seqs, commit, time_ms, hints),
-                Err(body) => {
-                    let body = Arc::new(body);
-                    view.active.apply_hinted(body, commit, time_ms, hints)
-                }
+                Err(body) => view.active.apply_hinted(body, commit, time_ms, hints),
             };
             applied.expect("the batch wrote its own body");
             if let Durability::Interval(delay) = durability {

@@ -26,9 +26,6 @@ pub(crate) fn resolve(
         return Err(Error::invalid("an empty batch"));
     }
     check_size(core, &batch)?;
-    // The memtable keeps these very bytes: what growing has left over would count against its
-    // limit.
-    batch.shrink();
     // First of all: whatever is written from here on, the leader sees that it came later.
     let resolved_at = core.published.load(Ordering::Acquire);
     let now_ms = core.expiry_now();

@@ -23,6 +23,7 @@ use crate::file::{Allocator, Disk, FileId, Pacer};
 use crate::health::Health;
 use crate::limits;
 use crate::marks::TimelineMarks;
+use crate::memory::Pool;
 use crate::memtable::Memtable;
 use crate::options::{Durability, Options, Sequence, TableOptions};
 use crate::read::{
@@ -55,6 +56,8 @@ pub(crate) struct Core {
     /// Everything up to this commit is in SSTables.
     pub(crate) flushed_through: AtomicU64,
     pub(crate) states: StateCache,
+    /// What memtables lie in.
+    pub(crate) memory: Arc<Pool>,
     pub(crate) queue: CommitQueue<Arc<Slot>>,
     /// Taken only by whoever has leadership over `queue`; `None` in a store opened for reading.
     pub(crate) leader: Mutex<Option<Leader>>,
@@ -364,7 +367,8 @@ impl Core {
 
     /// Leader only: the active memtable takes no more; a new one takes its place.
     pub(crate) fn freeze(&self, end: WalPosition, next_commit: u64) {
-        let fresh = Arc::new(Memtable::new(next_commit, self.clock.commit_now()));
+        let time_ms = self.clock.commit_now();
+        let fresh = Arc::new(Memtable::in_pool(next_commit, time_ms, &self.memory));
         self.views.replace(|view| {
             let memtable = std::mem::replace(&mut view.active, fresh);
             let frozen = Frozen { memtable, end, commit: next_commit - 1 };

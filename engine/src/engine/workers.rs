@@ -46,6 +46,8 @@ impl Wakes {
 
 /// After a failure, the time before the next try.
 pub(super) const RETRY: Duration = Duration::from_millis(20);
+/// How long memory of flushed memtables is kept for the next ones, where none asks for it.
+const MEMORY_KEPT: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Whether this thread is stepping a worker: closing from here must not wait for itself.
@@ -182,7 +184,8 @@ impl FlushWorker {
             let Some(frozen) = view.frozen.last() else {
                 core.set_urgency();
                 core.begin_late_log()?;
-                return Ok(Progress::Idle(None));
+                let look_again = core.memory.trim_unused();
+                return Ok(Progress::Idle(look_again.then_some(MEMORY_KEPT)));
             };
             let job = core.flush_job(frozen);
             let pace = FlushPace::new(core.raw_clock.monotonic_ms());

@@ -1,5 +1,6 @@
-//! The words of the memtable's runs: a bump allocator over [`Segments`] of atomics, addressed by
-//! 32-bit word indexes, where 0 means none.
+//! The words of the memtable's runs: a bump allocator over atomics, addressed by 32-bit word
+//! indexes, where 0 means none. Words lie as [`place`] says; all pieces of one size lie side by
+//! side in one stretch of memory, so that large ones are on huge pages.
 //!
 //! Why atomics: they let one writer fill words that readers may hold a reference to, in safe Rust;
 //! a relaxed store costs what a plain one does.
@@ -13,12 +14,16 @@
 //! # Concurrency
 //! One writer allocates and stores. Readers load.
 
-use super::segments::{CAPACITY, Segments, place};
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use super::segments::{CAPACITY, PIECES, Place, SIZE_CLASSES, place, place_in_class};
+use crate::memory::{Pool, Words};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
+use std::sync::OnceLock;
 
 /// See the module.
 pub(super) struct WordArena {
-    words: Segments<AtomicU64>,
+    pool: Arc<Pool>,
+    /// All pieces of a size.
+    classes: [OnceLock<Words>; SIZE_CLASSES],
     /// The next free word. Only the writer looks at it.
     next: AtomicU64,
     bytes: AtomicUsize,
@@ -32,13 +37,19 @@ pub(super) struct Allocation {
 }
 
 impl WordArena {
-    pub(super) fn new() -> WordArena {
+    pub(super) fn new(pool: &Arc<Pool>) -> WordArena {
         // Word 0 is never given out: it stands for none.
-        WordArena { words: Segments::new(), next: AtomicU64::new(1), bytes: AtomicUsize::new(0) }
+        WordArena {
+            pool: Arc::clone(pool),
+            classes: std::array::from_fn(|_| OnceLock::new()),
+            next: AtomicU64::new(1),
+            bytes: AtomicUsize::new(0),
+        }
     }
 
     /// Gives out at least `least` words, `wanted` where the segment has them; `None` when the arena
-    /// is full. Taking what a segment has left keeps its tail from being lost. Writer only.
+    /// is full. They may be anything. Taking what a segment has left keeps its tail from being
+    /// lost. Writer only.
     pub(super) fn allocate(&self, least: u32, wanted: u32) -> Option<Allocation> {
         debug_assert!(0 < least && least <= wanted);
         let mut next = u32::try_from(self.next.load(Ordering::Relaxed)).ok()?;
@@ -53,14 +64,22 @@ impl WordArena {
                 continue;
             }
             let count = wanted.min(room);
-            let new_bytes = self.words.ensure(place);
-            self.bytes.fetch_add(new_bytes, Ordering::Relaxed);
+            if place.offset == 0 || next == 1 {
+                self.enter(place);
+            }
             self.next.store(u64::from(next) + u64::from(count), Ordering::Relaxed);
             return Some(Allocation { index: next, count });
         }
     }
 
-    /// Bytes of all segments.
+    /// Nothing of this piece was given out before.
+    fn enter(&self, place: Place) {
+        let class = &self.classes[place.segment / PIECES];
+        class.get_or_init(|| Words::dirty(&self.pool, place.length * PIECES));
+        self.bytes.fetch_add(place.length * size_of::<AtomicU64>(), Ordering::Relaxed);
+    }
+
+    /// Bytes of all pieces.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -72,12 +91,18 @@ impl WordArena {
     }
 
     pub(super) fn word(&self, index: u32) -> &AtomicU64 {
-        self.words.get(index)
+        let (class, offset) = place_in_class(index);
+        &self.class(class)[offset]
     }
 
     /// `count` words from `index` on, of one allocation.
     pub(super) fn slice(&self, index: u32, count: usize) -> &[AtomicU64] {
-        self.words.slice(index, count)
+        let (class, offset) = place_in_class(index);
+        &self.class(class)[offset..offset + count]
+    }
+
+    fn class(&self, class: usize) -> &[AtomicU64] {
+        self.classes[class].get().expect("published indexes lie in what was entered")
     }
 }
 
@@ -100,7 +125,7 @@ mod tests {
 
     #[test]
     fn allocations_stay_inside_one_segment() {
-        let arena = WordArena::new();
+        let arena = WordArena::new(&Arc::default());
         assert_eq!(arena.allocate(8, 100), Some(Allocation { index: 1, count: 100 }));
         assert_eq!(arena.allocate(8, 100), Some(Allocation { index: 101, count: 27 }));
         assert_eq!(arena.allocate(120, 120), Some(Allocation { index: 128, count: 120 }));
@@ -110,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_full_arena_says_so() {
-        let arena = WordArena::new();
+        let arena = WordArena::new(&Arc::default());
         arena.next.store(u64::from(CAPACITY), Ordering::Relaxed);
         assert_eq!(arena.allocate(1, 1), None);
         assert_eq!(arena.bytes(), 0);

@@ -18,7 +18,8 @@
 //! One writer inserts. Any number of readers.
 
 use super::arena::{pack, unpack};
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::memory::{Pool, Words};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
 /// Logarithm of the slots of the first table.
@@ -28,7 +29,8 @@ const TABLE_COUNT: usize = if cfg!(loom) { 3 } else { 25 };
 
 /// See the module.
 pub(super) struct RunIndex {
-    tables: [OnceLock<Box<[AtomicU64]>>; TABLE_COUNT],
+    pool: Arc<Pool>,
+    tables: [OnceLock<Words>; TABLE_COUNT],
     current: AtomicUsize,
     /// Slots taken. Only the writer looks at it.
     taken: AtomicUsize,
@@ -36,8 +38,9 @@ pub(super) struct RunIndex {
 }
 
 impl RunIndex {
-    pub(super) fn new() -> RunIndex {
+    pub(super) fn new(pool: &Arc<Pool>) -> RunIndex {
         let index = RunIndex {
+            pool: Arc::clone(pool),
             tables: std::array::from_fn(|_| OnceLock::new()),
             current: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
@@ -99,7 +102,7 @@ impl RunIndex {
 
     fn allocate(&self, level: usize) {
         let count = 1usize << FIRST_BITS << level;
-        self.tables[level].get_or_init(|| (0..count).map(|_| AtomicU64::new(0)).collect());
+        self.tables[level].get_or_init(|| Words::zeroed(&self.pool, count));
         self.bytes.fetch_add(count * size_of::<AtomicU64>(), Ordering::Relaxed);
     }
 
@@ -129,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_is_inserted_is_found_through_many_growths() {
-        let index = RunIndex::new();
+        let index = RunIndex::new(&Arc::default());
         for run in 1..=20_000u32 {
             index.insert(run.wrapping_mul(0x9e37_79b9), run);
         }
@@ -142,7 +145,7 @@ mod tests {
 
     #[test]
     fn equal_tags_are_told_apart_and_wrap_around() {
-        let index = RunIndex::new();
+        let index = RunIndex::new(&Arc::default());
         for run in 1..=500 {
             index.insert(u32::MAX, run);
         }

@@ -9,7 +9,7 @@
 
 use super::Memtable;
 use crate::batch::KeyedOperation;
-use crate::entry::{KeyedVersion, Payload, TableId};
+use crate::entry::{KeyedVersion, TableId};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use crossbeam_skiplist::SkipMap;
 use crossbeam_skiplist::map::Entry as Node;
@@ -228,14 +228,14 @@ impl Memtable {
 
     fn version(&self, node: &Node<'_, VersionKey, VersionValue>) -> KeyedVersion {
         let (key, value) = (node.key(), node.value());
-        let frame = Arc::clone(self.frames.get(value.frame));
+        let frame = self.frames.get(value.frame);
         KeyedVersion {
             key: key.key.clone(),
             commit: key.commit.0,
             index: key.index.0,
             time_ms: value.time_ms,
             operation: value.operation,
-            value: Payload::in_frame(frame, value.start as usize..value.end as usize),
+            value: frame.payload(value.start as usize..value.end as usize),
         }
     }
 }

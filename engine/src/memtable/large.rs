@@ -8,6 +8,7 @@
 //! One writer adds; nothing is ever removed. Any number of readers, without locks.
 
 use super::Memtable;
+use super::frames::Frame;
 use crate::batch::Content;
 use crate::entry::Payload;
 use crate::error::Result;
@@ -65,9 +66,9 @@ impl Memtable {
     }
 
     /// The payload of a message; nothing is copied where the file is mapped.
-    pub(super) fn payload(&self, frame: &Arc<Vec<u8>>, content: Content) -> Result<Payload> {
+    pub(super) fn payload(&self, frame: &Frame, content: Content) -> Result<Payload> {
         match content {
-            Content::Inline(range) => Ok(Payload::in_frame(Arc::clone(frame), range)),
+            Content::Inline(range) => Ok(frame.payload(range)),
             Content::Large(large) => {
                 let segment = self.large.get(large.number);
                 let segment = segment.expect("it was there when the body was applied");

@@ -115,6 +115,9 @@ pub(super) fn create_run(
     header[RUN_KEY_PLACE].store(key_place, Ordering::Relaxed);
     header[RUN_FIRST_SEQ].store(first_seq, Ordering::Relaxed);
     header[RUN_PREVIOUS].store(u64::from(previous), Ordering::Relaxed);
+    for empty in [RUN_TAIL, RUN_COUNT, RUN_ROOM, RUN_LAST_SEQ] {
+        header[empty].store(0, Ordering::Relaxed);
+    }
     Some(run)
 }
 

@@ -72,7 +72,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
 #[test]
 fn loom_a_published_count_covers_whole_entries() {
     model(|| {
-        let arena = Arc::new(WordArena::new());
+        let arena = Arc::new(WordArena::new(&Arc::default()));
         let run = create_run(&arena, TABLE, 1, 0, 1, 0).expect("room");
         append(&arena, run, entry(1)).expect("room");
         append(&arena, run, entry(2)).expect("room");
@@ -102,7 +102,8 @@ fn loom_a_growing_index_loses_no_run() {
 }
 
 fn find_while_inserting(before: u32) {
-    let (arena, index) = (Arc::new(WordArena::new()), Arc::new(RunIndex::new()));
+    let (arena, index) =
+        (Arc::new(WordArena::new(&Arc::default())), Arc::new(RunIndex::new(&Arc::default())));
     for number in 1..=before {
         index.insert(number << 30, number);
     }

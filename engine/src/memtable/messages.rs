@@ -3,9 +3,9 @@
 
 use super::Memtable;
 use super::arena::{pack, unpack};
+use super::frames::Frame;
 use crate::batch::{Content, Message, MessageRef, Op, decode, message_at, plain_payload};
 use crate::segment::RecordRef;
-use std::sync::Arc;
 
 /// Two lines of a processor's cache.
 const TOUCHED_BYTES: usize = 128;
@@ -64,10 +64,7 @@ impl Memtable {
         plain_payload(self.frames.get(frame), offset as usize)
     }
 
-    pub(super) fn message(
-        &self,
-        MessagePlace(place): MessagePlace,
-    ) -> (&Arc<Vec<u8>>, MessageRef<'_>) {
+    pub(super) fn message(&self, MessagePlace(place): MessagePlace) -> (&Frame, MessageRef<'_>) {
         let (frame, offset) = unpack(place);
         let body = self.frames.get(frame);
         let message =

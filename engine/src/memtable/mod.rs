@@ -12,6 +12,8 @@
 //!  keyed     skip list: (table, key, newest first) ──▶ (frame, range of the value)
 //! ```
 //!
+//! Words and frames lie in large memory of the system's, which the next memtable takes (`memory`).
+//!
 //! Entries of a timeline arrive in order, so a timeline is a run that is appended to, not a stretch
 //! of a sorted map: many times faster to fill, and smaller. A fan-out to N timelines adds one frame
 //! and N entries of 24 bytes. Nothing is ever changed or removed: a full memtable is frozen,
@@ -61,13 +63,14 @@ mod writer;
 use crate::batch::{Appends, Target};
 use crate::codec::DecodeError;
 use crate::entry::TableId;
+use crate::memory::Pool;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::version::TableKind;
 pub(crate) use amended::Amended;
 use arena::{WordArena, pack, unpack};
 pub(crate) use cursor::{Placed, RunCursor};
 use foldhash::fast::FixedState;
-use frames::Frames;
+use frames::{Frame, Frames};
 pub(crate) use gather::Gatherer;
 use gather::fetch_bytes;
 pub(crate) use hint::RunHint;
@@ -126,6 +129,11 @@ impl Memtable {
 
     /// An empty memtable for commits from `base_commit` and times from `base_time_ms` on.
     pub(crate) fn new(base_commit: u64, base_time_ms: u64) -> Memtable {
+        Memtable::in_pool(base_commit, base_time_ms, &Arc::default())
+    }
+
+    /// The same on memory that others have used before.
+    pub(crate) fn in_pool(base_commit: u64, base_time_ms: u64, pool: &Arc<Pool>) -> Memtable {
         // A seed per memtable, the same in every replay of a simulation: keys that collide here do
         // not collide in the next one.
         let hash = FixedState::with_seed(base_commit ^ base_time_ms.rotate_left(32));
@@ -133,9 +141,9 @@ impl Memtable {
             base_commit,
             base_time_ms,
             hash,
-            arena: WordArena::new(),
-            index: RunIndex::new(),
-            frames: Frames::new(),
+            arena: WordArena::new(pool),
+            index: RunIndex::new(pool),
+            frames: Frames::new(pool),
             keyed: KeyedVersions::new(),
             amended: Amended::new(),
             large: LargeSegments::new(),
@@ -185,19 +193,20 @@ impl Memtable {
         commit: u64,
         time_ms: u64,
     ) -> Result<(), DecodeError> {
-        self.apply_hinted(body, commit, time_ms, std::iter::empty())
+        let frame = Frame::Whole(body);
+        self.writer.lock().apply(self, frame, (commit, time_ms), std::iter::empty())
     }
 
-    /// The same with a hint for each target of the body's messages, in their order; what is not
-    /// known there is noted. Fewer hints than targets are no mistake.
+    /// The same of a body that nobody shares, with a hint for each target of its messages, in their
+    /// order; what is not known there is noted. Fewer hints than targets are no mistake.
     pub(crate) fn apply_hinted<'a>(
         &self,
-        body: Arc<Vec<u8>>,
+        body: Vec<u8>,
         commit: u64,
         time_ms: u64,
         hints: impl Iterator<Item = &'a RunHint> + Clone,
     ) -> Result<(), DecodeError> {
-        self.writer.lock().apply(self, body, (commit, time_ms), hints)
+        self.writer.lock().apply(self, self.frames.take(body), (commit, time_ms), hints)
     }
 
     /// The same for a body that its batch has just built, with the seqs that it was given: nothing

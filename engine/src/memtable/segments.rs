@@ -27,12 +27,15 @@ const PIECE_BITS: u32 = 3;
 /// Logarithm of the number that is added to an index to make its leading bit name its size class.
 const BASE_BITS: u32 = FIRST_BITS + PIECE_BITS;
 /// Size classes: the last one ends where indexes end.
-const SIZE_CLASSES: u32 = if cfg!(loom) { 3 } else { u32::BITS - BASE_BITS };
-const SEGMENT_COUNT: usize = (SIZE_CLASSES << PIECE_BITS) as usize;
+const SIZE_CLASSES_U32: u32 = if cfg!(loom) { 3 } else { u32::BITS - BASE_BITS };
+pub(super) const SIZE_CLASSES: usize = SIZE_CLASSES_U32 as usize;
+/// Segments of one size.
+pub(super) const PIECES: usize = 1 << PIECE_BITS;
+const SEGMENT_COUNT: usize = SIZE_CLASSES * PIECES;
 
 /// Items that fit: indexes are below this.
 pub(super) const CAPACITY: u32 =
-    (u32::MAX >> (u32::BITS - BASE_BITS - SIZE_CLASSES)) - (1 << BASE_BITS) + 1;
+    (u32::MAX >> (u32::BITS - BASE_BITS - SIZE_CLASSES_U32)) - (1 << BASE_BITS) + 1;
 
 /// See the module.
 pub(super) struct Segments<T> {
@@ -62,6 +65,15 @@ pub(super) fn place(index: u32) -> Place {
     }
 }
 
+/// The size class of the segment in which `index` lies, and its offset where all segments of that
+/// size lie one behind the other.
+pub(super) fn place_in_class(index: u32) -> (usize, usize) {
+    debug_assert!(index < CAPACITY);
+    let based = index + (1 << BASE_BITS);
+    let bits = based.ilog2();
+    ((bits - BASE_BITS) as usize, (based - (1 << bits)) as usize)
+}
+
 impl<T: Default> Segments<T> {
     pub(super) fn new() -> Segments<T> {
         Segments { segments: std::array::from_fn(|_| OnceLock::new()) }
@@ -83,12 +95,6 @@ impl<T: Default> Segments<T> {
         &self.segment(place)[place.offset]
     }
 
-    /// `count` items from `index` on, all of one segment, which were published.
-    pub(super) fn slice(&self, index: u32, count: usize) -> &[T] {
-        let place = place(index);
-        &self.segment(place)[place.offset..place.offset + count]
-    }
-
     fn segment(&self, place: Place) -> &[T] {
         self.segments[place.segment].get().expect("published indexes lie in allocated segments")
     }
@@ -104,6 +110,9 @@ mod tests {
         let mut expected = Place { segment: 0, offset: 0, length: 128 };
         for index in 0..100_000 {
             assert_eq!(place(index), expected, "index {index}");
+            let (class, offset) = place_in_class(index);
+            let in_class = expected.segment % PIECES * expected.length + expected.offset;
+            assert_eq!((class, offset), (expected.segment / PIECES, in_class), "index {index}");
             expected.offset += 1;
             if expected.offset == expected.length {
                 expected.segment += 1;
@@ -121,6 +130,6 @@ mod tests {
         assert_eq!(segments.ensure(place(5)), 128 * 8);
         assert_eq!(segments.ensure(place(127)), 0);
         assert_eq!(segments.ensure(place(1024)), 256 * 8);
-        assert_eq!(segments.slice(120, 8), [0; 8]);
+        assert_eq!(*segments.get(120), 0);
     }
 }

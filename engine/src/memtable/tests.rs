@@ -37,10 +37,7 @@ impl Leader {
         let hints = keys.iter().map(|key| &self.hints[key]);
         match batch.into_appends() {
             Ok(appends) => self.memtable.append(appends, &assigned, commit, time_ms, hints),
-            Err(body) => {
-                let body = Arc::new(body);
-                self.memtable.apply_hinted(body, commit, time_ms, hints)
-            }
+            Err(body) => self.memtable.apply_hinted(body, commit, time_ms, hints),
         }
         .unwrap();
     }
@@ -70,7 +67,7 @@ fn a_decoded_body_gives_what_an_appended_one_does() {
         }
         leader.commit(batch, commit, 10 * commit);
         let body = leader.memtable.frames.get(u32::try_from(commit).unwrap() - 1);
-        recovered.apply(Arc::clone(body), commit, 10 * commit).unwrap();
+        recovered.apply(Arc::new(body.to_vec()), commit, 10 * commit).unwrap();
     }
     assert_eq!(recovered.entries(), leader.memtable.entries());
     assert_eq!(recovered.commits(), leader.memtable.commits());
@@ -112,7 +109,7 @@ fn what_is_appended_undecoded_is_what_decoding_gives() {
         }
         let frame = u32::try_from(commit - 5).unwrap();
         leader.commit(batch, commit, commit * 10);
-        let body = Arc::clone(leader.memtable.frames.get(frame));
+        let body = Arc::new(leader.memtable.frames.get(frame).to_vec());
         recovered.apply(body, commit, commit * 10).unwrap();
     }
     assert_eq!(leader.memtable.entries(), recovered.entries());
@@ -565,4 +562,51 @@ fn a_message_is_plain_if_it_has_a_payload_alone() {
     let run = leader.memtable.run(TABLE, b"b").unwrap();
     assert_eq!(run.plain(run.newest().unwrap().place), None);
     assert!(leader.memtable.has_shared());
+}
+
+#[test]
+fn short_payloads_keep_no_slab_and_long_ones_are_shared() {
+    let pool = Arc::new(Pool::new(64 << 20));
+    let memtable = Arc::new(Memtable::in_pool(1, 0, &pool));
+    let payloads = [vec![1; 100], vec![2; 20_000], vec![3; 2 << 20]];
+    for (commit, payload) in (1..).zip(&payloads) {
+        let mut batch = WriteBatch::new().with_large_from(usize::MAX);
+        batch.append(TABLE, b"k", payload, None).unwrap();
+        batch.assign(0, commit);
+        let Ok(appends) = batch.into_appends() else { panic!("nothing but a message") };
+        memtable.append(appends, &[commit], commit, 0, [RunHint::new()].iter()).unwrap();
+    }
+    let held = memtable.bytes();
+    assert!((2_100_000..3_500_000).contains(&held), "{held} bytes");
+    let run = memtable.run(TABLE, b"k").unwrap();
+    let entries: Vec<Entry> = (0..3).map(|index| run.entry(index).unwrap()).collect();
+    drop((run, memtable));
+    for (entry, payload) in entries.iter().zip(&payloads) {
+        assert!(*entry.payload == **payload);
+    }
+    let [short, long, _] = &entries[..] else { panic!("three entries") };
+    assert!(!pool.trim_unused(), "the long payload holds the only slab");
+    assert!(*short.payload == *payloads[0] && *long.payload == *payloads[1]);
+}
+
+#[test]
+fn a_memtable_on_used_memory_is_as_empty_as_any() {
+    let pool = Arc::new(Pool::new(64 << 20));
+    for round in 1..4u64 {
+        let mut filled = Leader::new(round * 1000, 0);
+        filled.memtable = Arc::new(Memtable::in_pool(round * 1000, 0, &pool));
+        for number in 0..40_000u64 {
+            let key = (number % 30_000 * round).to_be_bytes();
+            filled.append(&key, &round.to_le_bytes(), round * 1000 + number, 0);
+        }
+        assert_eq!(filled.memtable.entries(), 40_000);
+        let runs = filled.memtable.runs_sorted(TABLE, Bound::Unbounded);
+        assert_eq!(runs.len(), 30_000);
+        for run in runs {
+            let number = u64::from_be_bytes(run.key().try_into().unwrap()) / round;
+            assert_eq!(run.count(), if number < 10_000 { 2 } else { 1 });
+            assert_eq!(*run.entry(run.count() - 1).unwrap().payload, round.to_le_bytes());
+        }
+        assert!(filled.memtable.run(TABLE, &(30_001 * round).to_be_bytes()).is_none());
+    }
 }

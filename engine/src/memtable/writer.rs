@@ -3,6 +3,7 @@
 use super::Memtable;
 use super::ahead::{TOGETHER, touch_hinted, touch_targets};
 use super::arena::{pack, unpack};
+use super::frames::Frame;
 use super::hint::RunHint;
 use super::keyed::KeyedWrite;
 use super::layout::{
@@ -18,7 +19,6 @@ use crate::sync::Ordering;
 use crate::version::{AMENDMENT_TABLE, MARK_TABLE, TableKind};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -62,7 +62,7 @@ impl Writer {
     pub(super) fn apply<'a>(
         &mut self,
         memtable: &Memtable,
-        body: Arc<Vec<u8>>,
+        body: Frame,
         (commit, time_ms): (u64, u64),
         hints: impl Iterator<Item = &'a RunHint> + Clone,
     ) -> Result<()> {
@@ -112,8 +112,9 @@ impl Writer {
         hints: impl Iterator<Item = &'a RunHint> + Clone,
     ) -> Result<()> {
         let Appends { body, targets, wide } = appends;
-        let body = Arc::new(body);
-        let applying = begin(memtable, &body, commit, time_ms)?;
+        let frame = memtable.frames.take(body);
+        let body = &*frame;
+        let applying = begin(memtable, &frame, commit, time_ms)?;
         touch_hinted(memtable, hints.clone());
         if targets.windows(2).any(|pair| pair[0].message == pair[1].message) {
             memtable.shared.fetch_add(1, Ordering::Relaxed);
@@ -122,7 +123,7 @@ impl Writer {
         for ((place, seq), hint) in targets.iter().zip(seqs).zip(hints) {
             let message = pack(applying.frame, place.message);
             let entry = EntryWords { seq: *seq, stamp: applying.stamp, place: message };
-            self.entry(memtable, Some(hint), entry, || place.target(&body, wide))?;
+            self.entry(memtable, Some(hint), entry, || place.target(body, wide))?;
             entries += 1;
         }
         // The log has them all: one left out here would be acknowledged and not be read.
@@ -287,6 +288,7 @@ impl Writer {
         record[TABLE_NAME].store(pack(table.0, kind), Ordering::Relaxed);
         let previous = memtable.newest_table.load(Ordering::Relaxed);
         record[TABLE_PREVIOUS].store(previous, Ordering::Relaxed);
+        record[TABLE_NEWEST_RUN].store(0, Ordering::Relaxed);
         memtable.newest_table.store(u64::from(index), Ordering::Release);
         self.tables.insert((table, kind), index);
         Some(index)
@@ -294,14 +296,14 @@ impl Writer {
 }
 
 /// Checks that the commit follows those before it, and takes its body.
-fn begin(memtable: &Memtable, body: &Arc<Vec<u8>>, commit: u64, time_ms: u64) -> Result<Applying> {
+fn begin(memtable: &Memtable, body: &Frame, commit: u64, time_ms: u64) -> Result<Applying> {
     let first = memtable.applied.load(Ordering::Relaxed) == 0;
     let follows = first
         || commit > memtable.last_commit.load(Ordering::Relaxed)
             && time_ms >= memtable.last_time_ms.load(Ordering::Relaxed);
     let stamp = memtable.stamp(commit, time_ms).filter(|_| follows);
     let stamp = stamp.ok_or(DecodeError { what: "commit number", offset: 0 })?;
-    let frame = memtable.frames.push(Arc::clone(body)).ok_or(full(0))?;
+    let frame = memtable.frames.push(body.clone()).ok_or(full(0))?;
     Ok(Applying { commit, time_ms, stamp, frame })
 }
 

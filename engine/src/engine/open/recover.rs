@@ -22,6 +22,7 @@ use crate::file::{Allocator, Disk, Extent, ExtentGuard, Pacer};
 use crate::health::Health;
 use crate::limits;
 use crate::manifest::{self, Manifest};
+use crate::memory::Pool;
 use crate::memtable::Memtable;
 use crate::options::{Options, ReadMode};
 use crate::read::{AmendmentSstables, SegmentTotals, Snapshots, View, Views};
@@ -161,6 +162,7 @@ fn assemble(
         published: AtomicU64::new(superblock.commit),
         flushed_through: AtomicU64::new(superblock.commit),
         states: StateCache::new(options.memory_budget / 8),
+        memory: Arc::new(Pool::new(options.memtable_bytes.saturating_mul(2))),
         queue: CommitQueue::new(),
         leader: Mutex::new(None),
         log: Arc::new(WalState::new(superblock.ring.length, superblock.wal.lsn)),
