@@ -35,7 +35,9 @@ pub use commit::{CommitFuture, Committed};
 pub use engine::{Engine, ErasureStats, OpenCold, Parts, PendingWork, Stats, TableInfo};
 pub use entry::{Direction, Entry, EntryView, Origin, OriginRef, Payload, Revision, TableId};
 pub use error::{ColdFileProblem, Corruption, Error, ErrorKind, Result};
-pub use file::{Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk, Region};
+pub use file::{
+    AlignedBuffer, Begun, Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk, Region,
+};
 pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOptions};
 pub use own_ttl::OwnTtl;
 pub use read::{Gap, GapReason, Item, Items};

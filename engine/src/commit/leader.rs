@@ -140,7 +140,8 @@ impl Leader {
         self.publish(core, group, large, first_commit, time_ms);
     }
 
-    /// One write, and one sync if anyone asked, or if too much is unsynced.
+    /// One write, and one sync if anyone asked, or if too much is unsynced. Without a sync the
+    /// write goes on when this returns.
     fn write(&mut self, core: &Core, group: &[Member], commit: u64, time_ms: u64) -> Result<()> {
         let bodies: Vec<&[u8]> = group.iter().map(|m| m.request.batch.body()).collect();
         // A batch without entries counts as well: its commit number may be seen.
@@ -154,7 +155,7 @@ impl Leader {
         }
         let durable =
             asked || behind || self.unsynced_entries + entries > limits::UNSYNCED_ENTRIES_MAX;
-        self.writer.write_group(commit, time_ms, &bodies, durable)?;
+        self.writer.begin_group(commit, time_ms, &bodies, durable)?;
         self.unsynced_entries = if durable { 0 } else { self.unsynced_entries + entries };
         let input_bytes = group.iter().map(|m| m.request.batch.input_bytes()).sum();
         core.counters.input_bytes.fetch_add(input_bytes, Ordering::Relaxed);
@@ -164,7 +165,8 @@ impl Leader {
         Ok(())
     }
 
-    /// Memtable, then the published commit, then the callers.
+    /// Memtable, beside the write of the log; then, with both done, the published commit; then the
+    /// callers.
     fn publish(
         &mut self,
         core: &Core,
@@ -173,33 +175,23 @@ impl Leader {
         first_commit: u64,
         time_ms: u64,
     ) {
-        group.iter().for_each(|member| show_hiding(core, &member.request.batch));
         let marked = group.iter().filter(|member| member.request.batch.mark_count() > 0);
         let marked = marked.count() as u64;
-        let view = core.views.current();
-        large.into_iter().for_each(|segment| view.active.hold(segment));
-        let mut ended = Vec::with_capacity(group.len());
-        let mut retracted: Vec<(u64, TableId)> = Vec::new();
-        for (commit, member) in (first_commit..).zip(group) {
-            let Request { batch, cells, durability, retracted: tables, .. } = member.request;
-            retracted.extend(tables.into_iter().map(|table| (commit, table)));
-            let seqs = member.seqs;
-            let hints = cells.iter().map(|cell| cell.run());
-            let applied = match batch.into_appends() {
-                Ok(appends) => view.active.append(appends, &seqs, commit, time_ms, hints),
-                Err(body) => view.active.apply_hinted(body, commit, time_ms, hints),
-            };
-            applied.expect("the batch wrote its own body");
-            if let Durability::Interval(delay) = durability {
-                core.sync_within(delay);
-            }
-            ended.push((member.slot, Committed { commit, time_ms, seqs }));
-            self.next_commit = commit + 1;
-            // The cells are unpinned here, after the memtable knows what they know.
-            drop(cells);
+        let Inserted { ended, retracted, delay } =
+            insert(core, group, large, first_commit, time_ms);
+        if let Err(error) = self.writer.end_group() {
+            // What the memtable has of the group is above all that is ever published.
+            let error = core.poison_log(&error);
+            let refused = ended.into_iter().map(|(slot, _)| slot);
+            refused.for_each(|slot| self.complete(slot, Outcome::Final(Err(error.clone()))));
+            return;
         }
+        self.next_commit = first_commit + ended.len() as u64;
         core.published.store(self.next_commit - 1, Ordering::Release);
-        for (commit, table) in retracted {
+        if let Some(delay) = delay {
+            core.sync_within(delay);
+        }
+        for (table, commit) in retracted {
             if core.erasure.note(table, commit, time_ms) {
                 core.wake(|wakes| &wakes.erase);
             }
@@ -283,6 +275,48 @@ impl Leader {
             }
         }
     }
+}
+
+/// What is in the memtable and nobody knows of yet.
+struct Inserted {
+    ended: Vec<(Claim, Committed)>,
+    /// Tables in which something was retracted, and the commit.
+    retracted: Vec<(TableId, u64)>,
+    /// How soon the log is to be synced, if anyone asked.
+    delay: Option<Duration>,
+}
+
+/// Applies a group to the memtable.
+fn insert(
+    core: &Core,
+    group: Vec<Member>,
+    large: Vec<Arc<Segment>>,
+    first_commit: u64,
+    time_ms: u64,
+) -> Inserted {
+    group.iter().for_each(|member| show_hiding(core, &member.request.batch));
+    let view = core.views.current();
+    large.into_iter().for_each(|segment| view.active.hold(segment));
+    let ended = Vec::with_capacity(group.len());
+    let mut inserted = Inserted { ended, retracted: Vec::new(), delay: None };
+    for (commit, member) in (first_commit..).zip(group) {
+        let Request { batch, cells, durability, retracted, .. } = member.request;
+        inserted.retracted.extend(retracted.into_iter().map(|table| (table, commit)));
+        let seqs = member.seqs;
+        let hints = cells.iter().map(|cell| cell.run());
+        let applied = match batch.into_appends() {
+            Ok(appends) => view.active.append(appends, &seqs, commit, time_ms, hints),
+            Err(body) => view.active.apply_hinted(body, commit, time_ms, hints),
+        };
+        applied.expect("the batch wrote its own body");
+        if let Durability::Interval(delay) = durability {
+            inserted.delay = Some(inserted.delay.map_or(delay, |sooner| sooner.min(delay)));
+        }
+        inserted.ended.push((member.slot, Committed { commit, time_ms, seqs }));
+        // The cells are unpinned here, after the memtable knows what they know.
+        drop(cells);
+    }
+    inserted
 }
 
 /// Whether a value that was seen at `resolved_at` may have been written since.

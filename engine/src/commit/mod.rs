@@ -5,8 +5,8 @@
 //!          ─► large payloads to extents, synced (`large.rs`) ─► push ─► lead or wait
 //! leader:  take all waiting slots
 //!          per slot: preconditions, sequence ids into the batch's bytes  (a refused one ends here)
-//!          one WAL write, one sync if anyone asked
-//!          memtable ─► published commit ─► complete slots, wake all
+//!          one WAL write, one sync if anyone asked; without one, the disk goes on writing while
+//!          memtable; then the end of the write ─► published commit ─► complete slots, wake all
 //!          ... again while slots wait, a few times; only then give leadership away: to the commit
 //!          worker, if slots wait
 //! ```
@@ -17,7 +17,8 @@
 //! I2. A commit is published after its group is written (and synced, if any of the group asked),
 //!     and after all of it is in the memtable; commits are published in order. So a reader that
 //!     takes the published commit first and the view second sees every entry up to it, and none
-//!     missing.
+//!     missing. What a memtable holds of a group whose write fails lies above all that is ever
+//!     published, and is never flushed: the store is poisoned.
 //! I3. A slot is completed exactly once, by the leader, and outlives its caller: a dropped future
 //!     changes nothing.
 //! I4. The group is woken before leadership is given away (measured: the other order halves the

@@ -5,7 +5,7 @@ use crate::limits::DIRECT_ALIGNMENT_MAX;
 
 /// Bytes that start at a multiple of [`DIRECT_ALIGNMENT_MAX`] in memory.
 #[derive(Debug, Default)]
-pub(crate) struct AlignedBuffer {
+pub struct AlignedBuffer {
     storage: Vec<u8>,
     start: usize,
 }

@@ -11,7 +11,7 @@
 //!   outside the write.
 //! - Short reads and short writes are legal: see [`read_exact_at`] and [`write_all_at`].
 
-use super::Region;
+use super::{AlignedBuffer, Begun, Region};
 use crate::error::{Error, Result};
 use crate::limits::BLOCK_SIZE;
 use std::io;
@@ -58,6 +58,12 @@ pub trait Disk: Send + Sync + 'static {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
     /// Writes up to `bytes.len()` bytes, a multiple of the alignment, and returns how many.
     fn write_at(&self, offset: u64, bytes: &[u8], flush: Flush) -> io::Result<usize>;
+    /// Begins a write of all of a buffer, which may stay in caches until the next sync, and may end
+    /// before this returns: see [`Begun`]. It counts as written when it was waited for.
+    fn begin_write(&self, offset: u64, buffer: AlignedBuffer) -> Begun {
+        let outcome = self.write_at(offset, buffer.as_slice(), Flush::Later);
+        Begun::ended(buffer, outcome)
+    }
     /// Everything written before is durable on return, the file's length included.
     fn sync(&self) -> io::Result<()>;
     /// Gives `length` bytes at `offset` room on the device and extends the file over them; the

@@ -11,6 +11,7 @@
 
 use super::disk::{Disk, Flush, Geometry, Identity};
 use super::region::Region;
+use super::{AlignedBuffer, Begun};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::io;
 
@@ -91,6 +92,10 @@ impl Disk for GatedDisk {
                 self.through(&OF_A_WRITE, || self.inner.write_at(offset, bytes, flush))
             }
         }
+    }
+
+    fn begin_write(&self, offset: u64, buffer: AlignedBuffer) -> Begun {
+        self.inner.begin_write(offset, buffer)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -9,6 +9,7 @@
 //! ```
 
 pub(crate) mod allocator;
+mod begun;
 mod buffer;
 pub(crate) mod cold;
 pub(crate) mod disk;
@@ -21,7 +22,8 @@ mod region;
 pub(crate) mod superblock;
 
 pub(crate) use allocator::{Allocator, ExtentGuard, Giving, Reservation};
-pub(crate) use buffer::AlignedBuffer;
+pub use begun::Begun;
+pub use buffer::AlignedBuffer;
 pub use disk::{Disk, Flush, Geometry, Identity};
 pub use extent::Extent;
 pub(crate) use extent_writer::ExtentWriter;

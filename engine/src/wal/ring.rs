@@ -44,6 +44,11 @@ impl Ring {
         usize::try_from(room).unwrap_or(usize::MAX).min(length)
     }
 
+    /// The place in the file of so many bytes, unless they wrap.
+    pub(super) fn unbroken(&self, lsn: u64, length: usize) -> Option<u64> {
+        (self.before_end(lsn, length) == length).then(|| self.place(lsn))
+    }
+
     /// Writes the bytes of `lsn`, in two pieces where they wrap.
     pub(super) fn write(
         &self,

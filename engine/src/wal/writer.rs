@@ -5,10 +5,12 @@
 //! 3. One write, or two where the group wraps. Durable and nothing unsynced before it: the write
 //!    itself is durable. Durable with something unsynced before it: a plain write and a sync, since
 //!    a durable write says nothing about earlier ones.
+//! 4. A write that is not durable may go on while the leader does something else, until it ends the
+//!    group.
 //!
 //! # Invariants
 //! 1. A group is appended only where everything before it was handed to the disk without an error.
-//! 2. The position moves only after the write returned well.
+//! 2. The position, and what others see of it, moves only after the write has ended well.
 //! 3. The caller has made room: a group never reaches into what is not released.
 //!
 //! # Concurrency
@@ -23,7 +25,7 @@ use super::ring::Ring;
 use super::state::WalState;
 use crate::codec::round_up;
 use crate::error::Result;
-use crate::file::{AlignedBuffer, Disk, Extent, FileId, Flush, disk};
+use crate::file::{AlignedBuffer, Begun, Disk, Extent, FileId, Flush, disk};
 use crate::limits::ERASE_RING_BYTES;
 use std::sync::Arc;
 
@@ -43,6 +45,15 @@ pub(crate) struct Writer {
     position: WalPosition,
     state: Arc<WalState>,
     buffer: AlignedBuffer,
+    begun: Option<BegunGroup>,
+}
+
+/// A group on its way to the disk.
+struct BegunGroup {
+    /// Where it ends.
+    end: WalPosition,
+    /// The write, and its place in the file; none where it is over.
+    write: Option<(Begun, u64)>,
 }
 
 impl Writer {
@@ -94,6 +105,7 @@ impl Writer {
             position: start,
             state,
             buffer: AlignedBuffer::default(),
+            begun: None,
         }
     }
 
@@ -136,10 +148,62 @@ impl Writer {
         bodies: impl IntoIterator<Item = Body>,
         durable: bool,
     ) -> Result<WalPosition> {
+        self.begin_group(first_commit, time_ms, bodies, durable)?;
+        self.end_group()
+    }
+
+    /// The same without waiting for the end of a write that is not durable: nobody may be told of
+    /// the group before [`Writer::end_group`] has returned.
+    ///
+    /// # Panics
+    /// Also when the group before was not ended.
+    ///
+    /// # Errors
+    /// As [`Writer::write_group`].
+    pub(crate) fn begin_group<Body: AsRef<[u8]>>(
+        &mut self,
+        first_commit: u64,
+        time_ms: u64,
+        bodies: impl IntoIterator<Item = Body>,
+        durable: bool,
+    ) -> Result<()> {
+        assert!(self.begun.is_none(), "one group is written at a time");
         self.state.check()?;
         self.buffer.clear();
         let end = self.encode(self.position, first_commit, time_ms, bodies);
-        self.write_buffer(end, durable)?;
+        let bytes = self.buffer.len() as u64;
+        assert!(bytes <= self.state.free_bytes(), "the caller makes room before it writes");
+        let place = self.ring.unbroken(self.position.lsn, self.buffer.len());
+        let write = match place.filter(|_| !durable) {
+            Some(place) => {
+                let buffer = std::mem::take(&mut self.buffer);
+                Some((self.disk.begin_write(place, buffer), place))
+            }
+            None => {
+                self.put(end.lsn, durable).map_err(|error| self.state.fail(error))?;
+                None
+            }
+        };
+        self.begun = Some(BegunGroup { end, write });
+        Ok(())
+    }
+
+    /// Waits until the group that was begun is written. Returns where it ends.
+    ///
+    /// # Panics
+    /// When none was begun.
+    ///
+    /// # Errors
+    /// As [`Writer::write_group`].
+    pub(crate) fn end_group(&mut self) -> Result<WalPosition> {
+        let BegunGroup { end, write } = self.begun.take().expect("a group was begun");
+        if let Some((begun, place)) = write {
+            let (buffer, outcome) = begun.finish(&*self.disk, "write a WAL group", place);
+            self.buffer = buffer;
+            outcome.map_err(|error| self.state.fail(error))?;
+            self.state.mark_written(end.lsn);
+        }
+        self.position = end;
         if self.buffer.len() > BUFFER_BYTES_KEPT {
             self.buffer = AlignedBuffer::default();
         }

@@ -232,3 +232,33 @@ fn buffered_commits_of_given_ids_are_durable() {
         }
     }
 }
+
+#[test]
+fn what_a_failed_write_of_the_log_was_to_say_is_seen_by_nobody() {
+    // The memtable is filled while the log is written: what is in it before the write has failed
+    // must not be read, nor flushed.
+    let world = World::new(118);
+    let process = world.open(&tiny()).unwrap();
+    let table = process.engine.create_table("message", TableOptions::timeline()).unwrap();
+    append(&process.engine, table, b"t", b"first");
+    let fault = Fault {
+        operation: FaultOperation::Write,
+        effect: FaultEffect::Error,
+        at: 0,
+        times: FaultTimes::Forever,
+    };
+    world.disk.fail(fault);
+    for (key, durability) in [(b"t", Durability::Buffered), (b"u", Durability::Buffered)] {
+        let mut batch = WriteBatch::new();
+        batch.append(table, key, b"second", None).unwrap();
+        process.engine.commit(batch, durability).unwrap_err();
+    }
+    world.disk.clear_faults();
+    process.scheduler.run_until_idle(100);
+    assert_eq!(entries(&process.engine, table, b"t").len(), 1);
+    assert_eq!(entries(&process.engine, table, b"u").len(), 0);
+    assert_eq!(process.engine.flush().unwrap_err().kind(), ErrorKind::Poisoned);
+    process.kill();
+    let process = world.after(&CrashPolicy::Kill).open(&tiny()).unwrap();
+    assert_eq!(entries(&process.engine, table, b"t").len(), 1);
+}

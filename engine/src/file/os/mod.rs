@@ -27,16 +27,24 @@ mod platform;
 mod platform;
 #[cfg(test)]
 mod tests;
+#[cfg(all(target_os = "linux", not(loom)))]
+mod uring;
 
+#[cfg(all(target_os = "linux", not(loom)))]
+use super::Begun;
 use super::{AlignedBuffer, Disk, Flush, Geometry, Identity, Region};
 use crate::error::{Error, Result};
 use crate::limits::BLOCK_SIZE;
+use crate::sync::Arc;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+/// A write of fewer bytes is over before the caller has done anything beside it.
+#[cfg(all(target_os = "linux", not(loom)))]
+const BEGUN_BYTES_MIN: usize = 32 * 1024;
 /// Bytes of one write of zeros where the file system cannot allocate.
 const ZERO_PIECE_BYTES: usize = 1024 * 1024;
 
@@ -60,6 +68,8 @@ pub struct OsDisk {
     buffered: File,
     geometry: Geometry,
     identity: Identity,
+    #[cfg(all(target_os = "linux", not(loom)))]
+    rings: Arc<uring::Rings>,
 }
 
 impl OsDisk {
@@ -92,7 +102,15 @@ impl OsDisk {
         let identity = Identity { device: inode.0, inode: inode.1, boot: platform::boot_id() };
         // A reader keeps no direct descriptor, yet must see the geometry that a writer sees.
         let direct = direct.filter(|_| writes);
-        Ok(OsDisk { path: path.to_path_buf(), direct, buffered, geometry, identity })
+        Ok(OsDisk {
+            path: path.to_path_buf(),
+            direct,
+            buffered,
+            geometry,
+            identity,
+            #[cfg(all(target_os = "linux", not(loom)))]
+            rings: Arc::default(),
+        })
     }
 
     /// The path that the file was opened by.
@@ -174,6 +192,22 @@ impl Disk for OsDisk {
         }
     }
 
+    #[cfg(all(target_os = "linux", not(loom)))]
+    fn begin_write(&self, offset: u64, buffer: AlignedBuffer) -> Begun {
+        let direct = self.direct.as_ref().filter(|_| buffer.len() >= BEGUN_BYTES_MIN);
+        if let (Some(file), Ok(())) = (direct, self.check_aligned(offset, buffer.as_slice())) {
+            // SAFETY: `Begun` owns the buffer until it has called the closure, and its bytes stay
+            // where they are on the heap. If it is leaked, they are too. The file outlives it or
+            // not: the kernel holds what it has begun to write.
+            let begun = unsafe { self.rings.begin(file, buffer.as_slice(), offset) };
+            if let Some(wait) = begun {
+                return Begun::going(buffer, Box::new(wait));
+            }
+        }
+        let outcome = self.write_at(offset, buffer.as_slice(), Flush::Later);
+        Begun::ended(buffer, outcome)
+    }
+
     fn sync(&self) -> io::Result<()> {
         // Always the same descriptor: the kernel reports a failed write-back once to each.
         self.writer().sync_data()
@@ -202,7 +236,7 @@ impl Disk for OsDisk {
             return Err(invalid("a map behind the end of the file"));
         }
         if length == 0 {
-            return Ok(Region::from_memory(std::sync::Arc::from([])));
+            return Ok(Region::from_memory(Arc::from([])));
         }
         let length = usize::try_from(length).map_err(|_| invalid("the range is too long"))?;
         let mut options = memmap2::MmapOptions::new();

@@ -245,3 +245,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn writes_that_are_begun_end_as_others_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = new_disk(&folder);
+    disk.allocate(0, 8 << 20).unwrap();
+    let piece = |mark: u8, length: usize| aligned(&vec![mark; length]);
+    // Short ones and long ones, side by side, ended in another order.
+    let lengths = [4096, 256 * 1024, 64 * 1024, 8192, 1024 * 1024];
+    let mut begun = Vec::new();
+    for (mark, length) in (1..).zip(lengths) {
+        let place = u64::from(mark) << 20;
+        begun.push((mark, place, length, disk.begin_write(place, piece(mark, length))));
+    }
+    for (mark, place, length, begun) in begun.into_iter().rev() {
+        let (buffer, outcome) = begun.finish(&disk, "write", place);
+        outcome.unwrap();
+        assert_eq!(buffer.as_slice(), piece(mark, length).as_slice(), "the buffer comes back");
+        assert_eq!(read(&disk, place, length), buffer.as_slice());
+    }
+    // One that nobody waits for is over when it is dropped.
+    drop(disk.begin_write(7 << 20, piece(9, 256 * 1024)));
+    assert_eq!(read(&disk, 7 << 20, 256 * 1024), vec![9; 256 * 1024]);
+}
+
+#[test]
+fn a_write_that_cannot_be_begun_is_an_error_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = new_disk(&folder);
+    let misaligned = disk.begin_write(100, aligned(&[1; 64 * 1024]));
+    let outcome = misaligned.finish(&disk, "write", 100).1;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Io);
+    let reader = OsDisk::open(disk.path(), OpenMode::ReadOnly).unwrap();
+    let refused = reader.begin_write(0, aligned(&[1; 64 * 1024]));
+    assert_eq!(refused.finish(&reader, "write", 0).1.unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(disk.length().unwrap(), 0);
+}

@@ -250,3 +250,30 @@ fn a_replay_to_a_known_end_looks_at_nothing_behind_it() {
     log.disk.poke(log.place(seen[3].lsn) + 200, &[0x55]);
     assert_refused(replay_to(&log, end));
 }
+
+/// What goes on while the disk writes may look at the log: the group is not yet in it.
+#[test]
+fn a_group_counts_as_written_when_it_has_ended() {
+    let mut log = Fixture::new(512, 16, 0);
+    let before = log.writer.position();
+    log.writer.begin_group(1, 77, [[7; 600]], false).unwrap();
+    assert_eq!((log.writer.position(), log.writer.state().written_lsn()), (before, before.lsn));
+    let end = log.writer.end_group().unwrap();
+    assert_eq!((log.writer.position(), log.writer.state().written_lsn()), (end, end.lsn));
+    assert_eq!(log.read().unwrap().0[0].bodies, [[7; 600]]);
+}
+
+#[test]
+fn a_failed_write_is_told_at_the_end_of_its_group_and_ends_the_log() {
+    let mut log = Fixture::new(512, 16, 0);
+    log.append(&[10], true).unwrap();
+    let position = log.writer.position();
+    log.disk.fail_writes.store(true, Ordering::Relaxed);
+    log.writer.begin_group(2, 77, [[7; 600]], false).unwrap();
+    assert_eq!(log.writer.end_group().unwrap_err().kind(), ErrorKind::Io);
+    log.disk.fail_writes.store(false, Ordering::Relaxed);
+    assert_eq!((log.writer.position(), log.writer.state().written_lsn()), (position, position.lsn));
+    let refused = log.writer.begin_group(2, 77, [[7; 600]], false).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Poisoned);
+    assert_eq!(log.read().unwrap().0, log.written);
+}
