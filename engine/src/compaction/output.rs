@@ -191,6 +191,7 @@ impl Drop for SstableSink {
 /// The SSTable being written.
 struct Open {
     number: u64,
+    /// Dropped before the reservation: nothing is written to an extent that was given back.
     builder: Builder<ExtentWriter>,
     reservation: Reservation,
 }
@@ -362,7 +363,8 @@ impl SstableSink {
             Arc::clone(&context.disk),
             reservation.extent(),
             Arc::clone(&context.pacer),
-        );
+        )
+        .overlapping();
         let options = BuilderOptions {
             file: context.file,
             number,

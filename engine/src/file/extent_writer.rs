@@ -3,15 +3,18 @@
 //! 1. Bytes gather in an aligned buffer of one piece.
 //! 2. A full piece waits for the pacer and is written, not synced: the caller syncs once, before
 //!    the root that names the extent.
+//!    Where that is asked, the write goes on while the next piece is gathered.
 //! 3. `finish` pads the last piece with zeros to a whole block.
 //!
 //! # Invariants
 //! 1. Nothing is ever written outside the extent.
 //! 2. Each byte of the extent is written at most once.
+//! 3. Nothing is being written any more when `finish` has returned, or when the writer is dropped.
+//!    So whoever gives the extent back drops the writer before.
 
 use super::disk::{self, Disk, Flush};
 use super::pacer::Pacer;
-use super::{AlignedBuffer, Extent};
+use super::{AlignedBuffer, Begun, Extent};
 use crate::error::{Error, Result};
 use crate::limits::{BLOCK_SIZE, OUTPUT_PIECE_BYTES};
 use std::sync::Arc;
@@ -25,6 +28,12 @@ pub(crate) struct ExtentWriter {
     /// Bytes of the extent that were written, a multiple of the piece size.
     written: u64,
     buffer: AlignedBuffer,
+    /// Whether a piece is written while the next one is gathered.
+    overlaps: bool,
+    /// The piece that is being written, and its place.
+    going: Option<(Begun, u64)>,
+    /// What the piece after it is gathered in.
+    spare: AlignedBuffer,
 }
 
 impl ExtentWriter {
@@ -42,7 +51,17 @@ impl ExtentWriter {
         assert!(extent.offset.is_multiple_of(BLOCK_SIZE));
         assert!(extent.length.is_multiple_of(BLOCK_SIZE));
         let buffer = AlignedBuffer::with_capacity(OUTPUT_PIECE_BYTES);
-        ExtentWriter { disk, pacer, extent, written: 0, buffer }
+        let spare = AlignedBuffer::default();
+        let (overlaps, going) = (false, None);
+        ExtentWriter { disk, pacer, extent, written: 0, buffer, overlaps, going, spare }
+    }
+
+    /// The same, which gathers a piece while the one before is written: for whoever drops the
+    /// writer before the extent can become somebody else's.
+    #[must_use]
+    pub(crate) fn overlapping(self) -> ExtentWriter {
+        let spare = AlignedBuffer::with_capacity(OUTPUT_PIECE_BYTES);
+        ExtentWriter { overlaps: true, spare, ..self }
     }
 
     /// Bytes taken so far: the offset in the extent of what comes next.
@@ -82,6 +101,7 @@ impl ExtentWriter {
         if !self.buffer.is_empty() {
             self.write_piece()?;
         }
+        self.wait()?;
         Ok(bytes)
     }
 
@@ -92,11 +112,28 @@ impl ExtentWriter {
             pacer.take(length);
         }
         let offset = self.extent.offset + self.written;
-        let piece = self.buffer.as_slice();
-        disk::write_all_at(&*self.disk, "write an extent", offset, piece, Flush::Later)?;
+        if self.overlaps {
+            self.wait()?;
+            let piece = std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare));
+            self.going = Some((self.disk.begin_write(offset, piece), offset));
+        } else {
+            let piece = self.buffer.as_slice();
+            disk::write_all_at(&*self.disk, "write an extent", offset, piece, Flush::Later)?;
+            self.buffer.clear();
+        }
         self.written += length;
-        self.buffer.clear();
         Ok(())
+    }
+
+    /// Waits for the piece that is being written.
+    fn wait(&mut self) -> Result<()> {
+        let Some((begun, offset)) = self.going.take() else {
+            return Ok(());
+        };
+        let (mut piece, outcome) = begun.finish(&*self.disk, "write an extent", offset);
+        piece.clear();
+        self.spare = piece;
+        outcome
     }
 }
 
@@ -104,7 +141,7 @@ impl ExtentWriter {
 mod tests {
     use super::*;
     use crate::file::pacer::tests::unlimited;
-    use crate::testing::{SimDisk, SimOptions};
+    use crate::testing::{Fault, FaultEffect, FaultOperation, FaultTimes, SimDisk, SimOptions};
 
     fn writer(disk: &SimDisk, length: u64) -> ExtentWriter {
         let extent = Extent { offset: 8192, length };
@@ -118,8 +155,12 @@ mod tests {
 
     #[test]
     fn pieces_of_any_size_arrive_in_order() {
-        let disk = disk();
-        let mut writer = writer(&disk, 768 * 1024);
+        let (plain, overlapping) = (disk(), disk());
+        pieces_arrive(&plain, writer(&plain, 768 * 1024));
+        pieces_arrive(&overlapping, writer(&overlapping, 768 * 1024).overlapping());
+    }
+
+    fn pieces_arrive(disk: &SimDisk, mut writer: ExtentWriter) {
         let mut expected = Vec::new();
         for size in [1, 4095, 4096, 100_000, 0, 262_144, 262_143, 7] {
             let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
@@ -148,5 +189,21 @@ mod tests {
         let bytes = disk.bytes();
         assert!(bytes[8192..16384].iter().all(|byte| *byte == 1));
         assert!(bytes[16384..].iter().all(|byte| *byte == 0xee));
+    }
+
+    /// The disk refuses a piece while the next one is gathered.
+    #[test]
+    fn a_piece_that_fails_beside_the_next_one_is_told() {
+        let disk = disk();
+        let mut writer = writer(&disk, 768 * 1024).overlapping();
+        disk.fail(Fault {
+            operation: FaultOperation::Write,
+            effect: FaultEffect::Error,
+            at: 0,
+            times: FaultTimes::Once,
+        });
+        writer.write(&vec![1; OUTPUT_PIECE_BYTES]).unwrap();
+        writer.write(&[1; 100]).unwrap();
+        assert!(matches!(writer.finish(), Err(Error::Io { .. })));
     }
 }
