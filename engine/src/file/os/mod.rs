@@ -3,7 +3,7 @@
 //! ```text
 //!   write_at ──► direct descriptor (O_DIRECT) ──────────────► device
 //!                  or, where that is missing, ──┐
-//!   read_at, map, length, lock, sync ──► buffered descriptor ──► page cache ──► device
+//!   read_at, map, length, sync ────────► buffered descriptor ──► page cache ──► device
 //! ```
 //!
 //! Two descriptors, because writes should not pass through the page cache (a sync of the log would
@@ -15,6 +15,9 @@
 //! I2. Where there is a direct descriptor, nothing is ever written through the buffered one: a
 //!     direct write beside dirty pages of the same range may lose one of the two.
 //! I3. Opening and probing never write.
+//! I4. The lock is that of the descriptor that is written through. A write that was begun holds it
+//!     too, so a process that dies has let go of the file only when nothing of it is written any
+//!     more: what a dead process has begun never meets what its successor writes.
 //!
 //! # Concurrency
 //! All calls take `&self`, move no file position, and may run at the same time.
@@ -256,7 +259,7 @@ impl Disk for OsDisk {
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match self.buffered.try_lock() {
+        match self.writer().try_lock() {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),

@@ -282,3 +282,18 @@ fn a_write_that_cannot_be_begun_is_an_error_at_its_end() {
     assert_eq!(refused.finish(&reader, "write", 0).1.unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(disk.length().unwrap(), 0);
 }
+
+/// A process that dies does not wait for what the kernel writes for it.
+#[test]
+fn the_lock_lives_as_long_as_a_write_that_was_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = new_disk(&folder);
+    assert!(disk.try_lock().unwrap());
+    // The kernel holds the descriptor like this while it writes.
+    let held = disk.writer().try_clone().unwrap();
+    drop(disk);
+    let successor = new_disk(&folder);
+    assert!(!successor.try_lock().unwrap());
+    drop(held);
+    assert!(successor.try_lock().unwrap());
+}
