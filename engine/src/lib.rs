@@ -36,7 +36,8 @@ pub use engine::{Engine, ErasureStats, OpenCold, Parts, PendingWork, Stats, Tabl
 pub use entry::{Direction, Entry, EntryView, Origin, OriginRef, Payload, Revision, TableId};
 pub use error::{ColdFileProblem, Corruption, Error, ErrorKind, Result};
 pub use file::{
-    AlignedBuffer, Begun, Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk, Region,
+    AlignedBuffer, Begun, Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk,
+    Region, Stores,
 };
 pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOptions};
 pub use own_ttl::OwnTtl;

@@ -11,11 +11,7 @@ use super::space::SpaceWish;
 use super::tiers::ColdState;
 use super::workers::Wakes;
 use super::{Claims, Counters, Erasure};
-use crate::batch::{Precondition, WriteBatch};
-use crate::commit::{
-    CommitFuture, CommitQueue, Committed, Leader, Leadership, Outcome, Pressure, Request, Slot,
-    Stall, resolve, stall,
-};
+use crate::commit::{CommitQueue, Leader, Pressure, Slot, Stall, stall};
 use crate::entry::{Payload, TableId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::superblock::{self, Superblock};
@@ -25,7 +21,7 @@ use crate::limits;
 use crate::marks::TimelineMarks;
 use crate::memory::Pool;
 use crate::memtable::Memtable;
-use crate::options::{Durability, Options, Sequence, TableOptions};
+use crate::options::{Options, Sequence, TableOptions};
 use crate::read::{
     Fences, Frozen, Snapshots, View, Views, kept_from, known_state, recorded_state, value_in,
 };
@@ -33,9 +29,7 @@ use crate::runtime::{Clock, Scheduler, StoreClock};
 use crate::state::{StateCache, StateCell, StateRecord};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::wal::{WalPosition, WalState, sync_written};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
-use std::task::Waker;
 use std::time::Duration;
 
 /// See the module.
@@ -129,125 +123,6 @@ impl Core {
         match self.closed.load(Ordering::Acquire) {
             true => Err(Error::Closed { what: "the store was closed" }),
             false => Ok(()),
-        }
-    }
-
-    /// Commits a batch and waits for it.
-    pub(crate) fn commit(
-        &self,
-        mut batch: WriteBatch,
-        durability: Durability,
-    ) -> Result<Committed> {
-        loop {
-            self.declare_unsynced(durability)?;
-            let mut request = resolve(self, batch, durability)?;
-            self.wait_for_pace(request.batch.byte_count())?;
-            self.store_large(&mut request)?;
-            let slot = Arc::new(Slot::new(request));
-            self.queue.push(Arc::clone(&slot));
-            while !slot.is_done() {
-                if !self.lead() {
-                    self.queue.sleep_unless(|| slot.is_done());
-                }
-            }
-            match slot.take_outcome().expect("a done slot has its outcome") {
-                Outcome::Final(result) => return result,
-                Outcome::Retry(returned, _) => batch = returned,
-            }
-        }
-    }
-
-    /// Queues a batch without waiting.
-    pub(crate) fn submit(
-        self: &Arc<Self>,
-        batch: WriteBatch,
-        durability: Durability,
-    ) -> CommitFuture {
-        let declared = self.declare_unsynced(durability);
-        let request = declared.and_then(|()| {
-            let mut request = resolve(self, batch, durability)?;
-            self.store_large(&mut request)?;
-            Ok(request)
-        });
-        match request {
-            Err(error) => CommitFuture::refused(error),
-            Ok(request) => {
-                let slot = Arc::new(Slot::new(request));
-                self.queue.push(Arc::clone(&slot));
-                // Whoever leads calls the worker for what is left: see `give_away`.
-                if !self.queue.is_led() {
-                    self.wake(|wakes| &wakes.commit);
-                }
-                if self.closed.load(Ordering::Acquire) {
-                    // The worker that leads for futures is gone: refuse it ourselves.
-                    self.lead();
-                }
-                CommitFuture::waiting(Arc::clone(self), slot)
-            }
-        }
-    }
-
-    /// Writes the large payloads of a request.
-    fn store_large(&self, request: &mut Request) -> Result<()> {
-        let Request { batch, stored, .. } = request;
-        stored.store(self, batch)?;
-        // Only a value precondition can have the batch come back, to be stored anew.
-        let looks_at_values = |p: &Precondition| matches!(p, Precondition::Value { .. });
-        if !batch.preconditions().iter().any(looks_at_values) {
-            batch.forget_large();
-        }
-        Ok(())
-    }
-
-    /// Leads waiting slots, unless somebody else does.
-    pub(crate) fn lead(&self) -> bool {
-        let led = self.lead_once();
-        // Behind a close, or a worker's death, there may be no worker that would lead what was
-        // pushed during the last group by callers who found it led. Whoever closes swaps the mark
-        // before trying to lead, and a death poisons the store before: either that attempt finds
-        // leadership free, or the mark is seen here.
-        let without_worker =
-            || self.closed.fetch_or(false, Ordering::AcqRel) || self.health.check().is_err();
-        while led && !self.queue.is_empty() && without_worker() {
-            if !self.lead_once() {
-                break;
-            }
-        }
-        led
-    }
-
-    fn lead_once(&self) -> bool {
-        // Made first, so that a panic drops it last: when leadership is free again.
-        let guard = PoisonOnPanic(self);
-        let Some(leadership) = self.queue.try_lead() else {
-            std::mem::forget(guard);
-            return false;
-        };
-        let wakers = match self.leader.lock().as_mut() {
-            Some(leader) => {
-                leader.lead(self, &leadership);
-                leader.take_wakers()
-            }
-            None => {
-                let wakers = refuse_closed(&leadership);
-                self.queue.wake_all();
-                wakers
-            }
-        };
-        std::mem::forget(guard);
-        self.give_away(leadership);
-        for waker in wakers {
-            // Somebody else's code: its panic is not ours.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        }
-        true
-    }
-
-    /// Gives leadership away. For slots that wait the worker is called.
-    fn give_away(&self, leadership: Leadership<'_, Arc<Slot>>) {
-        drop(leadership);
-        if !self.queue.is_empty() {
-            self.wake(|wakes| &wakes.commit);
         }
     }
 
@@ -378,7 +253,7 @@ impl Core {
     }
 
     /// Slows a writer down, or stops it, while background work is behind.
-    fn wait_for_pace(&self, bytes: usize) -> Result<()> {
+    pub(super) fn wait_for_pace(&self, bytes: usize) -> Result<()> {
         let mut waited = Duration::ZERO;
         loop {
             match stall(&self.pressure(), bytes) {
@@ -576,30 +451,5 @@ impl Core {
             Ok(now) if now.sequence == self.opened_sequence => error,
             _ => Error::SnapshotTooOld { what, offset },
         }
-    }
-}
-
-/// Completes what came too late for a store that was closed.
-fn refuse_closed(leadership: &Leadership<'_, Arc<Slot>>) -> Vec<Waker> {
-    std::iter::from_fn(|| leadership.pop())
-        .filter_map(|slot| {
-            drop(slot.take_request());
-            let error = Error::Closed { what: "the store was closed" };
-            slot.complete(Outcome::Final(Err(error)))
-        })
-        .collect()
-}
-
-/// A leader that panics leaves slots and counters in doubt: the store takes no more writes.
-struct PoisonOnPanic<'a>(&'a Core);
-
-impl Drop for PoisonOnPanic<'_> {
-    fn drop(&mut self) {
-        let error = Error::Closed { what: "the leader panicked" };
-        let _ = self.0.health.poison("committing a group failed", &error);
-        // Its group was completed while unwinding: tell the sleepers, and call the worker for what
-        // waits behind it.
-        self.0.queue.wake_all();
-        self.0.wake(|wakes| &wakes.commit);
     }
 }

@@ -11,10 +11,11 @@
 //!   outside the write.
 //! - Short reads and short writes are legal: see [`read_exact_at`] and [`write_all_at`].
 
-use super::{AlignedBuffer, Begun, Region};
+use super::{AlignedBuffer, Begun, Region, Stores};
 use crate::error::{Error, Result};
 use crate::limits::BLOCK_SIZE;
 use std::io;
+use std::sync::Arc;
 
 /// How the device wants to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,11 @@ pub trait Disk: Send + Sync + 'static {
     fn punch_hole(&self, offset: u64, length: u64) -> io::Result<bool>;
     /// Maps an immutable range for reading. Fails with `Unsupported` where there are no maps.
     fn map(&self, offset: u64, length: u64) -> io::Result<Region>;
+    /// Maps a range that exists for stores, which pass by direct writes: see [`Stores`]. `None`
+    /// where that is not to be had, or where writes go through the page cache anyway.
+    fn map_stores(&self, _offset: u64, _length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
+        Ok(None)
+    }
     /// Takes the writer lock on the file itself, without waiting. It is held until the disk is
     /// dropped or the process dies.
     fn try_lock(&self) -> io::Result<bool>;

@@ -11,6 +11,7 @@
 
 use super::disk::{Disk, Flush, Geometry, Identity};
 use super::region::Region;
+use super::stores::Stores;
 use super::{AlignedBuffer, Begun};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::io;
@@ -117,6 +118,10 @@ impl Disk for GatedDisk {
 
     fn map(&self, offset: u64, length: u64) -> io::Result<Region> {
         self.inner.map(offset, length)
+    }
+
+    fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
+        self.inner.map_stores(offset, length)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -19,6 +19,7 @@ mod gate;
 mod os;
 mod pacer;
 mod region;
+mod stores;
 pub(crate) mod superblock;
 
 pub(crate) use allocator::{Allocator, ExtentGuard, Giving, Reservation};
@@ -31,6 +32,7 @@ pub(crate) use gate::GatedDisk;
 pub use os::{OpenMode, OsDisk};
 pub(crate) use pacer::Pacer;
 pub use region::Region;
+pub use stores::Stores;
 pub(crate) use superblock::ManifestRef;
 
 /// The random identity of one store file; part of the seed of every checksum in it.

@@ -28,6 +28,7 @@ mod listing;
 mod reader;
 mod ring;
 mod state;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod window;

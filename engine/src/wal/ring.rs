@@ -27,6 +27,10 @@ impl Ring {
         Ok(Ring { extent })
     }
 
+    pub(super) fn extent(&self) -> Extent {
+        self.extent
+    }
+
     pub(super) fn length(&self) -> u64 {
         self.extent.length
     }
@@ -49,7 +53,18 @@ impl Ring {
         (self.before_end(lsn, length) == length).then(|| self.place(lsn))
     }
 
-    /// Writes the bytes of `lsn`, in two pieces where they wrap.
+    /// The bytes of `lsn` with their offsets in the file, in two pieces where they wrap.
+    pub(super) fn parts<'a>(
+        &self,
+        lsn: u64,
+        bytes: &'a [u8],
+    ) -> impl Iterator<Item = (u64, &'a [u8])> {
+        let (front, rest) = bytes.split_at(self.before_end(lsn, bytes.len()));
+        let parts = [(self.place(lsn), front), (self.extent.offset, rest)];
+        parts.into_iter().filter(|(_, part)| !part.is_empty())
+    }
+
+    /// Writes the bytes of `lsn`.
     pub(super) fn write(
         &self,
         disk: &dyn Disk,
@@ -57,12 +72,10 @@ impl Ring {
         bytes: &[u8],
         flush: Flush,
     ) -> Result<()> {
-        let (front, rest) = bytes.split_at(self.before_end(lsn, bytes.len()));
-        write_all_at(disk, "write a WAL group", self.place(lsn), front, flush)?;
-        if rest.is_empty() {
-            return Ok(());
+        for (place, part) in self.parts(lsn, bytes) {
+            write_all_at(disk, "write a WAL group", place, part, flush)?;
         }
-        write_all_at(disk, "write a WAL group", self.extent.offset, rest, flush)
+        Ok(())
     }
 
     /// Reads the bytes of `lsn`, in two pieces where they wrap. Bytes that cannot be read are an

@@ -4,20 +4,22 @@
 //! # Invariants
 //! 1. released <= synced <= written at every moment; each only grows.
 //! 2. Everything before `synced` is on the disk, or its effects are in durable SSTables.
-//! 3. After the first failure nothing counts as synced any more: a later sync that succeeds proves
+//! 3. No byte is stored to a page that holds bytes before `asked`; synced <= asked.
+//! 4. After the first failure nothing counts as synced any more: a later sync that succeeds proves
 //!    nothing about pages that an earlier one has given up.
 //!
 //! # Concurrency
 //! Plain atomics. `written` is stored by the leader alone, with release, after the write returned:
 //! whoever loads it with acquire and then syncs has synced all of it. A reader of two values loads
-//! the smaller one first, so that a difference is never negative.
+//! the smaller one first, so that a difference is never negative. `asked` has a lock, since a store
+//! must not begin in a page that a sync has just begun to speak of.
 
 use crate::error::{Error, Result};
 use crate::file::Disk;
 use crate::file::disk;
 use crate::health::Health;
 use crate::limits::BLOCK_SIZE;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// Bytes of the ring that always stay free, so that a full ring and an empty one differ.
 const SPARE_BYTES: u64 = BLOCK_SIZE;
@@ -29,6 +31,9 @@ pub(crate) struct WalState {
     written: AtomicU64,
     synced: AtomicU64,
     released: AtomicU64,
+    /// Everything before this is on the disk, or a sync on its way speaks of it: pages that hold
+    /// some of it are not stored to any more.
+    asked: Mutex<u64>,
     failure: Health,
 }
 
@@ -47,6 +52,7 @@ impl WalState {
             written: AtomicU64::new(lsn),
             synced: AtomicU64::new(lsn),
             released: AtomicU64::new(released),
+            asked: Mutex::new(lsn),
             failure: Health::default(),
         }
     }
@@ -104,7 +110,32 @@ impl WalState {
     /// A sync that began after everything before `lsn` was written has returned well.
     pub(crate) fn mark_synced(&self, lsn: u64) {
         assert!(lsn <= self.written_lsn(), "only what was written can be on the disk");
+        self.ask(lsn);
         self.synced.fetch_max(lsn, Ordering::AcqRel);
+    }
+
+    /// Before a sync that is to speak of everything before `lsn`.
+    pub(super) fn ask(&self, lsn: u64) {
+        let mut asked = self.asked.lock();
+        *asked = lsn.max(*asked);
+    }
+
+    /// The leader's: stores a group from `lsn` to `end`, unless its first page holds bytes that a
+    /// sync speaks of; returns whether it did. The page would be written again with those, and a
+    /// power loss could tear them. A sync that is asked for meanwhile waits for the store.
+    pub(super) fn store(
+        &self,
+        lsn: u64,
+        end: u64,
+        store: impl FnOnce() -> Result<()>,
+    ) -> Result<bool> {
+        let asked = self.asked.lock();
+        if *asked > lsn - lsn % BLOCK_SIZE {
+            return Ok(false);
+        }
+        store()?;
+        self.mark_written(end);
+        Ok(true)
     }
 
     /// Fails if a write or a sync of this log failed before.
@@ -135,6 +166,7 @@ pub(crate) fn sync_written(state: &WalState, disk: &dyn Disk) -> Result<u64> {
     state.check()?;
     let target = state.written_lsn();
     if state.synced_lsn() < target {
+        state.ask(target);
         disk::sync(disk, "sync the WAL").map_err(|error| state.fail(error))?;
         // Of two syncs at the same time the kernel may tell only one about a page it has lost.
         state.check()?;

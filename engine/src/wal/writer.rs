@@ -3,8 +3,9 @@
 //! 1. The frames are copied behind room for a header, in one aligned buffer.
 //! 2. The header is sealed: own lsn, checksum of the group before, and what is known to be synced.
 //! 3. One write, or two where the group wraps. Durable and nothing unsynced before it: the write
-//!    itself is durable. Durable with something unsynced before it: a plain write and a sync, since
-//!    a durable write says nothing about earlier ones.
+//!    itself is durable. Otherwise the group is stored into the page cache where that may be (see
+//!    `stored.rs`), or else written; and synced, if it is to be durable: a durable write would say
+//!    nothing about earlier ones.
 //! 4. A write that is not durable may go on while the leader does something else, until it ends the
 //!    group.
 //!
@@ -23,10 +24,11 @@ use super::format::{
 };
 use super::ring::Ring;
 use super::state::WalState;
+use super::stored::UnsyncedGroups;
 use crate::codec::round_up;
 use crate::error::Result;
 use crate::file::{AlignedBuffer, Begun, Disk, Extent, FileId, Flush, disk};
-use crate::limits::ERASE_RING_BYTES;
+use crate::limits::{ERASE_RING_BYTES, STORED_GROUP_BYTES_MAX};
 use std::sync::Arc;
 
 /// Bytes of the buffer that are kept between groups; one giant batch must not cost its size for
@@ -46,6 +48,7 @@ pub(crate) struct Writer {
     state: Arc<WalState>,
     buffer: AlignedBuffer,
     begun: Option<BegunGroup>,
+    unsynced: UnsyncedGroups,
 }
 
 /// A group on its way to the disk.
@@ -106,7 +109,13 @@ impl Writer {
             state,
             buffer: AlignedBuffer::default(),
             begun: None,
+            unsynced: UnsyncedGroups::Written,
         }
+    }
+
+    /// From now on unsynced groups are stored, where the disk can.
+    pub(crate) fn store_unsynced(&mut self) {
+        self.unsynced = UnsyncedGroups::ToBeMapped;
     }
 
     /// The progress that other threads see.
@@ -173,17 +182,11 @@ impl Writer {
         let end = self.encode(self.position, first_commit, time_ms, bodies);
         let bytes = self.buffer.len() as u64;
         assert!(bytes <= self.state.free_bytes(), "the caller makes room before it writes");
-        let place = self.ring.unbroken(self.position.lsn, self.buffer.len());
-        let write = match place.filter(|_| !durable) {
-            Some(place) => {
-                let buffer = std::mem::take(&mut self.buffer);
-                Some((self.disk.begin_write(place, buffer), place))
-            }
-            None => {
-                self.put(end.lsn, durable).map_err(|error| self.state.fail(error))?;
-                None
-            }
+        let outcome = match durable {
+            true => self.put_durable(end.lsn).map(|()| None),
+            false => self.begin_unsynced(end.lsn),
         };
+        let write = outcome.map_err(|error| self.state.fail(error))?;
         self.begun = Some(BegunGroup { end, write });
         Ok(())
     }
@@ -228,22 +231,22 @@ impl Writer {
         for (first_commit, time_ms, bodies) in groups {
             end = self.encode(end, first_commit, time_ms, bodies);
             if self.buffer.len() >= TOGETHER_BYTES_MIN {
-                self.write_buffer(end, false)?;
+                self.write_buffer(end)?;
                 self.buffer.clear();
             }
         }
         if !self.buffer.is_empty() {
-            self.write_buffer(end, false)?;
+            self.write_buffer(end)?;
         }
         self.buffer = AlignedBuffer::default();
         Ok(self.position)
     }
 
-    /// Writes the groups in the buffer, behind which the log goes on at `end`.
-    fn write_buffer(&mut self, end: WalPosition, durable: bool) -> Result<()> {
+    /// Writes the groups in the buffer, behind which the log goes on at `end`. Not durable.
+    fn write_buffer(&mut self, end: WalPosition) -> Result<()> {
         let bytes = self.buffer.len() as u64;
         assert!(bytes <= self.state.free_bytes(), "the caller makes room before it writes");
-        self.put(end.lsn, durable).map_err(|error| self.state.fail(error))?;
+        self.put_unsynced(end.lsn).map_err(|error| self.state.fail(error))?;
         self.position = end;
         Ok(())
     }
@@ -317,16 +320,15 @@ impl Writer {
         WalPosition { lsn, previous: group_checksum(&bytes) }
     }
 
-    /// Hands the buffer to the disk; what it holds ends at `end`.
-    fn put(&self, end: u64, durable: bool) -> Result<()> {
-        let all_synced = self.state.synced_lsn() == self.position.lsn;
-        let flush = if durable && all_synced { Flush::Now } else { Flush::Later };
-        self.ring.write(&*self.disk, self.position.lsn, self.buffer.as_slice(), flush)?;
-        self.state.mark_written(end);
-        if !durable {
-            return Ok(());
-        }
-        if flush == Flush::Later {
+    /// Hands the buffer to the disk, durable with everything before it; it ends at `end`.
+    fn put_durable(&mut self, end: u64) -> Result<()> {
+        if self.state.synced_lsn() == self.position.lsn {
+            let group = self.buffer.as_slice();
+            self.ring.write(&*self.disk, self.position.lsn, group, Flush::Now)?;
+            self.state.mark_written(end);
+        } else {
+            self.put_unsynced(end)?;
+            self.state.ask(end);
             disk::sync(&*self.disk, "sync the WAL")?;
         }
         // The interval worker may have met a failure of earlier bytes meanwhile: then nothing may
@@ -334,5 +336,43 @@ impl Writer {
         self.state.check()?;
         self.state.mark_synced(end);
         Ok(())
+    }
+
+    /// Stores or writes the buffer; it may be lost until the next sync.
+    fn put_unsynced(&mut self, end: u64) -> Result<()> {
+        if !self.store(end)? {
+            let group = self.buffer.as_slice();
+            self.ring.write(&*self.disk, self.position.lsn, group, Flush::Later)?;
+            self.state.mark_written(end);
+        }
+        Ok(())
+    }
+
+    /// The same, but a write may go on: then it is returned, with its place in the file.
+    fn begin_unsynced(&mut self, end: u64) -> Result<Option<(Begun, u64)>> {
+        if self.store(end)? {
+            return Ok(None);
+        }
+        let Some(place) = self.ring.unbroken(self.position.lsn, self.buffer.len()) else {
+            return self.put_unsynced(end).map(|()| None);
+        };
+        let buffer = std::mem::take(&mut self.buffer);
+        Ok(Some((self.disk.begin_write(place, buffer), place)))
+    }
+
+    /// Stores the buffer into the page cache, where that may be; returns whether it did.
+    fn store(&mut self, end: u64) -> Result<bool> {
+        let (lsn, group) = (self.position.lsn, self.buffer.as_slice());
+        if group.len() > STORED_GROUP_BYTES_MAX {
+            return Ok(false);
+        }
+        let Some(log) = self.unsynced.stored(&*self.disk, self.ring, lsn) else {
+            return Ok(false);
+        };
+        let stored = self.state.store(lsn, end, || log.store(lsn, group))?;
+        if stored {
+            log.begin_writing(end);
+        }
+        Ok(stored)
     }
 }

@@ -83,7 +83,8 @@ fn every_byte_that_is_written_is_counted() {
         let process = world.open(&tiny()).unwrap();
         let on_disk = || {
             let cold = world.cold.as_ref().map_or(0, |cold| cold.counts().written_bytes);
-            world.disk.counts().written_bytes + cold
+            let counts = world.disk.counts();
+            counts.written_bytes + counts.stored_bytes + cold
         };
         let before = (process.engine.stats().written_bytes(), on_disk());
         busy_life(&world, &process);

@@ -429,6 +429,7 @@ fn begin_log(
     let flushed = core.root.lock().superblock.commit;
     core.published.store(end.commit, Ordering::Release);
     core.flushed_through.store(flushed, Ordering::Release);
+    core.choose_unsynced(&mut writer);
     *core.leader.lock() = Some(Leader::new(writer, next_commit, memtable_lsn));
     Ok(())
 }

@@ -122,10 +122,11 @@ impl Core {
         self.log.begin_at(new.position.lsn);
         let (disk, state) = (Arc::clone(&self.disk), Arc::clone(&self.log));
         let ring = self.root.lock().superblock.ring;
-        let writer = Writer::over(disk, self.file, ring, new.salt, new.position, state);
+        let mut writer = Writer::over(disk, self.file, ring, new.salt, new.position, state);
         let next_commit = self.first_commit_behind(new.commit);
         let fresh = Arc::new(Memtable::new(next_commit, self.clock.commit_now()));
         self.views.replace(|view| view.active = fresh);
+        self.choose_unsynced(&mut writer);
         *self.leader.lock() = Some(Leader::new(writer, next_commit, new.position.lsn));
         self.without_log.refused.store(false, Ordering::Release);
         *self.without_log.waiting.lock() = None;

@@ -64,6 +64,15 @@ pub(super) fn write_durable(file: &File, bytes: &[u8], offset: u64) -> io::Resul
     }
 }
 
+/// Lets the device begin with the dirty pages of a range. The advice says that they are not needed
+/// in the cache: the kernel begins to write them, and keeps them all the same while they are
+/// mapped, as those of stores are.
+pub(super) fn start_writing(file: &File, offset: u64, length: u64) {
+    if let Some(length) = std::num::NonZeroU64::new(length) {
+        let _ = rustix::fs::fadvise(file, offset, Some(length), rustix::fs::Advice::DontNeed);
+    }
+}
+
 /// Reserves room and extends the file over it. `false` where the file system cannot.
 pub(super) fn allocate(file: &File, offset: u64, length: u64) -> io::Result<bool> {
     supported(file, FallocateFlags::empty(), offset, length)

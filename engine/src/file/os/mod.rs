@@ -3,7 +3,7 @@
 //! ```text
 //!   write_at ──► direct descriptor (O_DIRECT) ──────────────► device
 //!                  or, where that is missing, ──┐
-//!   read_at, map, length, sync ────────► buffered descriptor ──► page cache ──► device
+//!   read_at, map, stores, length, sync ► buffered descriptor ──► page cache ──► device
 //! ```
 //!
 //! Two descriptors, because writes should not pass through the page cache (a sync of the log would
@@ -12,8 +12,10 @@
 //!
 //! # Invariants
 //! I1. Both descriptors are of one inode: compared at open, since the name may be moved meanwhile.
-//! I2. Where there is a direct descriptor, nothing is ever written through the buffered one: a
-//!     direct write beside dirty pages of the same range may lose one of the two.
+//! I2. Where there is a direct descriptor, nothing is ever written through the buffered one but by
+//!     stores (`stores.rs`), whose range has one writer: it never stores while it writes directly.
+//!     The kernel writes dirty pages back before a direct write of their range, and forgets them
+//!     after it; only a store at the same time could be lost.
 //! I3. Opening and probing never write.
 //! I4. The lock is that of the descriptor that is written through. A write that was begun holds it
 //!     too, so a process that dies has let go of the file only when nothing of it is written any
@@ -28,6 +30,7 @@ mod platform;
 #[cfg(not(target_os = "linux"))]
 #[path = "portable.rs"]
 mod platform;
+mod stores;
 #[cfg(test)]
 mod tests;
 #[cfg(all(target_os = "linux", not(loom)))]
@@ -35,7 +38,7 @@ mod uring;
 
 #[cfg(all(target_os = "linux", not(loom)))]
 use super::Begun;
-use super::{AlignedBuffer, Disk, Flush, Geometry, Identity, Region};
+use super::{AlignedBuffer, Disk, Flush, Geometry, Identity, Region, Stores};
 use crate::error::{Error, Result};
 use crate::limits::BLOCK_SIZE;
 use crate::sync::Arc;
@@ -44,6 +47,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use stores::OsStores;
 
 /// A write of fewer bytes is over before the caller has done anything beside it.
 #[cfg(all(target_os = "linux", not(loom)))]
@@ -256,6 +260,13 @@ impl Disk for OsDisk {
         // is lost but time.
         let _ = map.advise(memmap2::Advice::Random);
         Ok(Region::from_map(map))
+    }
+
+    fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
+        match &self.direct {
+            None => Ok(None),
+            Some(_) => Ok(Some(Arc::new(OsStores::map(&self.buffered, offset, length)?))),
+        }
     }
 
     fn try_lock(&self) -> io::Result<bool> {

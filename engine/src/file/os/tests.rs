@@ -68,6 +68,57 @@ fn writes_are_read_back_with_either_flush() {
     disk.read_at(u64::MAX, &mut [0; 10]).unwrap_err();
 }
 
+/// Stores and direct writes take turns on the blocks of one page: whoever came last is seen, by
+/// reads and by the other.
+#[test]
+fn stores_and_direct_writes_see_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = new_disk(&folder);
+    disk.allocate(0, 65_536).unwrap();
+    let Some(stores) = disk.map_stores(8192, 16_384).unwrap() else {
+        assert!(!disk.geometry().direct, "there are stores where there are direct writes");
+        return;
+    };
+    let alignment = disk.geometry().alignment;
+    let mut expected = vec![0; 16_384];
+    for turn in 0..200usize {
+        let block = turn * 7 % (expected.len() / alignment) * alignment;
+        let bytes = vec![u8::try_from(turn % 255 + 1).unwrap(); alignment];
+        let place = 8192 + block as u64;
+        match turn % 3 {
+            0 => disk.write_at(place, aligned(&bytes).as_slice(), Flush::Now).map(|_| ()).unwrap(),
+            1 => {
+                disk.write_at(place, aligned(&bytes).as_slice(), Flush::Later).map(|_| ()).unwrap()
+            }
+            _ => stores.store(place, &bytes).unwrap(),
+        }
+        expected[block..block + alignment].copy_from_slice(&bytes);
+        assert_eq!(read(&disk, 8192, expected.len()), expected, "turn {turn}");
+        stores.start_writing(8192, 4096);
+    }
+    disk.sync().unwrap();
+    drop(stores);
+    assert_eq!(read(&disk, 8192, expected.len()), expected);
+}
+
+#[test]
+fn stores_outside_of_their_range_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = new_disk(&folder);
+    disk.allocate(0, 65_536).unwrap();
+    let length = disk.length().unwrap();
+    assert!(disk.map_stores(length, 1 << 40).is_err());
+    assert!(disk.map_stores(u64::MAX, 2).is_err());
+    let Some(stores) = disk.map_stores(8192, 4096).unwrap() else { return };
+    for (offset, length) in [(8191, 1), (12_288, 1), (12_287, 2), (0, 1), (u64::MAX, 1)] {
+        let refused = stores.store(offset, &vec![1; length]).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{offset} {length}");
+    }
+    stores.store(12_287, &[1]).unwrap();
+    stores.store(12_288, &[]).unwrap();
+    stores.start_writing(0, u64::MAX);
+}
+
 #[test]
 fn misaligned_writes_are_refused() {
     let folder = tempfile::tempdir().unwrap();

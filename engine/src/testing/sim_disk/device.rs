@@ -3,7 +3,7 @@
 use super::fault::{FaultEffect, FaultOperation};
 use super::operation::Change;
 use super::{Logged, SimDisk};
-use crate::file::{Disk, Flush, Geometry, Identity, Region};
+use crate::file::{Disk, Flush, Geometry, Identity, Region, Stores};
 use std::io;
 use std::sync::Arc;
 
@@ -120,12 +120,45 @@ impl Disk for SimDisk {
         Ok(Region::from_memory(Arc::from(bytes)))
     }
 
+    fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
+        let state = self.state();
+        state.check_alive()?;
+        let end = offset.checked_add(length).ok_or_else(|| invalid("the range is too long"))?;
+        if end > state.volatile.length() {
+            return Err(invalid("a map behind the end of the file"));
+        }
+        let mapped = || Arc::new(SimStores { disk: self.clone(), offset, end }) as Arc<dyn Stores>;
+        Ok(state.options.direct.then(mapped))
+    }
+
     fn try_lock(&self) -> io::Result<bool> {
         let mut state = self.state();
         state.check_alive()?;
         let holder = *state.lock_holder.get_or_insert(self.handle.number);
         Ok(holder == self.handle.number)
     }
+}
+
+/// Stores to a simulated file: each is a write of whole pages, so that a power loss may damage what
+/// lies beside it. Only a crash lets one fail.
+struct SimStores {
+    disk: SimDisk,
+    offset: u64,
+    end: u64,
+}
+
+impl Stores for SimStores {
+    fn store(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        if offset < self.offset || end > self.end {
+            return Err(invalid("a store outside of the mapped range"));
+        }
+        let mut state = self.disk.state();
+        state.check_alive()?;
+        state.store(offset, bytes)
+    }
+
+    fn start_writing(&self, _offset: u64, _length: u64) {}
 }
 
 pub(super) fn check_range(offset: u64, length: u64) -> io::Result<u64> {

@@ -1,7 +1,7 @@
 //! `SimDisk`: one simulated file behind [`Disk`], with a cache that power loss takes.
 //!
 //! ```text
-//!  write, allocate, truncate, punch          sync, write with Flush::Now
+//!  write, store, allocate, truncate, punch   sync, write with Flush::Now
 //!          │                                              │
 //!          ▼                                              ▼
 //!   volatile image  ◄── reads            pending list ──► durable image
@@ -10,7 +10,7 @@
 //!
 //! A crash at operation n makes that operation and all later ones fail; [`SimDisk::crash_image`]
 //! then gives any legal state after it as a fresh disk. Operations that change state are numbered
-//! from 0: writes, syncs, allocations, truncations and punched holes, failed ones included.
+//! from 0: writes, stores, syncs, allocations, truncations and punched holes, failed ones included.
 //!
 //! # Invariants
 //! I1. Durable image with all pending operations applied in order = volatile image, but for writes
@@ -72,6 +72,8 @@ pub struct DiskCounts {
     pub holes: u64,
     /// Bytes that writes have taken.
     pub written_bytes: u64,
+    /// Bytes that were stored into the page cache.
+    pub stored_bytes: u64,
 }
 
 /// A handle to a simulated file. Cloning shares the handle, and with it the writer lock.
@@ -116,6 +118,7 @@ enum Logged {
     Allocate = 4,
     Truncate = 5,
     Punch = 6,
+    Store = 7,
 }
 
 impl SimDisk {

@@ -81,6 +81,23 @@ impl State {
         if fails { Err(device_error()) } else { Ok(count) }
     }
 
+    /// A write of the whole pages that the bytes touch, with what lies there beside them.
+    pub(super) fn store(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let page = PAGE as u64;
+        let start = offset / page * page;
+        let end = (offset + bytes.len() as u64).div_ceil(page) * page;
+        let end = end.min(self.volatile.length());
+        let mut pages = vec![0; usize::try_from(end - start).expect("a store fits in memory")];
+        self.volatile.read(start, &mut pages);
+        let inside = usize::try_from(offset - start).expect("it is below a page");
+        pages[inside..inside + bytes.len()].copy_from_slice(bytes);
+        let operation = self.write_operation(start, &pages);
+        self.begin(Logged::Store, offset, bytes.len() as u64, bytes, Some(&operation))?;
+        self.counts.stored_bytes += bytes.len() as u64;
+        self.add(operation);
+        Ok(())
+    }
+
     fn write_operation(&self, offset: u64, bytes: &[u8]) -> Operation {
         let end = if bytes.is_empty() { 0 } else { offset + bytes.len() as u64 };
         self.operation(Change::Write { offset, bytes: Arc::from(bytes) }, end)

@@ -400,3 +400,28 @@ proptest! {
         }
     }
 }
+
+/// What is stored is seen at once, survives a kill, and is torn in whole pages: a sync before it
+/// does not save what lies beside it.
+#[test]
+fn a_store_may_tear_what_lies_beside_it_in_its_page() {
+    let disk = SimDisk::from_bytes(SimOptions::default(), &[7; 8192]);
+    let stores = disk.map_stores(0, 8192).unwrap().unwrap();
+    stores.store(5000, &[9; 10]).unwrap();
+    let kept = disk.crash_image(&CrashPolicy::Kill).bytes();
+    assert_eq!((&kept[5000..5010], &kept[..5000]), (&[9; 10][..], &[7; 5000][..]));
+    assert_eq!(disk.crash_image(&CrashPolicy::DropAll).bytes(), vec![7; 8192]);
+    let (mut beside, mut elsewhere) = (0, 0);
+    for seed in 0..200 {
+        let torn = disk.crash_image(&CrashPolicy::TearOne { index: 0, seed }).bytes();
+        beside += usize::from(torn[4096..5000] != [7; 904]);
+        elsewhere += usize::from(torn[..4096] != [7; 4096]);
+    }
+    assert!(beside > 0 && elsewhere == 0, "{beside} {elsewhere}");
+    disk.sync().unwrap();
+    assert_eq!(disk.crash_image(&CrashPolicy::DropAll).bytes(), kept);
+    assert!(stores.store(8190, &[1; 3]).is_err());
+    disk.crash_at(disk.operation_count());
+    assert!(stores.store(0, &[1]).is_err());
+    assert_eq!(disk.crash_image(&CrashPolicy::Kill).bytes(), kept);
+}
