@@ -150,6 +150,7 @@ impl Writer {
     /// # Errors
     /// The disk's error; then any part of the group may be on the disk. Every later call fails with
     /// [`Error::Poisoned`](crate::Error::Poisoned).
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn write_group<Body: AsRef<[u8]>>(
         &mut self,
         first_commit: u64,

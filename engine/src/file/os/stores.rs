@@ -38,17 +38,16 @@ impl Stores for OsStores {
             let why = "a store outside of the mapped range";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         };
-        // SAFETY: source: `bytes` is a live slice. Destination: `place..place + bytes.len()` was
-        // just checked to lie inside the map, which lives as long as `self`, is writable, and was
-        // made of a range inside the file; the engine never cuts the file before the end of this
-        // range, and its lock keeps other processes of it away. They do not overlap: nobody gets a
-        // slice of this map, it is reached through its pointer alone. The range has one writer (see
-        // the module above), so no other store touches these bytes meanwhile; the kernel and
-        // readers with `read_at` may read them, which is no access of this program.
-        unsafe {
-            let destination = self.map.as_mut_ptr().add(place);
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), destination, bytes.len());
-        }
+        // SAFETY: `place..place + bytes.len()` was just checked to lie inside the map.
+        let destination = unsafe { self.map.as_mut_ptr().add(place) };
+        // SAFETY: source: `bytes` is a live slice. Destination: inside the map, see above, which
+        // lives as long as `self`, is writable, and was made of a range inside the file; the engine
+        // never cuts the file before the end of this range, and its lock keeps other processes of
+        // it away. They do not overlap: nobody gets a slice of this map, it is reached through its
+        // pointer alone. The range has one writer (see the module above), so no other store touches
+        // these bytes meanwhile; the kernel and readers with `read_at` may read them, which is no
+        // access of this program.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), destination, bytes.len()) };
         Ok(())
     }
 

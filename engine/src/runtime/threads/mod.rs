@@ -96,7 +96,7 @@ impl Scheduler for ThreadScheduler {
     fn together(&self, name: &str, beside: &mut (dyn FnMut() + Send), own: &mut dyn FnMut()) {
         let started = std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name(name.to_owned());
-            let started = builder.spawn_scoped(scope, || beside()).is_ok();
+            let started = builder.spawn_scoped(scope, &mut *beside).is_ok();
             if started {
                 own();
             }
