@@ -22,7 +22,6 @@ use crate::batch::WriteBatch;
 use crate::engine::Core;
 use crate::entry::TableId;
 use crate::error::Result;
-use crate::file::disk::sync;
 use crate::file::{ExtentGuard, ExtentWriter};
 use crate::segment::{LargePayload, Segment};
 use crate::sync::Arc;
@@ -46,11 +45,8 @@ impl StoredPayloads {
             let stored = self.store_one(core, batch, index);
             stored.inspect_err(|error| core.free_released(error))?;
         }
-        let written = core.log.written_lsn();
-        let synced = sync(&*core.disk, "syncing large payloads");
-        synced.map_err(|error| core.poison_log(&error))?;
-        core.log.mark_synced(written);
-        Ok(())
+        let synced = core.log.sync_beside(&*core.disk, "syncing large payloads");
+        synced.map(|_| ()).map_err(|error| core.poison_log(&error))
     }
 
     fn store_one(&mut self, core: &Core, batch: &mut WriteBatch, index: usize) -> Result<()> {

@@ -69,8 +69,9 @@ impl Core {
                 if !self.queue.is_led() {
                     self.wake(|wakes| &wakes.commit);
                 }
-                if self.closed.load(Ordering::Acquire) {
-                    // The worker that leads for futures is gone: refuse it ourselves.
+                if self.closed.load(Ordering::Acquire) || self.health.check().is_err() {
+                    // The worker that leads for futures is gone, or may have died since the batch
+                    // was resolved: refuse it ourselves.
                     self.lead();
                 }
                 CommitFuture::waiting(Arc::clone(self), slot)

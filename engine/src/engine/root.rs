@@ -20,7 +20,6 @@ use super::{Core, Counters};
 use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::file::cold::{self, ColdHeader, ColdRef};
-use crate::file::disk::sync;
 use crate::file::superblock::{self, Superblock};
 use crate::limits;
 use crate::manifest::Manifest;
@@ -193,9 +192,7 @@ impl Core {
 
     /// Steps 3 and 4.
     fn write_root(&self, next: &mut Superblock) -> Result<()> {
-        let written = self.log.written_lsn();
-        sync(&*self.disk, "syncing before a superblock")?;
-        self.log.mark_synced(written);
+        let written = self.log.sync_beside(&*self.disk, "syncing before a superblock")?;
         // Never lower: in recovery the present log is not the one that is being replayed.
         next.synced_lsn = next.synced_lsn.max(written).max(next.wal.lsn);
         superblock::write(&*self.disk, next)

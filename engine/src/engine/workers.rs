@@ -331,6 +331,10 @@ impl Task for CommitWorker {
         if !core.queue.is_empty() && core.lead() {
             return Progress::Busy;
         }
+        if core.health.check().is_err() {
+            // A leader that panicked has kept the wakers of the groups before.
+            core.lead();
+        }
         Progress::Idle(None)
     }
 }

@@ -108,7 +108,7 @@ impl WalState {
     }
 
     /// A sync that began after everything before `lsn` was written has returned well.
-    pub(crate) fn mark_synced(&self, lsn: u64) {
+    pub(super) fn mark_synced(&self, lsn: u64) {
         assert!(lsn <= self.written_lsn(), "only what was written can be on the disk");
         self.ask(lsn);
         self.synced.fetch_max(lsn, Ordering::AcqRel);
@@ -118,6 +118,19 @@ impl WalState {
     pub(super) fn ask(&self, lsn: u64) {
         let mut asked = self.asked.lock();
         *asked = lsn.max(*asked);
+    }
+
+    /// Syncs the file for something else than the log, and with it what is written of the log at
+    /// the time of the call. Returns up to where that is.
+    ///
+    /// # Errors
+    /// The disk's. The caller poisons the store.
+    pub(crate) fn sync_beside(&self, disk: &dyn Disk, operation: &'static str) -> Result<u64> {
+        let target = self.written_lsn();
+        self.ask(target);
+        disk::sync(disk, operation)?;
+        self.mark_synced(target);
+        Ok(target)
     }
 
     /// The leader's: stores a group from `lsn` to `end`, unless its first page holds bytes that a

@@ -32,6 +32,7 @@
 //! - `regression_reads`: defects that were found in reading, opening and compacting, one test each
 //! - `large_payloads`: payloads that are written to extents before their commit
 //! - `regression_retention`: defects of expiry and retention, one test each
+//! - `regression_stores`: those of groups that are stored into the page cache
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `stats`: what a store counts, against its file and its disk
 //! - `tiers`: zstd and the cold tier
@@ -80,6 +81,7 @@ mod regression_full_disk;
 mod regression_leader;
 mod regression_reads;
 mod regression_retention;
+mod regression_stores;
 mod segments;
 mod sim;
 mod space;

@@ -115,6 +115,35 @@ fn callers_beside_a_leader_that_panics_all_return() {
     });
 }
 
+#[test]
+fn a_future_of_the_group_before_a_panic_is_woken() {
+    // Story: the wakers of a group are called once its leader leads no more. A panic in the next
+    // group left them with the leader; the worker found an empty queue, and nobody called them.
+    let world = World::new(121);
+    let writes = Arc::new(AtomicU64::new(u64::MAX / 2));
+    let counted = Arc::clone(&writes);
+    let process = hooked(
+        &world,
+        Arc::new(move || assert!(counted.fetch_add(1, Ordering::SeqCst) != 1, "a defect")),
+    );
+    let engine = &process.engine;
+    let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+    // Two of them do not fit into one group.
+    let large = || entry(table, b"t", &[7; 40 * 1024]);
+    let mut first = engine.commit_async(large(), Durability::Sync);
+    let woken = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&woken);
+    let waker = Runs::waker(move || flag.store(true, Ordering::SeqCst));
+    assert!(polled(&mut first, &waker).is_none());
+    writes.store(0, Ordering::SeqCst);
+    let commit = || engine.commit(large(), Durability::Sync);
+    assert!(catch_unwind(AssertUnwindSafe(commit)).is_err());
+    process.scheduler.run_until_idle(100);
+    assert!(woken.load(Ordering::SeqCst), "it was forgotten");
+    polled(&mut first, Waker::noop()).unwrap().unwrap();
+    process.kill();
+}
+
 /// A waker that runs a test's code, once.
 struct Runs(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
