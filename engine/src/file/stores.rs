@@ -23,4 +23,8 @@ pub trait Stores: Send + Sync {
     /// Lets the device begin with what was stored in this part, so that a later sync has less to
     /// wait for. Nothing is lost where the system cannot.
     fn start_writing(&self, offset: u64, length: u64);
+
+    /// Lets the device read this part, which will be stored to soon. Nothing is lost where the
+    /// system cannot.
+    fn read_ahead(&self, _offset: u64, _length: u64) {}
 }

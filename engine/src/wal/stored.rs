@@ -47,7 +47,11 @@ impl UnsyncedGroups {
             let extent = ring.extent();
             let mapped = disk.map_stores(extent.offset, extent.length).ok().flatten();
             *self = match mapped {
-                Some(stores) => UnsyncedGroups::Stored(StoredLog { ring, stores, begun: lsn }),
+                Some(stores) => {
+                    let log = StoredLog { ring, stores, begun: lsn };
+                    log.read_ahead(lsn);
+                    UnsyncedGroups::Stored(log)
+                }
                 None => UnsyncedGroups::Written,
             };
         }
@@ -84,5 +88,15 @@ impl StoredLog {
             self.stores.start_writing(self.ring.extent().offset, end - from - front);
         }
         self.begun = end;
+        self.read_ahead(end);
+    }
+
+    /// Lets the device read the piece that begins at `from`, and what groups reach into behind it.
+    fn read_ahead(&self, from: u64) {
+        let length = (2 * STORED_PIECE_BYTES).min(self.ring.length());
+        let place = self.ring.place(from);
+        let front = (self.ring.extent().end() - place).min(length);
+        self.stores.read_ahead(place, front);
+        self.stores.read_ahead(self.ring.extent().offset, length - front);
     }
 }

@@ -73,6 +73,13 @@ pub(super) fn start_writing(file: &File, offset: u64, length: u64) {
     }
 }
 
+/// Lets the device read a range that is needed soon, into pages of their own.
+pub(super) fn read_ahead(file: &File, offset: u64, length: u64) {
+    if let Some(length) = std::num::NonZeroU64::new(length) {
+        let _ = rustix::fs::fadvise(file, offset, Some(length), rustix::fs::Advice::WillNeed);
+    }
+}
+
 /// Reserves room and extends the file over it. `false` where the file system cannot.
 pub(super) fn allocate(file: &File, offset: u64, length: u64) -> io::Result<bool> {
     supported(file, FallocateFlags::empty(), offset, length)

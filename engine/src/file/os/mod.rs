@@ -263,10 +263,11 @@ impl Disk for OsDisk {
     }
 
     fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
-        match &self.direct {
-            None => Ok(None),
-            Some(_) => Ok(Some(Arc::new(OsStores::map(&self.buffered, offset, length)?))),
+        // Whoever stores keeps away from blocks that must not be lost; the system writes its pages.
+        if self.direct.is_none() || rustix::param::page_size() != block_size() {
+            return Ok(None);
         }
+        Ok(Some(Arc::new(OsStores::map(&self.buffered, offset, length)?)))
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -26,6 +26,8 @@ pub(super) fn punch_hole(_file: &File, _offset: u64, _length: u64) -> io::Result
 
 pub(super) fn start_writing(_file: &File, _offset: u64, _length: u64) {}
 
+pub(super) fn read_ahead(_file: &File, _offset: u64, _length: u64) {}
+
 /// Zero means "unknown": every unclean open then counts as after a power loss.
 pub(super) fn boot_id() -> [u8; 16] {
     [0; 16]

@@ -1,4 +1,9 @@
 //! A range of the file, mapped so that bytes can be stored to it.
+//!
+//! What the system reads ahead by itself, it may keep in pieces of many pages, and then it writes
+//! the whole piece back for a store to one of them: bytes that were synced long ago, too. So pages
+//! are cached one by one here: nothing is read ahead on a touch, and what was cached before is let
+//! go of. What is asked for ahead comes page by page.
 
 use super::platform;
 use crate::file::Stores;
@@ -22,8 +27,10 @@ impl OsStores {
         if end > file.metadata()?.len() {
             return Err(invalid("a map behind the end of the file"));
         }
+        platform::start_writing(file, offset, length);
         let length = usize::try_from(length).map_err(|_| invalid("the range is too long"))?;
         let map = MmapOptions::new().offset(offset).len(length).map_raw(file)?;
+        map.advise(memmap2::Advice::Random)?;
         Ok(OsStores { file: file.try_clone()?, offset, map })
     }
 }
@@ -53,5 +60,9 @@ impl Stores for OsStores {
 
     fn start_writing(&self, offset: u64, length: u64) {
         platform::start_writing(&self.file, offset, length);
+    }
+
+    fn read_ahead(&self, offset: u64, length: u64) {
+        platform::read_ahead(&self.file, offset, length);
     }
 }
