@@ -157,7 +157,7 @@ impl WriteBatch {
         let others = (bytes / messages.len()).saturating_mul(more);
         let bytes = bytes.saturating_add(others).min(limits::BATCH_BYTES_MAX);
         self.body.reserve(bytes);
-        self.targets.reserve((messages.len() + more).min(bytes / header));
+        self.targets.reserve(messages.len().saturating_add(more).min(bytes / header));
     }
 
     pub(super) fn message(

@@ -1,5 +1,6 @@
 use super::*;
 use crate::entry::OriginRef;
+use crate::error::ErrorKind;
 use proptest::prelude::*;
 
 fn targets_of(body: &[u8]) -> Vec<(u32, Vec<u8>, u64)> {
@@ -340,4 +341,14 @@ fn many_messages_are_what_each_of_them_is() {
     let mut nothing = WriteBatch::new();
     nothing.append_all(TableId(16), std::iter::empty::<(&[u8], &[u8])>()).unwrap();
     assert!(nothing.is_empty());
+}
+
+#[test]
+fn messages_without_an_end_are_refused() {
+    let mut batch = WriteBatch::new();
+    batch.append(TableId(16), b"before", b"x", None).unwrap();
+    let before = batch.body().to_vec();
+    let error = batch.append_all(TableId(16), std::iter::repeat(("key", &[7; 1000][..])));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!((batch.body(), batch.append_count()), (&before[..], 1));
 }

@@ -42,7 +42,11 @@ impl Begun {
     fn wait(&mut self) -> io::Result<usize> {
         match self.end.take() {
             Some(End::Ended(outcome)) => outcome,
-            Some(End::Waits(wait)) => wait(),
+            // Linux 5.4 and 5.5 have rings that do not know this write: it was not begun.
+            Some(End::Waits(wait)) => wait().map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidInput => io::ErrorKind::Interrupted.into(),
+                _ => error,
+            }),
             None => Err(io::Error::other("the write was waited for already")),
         }
     }
@@ -81,5 +85,30 @@ impl Drop for Begun {
             // Whoever drops it wants no outcome.
             let _ = self.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{SimDisk, SimOptions};
+
+    /// A kernel that knew the rings, but not the write, poisoned the store with the first large
+    /// group.
+    #[test]
+    fn a_write_that_the_kernel_does_not_know_is_done_by_the_caller() {
+        let disk = SimDisk::from_bytes(SimOptions::default(), &[0; 8192]);
+        let mut buffer = AlignedBuffer::default();
+        buffer.extend(&[7; 4096]);
+        let unknown = Box::new(|| Err(io::ErrorKind::InvalidInput.into()));
+        let (buffer, outcome) = Begun::going(buffer, unknown).finish(&disk, "write", 4096);
+        outcome.unwrap();
+        assert_eq!(buffer.as_slice(), [7; 4096]);
+        assert_eq!(disk.bytes()[4096..], [7; 4096]);
+        let mut buffer = AlignedBuffer::default();
+        buffer.extend(&[8; 4096]);
+        let failed = Box::new(|| Err(io::Error::from_raw_os_error(5)));
+        Begun::going(buffer, failed).finish(&disk, "write", 4096).1.unwrap_err();
+        assert_eq!(disk.bytes()[4096..], [7; 4096], "a failed write is not tried again");
     }
 }

@@ -265,7 +265,9 @@ impl Writer {
         // Behind the end the ring begins anew, with what replay needs.
         let end = end.min(self.state.released_lsn() + self.ring.length());
         let end = end - end % self.alignment as u64;
-        let from = from.max(self.position.lsn);
+        // A leader that panicked has not ended its group, which may be durable.
+        let end_of_groups = self.begun.as_ref().map_or(self.position, |begun| begun.end);
+        let from = from.max(end_of_groups.lsn);
         let Some(length) = end.checked_sub(from).filter(|length| *length > 0) else {
             return Ok(end.max(from));
         };

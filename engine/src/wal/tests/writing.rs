@@ -286,3 +286,15 @@ fn a_failed_write_is_told_at_the_end_of_its_group_and_ends_the_log() {
     assert_eq!(refused.kind(), ErrorKind::Poisoned);
     assert_eq!(log.read().unwrap().0, log.written);
 }
+
+/// What is durable, and nobody was told of, because the leader panicked, was overwritten with zeros;
+/// a root that spoke of it had the next opening take that for damage.
+#[test]
+fn a_group_that_was_not_ended_is_not_wiped() {
+    let mut log = Fixture::new(512, 16, 0);
+    log.writer.begin_group(1, 77, [[7; 600]], true).unwrap();
+    let from = log.writer.position().lsn;
+    let wiped = log.writer.wipe(from, from + 16 * 4096).unwrap();
+    assert!(wiped > log.writer.state().written_lsn());
+    assert_eq!(log.read().unwrap().0[0].bodies, [[7; 600]]);
+}
