@@ -5,6 +5,7 @@
 //! See `commit/queue.rs` for the protocol.
 
 use super::Core;
+use super::workers::inside_a_worker;
 use crate::batch::{Precondition, WriteBatch};
 use crate::commit::{CommitFuture, Committed, Leadership, Outcome, Request, Slot, resolve};
 use crate::error::{Error, Result};
@@ -13,6 +14,7 @@ use crate::sync::{Arc, Ordering};
 use crate::wal::Writer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
+use std::time::Duration;
 
 impl Core {
     /// Lets unsynced groups be stored to a map of the ring, unless the user wants no maps.
@@ -37,8 +39,14 @@ impl Core {
             let slot = Arc::new(Slot::new(request));
             self.queue.push(Arc::clone(&slot));
             while !slot.is_done() {
-                if !self.lead() {
-                    self.queue.sleep_unless(|| slot.is_done());
+                if self.lead() {
+                    continue;
+                }
+                match inside_a_worker() {
+                    // The worker that would lead what a leader leaves behind may be this one: a
+                    // waker that commits.
+                    true => self.scheduler.pause(Duration::from_micros(100)),
+                    false => self.queue.sleep_unless(|| slot.is_done()),
                 }
             }
             match slot.take_outcome().expect("a done slot has its outcome") {
