@@ -165,6 +165,11 @@ pub const STORED_GROUP_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of the log that are stored into the page cache before the device is told to begin with
 /// them: a sync then has at most so much left to write.
 pub const STORED_PIECE_BYTES: u64 = 1024 * 1024;
+/// How often the lock of a file is asked for, and the pause between two times: a fifth of a second
+/// in all, several times what the system was seen to take to let go of a killed process's.
+pub const LOCK_TRIES: usize = 100;
+/// See [`LOCK_TRIES`].
+pub const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
 /// Commit groups that one leader serves before it gives leadership away.
 pub const LEADER_GROUPS_MAX: usize = 4;
 /// Frozen memtables that may wait for their flush beside the active one.

@@ -120,7 +120,7 @@ pub(super) fn create(parts: &Parts, file: FileId, sequence: u64) -> Result<(Cold
 }
 
 fn lock(parts: &Parts, disk: &dyn Disk) -> Result<()> {
-    match disk.try_lock().map_err(|error| Error::io("locking the cold file", 0, error))? {
+    match super::try_lock(parts, disk, "locking the cold file")? {
         true => Ok(()),
         false => Err(Error::Locked { path: format!("the cold file of {}", parts.name) }),
     }

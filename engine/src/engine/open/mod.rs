@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::file::disk::Disk;
 use crate::file::superblock;
 use crate::file::{GatedDisk, OpenMode, OsDisk};
+use crate::limits;
 use crate::options::Options;
 use crate::runtime::{Clock, Entropy, Scheduler, SystemClock, SystemEntropy, ThreadScheduler};
 use crate::sync::{Arc, Ordering};
@@ -107,7 +108,21 @@ pub(super) fn open(parts: Parts, options: Options) -> Result<Arc<Core>> {
 }
 
 fn locked(parts: &Parts) -> Result<bool> {
-    parts.disk.try_lock().map_err(|error| Error::io("locking the store", 0, error))
+    try_lock(parts, &*parts.disk, "locking the store")
+}
+
+/// Takes the lock of a file. A process that was killed may hold it for some milliseconds more:
+/// until the system has ended the last write that it had begun. So a lock that is held is asked for
+/// again for a moment.
+fn try_lock(parts: &Parts, disk: &dyn Disk, operation: &'static str) -> Result<bool> {
+    let tries = if parts.scheduler.single_threaded() { 1 } else { limits::LOCK_TRIES };
+    for _ in 1..tries {
+        if disk.try_lock().map_err(|error| Error::io(operation, 0, error))? {
+            return Ok(true);
+        }
+        parts.scheduler.pause(limits::LOCK_PAUSE);
+    }
+    disk.try_lock().map_err(|error| Error::io(operation, 0, error))
 }
 
 impl Core {

@@ -287,8 +287,8 @@ fn a_failed_write_is_told_at_the_end_of_its_group_and_ends_the_log() {
     assert_eq!(log.read().unwrap().0, log.written);
 }
 
-/// What is durable, and nobody was told of, because the leader panicked, was overwritten with zeros;
-/// a root that spoke of it had the next opening take that for damage.
+/// What is durable, and nobody was told of, because the leader panicked, was overwritten with
+/// zeros; a root that spoke of it had the next opening take that for damage.
 #[test]
 fn a_group_that_was_not_ended_is_not_wiped() {
     let mut log = Fixture::new(512, 16, 0);
