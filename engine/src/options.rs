@@ -55,6 +55,12 @@ pub struct Options {
     pub memory_budget: usize,
     /// How blocks are read. Default: maps.
     pub read_mode: ReadMode,
+    /// Whether small commits that nobody wants synced are stored into the page cache, through a
+    /// map of the ring, instead of written to the device: some twenty times as many. It needs
+    /// [`ReadMode::Map`], and trusts the device in one thing more: that bytes which it holds are
+    /// not lost when a power loss interrupts the writing of the same bytes over them. The system
+    /// may write pages beside a stored one again, and synced bytes among them. Default: no.
+    pub store_unsynced: bool,
     /// Path of a second file, on another disk perhaps, for the SSTables of the cold tier. Given to
     /// a store that has none yet, the file is created, and what becomes cold from then on lies in
     /// it. Later openings must name it too, by whatever path it has then: ids decide. Default:
@@ -80,6 +86,7 @@ impl Default for Options {
             sstable_bytes: limits::SSTABLE_BYTES_DEFAULT,
             memory_budget: limits::MEMORY_BUDGET_DEFAULT,
             read_mode: ReadMode::Map,
+            store_unsynced: false,
             cold_file: None,
             without_cold_file: false,
             output_rate: 200_000_000,

@@ -17,11 +17,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 impl Core {
-    /// Lets unsynced groups be stored to a map of the ring, unless the user wants no maps.
+    /// Lets unsynced groups be stored to a map of the ring, if the user wants that, and maps.
     pub(crate) fn choose_unsynced(&self, writer: &mut Writer) {
-        match self.options.read_mode {
-            ReadMode::Map => writer.store_unsynced(),
-            ReadMode::Read => {}
+        if self.options.store_unsynced && self.options.read_mode == ReadMode::Map {
+            writer.store_unsynced();
         }
     }
 

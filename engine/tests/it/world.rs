@@ -111,6 +111,7 @@ pub(crate) fn tiny() -> Options {
         sstable_bytes: 16 * 1024,
         memory_budget: 1 << 20,
         output_rate: 0,
+        store_unsynced: true,
         ..Options::default()
     }
 }

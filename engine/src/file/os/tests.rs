@@ -101,38 +101,6 @@ fn stores_and_direct_writes_see_each_other() {
     assert_eq!(read(&disk, 8192, expected.len()), expected);
 }
 
-/// The system read ahead into pieces of many pages, and wrote all of a piece again for a store to
-/// one of its pages: synced bytes among them.
-#[test]
-#[cfg(target_os = "linux")]
-#[expect(clippy::disallowed_methods, reason = "what a thread has dirtied is in no other place")]
-fn a_store_has_its_own_page_written_and_no_other() {
-    let dirtied = || {
-        let text = std::fs::read_to_string("/proc/thread-self/io").ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: "))?;
-        line.parse::<u64>().ok()
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let disk = new_disk(&folder);
-    let bytes = aligned(&vec![1; 4 << 20]);
-    disk.write_at(0, bytes.as_slice(), Flush::Later).unwrap();
-    disk.sync().unwrap();
-    // Recovery reads the log before anything is stored.
-    let mut piece = vec![0; 128 * 1024];
-    (0..16).for_each(|at| assert_eq!(disk.read_at(at << 17, &mut piece).unwrap(), piece.len()));
-    let Some(stores) = disk.map_stores(0, 4 << 20).unwrap() else { return };
-    stores.read_ahead(3 << 20, 1 << 20);
-    let Some(before) = dirtied() else { return };
-    for page in 0..1024 {
-        stores.store(page * 4096 + 100, &[2; 100]).unwrap();
-        if page % 3 == 0 {
-            disk.sync().unwrap();
-        }
-    }
-    let bytes = dirtied().unwrap() - before;
-    assert!(bytes <= 1024 * 4096, "{bytes} bytes for 1024 pages");
-}
-
 #[test]
 fn stores_outside_of_their_range_are_refused() {
     let folder = tempfile::tempdir().unwrap();
