@@ -6,8 +6,8 @@
 //!     if slots wait. So no slot waits without a leader on its way.
 //! I2. A sleeper is woken when its slot is completed, and for nothing else: what a leader leaves
 //!     behind is led by the worker. Sleepers cannot be told apart, so to wake them for a successor
-//!     would wake all of them, and cost each a change of threads (measured: a fifth of the
-//!     durable commits of 64 threads).
+//!     would wake all of them, and cost each a change of threads (measured: an eighth of what
+//!     durable commits of 64 threads take of the processors).
 //!
 //! # Concurrency
 //! `push`, `pop`, `try_lead` and `is_led` take no lock. The mutex closes the gap between a

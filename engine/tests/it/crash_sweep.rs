@@ -10,10 +10,10 @@
 use super::draw;
 use super::reference::{self, Reference, Step};
 use super::sim::{Seen, Sim};
-use super::world::{World, tiny};
+use super::world::{World, tiny, tiny_stored};
 use std::time::Duration;
 use tidelog_engine::testing::{CrashPolicy, Random};
-use tidelog_engine::{Compression, Durability, ErrorKind, Result, TableOptions};
+use tidelog_engine::{Compression, Durability, ErrorKind, Options, Result, TableOptions};
 
 /// What is done to a new store, and how often what is done to it then, with the number of the time.
 pub(crate) struct Plan {
@@ -39,7 +39,7 @@ impl Plan {
     /// Runs the workload until its end, or until the power is gone.
     pub(crate) fn run(&self, world: &World) -> Reached {
         let context = format!("seed {}", world.seed);
-        let Ok(mut sim) = Sim::start(world.clone(), tiny(), context) else {
+        let Ok(mut sim) = Sim::start(world.clone(), options(world), context) else {
             return Reached { reference: None, seen: Seen::default(), is_whole: false };
         };
         let is_whole = self.try_run(&mut sim).is_ok();
@@ -61,9 +61,14 @@ impl Plan {
     }
 }
 
+/// Each life of a file has its own: unsynced commits are written in one, and stored in another.
+fn options(world: &World) -> Options {
+    if world.seed.is_multiple_of(2) { tiny() } else { tiny_stored() }
+}
+
 /// Opens what is left, compares, and goes on.
 fn check(world: World, reached: &Reached, power_losses: u64, context: &str) {
-    let process = match world.open(&tiny()) {
+    let process = match world.open(&options(&world)) {
         Ok(process) => process,
         Err(error) => panic!("{context}: the store does not open: {error}"),
     };
@@ -159,7 +164,7 @@ fn check_recovery_crash(
     let again = image.after(&CrashPolicy::Kill);
     let start = again.disk.operation_count();
     again.disk.crash_at(start + at % 29);
-    match again.open(&tiny()) {
+    match again.open(&options(&again)) {
         Ok(process) => {
             process.kill();
             return 0;

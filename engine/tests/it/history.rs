@@ -6,7 +6,7 @@
 
 use super::draw;
 use super::sim::{Cold, Seen, Sim};
-use super::world::{World, tiny, tiny_read};
+use super::world::{World, tiny, tiny_read, tiny_stored};
 use std::time::Duration;
 use tidelog_engine::limits::ERASE_AFTER_MS_MIN;
 use tidelog_engine::testing::{CrashPolicy, Random, SimDisk};
@@ -72,7 +72,11 @@ impl History {
     fn new(seed: u64, jumps: bool) -> History {
         let mut random = Random::new(seed);
         let world = if seed.is_multiple_of(3) { World::new(seed) } else { World::with_cold(seed) };
-        let store = if random.chance(1, 2) { tiny() } else { tiny_read() };
+        let store = match random.index(3) {
+            0 => tiny(),
+            1 => tiny_stored(),
+            _ => tiny_read(),
+        };
         let context = format!("seed {seed}");
         let sim = Sim::start(world, store, context).expect("nothing is arranged yet");
         let sync_each = [2, 10, 50][random.index(3)];

@@ -1,25 +1,46 @@
 //! A simulated disk that calls a test before each write to the log, on the leader's thread: races
-//! become sequences. It counts what is read of the log.
+//! become sequences. Likewise beside a sync of something else. It counts what is read of the log,
+//! and may refuse its lock for a while.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tidelog_engine::testing::SimDisk;
-use tidelog_engine::{Disk, Flush, Geometry, Identity, Region, limits};
+use tidelog_engine::{Disk, Flush, Geometry, Identity, Region, Stores, limits};
 
-/// What is called before each write into the ring.
+/// What is called at such a moment.
 pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// See the module.
 pub(crate) struct HookedDisk {
     pub(crate) inner: SimDisk,
     pub(crate) ring_bytes: u64,
+    /// Called before each write into the ring.
     pub(crate) hook: Hook,
+    /// Called before the first sync behind a write elsewhere tells that it has ended.
+    pub(crate) synced: Hook,
+    /// Something was written elsewhere.
+    pub(crate) written: AtomicBool,
     /// Bytes read of the ring.
     pub(crate) read_bytes: Arc<AtomicU64>,
+    /// How often the lock is still refused.
+    pub(crate) refusals: AtomicU64,
 }
 
 impl HookedDisk {
+    /// A disk that does nothing of all that, but count.
+    pub(crate) fn new(inner: SimDisk, ring_bytes: u64) -> HookedDisk {
+        HookedDisk {
+            inner,
+            ring_bytes,
+            hook: Arc::new(|| {}),
+            synced: Arc::new(|| {}),
+            written: AtomicBool::new(false),
+            read_bytes: Arc::default(),
+            refusals: AtomicU64::new(0),
+        }
+    }
+
     fn is_in_ring(&self, offset: u64) -> bool {
         (limits::RING_OFFSET..limits::RING_OFFSET + self.ring_bytes).contains(&offset)
     }
@@ -47,14 +68,20 @@ impl Disk for HookedDisk {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8], flush: Flush) -> io::Result<usize> {
-        if self.is_in_ring(offset) {
-            (self.hook)();
+        match self.is_in_ring(offset) {
+            true => (self.hook)(),
+            false if offset >= limits::RING_OFFSET => self.written.store(true, Ordering::SeqCst),
+            false => {}
         }
         self.inner.write_at(offset, bytes, flush)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.inner.sync()
+        self.inner.sync()?;
+        if self.written.swap(false, Ordering::SeqCst) {
+            (self.synced)();
+        }
+        Ok(())
     }
 
     fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
@@ -73,7 +100,15 @@ impl Disk for HookedDisk {
         self.inner.map(offset, length)
     }
 
+    fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
+        self.inner.map_stores(offset, length)
+    }
+
     fn try_lock(&self) -> io::Result<bool> {
-        self.inner.try_lock()
+        let less = |left: u64| left.checked_sub(1);
+        match self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) {
+            Ok(_) => Ok(false),
+            Err(_) => self.inner.try_lock(),
+        }
     }
 }

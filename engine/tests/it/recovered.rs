@@ -65,12 +65,8 @@ fn a_small_recovered_memtable_stays() {
 fn an_opening_reads_the_log_once() {
     let world = killed(30);
     let (read_bytes, ring_bytes) = (Arc::new(AtomicU64::new(0)), options().ring_bytes);
-    let disk = HookedDisk {
-        inner: world.disk.reopen(),
-        ring_bytes,
-        hook: Arc::new(|| {}),
-        read_bytes: Arc::clone(&read_bytes),
-    };
+    let disk = HookedDisk::new(world.disk.reopen(), ring_bytes);
+    let disk = HookedDisk { read_bytes: Arc::clone(&read_bytes), ..disk };
     let parts = Parts {
         disk: Arc::new(disk),
         cold: None,

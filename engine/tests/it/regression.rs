@@ -62,14 +62,19 @@ pub(crate) fn watched(test: impl FnOnce() + Send + 'static) {
 
 /// A store over a simulated disk, with real threads and a real clock.
 pub(crate) fn threaded(disk: &SimDisk, options: &Options, hook: Hook) -> Result<Engine> {
-    let (inner, ring_bytes) = (disk.reopen(), options.ring_bytes);
-    let hooked = HookedDisk { inner, ring_bytes, hook, read_bytes: Arc::default() };
+    let hooked = HookedDisk::new(disk.reopen(), options.ring_bytes);
+    threaded_on(HookedDisk { hook, ..hooked }, options)
+}
+
+/// The same on such a disk.
+pub(crate) fn threaded_on(disk: HookedDisk, options: &Options) -> Result<Engine> {
+    let seed = disk.inner.operation_count();
     let parts = Parts {
-        disk: Arc::new(hooked),
+        disk: Arc::new(disk),
         cold: None,
         clock: Arc::new(SystemClock::new()),
         scheduler: Arc::new(ThreadScheduler::new()),
-        entropy: Arc::new(SeededEntropy::new(disk.operation_count())),
+        entropy: Arc::new(SeededEntropy::new(seed)),
         name: "threaded.tide".to_owned(),
     };
     Engine::open_with(parts, options.clone())
@@ -77,9 +82,13 @@ pub(crate) fn threaded(disk: &SimDisk, options: &Options, hook: Hook) -> Result<
 
 /// A store of a simulated process whose writes to the log are announced.
 pub(crate) fn hooked(world: &World, hook: Hook) -> Process {
+    let disk = HookedDisk::new(world.disk.reopen(), tiny().ring_bytes);
+    on_disk(world, HookedDisk { hook, ..disk }, tiny())
+}
+
+/// A store of a simulated process on such a disk.
+pub(crate) fn on_disk(world: &World, disk: HookedDisk, options: Options) -> Process {
     let scheduler = SimScheduler::new(world.seed, world.clock.clone());
-    let (inner, ring_bytes) = (world.disk.reopen(), tiny().ring_bytes);
-    let disk = HookedDisk { inner, ring_bytes, hook, read_bytes: Arc::default() };
     let parts = Parts {
         disk: Arc::new(disk),
         cold: None,
@@ -88,7 +97,7 @@ pub(crate) fn hooked(world: &World, hook: Hook) -> Process {
         entropy: Arc::new(SeededEntropy::new(world.seed)),
         name: "hooked.tide".to_owned(),
     };
-    Process { engine: Engine::open_with(parts, tiny()).unwrap(), scheduler }
+    Process { engine: Engine::open_with(parts, options).unwrap(), scheduler }
 }
 
 pub(crate) fn no_hook() -> Hook {

@@ -1,8 +1,10 @@
 //! Defects of closing beside commits, and of asynchronous commits that nobody led: each with its
 //! story.
 
-use super::hooked_disk::Hook;
-use super::regression::{append, entry, hooked, no_hook, polled, threaded, value, wait, watched};
+use super::hooked_disk::{Hook, HookedDisk};
+use super::regression::{
+    append, entry, hooked, no_hook, polled, threaded, threaded_on, value, wait, watched,
+};
 use super::world::{World, tiny};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,6 +35,19 @@ fn commit_until_closed(engine: &Engine, table: TableId, thread: u64) -> u64 {
         }
     }
     unreachable!("the store is closed sooner");
+}
+
+#[test]
+fn a_lock_that_a_dead_process_holds_a_moment_longer_is_waited_for() {
+    // Story: the kernel ends the last write of a process that was killed before it lets go of its
+    // file. Of a hundred openings behind such a kill eleven were refused.
+    let disk = SimDisk::new(SimOptions::default());
+    let refusing = |refusals| {
+        let hooked = HookedDisk::new(disk.reopen(), tiny().ring_bytes);
+        threaded_on(HookedDisk { refusals: AtomicU64::new(refusals), ..hooked }, &tiny())
+    };
+    refusing(20).unwrap().close().unwrap();
+    assert_eq!(refusing(u64::MAX).err().unwrap().kind(), ErrorKind::Locked);
 }
 
 #[test]

@@ -1,101 +1,18 @@
 //! Defects of groups that are stored into the page cache, and of what happens beside a sync, one
 //! test each.
 
-use super::hooked_disk::Hook;
-use super::regression::{entries, entry, no_hook, polled};
-use super::world::{Process, World, tiny};
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use super::hooked_disk::{Hook, HookedDisk};
+use super::regression::{entries, entry, no_hook, on_disk, polled};
+use super::world::{Process, World, tiny, tiny_stored};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
-use tidelog_engine::testing::{CrashPolicy, SimDisk, SimScheduler};
-use tidelog_engine::{
-    Disk, Durability, Engine, ErrorKind, Flush, Geometry, Identity, Parts, Region, SeededEntropy,
-    Stores, TableId, TableOptions, limits,
-};
+use tidelog_engine::testing::CrashPolicy;
+use tidelog_engine::{Durability, Engine, ErrorKind, TableId, TableOptions, limits};
 
-/// A simulated disk that calls a test before each write to the log; and, once something was written
-/// elsewhere, before it tells that the next sync has ended.
-struct SyncedDisk {
-    inner: SimDisk,
-    written: AtomicBool,
-    log: Hook,
-    synced: Hook,
-}
-
-impl Disk for SyncedDisk {
-    fn geometry(&self) -> Geometry {
-        self.inner.geometry()
-    }
-
-    fn identity(&self) -> Identity {
-        self.inner.identity()
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        self.inner.length()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read_at(offset, buffer)
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8], flush: Flush) -> io::Result<usize> {
-        match offset.checked_sub(limits::RING_OFFSET) {
-            None => {}
-            Some(place) if place < tiny().ring_bytes => (self.log)(),
-            Some(_) => self.written.store(true, Ordering::SeqCst),
-        }
-        self.inner.write_at(offset, bytes, flush)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.inner.sync()?;
-        if self.written.swap(false, Ordering::SeqCst) {
-            (self.synced)();
-        }
-        Ok(())
-    }
-
-    fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.inner.allocate(offset, length)
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        self.inner.truncate(length)
-    }
-
-    fn punch_hole(&self, offset: u64, length: u64) -> io::Result<bool> {
-        self.inner.punch_hole(offset, length)
-    }
-
-    fn map(&self, offset: u64, length: u64) -> io::Result<Region> {
-        self.inner.map(offset, length)
-    }
-
-    fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
-        self.inner.map_stores(offset, length)
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        self.inner.try_lock()
-    }
-}
-
-/// A store on such a disk.
-fn open(world: &World, log: Hook, synced: Hook) -> Process {
-    let inner = world.disk.reopen();
-    let disk = SyncedDisk { inner, written: AtomicBool::new(false), log, synced };
-    let scheduler = SimScheduler::new(world.seed, world.clock.clone());
-    let parts = Parts {
-        disk: Arc::new(disk),
-        cold: None,
-        clock: Arc::new(world.clock.clone()),
-        scheduler: Arc::new(scheduler.clone()),
-        entropy: Arc::new(SeededEntropy::new(world.seed)),
-        name: "synced.tide".to_owned(),
-    };
-    Process { engine: Engine::open_with(parts, tiny()).unwrap(), scheduler }
+/// A store that stores, on a disk with these hooks.
+fn open(world: &World, hook: Hook, synced: Hook) -> Process {
+    let disk = HookedDisk::new(world.disk.reopen(), tiny().ring_bytes);
+    on_disk(world, HookedDisk { hook, synced, ..disk }, tiny_stored())
 }
 
 /// What happens beside a sync: once, and not before it is there.
@@ -130,7 +47,7 @@ fn synced_is_safe(power: Option<u64>, syncs: impl Fn(&Engine, TableId)) {
     for seed in 0..400 {
         let index = usize::try_from(seed % 4).unwrap();
         for policy in [CrashPolicy::Random { seed }, CrashPolicy::TearOne { index, seed }] {
-            let process = world.after(&policy).open(&tiny()).unwrap();
+            let process = world.after(&policy).open(&tiny_stored()).unwrap();
             let found = entries(&process.engine, table, b"t");
             assert_eq!(found.first(), Some(&(1, b"first".to_vec())), "{policy:?}");
             process.kill();

@@ -111,12 +111,16 @@ pub(crate) fn tiny() -> Options {
         sstable_bytes: 16 * 1024,
         memory_budget: 1 << 20,
         output_rate: 0,
-        store_unsynced: true,
         ..Options::default()
     }
 }
 
-/// The same, with blocks read by `pread`.
+/// The same, with small commits that nobody wants synced stored into the page cache.
+pub(crate) fn tiny_stored() -> Options {
+    Options { store_unsynced: true, ..tiny() }
+}
+
+/// The same as the first, with blocks read by `pread`.
 pub(crate) fn tiny_read() -> Options {
     Options { read_mode: ReadMode::Read, ..tiny() }
 }

@@ -1,9 +1,10 @@
 //! A range of the file, mapped so that bytes can be stored to it.
 //!
 //! What the system reads ahead by itself, it may keep in pieces of many pages, and then it writes
-//! the whole piece back for a store to one of them: bytes that were synced long ago, too. So pages
-//! are cached one by one here: nothing is read ahead on a touch, and what was cached before is let
-//! go of. What is asked for ahead comes page by page.
+//! the whole piece back for a store to one of them: bytes that were synced long ago, too. So it is
+//! asked to cache pages one by one: nothing is read ahead on a touch, what was cached before is to
+//! be let go of, and what is asked for ahead comes page by page. It does not always do so, which is
+//! why stores are the user's choice.
 
 use super::platform;
 use crate::file::Stores;
@@ -27,6 +28,7 @@ impl OsStores {
         if end > file.metadata()?.len() {
             return Err(invalid("a map behind the end of the file"));
         }
+        // The advice to begin with dirty pages also says that no page is needed in the cache.
         platform::start_writing(file, offset, length);
         let length = usize::try_from(length).map_err(|_| invalid("the range is too long"))?;
         let map = MmapOptions::new().offset(offset).len(length).map_raw(file)?;

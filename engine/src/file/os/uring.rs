@@ -13,7 +13,6 @@
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::io::Errno;
 use rustix::io_uring::{
     IORING_OFF_SQ_RING, IORING_OFF_SQES, IoringEnterFlags, IoringFeatureFlags, IoringOp,
     io_uring_enter, io_uring_params, io_uring_setup,
@@ -82,7 +81,7 @@ impl Rings {
         }
         let rings = Arc::clone(self);
         Some(move || {
-            let outcome = ring.wait()?;
+            let outcome = ring.wait();
             let mut idle = rings.idle.lock();
             if idle.len() < IDLE_MAX {
                 idle.push(ring);
@@ -177,7 +176,7 @@ impl Ring {
     }
 
     /// The outcome of the write that was submitted: a count of bytes, or an error below zero.
-    fn wait(&mut self) -> io::Result<i32> {
+    fn wait(&mut self) -> i32 {
         let cq = self.cq;
         loop {
             let head = self.word(cq.head).load(Ordering::Relaxed);
@@ -186,12 +185,13 @@ impl Ring {
                 let place = cq.first + index as usize * COMPLETION_BYTES;
                 let outcome = self.word(place + size_of::<u64>()).load(Ordering::Relaxed);
                 self.word(cq.head).store(head.wrapping_add(1), Ordering::Release);
-                return Ok(outcome.cast_signed());
+                return outcome.cast_signed();
             }
             // SAFETY: nothing is submitted.
-            match unsafe { io_uring_enter(&self.fd, 0, 1, IoringEnterFlags::GETEVENTS) } {
-                Ok(_) | Err(Errno::INTR | Errno::AGAIN | Errno::BUSY) => {}
-                Err(error) => panic!("waiting for a write that the kernel has taken: {error}"),
+            if unsafe { io_uring_enter(&self.fd, 0, 1, IoringEnterFlags::GETEVENTS) }.is_err() {
+                // Whatever the call says: the kernel tells of what it has taken, and the buffer is
+                // not to be given back before.
+                std::hint::spin_loop();
             }
         }
     }
