@@ -19,6 +19,8 @@ mod memory;
 mod memtable;
 mod options;
 mod own_ttl;
+#[doc(hidden)]
+pub mod planted;
 mod read;
 mod runtime;
 mod segment;

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::memtable::Memtable;
 use crate::options::Durability;
+use crate::planted::Planted;
 use crate::segment::Segment;
 use crate::sync::{Arc, Ordering};
 use crate::wal::Writer;
@@ -177,6 +178,10 @@ impl Leader {
     ) {
         let marked = group.iter().filter(|member| member.request.batch.mark_count() > 0);
         let marked = marked.count() as u64;
+        if Planted::PublishedEarly.is_on() {
+            let last = first_commit + group.len() as u64 - 1;
+            core.published.store(last, Ordering::Release);
+        }
         let Inserted { ended, retracted, delay } =
             insert(core, group, large, first_commit, time_ms);
         if let Err(error) = self.writer.end_group() {
@@ -228,7 +233,8 @@ impl Leader {
     fn assign_all(&mut self, core: &Core, group: Vec<Member>) -> Vec<Member> {
         let mut kept = Vec::with_capacity(group.len());
         for mut member in group {
-            if values_may_have_changed(core, &member.request) {
+            if values_may_have_changed(core, &member.request) && !Planted::ValuesNotLookedAt.is_on()
+            {
                 let Request { batch, durability, .. } = member.request;
                 self.complete(member.slot, Outcome::Retry(batch, durability));
                 continue;
@@ -343,7 +349,7 @@ fn show_hiding(core: &Core, batch: &WriteBatch) {
     }
     for index in 0..batch.mark_count() {
         let table = batch.mark_at(index).0.table;
-        if !core.views.current().marked.contains(&table) {
+        if !core.views.current().marked.contains(&table) && !Planted::MarksNotShown.is_on() {
             core.views.replace(|view| view.marked.extend([table]));
         }
     }
@@ -354,7 +360,7 @@ fn show_hiding(core: &Core, batch: &WriteBatch) {
 /// sequence id of each target.
 fn assign(request: &mut Request, now_ms: u64) -> Result<Vec<u64>> {
     for (cell, seq) in &request.expected {
-        if cell.next_seq() != *seq {
+        if cell.next_seq() != *seq && !Planted::ConflictsIgnored.is_on() {
             return Err(Error::Conflict {
                 what: "next sequence id".to_owned(),
                 expected: seq.to_string(),
@@ -395,7 +401,9 @@ fn assign(request: &mut Request, now_ms: u64) -> Result<Vec<u64>> {
         }
         Some(error) => {
             let changed = request.cells.iter().zip(before).rev();
-            changed.for_each(|(cell, (next, end))| cell.restore(next, end));
+            if !Planted::AssignedForGood.is_on() {
+                changed.for_each(|(cell, (next, end))| cell.restore(next, end));
+            }
             Err(error)
         }
     }

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::limits::UNSYNCED_ENTRIES_MAX;
 use crate::memtable::Run;
 use crate::options::Sequence;
+use crate::planted::Planted;
 use crate::state::StateRecord;
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ impl StateStage {
             bytes += ENTRY_OVERHEAD;
             if may_need_record(table, run) {
                 let state = state_of(run)?;
-                if needs_record(table, run, &state) {
+                if needs_record(table, run, &state) && !Planted::FlushedSeqForgotten.is_on() {
                     let version = state.version(run.table(), run.key());
                     bytes += version.key.len() + version.value.len();
                     self.sink.add_versions(&[version])?;

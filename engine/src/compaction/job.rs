@@ -44,6 +44,7 @@ use crate::codec::DecodeError;
 use crate::entry::{KeyedVersion, TableId, expires_ms};
 use crate::error::{Error, Result};
 use crate::options::Compression;
+use crate::planted::Planted;
 use crate::segment::Segments;
 use crate::sstable::{EntryRef, FragmentView, Sstable};
 use crate::state::StateRecord;
@@ -292,6 +293,7 @@ impl TimelineMerge {
         let untold = self.untold.take();
         if let (Some(state), Some((key, _)), Some(dead)) = (untold, &self.last, dead)
             && dead.is_last_known(key, &state)?
+            && !Planted::BuriedSeqForgotten.is_on()
         {
             self.records.add_versions(&[state.version(self.table, key)])?;
         }
@@ -398,7 +400,8 @@ impl TimelineMerge {
         }
         for k in 0..count {
             let entry = view.entry(k)?;
-            if self.dead.hides(entry.seq, entry.time_ms) || self.has_expired(view, k)? {
+            let lost = Planted::EntryLost.is_on() && k == 0;
+            if self.dead.hides(entry.seq, entry.time_ms) || self.has_expired(view, k)? || lost {
                 self.left_out += 1;
             } else {
                 self.write_entry(view.key(), entry, retracted.filter(|_| erasing))?;

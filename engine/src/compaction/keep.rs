@@ -30,6 +30,7 @@
 use crate::batch::KeyedOperation;
 use crate::entry::{KeyedVersion, Payload};
 use crate::marks::TimelineMarks;
+use crate::planted::Planted;
 use std::cmp::Ordering;
 
 /// What the versions of one key, newest first, amount to. `None` where the key does not exist.
@@ -121,7 +122,10 @@ impl<'a> Keeper<'a> {
         if self.expired {
             return;
         }
-        let stripe = self.snapshots.partition_point(|snapshot| *snapshot < version.commit);
+        let stripe = match Planted::SnapshotsForgotten.is_on() {
+            true => 0,
+            false => self.snapshots.partition_point(|snapshot| *snapshot < version.commit),
+        };
         if stripe != self.stripe {
             self.stripe = stripe;
             self.stripe_starts.push(self.survivors.len());
@@ -168,6 +172,7 @@ impl<'a> Keeper<'a> {
     /// The survivors, newest first. `bottom`: nothing older of this key lies below.
     pub(crate) fn finish(mut self, bottom: bool) -> Vec<KeyedVersion> {
         // An expired version hides what lies below from every reader, as the bottom does.
+        let bottom = bottom || Planted::DeletesForgotten.is_on();
         while (bottom || self.expired) && !self.survivors.is_empty() {
             let start = self.stripe_starts.pop().expect("every survivor lies in a stripe");
             self.fold_tail(start);

@@ -20,6 +20,7 @@ use crate::compaction::{Dead, DeadEntries, is_to_be_erased};
 use crate::entry::{KeyedVersion, TableId};
 use crate::error::{Error, Result};
 use crate::marks::{MarkKey, MarkKind, decode_range_end};
+use crate::planted::Planted;
 use crate::read::{Fences, TableRecords, View, is_known_without, timeline_marks};
 use crate::state::StateRecord;
 use crate::sync::{Arc, Ordering};
@@ -47,7 +48,10 @@ impl Core {
     /// The commits that somebody may read at, the oldest first.
     pub(super) fn moments(&self) -> Vec<u64> {
         let now = self.published.load(Ordering::Acquire);
-        let mut moments = self.snapshots.commits();
+        let mut moments = match Planted::TrimmedForSnapshots.is_on() {
+            true => Vec::new(),
+            false => self.snapshots.commits(),
+        };
         moments.push(now);
         moments.sort_unstable();
         moments.dedup();
@@ -123,6 +127,7 @@ impl Core {
             }
         }
         dead.below = dead.below.max(fences.marks.low_water());
+        dead.below += u64::from(Planted::TrimOneMore.is_on() && dead.below > 0);
         Ok(dead)
     }
 }

@@ -33,6 +33,7 @@ use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::limits::{EXPIRY_TICK_MS, EXPIRY_TICK_MS_MAX};
 use crate::options::Compression;
+use crate::planted::Planted;
 use crate::read::{is_known_without, state_of_run};
 use crate::runtime::Progress;
 use crate::sstable::Sstable;
@@ -133,7 +134,9 @@ impl Core {
             let wait_ms = wait_ms.get_or_insert(EXPIRY_TICK_MS_MAX);
             for sstable in view.sstables_of(record.id) {
                 let meta = sstable.meta();
-                if meta.times_ms.1 >= alive_from_ms {
+                let decides =
+                    if Planted::OldestDecides.is_on() { meta.times_ms.0 } else { meta.times_ms.1 };
+                if decides >= alive_from_ms {
                     *wait_ms = (*wait_ms).min(meta.times_ms.1 - alive_from_ms + 1);
                 } else if !unreadable.contains(&meta.number) && !self.is_out_of_reach(sstable) {
                     expired.push(Arc::clone(sstable));
@@ -310,7 +313,9 @@ impl DropJob {
                     }
                 }
                 let state = state_of_run(&run);
-                if is_known_without(&view, table, &key, &state, self.claim.numbers())? {
+                if is_known_without(&view, table, &key, &state, self.claim.numbers())?
+                    || Planted::NextSeqForgotten.is_on()
+                {
                     continue;
                 }
                 let known = self.records.entry((table, key)).or_insert(state);

@@ -24,6 +24,7 @@ use crate::file::superblock::{self, Superblock};
 use crate::limits;
 use crate::manifest::Manifest;
 use crate::options::{Durability, TableOptions};
+use crate::planted::Planted;
 use crate::read::{AmendmentSstables, Frozen, SegmentTotals};
 use crate::segment::Segment;
 use crate::sstable::Sstable;
@@ -156,7 +157,9 @@ impl Core {
         next.clean = change.clean;
         next.unsynced = change.unsynced.unwrap_or(next.unsynced);
         next.file_length = self.allocator.file_length();
-        next.clock_high_water_ms = self.clock.high_water().max(next.clock_high_water_ms);
+        if !Planted::ClockForgotten.is_on() {
+            next.clock_high_water_ms = self.clock.high_water().max(next.clock_high_water_ms);
+        }
         if let Some(frozen) = &change.flushed {
             next.wal.lsn = frozen.end.lsn;
             next.wal.previous = frozen.end.previous;
@@ -192,7 +195,10 @@ impl Core {
 
     /// Steps 3 and 4.
     fn write_root(&self, next: &mut Superblock) -> Result<()> {
-        let written = self.log.sync_beside(&*self.disk, "syncing before a superblock")?;
+        let written = match Planted::RootNotSynced.is_on() {
+            true => self.log.synced_lsn(),
+            false => self.log.sync_beside(&*self.disk, "syncing before a superblock")?,
+        };
         // Never lower: in recovery the present log is not the one that is being replayed.
         next.synced_lsn = next.synced_lsn.max(written).max(next.wal.lsn);
         superblock::write(&*self.disk, next)
@@ -211,7 +217,10 @@ impl Core {
             cold.allocator.durable(sequence);
         }
         // During recovery the log that is replayed is not the one that will be written.
-        let head = root.superblock.wal.lsn;
+        let head = match Planted::RingReleasedEarly.is_on() {
+            true => self.log.written_lsn(),
+            false => root.superblock.wal.lsn,
+        };
         if head <= self.log.written_lsn() {
             self.log.release(head);
         }
@@ -245,7 +254,10 @@ impl Core {
                 view.frozen.retain(|frozen| !Arc::ptr_eq(frozen, flushed));
             }
         });
-        let is_live = |segment: &Segment| root.catalog.segments.contains(segment.meta().number);
+        let is_live = |segment: &Segment| {
+            root.catalog.segments.contains(segment.meta().number)
+                && !Planted::SegmentsForgotten.is_on()
+        };
         // Several of the SSTables may have needed a segment: it goes once.
         let large = change.large_segments();
         let mut segments: BTreeMap<u64, &Arc<Segment>> = BTreeMap::new();
@@ -270,7 +282,8 @@ impl Core {
     /// Before the first commit that is acknowledged unsynced: the superblock says so, so that the
     /// next opening knows that readers may have seen what a power loss took.
     pub(crate) fn declare_unsynced(&self, durability: Durability) -> Result<()> {
-        if durability == Durability::Sync || self.unsynced_declared.load(Ordering::Acquire) {
+        let declared = self.unsynced_declared.load(Ordering::Acquire);
+        if durability == Durability::Sync || declared || Planted::UnsyncedNotDeclared.is_on() {
             return Ok(());
         }
         self.check_writable()?;

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::file::disk::{self, Disk};
 use crate::file::{FileId, ManifestRef};
 use crate::limits::BLOCK_SIZE;
+use crate::planted::Planted;
 use crate::version::{Catalog, Edit};
 
 /// One record, for the tools.
@@ -128,7 +129,7 @@ impl<'a> Reader<'a> {
         let stored = u32::from_le_bytes([padded[0], padded[1], padded[2], padded[3]]);
         let extent = self.reference.extent;
         let computed = format::record_checksum(self.file, extent, self.position, &padded);
-        if stored != computed {
+        if stored != computed && !Planted::ManifestNotChecked.is_on() {
             return Err(self.corrupt(format!(
                 "the record has checksum {stored:#010x}, its bytes {computed:#010x}"
             )));

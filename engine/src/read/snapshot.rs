@@ -11,6 +11,7 @@ use crate::engine::Core;
 use crate::entry::{Direction, Entry, Payload, TableId};
 use crate::error::{Error, Result};
 use crate::options::Sequence;
+use crate::planted::Planted;
 use crate::sync::{Arc, Mutex, Ordering};
 use crate::version::TableKind;
 use std::collections::BTreeMap;
@@ -71,7 +72,8 @@ impl Snapshot {
         // this one, or began before the commit it names was superseded.
         let since_ms = core.raw_clock.monotonic_ms();
         let mut live = core.snapshots.live.lock();
-        let commit = core.published.load(Ordering::Acquire);
+        let ahead = u64::from(Planted::SnapshotAhead.is_on());
+        let commit = core.published.load(Ordering::Acquire) + ahead;
         live.entry(commit).or_insert(Live { count: 0, since_ms }).count += 1;
         drop(live);
         let registration = Arc::new(Registration { core: Arc::clone(core), commit });

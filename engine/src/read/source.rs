@@ -4,6 +4,7 @@ use super::View;
 use crate::entry::{Direction, Entry, EntryView, Payload, TableId};
 use crate::error::Result;
 use crate::memtable::{Placed, Run, RunCursor};
+use crate::planted::Planted;
 use crate::sstable::{EntryCursor, Place, Rank, RunLocation, Sstable};
 use crate::sync::Arc;
 
@@ -158,6 +159,10 @@ impl Sources {
         runs.reverse();
         let sstables = view.version.leveled_candidates(table, key);
         let sstables = sstables.map(|(level, sstable)| (level, Arc::clone(sstable))).collect();
+        let mut sstables: Vec<_> = sstables;
+        if Planted::LevelsTurned.is_on() {
+            sstables.reverse();
+        }
         Sources { runs, sstables, next: 0 }
     }
 

@@ -3,6 +3,7 @@
 use super::{StateCell, StateRecord};
 use crate::entry::TableId;
 use crate::error::Result;
+use crate::planted::Planted;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -75,7 +76,7 @@ impl StateCache {
             if let Some(cell) = shard.get(hash, table, key) {
                 return Ok(cell);
             }
-            if shard.evictions != evictions {
+            if shard.evictions != evictions && !Planted::LoadedAndEvicted.is_on() {
                 // Somebody may have loaded, written and evicted this very timeline meanwhile.
                 continue;
             }
@@ -225,7 +226,7 @@ impl Shard {
     fn evict(&mut self) {
         let before = self.cells.len();
         self.cells.retain(|slot| {
-            let pinned = Arc::strong_count(&slot.cell) > 1;
+            let pinned = Arc::strong_count(&slot.cell) > 1 && !Planted::PinnedEvicted.is_on();
             pinned || slot.cell.touched.swap(false, Ordering::Relaxed)
         });
         if self.cells.len() == before {

@@ -20,6 +20,7 @@ use super::format::{GROUP_STEP, Header};
 use super::reader::{Stop, Walk, header_at};
 use crate::error::{Corruption, Result};
 use crate::limits::RING_UNSYNCED_SHARE;
+use crate::planted::Planted;
 
 /// How the log ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub(super) fn judge(walk: &mut Walk<'_>) -> Result<Ending> {
     let end = walk.position.lsn;
     let offset = walk.ring.place(end);
     let finding = |detail: String| Corruption { what: "WAL", offset, detail };
+    if Planted::DamageIsTorn.is_on() {
+        return Ok(Ending::Torn(finding("cut".to_owned())));
+    }
     if end < walk.synced_lsn {
         return Ok(Ending::Damaged(finding(format!(
             "no valid group at lsn {end} ({}), but the log was synced up to lsn {}",

@@ -25,6 +25,7 @@ use super::ring::Ring;
 use super::window::Window;
 use crate::error::{Corruption, Error, Result};
 use crate::file::{Disk, Extent, FileId};
+use crate::planted::Planted;
 
 /// One group of the log, all of it verified.
 #[derive(Debug, Clone)]
@@ -186,7 +187,10 @@ impl<'a> Walk<'a> {
         if lsn == self.limit {
             return Ok(None);
         }
-        let header_bytes = header_at(&mut self.window, lsn)?;
+        let header_bytes = match header_at(&mut self.window, lsn) {
+            Err(_) if Planted::ReadErrorEndsLog.is_on() => return Ok(self.stop_at(Stop::Nothing)),
+            header => header?,
+        };
         let header = match Header::decode(&header_bytes, &self.log, lsn) {
             Ok(header) => header,
             Err(HeaderFault::Absent) => return Ok(self.stop_at(Stop::Nothing)),
@@ -199,7 +203,7 @@ impl<'a> Walk<'a> {
         let end = self.check_place(&header)?;
         let length = usize::try_from(header.length).expect("at most the largest group");
         let body = &self.window.bytes(lsn, length)?[HEADER_SIZE..];
-        if !header.body_holds(&self.log, body) {
+        if !header.body_holds(&self.log, body) && !Planted::BodyNotChecked.is_on() {
             self.stop = Stop::Body;
             return Ok(None);
         }
@@ -227,7 +231,7 @@ impl<'a> Walk<'a> {
     /// Checks that an intact header belongs here, and returns where its group ends. A header that
     /// verifies and does not fit was not torn: a log is written once, front to back.
     fn check_place(&self, header: &Header) -> Result<u64> {
-        if header.previous != self.position.previous {
+        if header.previous != self.position.previous && !Planted::ChainNotChecked.is_on() {
             return Err(self.damage(format!(
                 "the group at lsn {} follows a group with checksum {:#010x}, \
                  the one before has {:#010x}",

@@ -19,6 +19,7 @@ use crate::file::Disk;
 use crate::file::disk;
 use crate::health::Health;
 use crate::limits::BLOCK_SIZE;
+use crate::planted::Planted;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// Bytes of the ring that always stay free, so that a full ring and an empty one differ.
@@ -70,6 +71,9 @@ impl WalState {
 
     /// Everything before this survives a power loss.
     pub(crate) fn synced_lsn(&self) -> u64 {
+        if Planted::NothingUnsynced.is_on() {
+            return self.written_lsn();
+        }
         self.synced.load(Ordering::Acquire)
     }
 
@@ -143,7 +147,7 @@ impl WalState {
         store: impl FnOnce() -> Result<()>,
     ) -> Result<bool> {
         let asked = self.asked.lock();
-        if *asked > lsn - lsn % BLOCK_SIZE {
+        if *asked > lsn - lsn % BLOCK_SIZE && !Planted::StoreBesideSynced.is_on() {
             return Ok(false);
         }
         store()?;
@@ -158,7 +162,9 @@ impl WalState {
 
     /// Remembers the first failure and hands it on.
     pub(super) fn fail(&self, error: Error) -> Error {
-        let _ = self.failure.poison("the WAL", &error);
+        if !Planted::LogFailureForgotten.is_on() {
+            let _ = self.failure.poison("the WAL", &error);
+        }
         error
     }
 

@@ -29,6 +29,7 @@ use crate::codec::round_up;
 use crate::error::Result;
 use crate::file::{AlignedBuffer, Begun, Disk, Extent, FileId, Flush, disk};
 use crate::limits::{ERASE_RING_BYTES, STORED_GROUP_BYTES_MAX};
+use crate::planted::Planted;
 use std::sync::Arc;
 
 /// Bytes of the buffer that are kept between groups; one giant batch must not cost its size for
@@ -263,7 +264,9 @@ impl Writer {
     pub(crate) fn wipe(&self, from: u64, end: u64) -> Result<u64> {
         self.state.check()?;
         // Behind the end the ring begins anew, with what replay needs.
-        let end = end.min(self.state.released_lsn() + self.ring.length());
+        let replayed =
+            if Planted::WipeTooFar.is_on() { self.position.lsn } else { self.state.released_lsn() };
+        let end = end.min(replayed + self.ring.length());
         let end = end - end % self.alignment as u64;
         // A leader that panicked has not ended its group, which may be durable.
         let end_of_groups = self.begun.as_ref().map_or(self.position, |begun| begun.end);
@@ -327,12 +330,18 @@ impl Writer {
     fn put_durable(&mut self, end: u64) -> Result<()> {
         if self.state.synced_lsn() == self.position.lsn {
             let group = self.buffer.as_slice();
-            self.ring.write(&*self.disk, self.position.lsn, group, Flush::Now)?;
+            let flush = if Planted::GroupNotSynced.is_on() { Flush::Later } else { Flush::Now };
+            self.ring.write(&*self.disk, self.position.lsn, group, flush)?;
             self.state.mark_written(end);
         } else {
+            if Planted::SyncBeforeWrite.is_on() {
+                disk::sync(&*self.disk, "sync the WAL")?;
+            }
             self.put_unsynced(end)?;
             self.state.ask(end);
-            disk::sync(&*self.disk, "sync the WAL")?;
+            if !Planted::SyncBeforeWrite.is_on() {
+                disk::sync(&*self.disk, "sync the WAL")?;
+            }
         }
         // The interval worker may have met a failure of earlier bytes meanwhile: then nothing may
         // be acknowledged, see `sync_written`.

@@ -58,6 +58,7 @@ mod extremes;
 mod faults;
 mod flush_pace;
 mod full_disk;
+mod groups;
 mod history;
 mod hooked_disk;
 mod large_payloads;

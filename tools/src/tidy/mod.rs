@@ -9,12 +9,14 @@
 //! | `text` | width, trailing spaces, one first-level heading a Markdown file |
 //! | `documents` | the README's program is an example that is built; links lead somewhere |
 //! | `options` | every option is named in `docs/TUNING.md` |
+//! | `matrix` | every fault of the catalogue has a test in `docs/TESTING.md` |
 //! | `format_doc` | the constants in `docs/FORMAT.md` are those of the code |
 
 pub mod documents;
 pub mod format_doc;
 pub mod layers;
 pub mod mask;
+pub mod matrix;
 pub mod options;
 pub mod paths;
 pub mod sizes;
@@ -50,7 +52,7 @@ impl std::fmt::Display for Fault {
 
 /// Every rule over every file, in order of place.
 pub fn check(repository: &Repository) -> Vec<Fault> {
-    let rules: [fn(&Repository) -> Vec<Fault>; 7] = [
+    let rules: [fn(&Repository) -> Vec<Fault>; 8] = [
         layers::check,
         sizes::check,
         unsafety::check,
@@ -58,6 +60,7 @@ pub fn check(repository: &Repository) -> Vec<Fault> {
         documents::check,
         options::check,
         format_doc::check,
+        matrix::check,
     ];
     let mut faults: Vec<Fault> = rules.iter().flat_map(|rule| rule(repository)).collect();
     faults.sort();
@@ -104,6 +107,11 @@ mod tests {
     #[test]
     fn every_option_is_explained() {
         expect_none(options::check);
+    }
+
+    #[test]
+    fn every_fault_of_the_catalogue_has_a_test() {
+        expect_none(matrix::check);
     }
 
     #[test]

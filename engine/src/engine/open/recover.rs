@@ -25,6 +25,7 @@ use crate::manifest::{self, Manifest};
 use crate::memory::Pool;
 use crate::memtable::Memtable;
 use crate::options::{Options, ReadMode};
+use crate::planted::Planted;
 use crate::read::{AmendmentSstables, SegmentTotals, Snapshots, View, Views};
 use crate::runtime::StoreClock;
 use crate::segment::{Segment, Segments};
@@ -254,7 +255,9 @@ fn live_extents(
         }
     }
     live.extend(catalog.segments.iter().map(|meta| meta.extent));
-    live.extend(named.values().map(|large| large.meta().extent));
+    if !Planted::LargePayloadsNotReserved.is_on() {
+        live.extend(named.values().map(|large| large.meta().extent));
+    }
     Ok((live, live_cold))
 }
 
@@ -382,12 +385,12 @@ fn begin_log(
     let identity = parts.disk.identity();
     let same_boot = identity == found.identity && identity.boot != [0; 16];
     // Readers of the last opening may have seen commits that a power loss took.
-    let lost = found.unsynced && !same_boot;
+    let lost = found.unsynced && !same_boot && !Planted::EpochForgotten.is_on();
     let same_inode =
         (identity.device, identity.inode) == (found.identity.device, found.identity.inode);
     let new = NewLog {
         position: end.position.aligned(parts.disk.geometry().alignment),
-        salt: parts.entropy.random()?,
+        salt: if Planted::SaltKept.is_on() { found.wal.salt } else { parts.entropy.random()? },
         identity,
         moved: !same_inode,
         lost_behind: lost.then_some(end.commit),

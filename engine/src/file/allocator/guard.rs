@@ -9,6 +9,7 @@
 
 use super::Allocator;
 use crate::file::Extent;
+use crate::planted::Planted;
 use crate::sync::{AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -40,6 +41,10 @@ impl ExtentGuard {
     pub(crate) fn mark_obsolete(&self, generation: u64) {
         assert_ne!(generation, LIVE, "superblock sequences begin at 1");
         self.allocator.held.fetch_add(self.extent.length, Ordering::Relaxed);
+        if Planted::ReadersForgotten.is_on() {
+            self.allocator.release(self.extent, generation);
+            return;
+        }
         // Dropping the Arc orders this store before the load in `drop`.
         let before = self.obsolete.swap(generation, Ordering::Release);
         debug_assert_eq!(before, LIVE, "an extent becomes obsolete once");

@@ -39,6 +39,7 @@ use crate::error::{Error, Result};
 use crate::limits::{
     BLOCK_SIZE, RING_OFFSET, SUPERBLOCK_COPIES, SUPERBLOCK_SIZE, SUPERBLOCK_STRIDE,
 };
+use crate::planted::Planted;
 pub(crate) use format::FORMAT_VERSION;
 use quorum::RawCopy;
 
@@ -168,7 +169,7 @@ fn read_once(disk: &dyn Disk) -> Result<Superblock> {
         return Err(Error::corruption("superblock", 0, detail));
     }
     let length = disk.length().map_err(|error| Error::io("read the file's length", 0, error))?;
-    if length < superblock.file_length {
+    if length < superblock.file_length && !Planted::ShortFileOpened.is_on() {
         let detail = format!(
             "the file is {length} bytes long, its superblock says {}: it was cut short",
             superblock.file_length
@@ -181,6 +182,9 @@ fn read_once(disk: &dyn Disk) -> Result<Superblock> {
 /// Makes `superblock` the state of the file. Everything that it refers to must have been synced.
 /// After a failure the file holds the old or the new state: the caller must poison the store.
 pub(crate) fn write(disk: &dyn Disk, superblock: &Superblock) -> Result<()> {
+    if Planted::SuperblockAtOnce.is_on() {
+        return write_copies(disk, superblock, &[0, 1, 2, 3]);
+    }
     write_copies(disk, superblock, &[0, 1])?;
     write_copies(disk, superblock, &[2, 3])
 }
@@ -197,6 +201,9 @@ pub(crate) fn write(disk: &dyn Disk, superblock: &Superblock) -> Result<()> {
 ///   Write it first.
 /// - neither half agrees with itself, so each holds one good copy: only the other two are written.
 pub(crate) fn heal(disk: &dyn Disk, superblock: &Superblock) -> Result<usize> {
+    if Planted::NothingHealed.is_on() {
+        return Ok(0);
+    }
     // What a killed process has written must be durable before the rest is overwritten.
     disk::sync(disk, "sync the superblock")?;
     let copies = read_raw(disk);

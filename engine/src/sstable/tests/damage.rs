@@ -5,6 +5,7 @@ use crate::entry::{Direction, KeyedVersion, Payload};
 use crate::error::{ErrorKind, Result};
 use crate::file::Disk;
 use crate::options::{Compression, ReadMode};
+use crate::sstable::format::{BlockHeader, HEADER_SIZE};
 use crate::sstable::testing::{EXTENT_OFFSET, Fixture, options};
 use crate::sstable::{EntryRef, Rank, Sstable};
 use crate::testing::{Fault, FaultEffect, FaultOperation, FaultTimes};
@@ -15,10 +16,15 @@ use std::sync::Arc;
 const KEYS: [&[u8]; 3] = [b"alice", b"bob", b"carol"];
 
 fn timelines(compression: Compression) -> Fixture {
+    timelines_of(compression, b'x')
+}
+
+/// Payloads are so many of a letter: those of two letters have the same shape.
+fn timelines_of(compression: Compression, letter: u8) -> Fixture {
     Fixture::build(options(TableKind::Timeline, compression), 400, |builder| {
         for key in KEYS {
             for seq in 1..20 {
-                let payload = vec![b'x'; usize::try_from(seq * 3).unwrap()];
+                let payload = vec![letter; usize::try_from(seq * 3).unwrap()];
                 builder.append(
                     key,
                     &EntryRef {
@@ -237,6 +243,27 @@ fn another_identity_is_corruption() {
     let other = Fixture { disk: fixture.disk.clone(), meta: other };
     let error = other.open(ReadMode::Map).find(b"alice").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corruption);
+}
+
+/// Every checksum of the block holds, and it says that it belongs here; only its parent knows that
+/// it does not. So would a stale copy of the block.
+#[test]
+fn a_block_that_its_parent_does_not_name_is_corruption() {
+    for mode in [ReadMode::Map, ReadMode::Read] {
+        let other = timelines_of(Compression::None, b'y');
+        let fixture = timelines(Compression::None);
+        let start = usize::try_from(EXTENT_OFFSET).unwrap();
+        let bytes = other.disk.bytes().split_off(start);
+        let header = BlockHeader::decode(&bytes).unwrap();
+        let length = HEADER_SIZE + usize::try_from(header.stored_length).unwrap();
+        fixture.change(|mine| mine[..length].copy_from_slice(&bytes[..length]));
+        let sstable = fixture.open(mode);
+        let run = sstable.find(KEYS[0]).unwrap().unwrap();
+        let mut cursor = sstable.walk(KEYS[0], &run, 0, Direction::Forward).unwrap();
+        let error = cursor.next().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+        assert!(error.to_string().contains("its parent expects"), "{error}");
+    }
 }
 
 #[test]

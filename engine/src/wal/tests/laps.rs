@@ -128,6 +128,21 @@ fn the_free_part_of_the_ring_is_wiped() {
 }
 
 #[test]
+fn what_replay_needs_is_not_wiped_however_far_a_wipe_should_go() {
+    let mut log = Fixture::new(512, 64, 0);
+    log.append(&[900, 10], true).unwrap();
+    log.append(&[2000], true).unwrap();
+    // A whole lap from the tail on: it would end behind the groups themselves.
+    let mut next = log.writer.position().lsn;
+    let end = next + log.ring.length;
+    for _ in 0..64 {
+        next = log.writer.wipe(next, end).unwrap();
+    }
+    assert_eq!(next, log.ring.length, "up to the head, which lies at 0");
+    assert_eq!(log.read().unwrap().0, log.written);
+}
+
+#[test]
 fn a_wipe_that_fails_harms_nobody() {
     let mut log = Fixture::new(512, 64, 0);
     log.append(&[900, 10], true).unwrap();
