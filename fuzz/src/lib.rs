@@ -11,6 +11,7 @@
 //! - `memory.rs`: the allocator that counts.
 //! - `mutation.rs`: damage for bytes that are otherwise right.
 //! - `planted`: faults that the engine can have planted, and the tests that must fail then.
+//! - `prove/`: long provings of the whole engine, behind a binary of their own.
 //! - the others: one fuzzer each.
 
 mod allocator;
@@ -24,6 +25,7 @@ mod memory;
 mod memtable;
 mod mutation;
 pub mod planted;
+pub mod prove;
 pub mod registry;
 pub mod runner;
 mod store;

@@ -26,13 +26,13 @@ pub(crate) struct Plan {
 /// What a workload had reached when it ended or was cut off.
 pub(crate) struct Reached {
     /// `None` where the store has not even its first table.
-    reference: Option<Reference>,
+    pub(crate) reference: Option<Reference>,
     pub(crate) seen: Seen,
     pub(crate) is_whole: bool,
 }
 
 impl Plan {
-    fn world(&self, seed: u64) -> World {
+    pub(crate) fn world(&self, seed: u64) -> World {
         if self.two_disks { World::with_cold(seed) } else { World::new(seed) }
     }
 
@@ -49,6 +49,15 @@ impl Plan {
         Reached { reference: Some(sim.reference), seen: sim.seen, is_whole }
     }
 
+    /// The operations of each disk in a run that nothing cuts off.
+    pub(crate) fn operations(&self, seed: u64) -> Vec<u64> {
+        let whole = self.world(seed);
+        let reached = self.run(&whole);
+        assert!(reached.is_whole, "the workload runs to its end");
+        check(whole.after(&CrashPolicy::DropAll), &reached, 1, &format!("seed {seed}, closed"));
+        whole.disks().into_iter().map(|disk| disk.operation_count()).collect()
+    }
+
     fn try_run(&self, sim: &mut Sim) -> Result<()> {
         (self.create)(sim)?;
         let mut random = Random::new(sim.world.seed);
@@ -62,12 +71,12 @@ impl Plan {
 }
 
 /// Each life of a file has its own: unsynced commits are written in one, and stored in another.
-fn options(world: &World) -> Options {
+pub(crate) fn options(world: &World) -> Options {
     if world.seed.is_multiple_of(2) { tiny() } else { tiny_stored() }
 }
 
 /// Opens what is left, compares, and goes on.
-fn check(world: World, reached: &Reached, power_losses: u64, context: &str) {
+pub(crate) fn check(world: World, reached: &Reached, power_losses: u64, context: &str) {
     let process = match world.open(&options(&world)) {
         Ok(process) => process,
         Err(error) => panic!("{context}: the store does not open: {error}"),
@@ -115,23 +124,22 @@ pub(crate) type Swept = (usize, usize, usize);
 
 /// Sweeps the crash points of all disks of a workload.
 pub(crate) fn sweep(seed: u64, plan: &Plan, stride: usize) -> Swept {
-    let whole = plan.world(seed);
-    let reached = plan.run(&whole);
-    assert!(reached.is_whole, "the workload runs to its end");
-    check(whole.after(&CrashPolicy::DropAll), &reached, 1, &format!("seed {seed}, closed"));
-    let disks = if plan.two_disks { 2 } else { 1 };
     let mut swept = (0, 0, 0);
-    for index in 0..disks {
-        let operations = whole.disks()[index].operation_count();
+    for (index, operations) in plan.operations(seed).into_iter().enumerate() {
         for at in (0..operations).step_by(stride) {
-            let world = plan.world(seed);
-            world.disks()[index].crash_at(at);
-            let reached = plan.run(&world);
-            let context = format!("seed {seed}, disk {index}, crash at {at} of {operations}");
-            look_at_images(&world, &reached, (index, at), &context, &mut swept);
+            sweep_point(seed, plan, (index, at), &mut swept);
         }
     }
     swept
+}
+
+/// The power is lost at one operation of one disk.
+pub(crate) fn sweep_point(seed: u64, plan: &Plan, (index, at): (usize, u64), swept: &mut Swept) {
+    let world = plan.world(seed);
+    world.disks()[index].crash_at(at);
+    let reached = plan.run(&world);
+    let context = format!("seed {seed}, disk {index}, crash at {at}");
+    look_at_images(&world, &reached, (index, at), &context, swept);
 }
 
 fn look_at_images(
@@ -185,19 +193,19 @@ fn check_recovery_crash(
 }
 
 /// Two tables that keep everything.
-fn lasting(sim: &mut Sim) -> Result<()> {
+pub(crate) fn lasting(sim: &mut Sim) -> Result<()> {
     sim.create("chat", TableOptions::timeline())?;
     sim.create("inbox", TableOptions::timeline())
 }
 
 /// Background work goes on between the commits, a few steps at a time.
-fn durable(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
+pub(crate) fn durable(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
     sim.commit(&draw::steps(random, &sim.reference), Durability::Sync)?;
     sim.pass(0, number % 4);
     Ok(())
 }
 
-fn mixed(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
+pub(crate) fn mixed(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
     let durability = match random.below(12) {
         0 => Durability::Sync,
         1..7 => Durability::Interval(Duration::from_millis(random.below(20))),
@@ -210,7 +218,7 @@ fn mixed(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
 }
 
 /// So little is written that nothing is synced for another reason than an interval.
-fn intervals(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
+pub(crate) fn intervals(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
     let durability = Durability::Interval(Duration::from_millis(random.below(20)));
     let key = u8::try_from(number).unwrap();
     let table = sim.reference.tables[0].state.as_ref().expect("it was created").id;
@@ -226,7 +234,7 @@ fn compressed(compression: Compression) -> TableOptions {
 
 /// Tables whose windows expire, one of which moves to the cold tier before; and one that amends and
 /// shares what they hold.
-fn passing(sim: &mut Sim) -> Result<()> {
+pub(crate) fn passing(sim: &mut Sim) -> Result<()> {
     let ttl = |options: TableOptions, seconds| options.ttl(Duration::from_secs(seconds));
     let moving = ttl(TableOptions::timeline(), 12).cold_after(Duration::from_secs(2));
     sim.create("moving", moving)?;
@@ -237,7 +245,7 @@ fn passing(sim: &mut Sim) -> Result<()> {
 }
 
 /// What is written expires, moves, is amended and trimmed; and the clock jumps.
-fn everything(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
+pub(crate) fn everything(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
     const YEAR_MS: i64 = 365 * 24 * 3_600_000;
     let durability = if random.chance(1, 3) { Durability::Buffered } else { Durability::Sync };
     let mut steps = draw::steps(random, &sim.reference);
@@ -251,49 +259,4 @@ fn everything(sim: &mut Sim, random: &mut Random, number: usize) -> Result<()> {
     }
     sim.pass(80 + random.below(250), random.index(40));
     Ok(())
-}
-
-#[test]
-fn power_is_lost_at_every_operation_of_durable_commits() {
-    let plan = Plan { two_disks: false, create: lasting, count: 40, step: durable };
-    let (points, images, second) = sweep(1, &plan, 1);
-    assert!(points > 100 && images > 500 && second > 100, "{points} {images} {second}");
-}
-
-#[test]
-fn power_is_lost_at_operations_of_mixed_commits() {
-    let plan = Plan { two_disks: false, create: lasting, count: 100, step: mixed };
-    let (points, images, second) = sweep(2, &plan, 3);
-    assert!(points > 50 && images > 300 && second > 100, "{points} {images} {second}");
-}
-
-#[test]
-fn power_is_lost_at_every_operation_of_interval_commits() {
-    let plan = Plan { two_disks: false, create: lasting, count: 60, step: intervals };
-    let (points, images, second) = sweep(4, &plan, 1);
-    assert!(points > 100 && images > 500 && second > 100, "{points} {images} {second}");
-}
-
-#[test]
-fn power_is_lost_while_everything_passes() {
-    let plan = Plan { two_disks: true, create: passing, count: 90, step: everything };
-    let whole = plan.world(7);
-    let seen = plan.run(&whole).seen;
-    assert!(seen.dropped > 5 && seen.moved > 0, "windows expire and move: {seen:?}");
-    assert!(seen.segments_gone > 0, "and segments go with them: {seen:?}");
-    let (points, images, second) = sweep(7, &plan, 19);
-    assert!(points > 50 && images > 300 && second > 50, "{points} {images} {second}");
-}
-
-#[test]
-fn the_same_seed_gives_the_same_disk_operations() {
-    let plan = Plan { two_disks: true, create: passing, count: 40, step: everything };
-    let hash = || {
-        let world = plan.world(3);
-        plan.run(&world);
-        let of_each =
-            world.disks().into_iter().map(|disk| (disk.log_hash(), disk.operation_count()));
-        of_each.collect::<Vec<_>>()
-    };
-    assert_eq!(hash(), hash());
 }

@@ -3,8 +3,9 @@
 //! Payloads are random bytes, so that a few of them found anywhere are a leak. Each test looks for
 //! them before as well: a search that finds nothing must be able to find something.
 
+use super::images::{found, images};
 use super::world::{Process, World, tiny, tiny_read};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tidelog_engine::inspect::Inspector;
@@ -18,8 +19,6 @@ use tidelog_engine::{
 
 /// The deadline of the tables here.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(3600);
-/// A payload is looked for by eight bytes at its front, at its end, and every so many between.
-const PROBE_STEP: usize = 512;
 
 /// Payloads that must go, by what they are, and some that must stay.
 #[derive(Default, Clone)]
@@ -46,31 +45,6 @@ pub(crate) fn bytes(random: &mut Random, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     random.fill(&mut bytes);
     bytes
-}
-
-/// What of these payloads can be found in an image of the file.
-pub(crate) fn found(image: &[u8], payloads: &[(&'static str, Vec<u8>)]) -> BTreeSet<&'static str> {
-    let mut probes: HashMap<[u8; 8], &'static str> = HashMap::new();
-    // Most places of an image are passed over by their first two bytes.
-    let mut begins = vec![false; 1 << 16];
-    let begin = |bytes: &[u8]| usize::from(u16::from_le_bytes([bytes[0], bytes[1]]));
-    for (what, payload) in payloads {
-        let last = payload.len() - 8;
-        for at in (0..last).step_by(PROBE_STEP).chain([last]) {
-            let probe: [u8; 8] = payload[at..at + 8].try_into().unwrap();
-            begins[begin(&probe)] = true;
-            probes.insert(probe, what);
-        }
-    }
-    let places = image.windows(8).filter(|bytes| begins[begin(bytes)]);
-    places.filter_map(|bytes| probes.get(bytes).copied()).collect()
-}
-
-/// The disks as they are, and as a loss of power would leave them.
-pub(crate) fn images(world: &World) -> Vec<Vec<u8>> {
-    let disks: Vec<&SimDisk> = std::iter::once(&world.disk).chain(&world.cold).collect();
-    let lost = |disk: &&SimDisk| disk.crash_image(&CrashPolicy::DropAll).bytes();
-    disks.iter().map(lost).chain(disks.iter().map(|disk| disk.bytes())).collect()
 }
 
 /// What can be found of payloads that must be gone.

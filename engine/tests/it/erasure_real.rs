@@ -1,6 +1,7 @@
 //! Erasure in a real file, with real threads that commit meanwhile.
 
-use super::erasure::{Chat, DEADLINE, Payloads, bytes, found, random, retract};
+use super::erasure::{Chat, DEADLINE, Payloads, bytes, random, retract};
+use super::images::found;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 //! event times at the ends of their ranges; amendments beside all that. What is read must be what
 //! was written, at the moment of each snapshot, through the log, memtables, SSTables and segments.
 
-use super::history::seeds;
+use super::histories::seeds;
 use super::world::{Process, World, tiny, tiny_read};
 use std::collections::BTreeMap;
 use std::time::Duration;

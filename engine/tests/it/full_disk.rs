@@ -1,7 +1,7 @@
 //! A store that was killed on a full disk opens without room for a log: it is read, makes room, and
 //! takes commits again.
 
-use super::erasure::images;
+use super::images::images;
 use super::tiers::{append, text, texts, verify};
 use super::world::{Process, World, tiny};
 use std::time::Duration;

@@ -4,12 +4,14 @@
 //! - `amendments`: edit and recall, through every copy, at every stage
 //! - `basic`: what each call promises, on the simulated disk
 //! - `amplification`: bytes written for each byte of payload and id
-//! - `history`: random histories of every operation, over tiers, crashes, and clocks that jump
+//! - `history`: random histories of every operation, over tiers, crashes, and clocks that jump;
+//!   `histories`: a few of them
 //! - `locality`: timelines that are read much come to lie together
 //! - `lookups`: how many reads a first append costs
+//! - `images`: what can be found on the disks
 //! - `reference`: what a store must show; `sim` does each operation to both, `draw` draws batches
-//! - `crash_sweep`: power is lost at every disk operation of a small workload, and again in
-//!   recovery
+//! - `crash_sweep`: power is lost at any disk operation of a small workload, and again in recovery
+//! - `power_loss`: the sweeps of `crash_sweep` that a test run does
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `full_disk`: opening without room for a log
 //! - `recovered`: what an opening after a kill reads, and leaves for later
@@ -39,6 +41,9 @@
 //! - `moved_segments`: segments that move down in the file, under crashes too
 //! - `space`: what is free is reused, punched and cut off, and no crash and no reader suffers
 //! - `real`: real file, real threads: no gap, locks, readers beside a writer
+//!
+//! `tidelog-fuzz` includes `crash_sweep`, `draw`, `history`, `images`, `linked_disk`, `reference`,
+//! `sim` and `world` as they are, for the long forms of what is short here: they hold no tests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::disallowed_methods, reason = "real.rs looks at what lies beside the file")]
@@ -59,8 +64,10 @@ mod faults;
 mod flush_pace;
 mod full_disk;
 mod groups;
+mod histories;
 mod history;
 mod hooked_disk;
+mod images;
 mod large_payloads;
 mod linked_disk;
 mod locality;
@@ -70,6 +77,7 @@ mod moved_segments;
 mod moves;
 mod own_ttl;
 mod policy;
+mod power_loss;
 mod real;
 mod recovered;
 mod reference;

@@ -1,7 +1,7 @@
 //! A simulated machine, the store on it, and the reference beside it: each operation is done to
 //! both, and an error is either a crash that was arranged, or a failed test.
 
-use super::erasure::{found, images};
+use super::images::{found, images};
 use super::reference::{Contents, Reference, Step};
 use super::world::{Process, World};
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(crate) struct Sim {
     /// Names the run in failures.
     pub(crate) context: String,
     pub(crate) seen: Seen,
+    /// The disk fails now and then, so that what is due may not be done.
+    pub(crate) faults: bool,
     /// At the last look since the store was opened.
     segment_bytes: u64,
     /// So many erased payloads were looked for since the store was opened.
@@ -48,6 +50,8 @@ pub(crate) const PROBE: usize = 16;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) crashes: u64,
+    /// Of them those that cut an opening off.
+    pub(crate) crashes_in_recovery: u64,
     pub(crate) dropped: u64,
     pub(crate) moved: u64,
     pub(crate) segments: u64,
@@ -92,6 +96,7 @@ impl Sim {
             held: Vec::new(),
             context,
             seen: Seen::default(),
+            faults: false,
             segment_bytes: 0,
             searched: 0,
         }
@@ -131,7 +136,7 @@ impl Sim {
         self.world.clock.advance(Duration::from_millis(milliseconds));
         let done = self.process.as_ref().expect("a process runs").scheduler.run_until_idle(steps);
         self.reference.look(&self.world.clock);
-        if done < steps && !self.is_crashed() {
+        if done < steps && !self.is_crashed() && !self.faults {
             self.reference.idle(&self.world.clock);
         }
         let bytes = self.process.as_ref().expect("a process runs").engine.stats().segment_bytes;
@@ -233,11 +238,8 @@ impl Sim {
     pub(crate) fn erase(&mut self, deadline: Duration) {
         let half = deadline / 2 + Duration::from_secs(1);
         self.pass(u64::try_from(half.as_millis()).unwrap(), 100);
-        for _ in 0..2_000 {
-            if self.is_crashed() || self.engine().stats().erasure.oldest_pending_ms.is_none() {
-                return;
-            }
-            self.pass(20, 50);
+        if self.erase_for(2_000) {
+            return;
         }
         let erasure = self.engine().stats().erasure;
         let waits = erasure
@@ -245,6 +247,17 @@ impl Sim {
             .is_some_and(|age_ms| u128::from(age_ms) > deadline.as_millis());
         let excused = self.cold != Cold::Well || !self.held.is_empty();
         assert!(!waits || excused || self.is_crashed(), "{}: {erasure:?}", self.context);
+    }
+
+    /// Lets workers go on for some rounds. Whether nothing retracted is left, or the power is gone.
+    pub(crate) fn erase_for(&mut self, rounds: usize) -> bool {
+        for _ in 0..rounds {
+            if self.is_crashed() || self.engine().stats().erasure.oldest_pending_ms.is_none() {
+                return true;
+            }
+            self.pass(20, 50);
+        }
+        false
     }
 
     pub(crate) fn note_seen(&mut self) {
@@ -343,6 +356,7 @@ impl Sim {
                 Ok(process) => self.process = Some(process),
                 Err(error) => {
                     assert!(self.is_crashed(), "{}: it does not open: {error}", self.context);
+                    self.seen.crashes_in_recovery += 1;
                     continue;
                 }
             }

@@ -46,12 +46,14 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.check_alive()?;
         state.check_write(offset, bytes)?;
+        state.counts.writes += 1;
         state.write(offset, bytes, flush)
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state();
         state.check_alive()?;
+        state.counts.syncs += 1;
         state.begin(Logged::Sync, 0, 0, &[], None)?;
         match state.faults.strike(FaultOperation::Sync) {
             None => state.make_durable(),
@@ -73,6 +75,7 @@ impl Disk for SimDisk {
         if length == 0 {
             return Err(invalid("an allocation of no bytes"));
         }
+        state.counts.allocations += 1;
         let operation = state.operation(Change::Allocate { offset, length }, end);
         state.begin(Logged::Allocate, offset, length, &[], Some(&operation))?;
         if state.faults.strike(FaultOperation::Allocate).is_some() {

@@ -66,6 +66,12 @@ impl Default for SimOptions {
 pub struct DiskCounts {
     /// Reads; what is read through a map is not seen.
     pub reads: u64,
+    /// Writes.
+    pub writes: u64,
+    /// Syncs.
+    pub syncs: u64,
+    /// Allocations.
+    pub allocations: u64,
     /// Truncations.
     pub truncations: u64,
     /// Punched holes.

@@ -1,0 +1,72 @@
+//! Operations of the disk that fail: every one of a workload, and every one of an opening.
+//!
+//! What is simulated: the k-th read, write, sync or allocation of one of the disks fails, once or
+//! for ever, in each way that it can; or the disk is full from some moment on, and has room again
+//! later. Why that is possible in reality: devices return errors, file systems fill up, and a
+//! failed sync leaves pages in one of three states. What must hold:
+//! 1. Every error is one of the disk, never of damage: what cannot be read is not taken for
+//!    garbage, nor for the end of the log. Short reads and writes are no errors at all.
+//! 2. Answers are right or errors, while faults last; all are right when they are over.
+//! 3. A poisoned store acknowledges nothing. One that is not takes writes again, without being
+//!    opened again, when the faults are over.
+//! 4. After a kill, and after a loss of power, the store opens; what was acknowledged as durable is
+//!    there, each batch whole; it goes on from there, and `verify` finds nothing.
+
+mod run;
+mod trials;
+
+use super::whole::caught;
+use super::{Cases, Counts, Failure, each, strided};
+use trials::Trials;
+
+/// Trials of one shard, about.
+const SHARD_CASES: u64 = 150;
+
+struct Faults {
+    seed: u64,
+    trials: Trials,
+}
+
+pub(super) fn cases(seed: u64) -> Result<Box<dyn Cases>, String> {
+    Ok(Box::new(Faults { seed, trials: Trials::of(seed) }))
+}
+
+impl Cases for Faults {
+    fn shards(&self) -> Option<u64> {
+        Some(self.trials.count().div_ceil(SHARD_CASES) | 1)
+    }
+
+    fn shard(&self, shard: u64) -> Result<Counts, Failure> {
+        let step = self.shards().expect("there is an end");
+        each(strided(shard, self.trials.count(), step), |case| self.one(case))
+    }
+
+    fn one(&self, case: u64) -> Result<Counts, Failure> {
+        let nothing = || Failure { case, what: "there is no such trial".to_owned() };
+        let trial = self.trials.get(case).ok_or_else(nothing)?;
+        caught(case, || run::run(self.seed, &trial)).map_err(|failure| {
+            let what = format!("{trial:?}: {}", failure.what);
+            Failure { what, ..failure }
+        })
+    }
+
+    fn about(&self) -> String {
+        format!("{} faults of {} workloads", self.trials.count(), run::PLANS.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_fault_is_forgotten() {
+        let faults = Faults { seed: 1, trials: Trials::of(1) };
+        let counts = faults.shard(0).unwrap_or_else(|failure| panic!("{}", failure.what));
+        for (what, least) in
+            [("trials", 100), ("felt", 30), ("poisoned", 10), ("refused_openings", 5)]
+        {
+            assert!(counts.get(what) >= least, "{what}: {counts:?}");
+        }
+    }
+}

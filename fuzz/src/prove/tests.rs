@@ -1,0 +1,83 @@
+//! What is done is noted, gone on with, and added up.
+
+use super::ledger::{Ledger, report};
+use super::registry::{SUBJECTS, Subject, find};
+use super::runner::{self, Amount};
+use super::{Cases, Counts, Failure};
+use std::collections::HashSet;
+use std::io::Write;
+
+/// Three shards, the second of which fails for a seed of 2.
+struct Three(u64);
+
+impl Cases for Three {
+    fn shards(&self) -> Option<u64> {
+        (self.0 < 9).then_some(3)
+    }
+
+    fn shard(&self, shard: u64) -> Result<Counts, Failure> {
+        self.one(shard * 10)
+    }
+
+    fn one(&self, case: u64) -> Result<Counts, Failure> {
+        if (self.0, case) == (2, 10) {
+            return Err(Failure { case, what: "it is the second".to_owned() });
+        }
+        let mut counts = Counts::default();
+        counts.add("cases", case + 1);
+        Ok(counts)
+    }
+
+    fn about(&self) -> String {
+        "three".to_owned()
+    }
+}
+
+const THREE: Subject = Subject {
+    name: "three",
+    about: "three shards",
+    short_shards: 1,
+    cases: |seed| Ok(Box::new(Three(seed))),
+};
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a file of reports, beside no store")]
+fn a_run_goes_on_where_it_was_stopped_and_counts_add_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lines = 0;
+    let mut run = |amount| {
+        runner::run(&THREE, folder.path(), 1, amount, &mut |_| lines += 1).unwrap();
+        Ledger::of(folder.path(), "three").done(1).unwrap().len()
+    };
+    assert_eq!(run(Amount::More(1)), 1);
+    // It was killed while it wrote a line.
+    let path = folder.path().join("three.jsonl");
+    let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+    file.write_all(b"{\"at\":{\"seed\":1,\"sh").unwrap();
+    assert_eq!(run(Amount::First(1)), 1, "done twice is done once");
+    assert_eq!(run(Amount::More(1)), 2);
+    assert_eq!(run(Amount::All), 3);
+    assert_eq!(run(Amount::All), 3);
+    assert_eq!(lines, 5 + 4, "a line at the start, and one a shard");
+    let sums = report(folder.path()).unwrap();
+    assert_eq!(sums.to_string(), r#"{"three":{"cases":33,"shards":3}}"#);
+    let endless = runner::run(&THREE, folder.path(), 9, Amount::All, &mut |_| {});
+    assert!(endless.unwrap_err().contains("--count"));
+}
+
+#[test]
+fn a_failure_tells_the_command_that_repeats_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let what = runner::run(&THREE, folder.path(), 2, Amount::All, &mut |_| {}).unwrap_err();
+    assert!(what.ends_with(&runner::command("three", 2, 10)), "{what}");
+    assert!(runner::replay(&THREE, 2, 10).unwrap_err().contains("it is the second"));
+    assert_eq!(Ledger::of(folder.path(), "three").done(2).unwrap().len(), 1);
+}
+
+#[test]
+fn subjects_have_names_of_their_own() {
+    let names: HashSet<_> = SUBJECTS.iter().map(|subject| subject.name).collect();
+    assert_eq!(names.len(), SUBJECTS.len());
+    assert!(!names.iter().any(|name| ["list", "short", "report"].contains(name)));
+    assert!(find("no such name").is_none());
+}
