@@ -128,6 +128,7 @@ fn try_lock(parts: &Parts, disk: &dyn Disk, operation: &'static str) -> Result<b
 impl Core {
     /// Flushes, stops the workers, marks the file as closed in order.
     pub(crate) fn close(&self) -> Result<()> {
+        self.check_process()?;
         if self.options.read_only {
             self.closed.store(true, Ordering::Release);
             return Ok(());
