@@ -12,6 +12,8 @@
 //!   recovery
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `full_disk`: opening without room for a log
+//! - `panics`: seams that panic at their k-th call (`fuse`), workers that die, threads that are
+//!   not to be had
 //! - `recovered`: what an opening after a kill reads, and leaves for later
 //! - `regression`: defects that were mended, each with its story; what other such tests share
 //! - `regression_close`: those of closing, and of commits that nobody led
@@ -58,6 +60,7 @@ mod extremes;
 mod faults;
 mod flush_pace;
 mod full_disk;
+mod fuse;
 mod history;
 mod hooked_disk;
 mod large_payloads;
@@ -68,6 +71,7 @@ mod marks;
 mod moved_segments;
 mod moves;
 mod own_ttl;
+mod panics;
 mod policy;
 mod real;
 mod recovered;
