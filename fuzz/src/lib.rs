@@ -10,6 +10,7 @@
 //! - `harness.rs`: the events of a fuzzer, with panics caught and memory measured.
 //! - `memory.rs`: the allocator that counts.
 //! - `mutation.rs`: damage for bytes that are otherwise right.
+//! - `processes/`: real processes over real files, killed at random moments; a program of its own.
 //! - the others: one fuzzer each.
 
 mod allocator;
@@ -22,6 +23,7 @@ mod manifest;
 mod memory;
 mod memtable;
 mod mutation;
+pub mod processes;
 pub mod registry;
 pub mod runner;
 mod store;
