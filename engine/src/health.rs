@@ -23,9 +23,30 @@ impl Health {
         }
     }
 
+    /// Runs what leaves the store in doubt if it is cut off by a panic: then it is poisoned, before
+    /// anything that was locked around the call is free again.
+    pub(crate) fn guard<T>(&self, what: &'static str, run: impl FnOnce() -> T) -> T {
+        let armed = PoisonOnPanic { health: self, what };
+        let outcome = run();
+        std::mem::forget(armed);
+        outcome
+    }
+
     /// Poisons the store, unless it is poisoned already, and returns the error for the caller.
     pub(crate) fn poison(&self, what: &str, error: &Error) -> Error {
         let cause = self.cause.get_or_init(|| Arc::from(format!("{what}: {error}")));
         Error::Poisoned { cause: Arc::clone(cause) }
+    }
+}
+
+/// Dropped by a panic alone.
+struct PoisonOnPanic<'a> {
+    health: &'a Health,
+    what: &'static str,
+}
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        let _ = self.health.poison(self.what, &Error::invalid("a panic"));
     }
 }

@@ -41,6 +41,7 @@ pub use file::{
     AlignedBuffer, Begun, Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk,
     Region, Stores,
 };
+pub use memory::OwnProcess;
 pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOptions};
 pub use own_ttl::OwnTtl;
 pub use read::{Gap, GapReason, Item, Items};

@@ -12,6 +12,7 @@
 //! - `mutation.rs`: damage for bytes that are otherwise right.
 //! - `planted`: faults that the engine can have planted, and the tests that must fail then.
 //! - `prove/`: long provings of the whole engine, behind a binary of their own.
+//! - `processes/`: real processes over real files, killed at random moments; a program of its own.
 //! - the others: one fuzzer each.
 
 mod allocator;
@@ -25,6 +26,7 @@ mod memory;
 mod memtable;
 mod mutation;
 pub mod planted;
+pub mod processes;
 pub mod prove;
 pub mod registry;
 pub mod runner;

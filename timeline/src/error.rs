@@ -174,6 +174,10 @@ impl Error {
         Error::new(ErrorKind::Closed, "the store is closed")
     }
 
+    pub(crate) fn of_another_process() -> Error {
+        Error::new(ErrorKind::Closed, "another process opened the store: open it anew")
+    }
+
     pub(crate) fn too_large(what: &str, value: usize, limit: usize) -> Error {
         let text = format!("too large: {what} is {value}, the limit is {limit}");
         Error::new(ErrorKind::TooLarge, text)

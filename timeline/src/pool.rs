@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, ThreadId};
+use tidelog_engine::OwnProcess;
 
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
@@ -22,6 +23,7 @@ pub(crate) struct Pool {
     name: &'static str,
     thread_count: usize,
     shared: Arc<Shared>,
+    process: OwnProcess,
 }
 
 #[derive(Default)]
@@ -42,7 +44,7 @@ struct State {
 impl Pool {
     pub(crate) fn new(name: &'static str, thread_count: usize) -> Pool {
         assert!(thread_count > 0, "a pool without threads runs nothing");
-        Pool { name, thread_count, shared: Arc::default() }
+        Pool { name, thread_count, shared: Arc::default(), process: OwnProcess::new() }
     }
 
     /// Queues a job. Gives it back where the pool is closed or the system gives no thread.
@@ -81,6 +83,10 @@ impl Pool {
 
     /// Refuses new jobs, runs those queued, ends the threads. A second call finds nothing to do.
     pub(crate) fn shutdown(&self) {
+        if !self.process.is_here() {
+            // A child of fork has none of the threads: nobody would ever be joined.
+            return;
+        }
         let mut state = self.shared.state.lock();
         state.closed = true;
         let threads = std::mem::take(&mut state.threads);

@@ -43,7 +43,7 @@ pub(crate) use large::{StoredPayloads, open as open_large};
 pub(crate) use leader::Leader;
 pub(crate) use queue::{CommitQueue, Leadership};
 pub(crate) use resolve::resolve;
-pub(crate) use slot::{Outcome, Request, Slot};
+pub(crate) use slot::{Outcome, Request, Slot, take_left_behind};
 pub(crate) use stall::{Pressure, Stall, stall};
 
 /// What a commit was given.

@@ -7,8 +7,21 @@ use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::state::StateCell;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::task::Waker;
+
+thread_local! {
+    /// Wakers of the slots that a panicking leader has dropped, on its thread. They are somebody
+    /// else's code: they may commit, which waits for the leader, or panic, which ends a process
+    /// that unwinds already. So they are called later, when nobody leads any more.
+    static LEFT_BEHIND: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes the wakers of the slots that a leader which panicked on this thread has left behind.
+pub(crate) fn take_left_behind() -> Vec<Waker> {
+    LEFT_BEHIND.take()
+}
 
 /// A slot in the hands of a leader. If the leader panics the slot is completed all the same.
 pub(super) struct Claim(Arc<Slot>);
@@ -30,7 +43,7 @@ impl Drop for Claim {
         if !self.0.is_done() {
             let cause = "the thread that committed the batch panicked".into();
             let waker = self.0.complete(Outcome::Final(Err(Error::Poisoned { cause })));
-            waker.into_iter().for_each(Waker::wake);
+            LEFT_BEHIND.with_borrow_mut(|wakers| wakers.extend(waker));
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::file::{Allocator, Disk, FileId, Pacer};
 use crate::health::Health;
 use crate::limits;
 use crate::marks::TimelineMarks;
-use crate::memory::Pool;
+use crate::memory::{OwnProcess, Pool};
 use crate::memtable::Memtable;
 use crate::options::{Options, Sequence, TableOptions};
 use crate::read::{
@@ -90,6 +90,8 @@ pub(crate) struct Core {
     pub(crate) boot_forgotten: AtomicBool,
     /// What background jobs work on.
     pub(crate) claims: Arc<Claims>,
+    /// The process that opened the store: the only one that may use it.
+    pub(crate) process: OwnProcess,
     /// New commits are refused.
     pub(crate) closing: AtomicBool,
     /// Workers end, reads are refused.
@@ -109,6 +111,7 @@ impl Core {
 
     /// Fails unless the root may be changed for a user.
     pub(crate) fn check_changeable(&self) -> Result<()> {
+        self.check_process()?;
         if self.options.read_only {
             return Err(Error::Closed { what: "the store was opened for reading only" });
         }
@@ -118,8 +121,18 @@ impl Core {
         self.health.check()
     }
 
+    /// Fails in a child of fork: it has none of the threads, and what it wrote it would write
+    /// beside its parent.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        match self.process.is_here() {
+            true => Ok(()),
+            false => Err(Error::Closed { what: "another process opened the store: open it anew" }),
+        }
+    }
+
     /// Fails once the store was closed.
     pub(crate) fn check_open(&self) -> Result<()> {
+        self.check_process()?;
         match self.closed.load(Ordering::Acquire) {
             true => Err(Error::Closed { what: "the store was closed" }),
             false => Ok(()),

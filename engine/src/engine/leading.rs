@@ -7,7 +7,9 @@
 use super::Core;
 use super::workers::inside_a_worker;
 use crate::batch::{Precondition, WriteBatch};
-use crate::commit::{CommitFuture, Committed, Leadership, Outcome, Request, Slot, resolve};
+use crate::commit::{
+    CommitFuture, Committed, Leadership, Outcome, Request, Slot, resolve, take_left_behind,
+};
 use crate::error::{Error, Result};
 use crate::options::{Durability, ReadMode};
 use crate::sync::{Arc, Ordering};
@@ -135,10 +137,7 @@ impl Core {
         };
         std::mem::forget(guard);
         self.give_away(leadership);
-        for waker in wakers {
-            // Somebody else's code: its panic is not ours.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        }
+        call(wakers);
         true
     }
 
@@ -148,6 +147,13 @@ impl Core {
         if !self.queue.is_empty() {
             self.wake(|wakes| &wakes.commit);
         }
+    }
+}
+
+/// Calls wakers: somebody else's code, whose panics are not ours.
+fn call(wakers: Vec<Waker>) {
+    for waker in wakers {
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     }
 }
 
@@ -173,5 +179,6 @@ impl Drop for PoisonOnPanic<'_> {
         // waits behind it.
         self.0.queue.wake_all();
         self.0.wake(|wakes| &wakes.commit);
+        call(take_left_behind());
     }
 }

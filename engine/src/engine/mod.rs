@@ -44,6 +44,10 @@ use std::path::Path;
 
 /// An open store. Cloning shares it; the last clone to go closes it.
 ///
+/// It belongs to the process that opened it. In a child of fork every call that reads or writes
+/// fails with [`Error::Closed`](crate::Error::Closed), and dropping it does nothing; the file stays
+/// locked until the child has ended too, or has become another program.
+///
 /// ```
 /// use tidelog_engine::{Direction, Durability, Engine, Options, TableOptions, WriteBatch};
 /// # let folder = tempfile::tempdir()?;

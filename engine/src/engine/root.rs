@@ -90,9 +90,22 @@ impl Core {
     ) -> Result<()> {
         self.views.free_retired();
         let mut root = self.root.lock();
-        let mut change = change(&root)?;
-        self.refer_to_present(&root, &mut change.added);
-        let (mut next, catalog) = match self.prepare(&mut root, &change) {
+        // A panic, of a disk for one, leaves as open as a failure which root is on the disk.
+        let what = "changing the root was cut off";
+        self.health.guard(what, || self.change_root(&mut root, change))?;
+        drop(root);
+        self.views.free_retired();
+        Ok(())
+    }
+
+    fn change_root(
+        &self,
+        root: &mut Root,
+        change: impl FnOnce(&Root) -> Result<Change>,
+    ) -> Result<()> {
+        let mut change = change(root)?;
+        self.refer_to_present(root, &mut change.added);
+        let (mut next, catalog) = match self.prepare(root, &change) {
             Ok(prepared) => prepared,
             Err(error) => {
                 // No superblock was tried for it: nothing on the disk names what was added.
@@ -126,10 +139,8 @@ impl Core {
         root.superblock = next;
         root.catalog = catalog;
         self.durable_clock_ms.store(root.superblock.clock_high_water_ms, Ordering::Release);
-        self.release(&mut root);
-        self.show(&root, change);
-        drop(root);
-        self.views.free_retired();
+        self.release(root);
+        self.show(root, change);
         Ok(())
     }
 

@@ -8,14 +8,17 @@
 //! ```text
 //! Slab    [ body | body | body | … free ]     written from the front on, read where it was written
 //! Words   [ 0 0 0 0 … ]                       atomics
+//! OwnProcess  a page that a child of fork finds empty
 //! Pool    knows all that memtables hold, and gives out again what nobody else holds any more
 //! ```
 //! Nothing is taken before it is touched, so what is asked for may be generous.
 
+mod own_process;
 mod pool;
 mod slab;
 mod words;
 
+pub use own_process::OwnProcess;
 pub(crate) use pool::Pool;
 pub(crate) use slab::{Piece, Slab};
 pub(crate) use words::Words;

@@ -56,6 +56,9 @@ struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        if !self.core.process.is_here() {
+            return;
+        }
         let mut live = self.core.snapshots.live.lock();
         if let Some(same) = live.get_mut(&self.commit) {
             same.count -= 1;
@@ -71,11 +74,14 @@ impl Snapshot {
         // The commit is taken under the lock: a compaction that lists the snapshots either sees
         // this one, or began before the commit it names was superseded.
         let since_ms = core.raw_clock.monotonic_ms();
-        let mut live = core.snapshots.live.lock();
-        let ahead = u64::from(Planted::SnapshotAhead.is_on());
-        let commit = core.published.load(Ordering::Acquire) + ahead;
-        live.entry(commit).or_insert(Live { count: 0, since_ms }).count += 1;
-        drop(live);
+        let mut commit = 0;
+        // A child of fork reads nothing, and the lock may be held by a thread that it has not.
+        if core.process.is_here() {
+            let mut live = core.snapshots.live.lock();
+            let ahead = u64::from(Planted::SnapshotAhead.is_on());
+            commit = core.published.load(Ordering::Acquire) + ahead;
+            live.entry(commit).or_insert(Live { count: 0, since_ms }).count += 1;
+        }
         let registration = Arc::new(Registration { core: Arc::clone(core), commit });
         Snapshot { core: Arc::clone(core), registration }
     }

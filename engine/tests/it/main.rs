@@ -14,6 +14,9 @@
 //! - `power_loss`: the sweeps of `crash_sweep` that a test run does
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `full_disk`: opening without room for a log
+//! - `groups`: groups of several batches, which one thread does not make
+//! - `panics`: seams that panic at their k-th call (`fuse`), workers that die, threads that are
+//!   not to be had
 //! - `recovered`: what an opening after a kill reads, and leaves for later
 //! - `regression`: defects that were mended, each with its story; what other such tests share
 //! - `regression_close`: those of closing, and of commits that nobody led
@@ -63,6 +66,7 @@ mod extremes;
 mod faults;
 mod flush_pace;
 mod full_disk;
+mod fuse;
 mod groups;
 mod histories;
 mod history;
@@ -76,6 +80,7 @@ mod marks;
 mod moved_segments;
 mod moves;
 mod own_ttl;
+mod panics;
 mod policy;
 mod power_loss;
 mod real;

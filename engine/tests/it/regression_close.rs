@@ -1,12 +1,14 @@
 //! Defects of closing beside commits, and of asynchronous commits that nobody led: each with its
 //! story.
 
+use super::fuse::{Fuse, FusedDisk};
 use super::hooked_disk::{Hook, HookedDisk};
 use super::regression::{
-    append, entry, hooked, no_hook, polled, threaded, threaded_on, value, wait, watched,
+    append, entries, entry, hooked, no_hook, polled, threaded, threaded_on, value, wait, watched,
 };
 use super::world::{World, tiny};
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
@@ -245,5 +247,40 @@ fn a_closed_store_is_opened_at_once() {
             }
             drop(engine);
         }
+    });
+}
+
+#[test]
+fn a_close_that_panics_lets_go_of_the_file() {
+    // Story: a store whose closing was cut off by a panic (of a clock, of a disk) counted as
+    // closed, but its workers went on, and held the file for as long as the process lived.
+    watched(|| {
+        let disk = SimDisk::new(SimOptions::default());
+        let open = |fuse: &Arc<Fuse>| {
+            let parts = Parts {
+                disk: Arc::new(FusedDisk {
+                    inner: disk.reopen(),
+                    fuse: Arc::clone(fuse),
+                    writes_from: Some(0),
+                }),
+                cold: None,
+                clock: Arc::new(SystemClock::new()),
+                scheduler: Arc::new(ThreadScheduler::new()),
+                entropy: Arc::new(SeededEntropy::new(1)),
+                name: "again.tide".to_owned(),
+            };
+            Engine::open_with(parts, tiny())
+        };
+        let fuse = Fuse::at(u64::MAX);
+        let engine = open(&fuse).unwrap();
+        let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+        append(&engine, table, b"t", b"kept");
+        engine.flush().unwrap();
+        // Nothing is left to flush: the next write is the one that says that it was closed.
+        fuse.light();
+        assert!(catch_unwind(AssertUnwindSafe(|| engine.close())).is_err());
+        drop(engine);
+        let engine = open(&Fuse::at(u64::MAX)).unwrap();
+        assert_eq!(entries(&engine, table, b"t").len(), 1);
     });
 }

@@ -1,16 +1,19 @@
 //! Defects by which something acknowledged, seen or hidden did not survive: each with its story.
 
+use super::fuse::{Fuse, FusedDisk};
 use super::regression::{append, entries, entry, polled, value};
 use super::world::{Process, START_MS, World, tiny};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 use tidelog_engine::inspect::Inspector;
 use tidelog_engine::testing::{
-    AfterFailedSync, CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes,
+    AfterFailedSync, CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes, SeededEntropy,
+    SimScheduler,
 };
 use tidelog_engine::{
-    Durability, Engine, ErrorKind, Options, Sequence, TableOptions, WriteBatch, limits,
+    Durability, Engine, ErrorKind, Options, Parts, Sequence, TableOptions, WriteBatch, limits,
 };
 
 #[test]
@@ -261,4 +264,52 @@ fn what_a_failed_write_of_the_log_was_to_say_is_seen_by_nobody() {
     process.kill();
     let process = world.after(&CrashPolicy::Kill).open(&tiny()).unwrap();
     assert_eq!(entries(&process.engine, table, b"t").len(), 1);
+}
+
+#[test]
+fn a_change_of_the_root_that_panics_poisons_the_store() {
+    // Story: only failures did. Behind a disk that panicked in the middle of a superblock the next
+    // change wrote another root under the same number, over a manifest of which nobody knew how
+    // far it was written.
+    let mut met = 0;
+    for call in 1..12 {
+        let world = World::new(call);
+        let fuse = Fuse::at(u64::MAX);
+        let scheduler = SimScheduler::new(world.seed, world.clock.clone());
+        let parts = Parts {
+            disk: Arc::new(FusedDisk {
+                inner: world.disk.reopen(),
+                fuse: Arc::clone(&fuse),
+                writes_from: Some(0),
+            }),
+            cold: None,
+            clock: Arc::new(world.clock.clone()),
+            scheduler: Arc::new(scheduler.clone()),
+            entropy: Arc::new(SeededEntropy::new(world.seed)),
+            name: "root.tide".to_owned(),
+        };
+        let engine = Engine::open_with(parts, tiny()).unwrap();
+        let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+        append(&engine, table, b"t", b"kept");
+        fuse.light_at(call);
+        let create = |name| engine.create_table(name, TableOptions::timeline());
+        match catch_unwind(AssertUnwindSafe(|| create("first"))) {
+            // It has fewer writes than that.
+            Ok(created) => drop(created.unwrap()),
+            Err(_) => {
+                met += 1;
+                assert_eq!(create("second").unwrap_err().kind(), ErrorKind::Poisoned);
+                let late = engine.commit(entry(table, b"t", b"late"), Durability::Sync);
+                assert_eq!(late.unwrap_err().kind(), ErrorKind::Poisoned);
+                assert_eq!(entries(&engine, table, b"t").len(), 1);
+            }
+        }
+        scheduler.kill();
+        engine.abandon();
+        let process = world.after(&CrashPolicy::Kill).open(&tiny()).unwrap();
+        assert_eq!(entries(&process.engine, table, b"t"), [(1, b"kept".to_vec())]);
+        assert!(process.engine.table("second").is_none(), "call {call}");
+        process.kill();
+    }
+    assert!(met >= 5, "a record and four copies are written: {met}");
 }

@@ -299,3 +299,88 @@ fn a_commit_after_fifty_idle_days_is_taken() {
     assert_eq!(entries(&process.engine, table, b"t"), all);
     process.kill();
 }
+
+#[test]
+fn a_waker_whose_group_met_a_panic_may_commit_and_may_panic() {
+    // Story: the wakers of a group whose leader panicked were called while it unwound, and led
+    // still. One that committed waited for the leader on whose thread it ran, for ever; one that
+    // panicked ended the process, since a thread that unwinds must not begin to unwind again.
+    watched(|| {
+        for panics in [false, true] {
+            let world = World::new(141);
+            let armed = Arc::new(AtomicBool::new(false));
+            let process = hooked(&world, once(&armed, || panic!("a defect in the leader")));
+            let engine = &process.engine;
+            let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+            let mut future = engine.commit_async(entry(table, b"t", b"async"), Durability::Sync);
+            let (send, receive) = channel();
+            let inner = engine.clone();
+            let waker = Runs::waker(move || {
+                let outcome = inner.commit(entry(table, b"t", b"from the waker"), Durability::Sync);
+                send.send(outcome.unwrap_err().kind()).unwrap();
+                assert!(!panics, "a defect in the waker");
+            });
+            assert!(polled(&mut future, &waker).is_none());
+            armed.store(true, Ordering::SeqCst);
+            let commit = || engine.commit(entry(table, b"t", b"sync"), Durability::Sync);
+            assert!(catch_unwind(AssertUnwindSafe(commit)).is_err());
+            assert_eq!(receive.try_recv().expect("it was not called"), ErrorKind::Poisoned);
+            let outcome = polled(&mut future, Waker::noop()).expect("the group was completed");
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Poisoned);
+            process.kill();
+        }
+    });
+}
+
+#[test]
+fn a_waker_on_the_commit_worker_s_own_thread_is_not_left_to_itself() {
+    // Story: a waker that the commit worker called committed while somebody else led. That leader
+    // served its few groups and left the commit to the commit worker, on whose thread the waker
+    // slept until somebody would lead.
+    watched(|| {
+        let disk = SimDisk::new(SimOptions::default());
+        let cell: Arc<OnceLock<(Engine, TableId)>> = Arc::default();
+        let leads = Arc::new(AtomicU64::new(u64::MAX / 2));
+        let (go, going) = channel::<()>();
+        let go = Mutex::new(Some(go));
+        let (shared, counted) = (Arc::clone(&cell), Arc::clone(&leads));
+        let hook: Hook = Arc::new(move || {
+            let Some((engine, table)) = shared.get() else { return };
+            match counted.fetch_add(1, Ordering::SeqCst) {
+                // Each of its groups finds another one behind it, and the waker's comes too late.
+                0..3 => drop(engine.commit_async(entry(*table, b"more", b""), Durability::Sync)),
+                3 => {
+                    drop(go.lock().unwrap().take());
+                    std::thread::park_timeout(Duration::from_millis(100));
+                }
+                _ => {}
+            }
+        });
+        let engine = threaded(&disk, &tiny(), hook).unwrap();
+        let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+        let (inside, is_inside) = channel();
+        let (send, receive) = channel();
+        let inner = engine.clone();
+        let waker = Runs::waker(move || {
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            inside.send(name).unwrap();
+            assert!(going.recv().is_err(), "it is told by the end of the channel");
+            send.send(inner.commit(entry(table, b"t", b"from the waker"), Durability::Sync))
+                .unwrap();
+        });
+        // The group takes a moment, so that the waker is there before it ends.
+        let mut future = loop {
+            let mut future = engine.commit_async(entry(table, b"first", b""), Durability::Sync);
+            if polled(&mut future, &waker).is_none() {
+                break future;
+            }
+        };
+        drop(waker);
+        assert_eq!(is_inside.recv().unwrap(), "tidelog-commit");
+        assert!(cell.set((engine.clone(), table)).is_ok());
+        leads.store(0, Ordering::SeqCst);
+        append(&engine, table, b"other", b"");
+        assert_eq!(receive.recv().unwrap().unwrap().seqs, [1]);
+        assert!(polled(&mut future, Waker::noop()).expect("it was woken").is_ok());
+    });
+}

@@ -46,7 +46,7 @@ pub const CATCHERS: &[Catcher] = &[
     library(Planted::DamageIsTorn, "wal::tests::damage"),
     integration(
         Planted::SaltKept,
-        "crash_sweep::power_is_lost_at_every_operation_of_durable_commits",
+        "power_loss::power_is_lost_at_every_operation_of_durable_commits",
     ),
     integration(
         Planted::EpochForgotten,
@@ -58,7 +58,7 @@ pub const CATCHERS: &[Catcher] = &[
     ),
     integration(
         Planted::TailNotCopied,
-        "crash_sweep::power_is_lost_at_every_operation_of_durable_commits",
+        "power_loss::power_is_lost_at_every_operation_of_durable_commits",
     ),
     integration(
         Planted::ReplaySkipsAFrame,
@@ -73,11 +73,8 @@ pub const CATCHERS: &[Catcher] = &[
     library(Planted::QuorumOfOne, "file::superblock::tests::quorum_truth_table"),
     library(Planted::NothingHealed, "file::superblock::tests::crashes_in_updates"),
     library(Planted::ShortFileOpened, "file::superblock::tests::a_file_that_was_cut"),
-    integration(
-        Planted::RootNotSynced,
-        "crash_sweep::power_is_lost_at_operations_of_mixed_commits",
-    ),
-    integration(Planted::RingReleasedEarly, "crash_sweep extremes::what_is_extreme"),
+    integration(Planted::RootNotSynced, "power_loss::power_is_lost_at_operations_of_mixed_commits"),
+    integration(Planted::RingReleasedEarly, "power_loss extremes::what_is_extreme"),
     library(Planted::PoisonForgotten, "file::allocator::tests::a_failed_sync"),
     library(Planted::ShortWriteIgnored, "wal::tests::crash::short_reads_and_writes"),
     library(Planted::ReusedEarly, "file::allocator::tests"),
@@ -96,10 +93,10 @@ pub const CATCHERS: &[Catcher] = &[
     integration(Planted::NextSeqForgotten, "expiry::a_seq_is_never_given_out_again"),
     integration(
         Planted::BuriedSeqForgotten,
-        "crash_sweep::power_is_lost_at_operations_of_mixed_commits marks::",
+        "power_loss::power_is_lost_at_operations_of_mixed_commits marks::",
     ),
     library(Planted::FlushedSeqForgotten, "compaction::tests::jobs"),
-    integration(Planted::OldestDecides, "expiry:: history::histories_agree"),
+    integration(Planted::OldestDecides, "expiry:: histories::histories_agree"),
     library(Planted::DeletesForgotten, "compaction::tests::keep::"),
     library(Planted::SnapshotsForgotten, "compaction::tests::keep::"),
     integration(Planted::TrimmedForSnapshots, "marks::a_snapshot_sees"),
@@ -107,7 +104,7 @@ pub const CATCHERS: &[Catcher] = &[
     library(Planted::AmendmentsForgotten, "compaction::tests::keep_amendments"),
     integration(
         Planted::EntryLost,
-        "marks:: crash_sweep::power_is_lost_at_operations_of_mixed_commits",
+        "marks:: power_loss::power_is_lost_at_operations_of_mixed_commits",
     ),
     integration(Planted::SegmentsForgotten, "segments:: moved_segments::"),
     integration(Planted::MarksNotShown, "marks::marks_hide"),
@@ -117,5 +114,5 @@ pub const CATCHERS: &[Catcher] = &[
     ),
     library(Planted::JumpBelieved, "runtime::store_clock"),
     integration(Planted::SnapshotAhead, "basic::a_snapshot_shows_one_moment"),
-    integration(Planted::LevelsTurned, "basic:: history::histories_agree"),
+    integration(Planted::LevelsTurned, "basic:: histories::histories_agree"),
 ];

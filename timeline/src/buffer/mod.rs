@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use tidelog_engine::{Durability, TableId};
+use tidelog_engine::{Durability, OwnProcess, TableId};
 
 pub(crate) use tracker::{Ticket, Tracker};
 
@@ -120,6 +120,7 @@ struct Shared {
 /// The batch buffer of a store.
 pub(crate) struct Buffer {
     shared: Arc<Shared>,
+    process: OwnProcess,
 }
 
 impl Buffer {
@@ -136,7 +137,7 @@ impl Buffer {
             changed: Condvar::default(),
             waiting_count: AtomicUsize::new(0),
         };
-        Buffer { shared: Arc::new(shared) }
+        Buffer { shared: Arc::new(shared), process: OwnProcess::new() }
     }
 
     /// Waits until there is room for a write. Not for a thread that the buffer's writes depend on.
@@ -224,6 +225,10 @@ impl Buffer {
     /// Refuses new writes, has the queued ones written, and ends the thread. Callbacks may still be
     /// running. A second call finds nothing to do.
     pub(crate) fn shutdown(&self) {
+        if !self.process.is_here() {
+            // A child of fork has not the thread that would write them.
+            return;
+        }
         let mut queue = self.shared.queue.lock();
         queue.closed = true;
         let thread = queue.thread.take();

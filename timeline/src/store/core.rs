@@ -24,7 +24,7 @@ use crate::pending::Pending;
 use crate::pool::{Pool, caught};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tidelog_engine::Durability;
+use tidelog_engine::{Durability, OwnProcess};
 
 /// Settings of a store that are not the backend's.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +59,8 @@ pub(crate) struct Core {
     readers: Pool,
     capacity: usize,
     closed: AtomicBool,
+    /// The process that opened the store: a child of fork has none of its threads.
+    process: OwnProcess,
 }
 
 /// A write, and whose it is.
@@ -88,14 +90,23 @@ impl Core {
             readers: Pool::new("tidelog-read", settings.read_threads),
             capacity: settings.buffer.capacity,
             closed: AtomicBool::new(false),
+            process: OwnProcess::new(),
             tracker,
         })
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
+        self.check_process()?;
         match self.closed.load(Ordering::Acquire) {
             true => Err(Error::closed()),
             false => Ok(()),
+        }
+    }
+
+    fn check_process(&self) -> Result<()> {
+        match self.process.is_here() {
+            true => Ok(()),
+            false => Err(Error::of_another_process()),
         }
     }
 
@@ -188,6 +199,7 @@ impl Core {
     }
 
     pub(crate) fn flush(&self) -> Result<()> {
+        self.check_process()?;
         if self.is_own_thread() {
             return Err(Error::invalid("flush on a thread that flush waits for (a callback's)"));
         }
@@ -227,6 +239,7 @@ impl Core {
     }
 
     pub(crate) fn close(&self) -> Result<()> {
+        self.check_process()?;
         if self.is_own_thread() || self.readers.is_own_thread() {
             return Err(Error::invalid("close on a thread of the store (a callback's)"));
         }
@@ -254,7 +267,7 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if !self.closed.swap(true, Ordering::AcqRel) {
+        if self.process.is_here() && !self.closed.swap(true, Ordering::AcqRel) {
             // Nobody is left to hear of failures, other than futures and callbacks.
             let _ = self.end_threads();
         }

@@ -10,8 +10,10 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("engine/src/file/os/mod.rs", "memory maps"),
     ("engine/src/file/os/stores.rs", "stores to a mapped range of the file"),
     ("engine/src/file/os/uring.rs", "writes that the kernel does beside their caller"),
+    ("engine/src/memory/own_process.rs", "a page that a child of fork finds empty"),
     ("engine/src/memory/slab.rs", "bytes that are read while others are copied in behind them"),
     ("engine/src/memory/words.rs", "atomics on memory of the system's, for its huge pages"),
+    ("fuzz/src/processes/fork.rs", "fork, to see what a child may do with its parent's store"),
     ("fuzz/src/memory.rs", "an allocator that counts, to catch the allocation of a hostile length"),
 ];
 

@@ -128,6 +128,7 @@ fn try_lock(parts: &Parts, disk: &dyn Disk, operation: &'static str) -> Result<b
 impl Core {
     /// Flushes, stops the workers, marks the file as closed in order.
     pub(crate) fn close(&self) -> Result<()> {
+        self.check_process()?;
         if self.options.read_only {
             self.closed.store(true, Ordering::Release);
             return Ok(());
@@ -135,6 +136,13 @@ impl Core {
         if self.closing.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        let let_go = EndWorkers(self);
+        let outcome = self.close_in_order();
+        std::mem::forget(let_go);
+        outcome
+    }
+
+    fn close_in_order(&self) -> Result<()> {
         if self.without_log.check().is_err() {
             // The old log is whole, and the root names it: the next opening replays it.
             self.closed.swap(true, Ordering::AcqRel);
@@ -196,6 +204,21 @@ impl Core {
         while self.live_workers.load(Ordering::Acquire) > own {
             wakes.all().into_iter().for_each(|wake| wake.wake());
             self.scheduler.pause(Duration::from_micros(100));
+        }
+    }
+}
+
+/// Dropped by a panic of whoever closes: the workers end all the same, and let go of the file. What
+/// was not flushed is in the log.
+struct EndWorkers<'a>(&'a Core);
+
+impl Drop for EndWorkers<'_> {
+    fn drop(&mut self) {
+        let error = Error::Closed { what: "closing was cut off by a panic" };
+        let _ = self.0.health.poison("closing the store failed", &error);
+        self.0.closed.store(true, Ordering::Release);
+        if let Some(wakes) = self.0.wakes.get() {
+            wakes.all().into_iter().for_each(|wake| wake.wake());
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::file::{Allocator, Disk, Extent, ExtentGuard, Pacer};
 use crate::health::Health;
 use crate::limits;
 use crate::manifest::{self, Manifest};
-use crate::memory::Pool;
+use crate::memory::{OwnProcess, Pool};
 use crate::memtable::Memtable;
 use crate::options::{Options, ReadMode};
 use crate::planted::Planted;
@@ -188,6 +188,7 @@ fn assemble(
         claims: Arc::default(),
         unsynced_declared: AtomicBool::new(false),
         boot_forgotten: AtomicBool::new(false),
+        process: OwnProcess::new(),
         closing: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         without_log: WithoutLog::default(),
