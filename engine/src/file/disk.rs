@@ -77,6 +77,11 @@ pub trait Disk: Send + Sync + 'static {
     fn punch_hole(&self, offset: u64, length: u64) -> io::Result<bool>;
     /// Maps an immutable range for reading. Fails with `Unsupported` where there are no maps.
     fn map(&self, offset: u64, length: u64) -> io::Result<Region>;
+    /// Whether the system has the byte at `offset` in memory; `None` where it cannot tell. Does not
+    /// wait for the device.
+    fn is_cached(&self, _offset: u64) -> io::Result<Option<bool>> {
+        Ok(None)
+    }
     /// Maps a range that exists for stores, which pass by direct writes: see [`Stores`]. `None`
     /// where that is not to be had, or where writes go through the page cache anyway.
     fn map_stores(&self, _offset: u64, _length: u64) -> io::Result<Option<Arc<dyn Stores>>> {

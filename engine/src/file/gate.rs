@@ -120,6 +120,10 @@ impl Disk for GatedDisk {
         self.inner.map(offset, length)
     }
 
+    fn is_cached(&self, offset: u64) -> io::Result<Option<bool>> {
+        self.inner.is_cached(offset)
+    }
+
     fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
         self.inner.map_stores(offset, length)
     }

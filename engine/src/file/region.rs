@@ -38,15 +38,15 @@ impl Region {
         Region(Source::Guarded(Arc::new(Guarded { region: self, _guard: guard })))
     }
 
-    /// Asks the system to bring these bytes in as huge pages when they are touched. Advice, as
-    /// [`Region::will_need`].
-    pub(crate) fn advise_huge(&self, range: Range<usize>) {
+    /// Asks the system to bring these bytes in as huge pages. Advice, as [`Region::will_need`], but
+    /// it is waited for.
+    pub(crate) fn bring_in_huge(&self, range: Range<usize>) {
         match &self.0 {
             Source::Memory(_) => {}
             Source::Map(map) => {
-                super::os::advise_huge(map, range);
+                super::os::bring_in_huge(map, range);
             }
-            Source::Guarded(guarded) => guarded.region.advise_huge(range),
+            Source::Guarded(guarded) => guarded.region.bring_in_huge(range),
         }
     }
 

@@ -20,6 +20,7 @@
 use super::block::{Block, BlockView, Identity, verify, zeroed};
 use super::block_places::BlockPlaces;
 use super::directory;
+use super::evictions::Evictions;
 use super::footer::{Footer, Section};
 use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE};
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
@@ -69,6 +70,7 @@ pub(super) struct Fetcher {
     map: Option<Region>,
     verified: Box<[AtomicU64]>,
     ahead: ReadAhead,
+    evictions: Evictions,
     around: ReadAround,
     /// Where its blocks lie, once one was asked for in the map.
     places: OnceLock<BlockPlaces>,
@@ -103,6 +105,7 @@ impl Fetcher {
             map,
             verified,
             ahead: ReadAhead::default(),
+            evictions: Evictions::default(),
             around: ReadAround::new(&source.around, extent_offset, meta.bytes),
             places: OnceLock::new(),
         })
@@ -420,6 +423,9 @@ impl Fetcher {
         let bytes = &map[start..start + handle.length];
         let (word, bit) = self.verified_bit(handle).expect("every block of a map has a bit");
         if word.load(Ordering::Acquire) & bit != 0 {
+            if handle.length > PAGE_SIZE && self.is_gone(handle) {
+                map.will_need(start..start + handle.length);
+            }
             let header = BlockHeader::decode(bytes).map_err(|error| {
                 let place = self.file_offset(handle.offset);
                 Error::corruption(handle.kind.name(), place, error.to_string())
@@ -434,6 +440,12 @@ impl Fetcher {
         let header = self.verify(handle, bytes)?;
         word.fetch_or(bit, Ordering::Release);
         Ok((header, start))
+    }
+
+    /// Whether a block that was in memory has to be asked for.
+    fn is_gone(&self, handle: &Handle) -> bool {
+        let place = self.file_offset(handle.offset);
+        self.evictions.before_read(|| self.source.disk.is_cached(place).ok().flatten())
     }
 
     /// Asks the system for a block that nobody has touched yet, and for what lies around it.
@@ -522,7 +534,7 @@ impl Fetcher {
 fn ask(map: &Region, piece: Piece) {
     let place = |offset| usize::try_from(offset).expect("a map fits in memory");
     match piece {
-        Piece::Whole(piece) => map.advise_huge(place(piece.start)..place(piece.end)),
+        Piece::Whole(piece) => map.bring_in_huge(place(piece.start)..place(piece.end)),
         Piece::Edge(piece) => map.will_need(place(piece.start)..place(piece.end)),
     }
 }

@@ -33,6 +33,7 @@ mod describe;
 mod directory;
 mod directory_writer;
 mod entry;
+mod evictions;
 mod fetch;
 mod filter;
 mod footer;

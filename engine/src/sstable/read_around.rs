@@ -12,8 +12,9 @@
 //!
 //! Pieces are as large as a huge page and lie in the file as one does. One that belongs to the
 //! SSTable as a whole is asked for as a huge page: where the file system has them, what is read at
-//! random then waits for memory once and not twice. A piece on the edge is not: a direct write into
-//! the neighbour would drop all of a huge page.
+//! random then waits for memory once and not twice. Once it is there the advice is taken back: what
+//! the system pushes out again comes back by blocks. A piece on the edge is none: a direct write
+//! into the neighbour would drop all of a huge page.
 //!
 //! A compaction writes past the page cache, too: what readers had warmed up would be cold again. So
 //! it asks for the pieces of its outputs before it hands them over, where readers have touched much

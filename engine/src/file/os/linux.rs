@@ -4,7 +4,7 @@ use crate::file::AlignedBuffer;
 use rustix::fs::{AtFlags, FallocateFlags, OFlags, StatxFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -77,6 +77,18 @@ pub(super) fn start_writing(file: &File, offset: u64, length: u64) {
 pub(super) fn read_ahead(file: &File, offset: u64, length: u64) {
     if let Some(length) = std::num::NonZeroU64::new(length) {
         let _ = rustix::fs::fadvise(file, offset, Some(length), rustix::fs::Advice::WillNeed);
+    }
+}
+
+/// Whether a byte is in the page cache: by a read that does not wait.
+pub(super) fn is_cached(file: &File, offset: u64) -> io::Result<Option<bool>> {
+    let mut byte = [0];
+    let buffers = &mut [IoSliceMut::new(&mut byte)];
+    match rustix::io::preadv2(file, buffers, offset, ReadWriteFlags::NOWAIT) {
+        Ok(count) => Ok((count > 0).then_some(true)),
+        Err(Errno::AGAIN) => Ok(Some(false)),
+        Err(Errno::NOSYS | Errno::OPNOTSUPP) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -262,6 +262,10 @@ impl Disk for OsDisk {
         Ok(Region::from_map(map))
     }
 
+    fn is_cached(&self, offset: u64) -> io::Result<Option<bool>> {
+        platform::is_cached(&self.buffered, offset)
+    }
+
     fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
         // Whoever stores keeps away from blocks that must not be lost; the system writes its pages.
         if self.direct.is_none() || rustix::param::page_size() != block_size() {
@@ -285,16 +289,24 @@ pub(super) fn will_need(map: &memmap2::Mmap, range: Range<usize>) {
     let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
 }
 
-/// Asks for these bytes of a map as huge pages, read when they are touched. Where the system knows
-/// no such advice they are read as others are, soon.
-pub(super) fn advise_huge(map: &memmap2::Mmap, range: Range<usize>) {
+/// Brings in these bytes of a map as huge pages. Where the system knows no such advice they are read
+/// as others are, soon.
+///
+/// The advice does not stay: where memory runs short, what was pushed out would be brought in again
+/// two mebibytes at a touch, and push out others. Linux before 5.14 cannot bring in without a touch,
+/// and keeps the advice.
+pub(super) fn bring_in_huge(map: &memmap2::Mmap, range: Range<usize>) {
     #[cfg(target_os = "linux")]
-    let advised = map.advise_range(memmap2::Advice::HugePage, range.start, range.len()).is_ok();
-    #[cfg(not(target_os = "linux"))]
-    let advised = false;
-    if !advised {
-        will_need(map, range);
+    {
+        let advise = |advice| map.advise_range(advice, range.start, range.len());
+        if advise(memmap2::Advice::HugePage).is_ok() {
+            if advise(memmap2::Advice::PopulateRead).is_ok() {
+                let _ = advise(memmap2::Advice::NoHugePage);
+            }
+            return;
+        }
     }
+    will_need(map, range);
 }
 
 #[expect(clippy::disallowed_methods, reason = "this file is the door to the file system")]

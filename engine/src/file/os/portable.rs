@@ -24,6 +24,10 @@ pub(super) fn punch_hole(_file: &File, _offset: u64, _length: u64) -> io::Result
     Ok(false)
 }
 
+pub(super) fn is_cached(_file: &File, _offset: u64) -> io::Result<Option<bool>> {
+    Ok(None)
+}
+
 pub(super) fn start_writing(_file: &File, _offset: u64, _length: u64) {}
 
 pub(super) fn read_ahead(_file: &File, _offset: u64, _length: u64) {}

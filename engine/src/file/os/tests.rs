@@ -210,6 +210,30 @@ fn maps_begin_anywhere_and_end_inside_the_file() {
     assert_eq!(&map[..], &bytes[100..200]);
 }
 
+/// It is a matter of the system what it keeps: only what was read a moment ago is certain.
+#[test]
+fn what_was_just_read_is_in_memory_or_nobody_can_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = new_disk(&folder);
+    disk.write_at(0, aligned(&[7; 8192]).as_slice(), Flush::Later).unwrap();
+    read(&disk, 0, 8192);
+    assert_ne!(disk.is_cached(4096).unwrap(), Some(false));
+    assert_eq!(disk.is_cached(1 << 20).unwrap(), None, "there is no such byte");
+}
+
+/// Huge pages are asked for, brought in, and no longer asked for: the bytes are the same.
+#[test]
+fn bytes_that_were_brought_in_as_huge_pages_are_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = new_disk(&folder);
+    let bytes: Vec<u8> = (1..=251).cycle().take(4 << 20).collect();
+    disk.write_at(0, aligned(&bytes).as_slice(), Flush::Later).unwrap();
+    let map = disk.map(0, 4 << 20).unwrap();
+    map.bring_in_huge(0..2 << 20);
+    map.bring_in_huge(2 << 20..4 << 20);
+    assert_eq!(&map[..], &bytes[..]);
+}
+
 /// Old kernels do not tell the alignment; what is found by reading must be safe for writing.
 #[test]
 #[cfg(target_os = "linux")]
