@@ -6,7 +6,6 @@
 //! The mark is a page that the kernel hands to a child empty: to ask is to look at one byte. Where
 //! the kernel knows no such page, the number of the process is asked for.
 
-use super::map;
 use memmap2::MmapMut;
 use std::hint::black_box;
 
@@ -43,7 +42,7 @@ impl Default for OwnProcess {
 
 #[cfg(target_os = "linux")]
 fn marked() -> Option<MmapMut> {
-    let mut page = map(rustix::param::page_size()).ok()?;
+    let mut page = super::map(rustix::param::page_size()).ok()?;
     let advice = rustix::mm::Advice::LinuxWipeOnFork;
     // SAFETY: the range is that of the map, which is private and of nobody else. The advice changes
     // nothing of it in this process; in a child its bytes are zeros, which are bytes as any others.

@@ -57,7 +57,7 @@ fn batch(table: TableId, number: u64) -> WriteBatch {
     if number % 9 == 5 {
         batch = batch.with_large_from(1000);
     }
-    let length = if number % 3 == 0 { 2500 } else { 40 };
+    let length = if number.is_multiple_of(3) { 2500 } else { 40 };
     let payload = [&number.to_le_bytes()[..], &vec![7; length]].concat();
     let targets = [(table, &b"left"[..]), (table, b"right")];
     batch.fan_out(targets, &payload, None, None, number % 4 == 1).unwrap();
@@ -317,8 +317,7 @@ fn an_opening_that_gets_no_thread_fails_and_lets_go_of_the_file() {
             };
             Engine::open_with(parts, options.clone())
         };
-        let mut expected = 0;
-        for refused in (0..).take_while(|refused| *refused < 20) {
+        for refused in 0..12 {
             // Tried again at once: those workers that were started have let go by then.
             let engine = match open(refused) {
                 Ok(engine) if refused == 0 || refused > 7 => engine,
@@ -332,8 +331,8 @@ fn an_opening_that_gets_no_thread_fails_and_lets_go_of_the_file() {
                 Some(table) => table.id,
                 None => engine.create_table("message", TableOptions::timeline()).unwrap(),
             };
-            assert_eq!(entries(&engine, table, b"t").len(), expected);
-            expected += 1;
+            // One of each round before.
+            assert_eq!(entries(&engine, table, b"t").len() as u64, refused);
             engine.commit(entry(table, b"t", b"x"), Durability::Sync).unwrap();
         }
     });

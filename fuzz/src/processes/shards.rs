@@ -36,7 +36,8 @@ pub fn finished(directory: &Path, seed: u64) -> Result<(u64, Counts), String> {
     Ok((shards, all))
 }
 
-/// Does shards until there were `count` kills, those of earlier runs included; `told` hears of each.
+/// Does shards until there were `count` kills, those of earlier runs included; `told` hears of each
+/// shard.
 ///
 /// # Errors
 /// What does not hold, with the command that repeats it; the shard has no line then.
