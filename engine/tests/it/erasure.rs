@@ -9,9 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tidelog_engine::inspect::Inspector;
-use tidelog_engine::testing::{
-    CrashPolicy, Fault, FaultEffect, FaultOperation, FaultTimes, Random, SimDisk,
-};
+use tidelog_engine::testing::{Fault, FaultEffect, FaultOperation, FaultTimes, Random};
 use tidelog_engine::{
     Compression, Direction, Durability, Engine, Entry, Options, Origin, Scheduler, Sequence,
     TableId, TableOptions, WriteBatch,
