@@ -76,10 +76,9 @@ fn fills_up(kind: Kind) {
     let of_engine = table(&engine).unwrap();
     let last = fill(&engine, of_engine);
     look(&engine, of_engine, 1, last);
-    assert_eq!(
-        append(&engine, of_engine, 9000, Durability::Sync).unwrap_err().kind(),
-        ErrorKind::NoSpace
-    );
+    // What compaction has freed meanwhile is filled too.
+    let last = fill(&engine, of_engine).max(last);
+    look(&engine, of_engine, 1, last);
     std::fs::remove_file(outside).unwrap();
     let last = resumes(&engine, of_engine);
     look(&engine, of_engine, 1, last);
