@@ -3,6 +3,7 @@
 mod amendment;
 pub mod batch;
 mod cache;
+mod check;
 mod codec;
 mod commit;
 mod compaction;
@@ -35,6 +36,10 @@ mod wal;
 pub use batch::{AppendOptions, KeyedOperation, Precondition, WriteBatch};
 pub use commit::{CommitFuture, Committed};
 pub use engine::{Engine, ErasureStats, OpenCold, Parts, PendingWork, Stats, TableInfo};
+pub use engine::{
+    EntrySpan, Scrub, ScrubCancel, ScrubCounts, ScrubFault, ScrubProgress, ScrubReport, ScrubStats,
+    ScrubStructure,
+};
 pub use entry::{Direction, Entry, EntryView, Origin, OriginRef, Payload, Revision, TableId};
 pub use error::{ColdFileProblem, Corruption, Error, ErrorKind, Result};
 pub use file::{
@@ -42,7 +47,9 @@ pub use file::{
     Region, Stores,
 };
 pub use memory::OwnProcess;
-pub use options::{Compression, Durability, Options, ReadMode, Sequence, TableOptions};
+pub use options::{
+    Compression, Durability, Options, ReadMode, ScrubOptions, Sequence, TableOptions,
+};
 pub use own_ttl::OwnTtl;
 pub use read::{Gap, GapReason, Item, Items};
 pub use read::{Scan, Snapshot, TimelineInfo, Timelines, Values};

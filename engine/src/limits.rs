@@ -78,6 +78,15 @@ pub const PAGE_SIZE: usize = 4096;
 pub const SSTABLE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// Bytes of one direct write of background output.
 pub const OUTPUT_PIECE_BYTES: usize = 256 * 1024;
+/// Bytes per second that a scrub reads, by default: a twelfth of the default rate of background
+/// output, and a few reads of 256 KiB each tenth of a second, which no commit waits behind.
+pub const SCRUB_PACE_DEFAULT: u64 = 16 * 1024 * 1024;
+/// Fewest bytes per second that a scrub or a verification may be asked to read.
+pub const CHECK_PACE_MIN: u64 = 64 * 1024;
+/// Bytes of directory and filter that the verification of one SSTable keeps for its lookups.
+pub const VERIFY_CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Faults that one scrub keeps in words; more are counted.
+pub const SCRUB_FAULTS_MAX: usize = 1000;
 /// Bytes that the first touch of a cold SSTable brings into the page cache around it, those of a
 /// huge page, see
 /// [`Options::memory_budget`](crate::Options::memory_budget).

@@ -76,6 +76,30 @@ pub struct Options {
     pub output_rate: u64,
 }
 
+/// Options of a scrub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScrubOptions {
+    /// Bytes to read a second; 0 is no limit, else at least 65,536. Default 16 MiB: 100 GB in less
+    /// than two hours, and a twelfth of what background output may write beside it.
+    pub pace: u64,
+}
+
+impl Default for ScrubOptions {
+    fn default() -> ScrubOptions {
+        ScrubOptions { pace: limits::SCRUB_PACE_DEFAULT }
+    }
+}
+
+impl ScrubOptions {
+    /// These options with so many bytes a second.
+    #[must_use]
+    pub fn pace(mut self, pace: u64) -> ScrubOptions {
+        self.pace = pace;
+        self
+    }
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {

@@ -43,6 +43,7 @@ const _: () = {
     sent::<Pending<String>>();
     sent::<Entries<String>>();
     sent::<EntryStream<String>>();
+    sent::<Scrub>();
 };
 
 pub mod backend;
@@ -67,9 +68,13 @@ pub use message::Json;
 pub use message::{Attributes, DistinctMessage, Message, Row, StringMessage, Value};
 pub use pending::Pending;
 pub use store::Timelines;
-pub use store::{Snapshot, Store, StoreOptions, Table, TableBuilder, TimelineInfo};
+pub use store::{Scrub, Snapshot, Store, StoreOptions, Table, TableBuilder, TimelineInfo};
 pub use tidelog_engine::{
     Compression, Durability, Gap, GapReason, Options, Payload, Sequence, TableId, TableOptions,
+};
+pub use tidelog_engine::{
+    EntrySpan, ScrubCancel, ScrubCounts, ScrubFault, ScrubOptions, ScrubProgress, ScrubReport,
+    ScrubStructure,
 };
 pub use timeline::{
     Append, Entries, EntryStream, Items, Origin, Revision, Scan, Timeline, TimelineEntry,

@@ -101,6 +101,11 @@ impl BlockCache {
         self.verified.insert(name);
     }
 
+    /// All small units of maps have to be verified again.
+    pub(crate) fn forget_verified(&self) {
+        self.verified.clear();
+    }
+
     /// Bytes held now.
     pub(crate) fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().bytes()).sum()

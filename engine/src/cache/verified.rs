@@ -33,6 +33,11 @@ impl Verified {
         self.slot(name).store(name, Ordering::Release);
     }
 
+    /// Nothing counts as verified any more.
+    pub(super) fn clear(&self) {
+        self.slots.iter().for_each(|slot| slot.store(0, Ordering::Release));
+    }
+
     fn slot(&self, name: u64) -> &AtomicU64 {
         let mixed = name.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let index = mixed % self.slots.len() as u64;

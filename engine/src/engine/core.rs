@@ -10,7 +10,7 @@ use super::root::{Change, Root};
 use super::space::SpaceWish;
 use super::tiers::ColdState;
 use super::workers::Wakes;
-use super::{Claims, Counters, Erasure};
+use super::{Claims, Counters, Erasure, ScrubState};
 use crate::commit::{CommitQueue, Leader, Pressure, Slot, Stall, stall};
 use crate::entry::{Payload, TableId};
 use crate::error::{Error, ErrorKind, Result};
@@ -80,6 +80,11 @@ pub(crate) struct Core {
     pub(crate) cold: ColdState,
     pub(crate) space: SpaceWish,
     pub(crate) erasure: Erasure,
+    /// What scrubs have found.
+    pub(crate) scrub: Arc<ScrubState>,
+    /// Odd while the superblock is being written, and another number behind it: a scrub tells by it
+    /// that a copy which it read was nobody's half-written one.
+    pub(crate) root_writes: Arc<AtomicU64>,
     /// When the log must be synced, on the monotonic clock; `u64::MAX` is never.
     pub(crate) sync_due_ms: AtomicU64,
     /// Compaction goes on until there is one level: asked for by a user.
@@ -128,6 +133,19 @@ impl Core {
             true => Ok(()),
             false => Err(Error::Closed { what: "another process opened the store: open it anew" }),
         }
+    }
+
+    /// Whether the store is closed, or about to be.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire) || self.closed.load(Ordering::Acquire)
+    }
+
+    /// Writes the superblock, so that whoever reads it meanwhile can tell.
+    pub(super) fn write_superblock(&self, disk: &dyn Disk, next: &Superblock) -> Result<()> {
+        self.root_writes.fetch_add(1, Ordering::SeqCst);
+        let written = superblock::write(disk, next);
+        self.root_writes.fetch_add(1, Ordering::SeqCst);
+        written
     }
 
     /// Fails once the store was closed.
@@ -387,7 +405,7 @@ impl Core {
             // A root that failed half way may have taken the next number.
             next.sequence += 2;
             next.identity.boot = [0; 16];
-            let _ = superblock::write(&*self.ungated_disk, &next);
+            let _ = self.write_superblock(&*self.ungated_disk, &next);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the engine counts, and the sizes a user can ask for.
 
-use super::{Core, ErasureStats};
+use super::{Core, ErasureStats, ScrubStats};
 use crate::compaction::{debt_bytes, due_moves};
 use crate::read::View;
 use crate::sync::{AtomicU64, Ordering};
@@ -148,6 +148,9 @@ pub struct Stats {
     pub ring_used_bytes: u64,
     /// How it stands with the erasure of what was retracted.
     pub erasure: ErasureStats,
+    /// What scrubs have found. Where [`ScrubStats::faults`] is not 0, data are damaged: find out
+    /// what by `tidelog verify`, and restore it from a copy.
+    pub scrub: ScrubStats,
 }
 
 /// What background work has still to do at one moment. What is being worked on is pending until
@@ -241,6 +244,7 @@ impl Core {
             segments: view.segments.count,
             segment_bytes: view.segments.bytes,
             erasure: self.erasure_stats(),
+            scrub: self.scrub.stats(),
             ..Stats::default()
         };
         for (_, level, sstable) in view.version.iter() {

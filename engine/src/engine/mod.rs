@@ -13,6 +13,7 @@ mod flush_pace;
 mod leading;
 mod open;
 mod root;
+mod scrub;
 mod segment_copy;
 #[cfg(test)]
 mod segment_copy_tests;
@@ -30,12 +31,17 @@ pub use counters::{PendingWork, Stats};
 pub(crate) use erasure::Erasure;
 pub use erasure::ErasureStats;
 pub use open::{OpenCold, Parts};
+pub(crate) use scrub::ScrubState;
+pub use scrub::{
+    EntrySpan, Scrub, ScrubCancel, ScrubCounts, ScrubFault, ScrubProgress, ScrubReport, ScrubStats,
+    ScrubStructure,
+};
 
 use crate::batch::WriteBatch;
 use crate::commit::{CommitFuture, Committed};
 use crate::entry::TableId;
 use crate::error::Result;
-use crate::options::{Durability, Options, TableOptions};
+use crate::options::{Durability, Options, ScrubOptions, TableOptions};
 use crate::read::Snapshot;
 use crate::sync::Arc;
 #[cfg(any(test, feature = "testing"))]
@@ -214,6 +220,17 @@ impl Engine {
     /// As [`Engine::flush`].
     pub fn compact(&self) -> Result<()> {
         self.handle.core.compact()
+    }
+
+    /// Begins a scrub: reads all that the store holds from the device, past every cache, and
+    /// verifies every checksum, at a pace, on the thread that steps it. Commits, reads and
+    /// background work go on. One at a time.
+    ///
+    /// # Errors
+    /// `AlreadyExists` while there is one; `InvalidUse` for a pace below its limit, and for a store
+    /// opened for reading only; `Closed`.
+    pub fn scrub(&self, options: ScrubOptions) -> Result<Scrub> {
+        Scrub::new(&self.handle.core, options)
     }
 
     /// Flushes, stops the background work and marks the file as closed in order. Later calls fail

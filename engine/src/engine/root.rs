@@ -20,7 +20,7 @@ use super::{Core, Counters};
 use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::file::cold::{self, ColdHeader, ColdRef};
-use crate::file::superblock::{self, Superblock};
+use crate::file::superblock::Superblock;
 use crate::limits;
 use crate::manifest::Manifest;
 use crate::options::{Durability, TableOptions};
@@ -212,7 +212,7 @@ impl Core {
         };
         // Never lower: in recovery the present log is not the one that is being replayed.
         next.synced_lsn = next.synced_lsn.max(written).max(next.wal.lsn);
-        superblock::write(&*self.disk, next)
+        self.write_superblock(&*self.disk, next)
     }
 
     /// What the older superblocks alone needed is free now.

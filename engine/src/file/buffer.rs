@@ -47,7 +47,16 @@ impl AlignedBuffer {
 
     /// Appends zeros up to a multiple of `unit`.
     pub(crate) fn pad_to(&mut self, unit: usize) {
-        let length = self.len().next_multiple_of(unit);
+        self.pad_with_zeros(self.len().next_multiple_of(unit));
+    }
+
+    /// Cuts off what lies behind the first `length` bytes.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.storage.truncate(self.start + length);
+    }
+
+    /// Appends zeros up to `length` bytes, which it has at most.
+    pub(crate) fn pad_with_zeros(&mut self, length: usize) {
         self.reserve(length - self.len());
         let end = self.start + length;
         self.storage.resize(end, 0);

@@ -58,6 +58,13 @@ pub trait Disk: Send + Sync + 'static {
     fn length(&self) -> io::Result<u64>;
     /// Reads up to `buffer.len()` bytes; 0 only at the end of the file.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Reads as [`Disk::read_at`] does, but from the device and not from the page cache where the
+    /// system can be made to. Offset, length and memory address are multiples of [`BLOCK_SIZE`]; a
+    /// short read is of the end of the file. What comes is what the device says now: a cache of its
+    /// own may still have answered.
+    fn read_past_cache_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_at(offset, buffer)
+    }
     /// Writes up to `bytes.len()` bytes, a multiple of the alignment, and returns how many.
     fn write_at(&self, offset: u64, bytes: &[u8], flush: Flush) -> io::Result<usize>;
     /// Begins a write of all of a buffer, which may stay in caches until the next sync, and may end

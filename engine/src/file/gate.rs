@@ -82,6 +82,10 @@ impl Disk for GatedDisk {
         self.inner.read_at(offset, buffer)
     }
 
+    fn read_past_cache_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read_past_cache_at(offset, buffer)
+    }
+
     fn write_at(&self, offset: u64, bytes: &[u8], flush: Flush) -> io::Result<usize> {
         match flush {
             Flush::Later => self.inner.write_at(offset, bytes, flush),

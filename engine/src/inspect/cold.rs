@@ -27,16 +27,20 @@ impl Inspector {
         }
     }
 
-    /// Whether the cold file is the one that the root speaks of.
-    pub(super) fn check_cold(&self, superblock: &Superblock, catalog: &Catalog) -> Result<()> {
+    /// Whether the cold file, read through `disk`, is the one that the root speaks of.
+    pub(super) fn check_cold(
+        disk: Option<&dyn Disk>,
+        superblock: &Superblock,
+        catalog: &Catalog,
+    ) -> Result<()> {
         let Some(root) = &superblock.cold else {
             return Ok(());
         };
-        let cold = self.cold.as_ref().ok_or_else(not_given)?;
+        let cold = disk.ok_or_else(not_given)?;
         let metas = catalog.version.iter().map(|(_, _, meta)| meta);
         let live: Vec<_> =
             metas.filter(|meta| catalog.is_in_cold_file(meta)).map(|meta| meta.extent).collect();
-        cold::check(&**cold, superblock.file, root, &live, false)
+        cold::check(cold, superblock.file, root, &live, false)
     }
 }
 

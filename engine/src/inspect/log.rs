@@ -2,13 +2,12 @@
 
 use super::Inspector;
 use crate::batch::{Op, decode};
+use crate::check::group_bytes_max;
 use crate::codec::DecodeError;
 use crate::error::{Error, Result};
 use crate::file::superblock::Superblock;
-use crate::limits;
-use crate::options::Options;
 use crate::version::SegmentMeta;
-use crate::wal::{self, Ending, FRAME_HEADER_SIZE, Group, WalPosition};
+use crate::wal::{self, Ending, Group, WalPosition};
 
 /// The groups from the head on.
 #[derive(Debug, Clone)]
@@ -78,6 +77,10 @@ pub(super) struct LogContents {
     pub(super) keyed: u64,
     pub(super) amendments: u64,
     pub(super) payloads: Vec<LogPayload>,
+    /// The last commit.
+    commit: u64,
+    /// That of the log.
+    salt: u64,
 }
 
 impl Inspector {
@@ -125,33 +128,11 @@ impl Inspector {
         })
     }
 
-    /// Replays the log as an opening does, decoding every record of every frame.
-    pub(super) fn check_log(&self, superblock: &Superblock) -> Result<LogContents> {
-        let (contents, read) = self.read_log(superblock);
-        read.map(|()| contents)
-    }
-
-    /// The same, as far as the log can be read.
+    /// Replays the log as an opening does, as far as it can be read, decoding every record of every
+    /// frame.
     fn read_log(&self, superblock: &Superblock) -> (LogContents, Result<()>) {
-        let mut contents = LogContents::default();
-        let mut commit = superblock.commit;
-        let mut each = |group: Group<'_>| {
-            let place = superblock.ring.offset + group.lsn % superblock.ring.length;
-            if group.first_commit <= commit {
-                let detail = format!("commit {} behind commit {commit}", group.first_commit);
-                return Err(Error::corruption("WAL", place, detail));
-            }
-            commit = group.first_commit - 1;
-            contents.groups += 1;
-            for (_, body) in group.frames {
-                commit += 1;
-                contents.commits += 1;
-                contents
-                    .count(commit, body)
-                    .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
-            }
-            Ok(())
-        };
+        let mut contents = LogContents::new(superblock);
+        let mut each = |group: Group<'_>| contents.take(superblock, group);
         let read = wal::replay(
             &*self.disk,
             superblock.file,
@@ -167,6 +148,34 @@ impl Inspector {
 }
 
 impl LogContents {
+    /// Those of the log of this root, of which nothing was read yet.
+    pub(super) fn new(superblock: &Superblock) -> LogContents {
+        let (commit, salt) = (superblock.commit, superblock.wal.salt);
+        LogContents { commit, salt, ..LogContents::default() }
+    }
+
+    /// Counts what is in a group. What makes no sense is damage.
+    pub(super) fn take(&mut self, superblock: &Superblock, group: Group<'_>) -> Result<()> {
+        if self.salt != superblock.wal.salt {
+            // Somebody has opened the store, and begun a log that holds the same and more.
+            *self = LogContents::new(superblock);
+        }
+        let place = superblock.ring.offset + group.lsn % superblock.ring.length;
+        if group.first_commit <= self.commit {
+            let detail = format!("commit {} behind commit {}", group.first_commit, self.commit);
+            return Err(Error::corruption("WAL", place, detail));
+        }
+        self.commit = group.first_commit - 1;
+        self.groups += 1;
+        for (_, body) in group.frames {
+            self.commit += 1;
+            self.commits += 1;
+            self.count(self.commit, body)
+                .map_err(|error| Error::corruption("WAL", place, error.to_string()))?;
+        }
+        Ok(())
+    }
+
     fn count(&mut self, commit: u64, body: &[u8]) -> std::result::Result<(), DecodeError> {
         for operation in decode(body) {
             match operation? {
@@ -190,12 +199,4 @@ impl LogContents {
 
 fn head(superblock: &Superblock) -> WalPosition {
     WalPosition { lsn: superblock.wal.lsn, previous: superblock.wal.previous }
-}
-
-/// The largest group that a writer of this ring may write, as the engine reckons it.
-fn group_bytes_max(superblock: &Superblock) -> u64 {
-    let options = Options { ring_bytes: superblock.ring.length, ..Options::default() };
-    let batch = options.batch_bytes_max() as u64;
-    let frames = limits::GROUP_BATCHES_MAX as u64 * FRAME_HEADER_SIZE as u64;
-    (batch + frames + 2 * limits::BLOCK_SIZE).min(superblock.ring.length)
 }

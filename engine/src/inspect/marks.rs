@@ -1,6 +1,6 @@
 //! The mark table against what a mark can be.
 
-use super::verify::Report;
+use super::Fault;
 use crate::batch::KeyedOperation;
 use crate::entry::KeyedVersion;
 use crate::error::Result;
@@ -10,16 +10,17 @@ use crate::sync::Arc;
 use std::ops::Bound;
 
 /// Looks at every version in an SSTable of the mark table.
-pub(super) fn verify_marks(sstable: &Arc<Sstable>, report: &mut Report) -> Result<()> {
+pub(super) fn mark_faults(sstable: &Arc<Sstable>) -> Result<Vec<Fault>> {
+    let mut faults = Vec::new();
     let mut cursor = sstable.keyed_cursor(Bound::Unbounded)?;
     while let Some(version) = cursor.next()? {
         if let Some(fault) = fault(&version) {
-            let place = sstable.meta().extent.offset;
-            let number = sstable.meta().number;
-            report.fault("mark", place, format!("SSTable {number}: {fault}"));
+            let offset = sstable.meta().extent.offset;
+            let detail = format!("SSTable {}: {fault}", sstable.meta().number);
+            faults.push(Fault { what: "mark", offset, detail });
         }
     }
-    Ok(())
+    Ok(faults)
 }
 
 /// What is wrong with a mark, if anything is.

@@ -2,7 +2,8 @@
 //!
 //! Never writes, takes no lock, goes on after damage as far as it can, hides nothing. Everything is
 //! read with `pread` from the file as it is; beside a live writer a structure may be replaced while
-//! it is read, so [`Inspector::verify`] looks at the root again before it calls that damage.
+//! it is read, so [`Inspector::verify`] looks again under the newest root before it calls that
+//! damage. It goes past the page cache of the system where it can.
 //!
 //! | module | what |
 //! |---|---|
@@ -23,6 +24,7 @@ mod space;
 mod superblock;
 #[cfg(test)]
 mod tests;
+mod time;
 mod verify;
 
 pub use blocks::{BlockReport, BlockText};
@@ -30,12 +32,14 @@ pub use log::{LogEnding, LogGroup, LogPayload, LogReport};
 pub use manifest::{ManifestRecord, ManifestReport, SstableReport};
 pub use space::{SpaceKind, SpaceRun};
 pub use superblock::{CopyReport, CopyVerdict, RootReport};
-pub use verify::{Counts, Fault, Report};
+pub(crate) use verify::check_pace;
+pub use verify::{Counts, Fault, Report, VerifyOptions};
 
 use crate::error::{Error, Result};
 use crate::file::disk::Disk;
 use crate::file::superblock::{CopyState, Superblock};
 use crate::file::{OpenMode, OsDisk};
+use crate::runtime::{Clock, Scheduler, SystemClock, ThreadScheduler};
 use crate::sync::Arc;
 use std::path::Path;
 
@@ -43,6 +47,8 @@ use std::path::Path;
 pub struct Inspector {
     disk: Arc<dyn Disk>,
     cold: Option<Arc<dyn Disk>>,
+    /// For whoever waits for a writer, or keeps a pace.
+    time: (Arc<dyn Clock>, Arc<dyn Scheduler>),
 }
 
 impl Inspector {
@@ -51,12 +57,15 @@ impl Inspector {
     /// # Errors
     /// `NotFound` or `Io`.
     pub fn open(path: impl AsRef<Path>) -> Result<Inspector> {
-        Ok(Inspector::over(Arc::new(OsDisk::open(path.as_ref(), OpenMode::ReadOnly)?)))
+        let inspector = Inspector::over(Arc::new(OsDisk::open(path.as_ref(), OpenMode::ReadOnly)?));
+        Ok(inspector.with_time(Arc::new(SystemClock::new()), Arc::new(ThreadScheduler::new())))
     }
 
-    /// A file behind another disk.
+    /// A file behind another disk, which nobody writes, or somebody on the same simulated machine:
+    /// then [`Inspector::with_time`] says how to wait for them. Without it nothing waits.
     pub fn over(disk: Arc<dyn Disk>) -> Inspector {
-        Inspector { disk, cold: None }
+        let time = Arc::new(time::UnhurriedTime::default());
+        Inspector { disk, cold: None, time: (time.clone(), time) }
     }
 
     /// The same, with the cold file at `path`.

@@ -19,7 +19,7 @@ use crate::cache::{Keep, Source};
 use crate::entry::{OriginRef, Payload};
 use crate::error::{Error, Result};
 use crate::file::disk::read_exact_at;
-use crate::file::{ExtentGuard, Region};
+use crate::file::{Disk, ExtentGuard, Region};
 use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
 use crate::options::ReadMode;
 use crate::planted::Planted;
@@ -121,6 +121,17 @@ impl Segment {
     ) -> Segment {
         debug_assert_eq!(meta.number, self.meta.number, "it is the same segment");
         Segment { meta, cached_as, source: self.source.clone(), guard, map: OnceLock::new() }
+    }
+
+    /// The same segment for a check: from another source, and nothing that is open of it is shared
+    /// but the guard of its extent, which keeps the bytes as they are.
+    pub(crate) fn for_check(&self, source: Source) -> Segment {
+        Segment::new(self.meta.clone(), source, self.guard.clone())
+    }
+
+    /// The disk that it lies on.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.source.disk
     }
 
     /// What the manifest knows of it.

@@ -250,3 +250,25 @@ fn a_payload_keeps_the_extent_of_its_segment() {
     drop(payload);
     assert_eq!(allocator.free_bytes(), free + meta.extent.length);
 }
+
+/// The walk ended at the first damaged record: rot behind it was found only once that was mended.
+#[test]
+fn verification_goes_on_behind_damaged_records() {
+    let items = items(300);
+    let (disk, meta, references) = write(&items);
+    let at = |index: usize| OFFSET + references[index].offset();
+    // A payload, a length that leaves the segment, two neighbours as one stretch, and the last.
+    let damaged = [at(9) + 5_000, at(50) + 5, at(120) + 12, at(121) + 12, at(299) + 13];
+    for place in damaged {
+        disk.flip_bit(place, 6);
+    }
+    let (damage, places) = open(&disk, &meta, ReadMode::Read).verify_all();
+    let offsets: Vec<u64> = damage.iter().map(|damage| damage.offset).collect();
+    assert_eq!(offsets, [at(9), at(50), at(120), at(299)]);
+    assert!(!places.whole);
+    let found: Vec<u64> = places.offsets().collect();
+    let lost = [9, 50, 120, 121, 299];
+    let sound =
+        (0..300).filter(|index| !lost.contains(index)).map(|index| references[index].offset());
+    assert_eq!(found, sound.collect::<Vec<_>>());
+}

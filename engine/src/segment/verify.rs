@@ -4,13 +4,20 @@
 //! 2. Every record, front to back: checksum, fields, the zeros behind it.
 //! 3. The counts and the checksum over all records, against the footer.
 //!
-//! A record that is damaged ends the walk, since the next one is found by its length; the records
-//! behind it are still read well by their references.
+//! A record is found by the length of the one before. Behind one that is damaged the next is looked
+//! for at every place where one may begin: the seed of the checksum, which holds the place, keeps
+//! bytes of payloads from being taken for one. What is between the two is lost; the records behind
+//! are read well by their references all the same.
 
 use super::format::{self, FOOTER_SIZE, Footer, RECORD_HEADER, RECORD_UNIT, RecordHead};
 use super::{Reference, Segment};
 use crate::error::{Corruption, Error, Result};
 use crc32fast::Hasher;
+
+/// Bytes that are read at most to find the next sound record behind a damaged one.
+const SEARCHED_BYTES: usize = 64 << 20;
+/// Reads of that search that may fail.
+const FAILURES_MAX: usize = 16;
 
 /// Where the records of a segment begin: what references must name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,20 +70,26 @@ impl Segment {
         let mut damage = Vec::new();
         let mut places = RecordPlaces::default();
         let footer = self.footer();
-        match self.walk(|_, offset, _| {
+        let mut begin = 0;
+        let mut found = Totals::default();
+        while let Err((offset, error)) = self.walk_on(begin, &mut found, &mut |_, offset, _| {
             let unit = u32::try_from(offset / RECORD_UNIT as u64);
             places.units.push(unit.expect("a segment has at most 2^24 units"));
         }) {
-            Ok(found) => {
-                places.whole = true;
-                places.erased = found.erased;
-                if let Ok(footer) = footer
-                    && let Err(error) = self.check_totals(&footer, &found)
-                {
-                    damage.push(self.corruption(error));
-                }
+            damage.push(self.corruption(error));
+            match self.next_record(offset) {
+                Some(next) => begin = next,
+                None => break,
             }
-            Err(error) => damage.push(self.corruption(error)),
+        }
+        if damage.is_empty() {
+            places.whole = true;
+            places.erased = found.erased;
+            if let Ok(footer) = footer
+                && let Err(error) = self.check_totals(&footer, &found)
+            {
+                damage.push(self.corruption(error));
+            }
         }
         if let Err(error) = footer {
             damage.push(self.corruption(error));
@@ -141,24 +154,67 @@ impl Segment {
 
     /// Calls `each` with every record; gives what the footer should say of them.
     fn walk(&self, mut each: impl FnMut(RecordHead, u64, &[u8])) -> Result<Totals> {
-        self.checked_place()?;
-        let mut offset = 0;
         let mut totals = Totals::default();
+        match self.walk_on(0, &mut totals, &mut each) {
+            Ok(()) => Ok(totals),
+            Err((_, error)) => Err(error),
+        }
+    }
+
+    /// Calls `each` with every record from the one at `offset` on, up to the first damage: then
+    /// where that is comes with the error.
+    fn walk_on(
+        &self,
+        mut offset: u64,
+        totals: &mut Totals,
+        each: &mut impl FnMut(RecordHead, u64, &[u8]),
+    ) -> Result<(), (u64, Error)> {
+        self.checked_place().map_err(|error| (self.data_length(), error))?;
         let mut bytes = Vec::new();
         while offset < self.data_length() {
-            let room = usize::try_from(self.data_length() - offset).unwrap_or(usize::MAX);
-            bytes.clear();
-            bytes.resize(room.min(RECORD_HEADER), 0);
-            self.read(offset, &mut bytes)?;
-            let padded = self.whole_head(offset, &bytes)?.padded();
-            bytes.resize(padded, 0);
-            self.read(offset, &mut bytes)?;
-            let head = self.verify_padded(offset, &bytes)?;
+            let head = self.padded_record(offset, &mut bytes).map_err(|error| (offset, error))?;
             totals.add(head, &bytes);
             each(head, offset, &bytes[..head.length()]);
-            offset += padded as u64;
+            offset += head.padded() as u64;
         }
-        Ok(totals)
+        Ok(())
+    }
+
+    /// Reads the record at `offset` with its padding, and verifies it.
+    fn padded_record(&self, offset: u64, bytes: &mut Vec<u8>) -> Result<RecordHead> {
+        let room = usize::try_from(self.data_length() - offset).unwrap_or(usize::MAX);
+        bytes.clear();
+        bytes.resize(room.min(RECORD_HEADER), 0);
+        self.read(offset, bytes)?;
+        let padded = self.whole_head(offset, bytes)?.padded();
+        bytes.resize(padded, 0);
+        self.read(offset, bytes)?;
+        self.verify_padded(offset, bytes)
+    }
+
+    /// The next sound record behind a damaged one.
+    fn next_record(&self, damaged: u64) -> Option<u64> {
+        let mut bytes = vec![0; RECORD_HEADER];
+        // Where only the payload is damaged, the length is right.
+        let head = self.read(damaged, &mut bytes).ok().and_then(|()| {
+            let head = self.whole_head(damaged, &bytes).ok()?;
+            Some(damaged + head.padded() as u64)
+        });
+        if head == Some(self.data_length()) {
+            return None;
+        }
+        let units = (damaged + RECORD_UNIT as u64..self.data_length()).step_by(RECORD_UNIT);
+        let mut left = SEARCHED_BYTES;
+        for offset in head.into_iter().chain(units) {
+            let searched = match self.padded_record(offset, &mut bytes) {
+                Ok(_) => return Some(offset),
+                Err(Error::Corruption(_)) => bytes.len().max(RECORD_UNIT),
+                // A disk that fails is not asked again and again.
+                Err(_) => SEARCHED_BYTES / FAILURES_MAX,
+            };
+            left = left.checked_sub(searched)?;
+        }
+        None
     }
 
     /// The front of a record at `offset`, which with its padding fits before the footer. Not

@@ -389,6 +389,17 @@ impl Fetcher {
         self.open_piece(&piece, 0, handle)
     }
 
+    /// Keeps a page that was read fresh, for the lookups of whoever verifies.
+    pub(super) fn keep(&self, handle: &Handle, block: &Block) {
+        let key = (self.identity.number, handle.offset);
+        self.source.cache.insert(key, block.region().clone(), Keep::Lookup);
+    }
+
+    /// What was verified in the map has to be verified again: the device gave other bytes.
+    pub(super) fn forget_verified(&self) {
+        self.verified.iter().for_each(|word| word.store(0, Ordering::Release));
+    }
+
     fn fetch_read(&self, handle: &Handle) -> Result<Block> {
         let key = (self.identity.number, handle.offset);
         if let Some(region) = self.source.cache.get(key) {

@@ -74,3 +74,4 @@ pub(crate) use reader::{Rank, Sstable};
 pub(crate) use scan::{FragmentCursor, OwnedFragment};
 pub(crate) use timeline_cursor::TimelineCursor;
 pub(crate) use unpacking::Unpacking;
+pub(crate) use verify::{Depth, Span};

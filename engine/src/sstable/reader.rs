@@ -32,7 +32,7 @@ use crate::cache::Source;
 use crate::codec::DecodeError;
 use crate::entry::{Direction, KeyedVersion};
 use crate::error::{Error, Result};
-use crate::file::ExtentGuard;
+use crate::file::{Disk, ExtentGuard};
 use crate::segment::{Record, Reference, Segments};
 use crate::sync::{AtomicU64, Ordering};
 use crate::version::{SstableMeta, TableKind};
@@ -139,6 +139,24 @@ impl Sstable {
             segments,
             opened: Arc::clone(&self.opened),
             charge: AtomicU64::new(self.charged()),
+        }
+    }
+
+    /// The same SSTable for a check: from another source, and nothing that is open of it is shared
+    /// but the guard of its extent, which keeps the bytes as they are.
+    pub(crate) fn for_check(&self, source: Source) -> Sstable {
+        Sstable::new(self.meta.clone(), source, self.guard.clone())
+    }
+
+    /// The disk that it lies on.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.source.disk
+    }
+
+    /// The next touch of each block verifies it again, whoever has read it before.
+    pub(crate) fn forget_verified(&self) {
+        if let Some(fetcher) = self.opened.get() {
+            fetcher.forget_verified();
         }
     }
 

@@ -10,7 +10,11 @@
 //! 7. References: the segments that the manifest lists are exactly those that entries refer to, and
 //!    each reference is shown to the caller, who knows the records.
 //!
-//! Goes on after damage as far as it can, so one call reports all.
+//! Step 5 looks every key up, in pages that step 2 has verified and the cache of the source keeps:
+//! whoever asks only for checksums ([`Depth::Bytes`]) leaves it out.
+//!
+//! Goes on after damage as far as it can, so one call reports all. What was lost with a block is
+//! told by what stands before and behind it ([`Span`]).
 
 use super::block::{Block, carried_checksum};
 use super::directory::{self, RunLocation};
@@ -31,30 +35,63 @@ use crate::version::TableKind;
 use crc32fast::Hasher;
 use std::collections::BTreeSet;
 
+/// How much is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Every checksum, and every structure against itself and the manifest.
+    Bytes,
+    /// Directory and filter against the data as well.
+    Lookups,
+}
+
+/// A place in the order of an SSTable: a key, and of a timeline a sequence id.
+pub(crate) type SpanEnd = (Box<[u8]>, u64);
+
+/// The entries between which something is wrong, both included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) first: SpanEnd,
+    pub(crate) last: SpanEnd,
+}
+
+/// Something that is wrong with an SSTable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub(crate) corruption: Corruption,
+    /// What it may concern: less than the whole SSTable where it lies in its data.
+    pub(crate) span: Span,
+}
+
 impl Sstable {
     /// Everything that is wrong with the SSTable; empty where nothing is. An I/O error is reported
     /// as damage of the place that could not be read.
     #[cfg(test)]
     pub(crate) fn verify(&self) -> Vec<Corruption> {
-        self.verify_with(&|_| None)
+        let damage = self.verify_with(Depth::Lookups, &|_| None);
+        damage.into_iter().map(|damage| damage.corruption).collect()
     }
 
     /// The same; `check` says what is wrong with a reference.
     pub(crate) fn verify_with(
         &self,
+        depth: Depth,
         check: &dyn Fn(Reference) -> Option<String>,
-    ) -> Vec<Corruption> {
+    ) -> Vec<Damage> {
         let fetcher = match self.fetcher() {
             Ok(fetcher) => fetcher,
             Err(error) => {
                 let offset = self.meta().extent.offset;
-                return vec![corruption(error, BlockKind::Footer.name(), offset)];
+                let corruption = corruption(error, BlockKind::Footer.name(), offset);
+                return vec![Damage { corruption, span: self.whole_span() }];
             }
         };
         let mut verifier = Verifier {
             sstable: self,
             fetcher,
+            depth,
             damage: Vec::new(),
+            unbounded: Vec::new(),
+            gap: false,
             totals: Properties::default(),
             last: Last::Nothing,
             directory_items: 0,
@@ -65,19 +102,39 @@ impl Sstable {
         verifier.run();
         verifier.damage
     }
+
+    /// All that is in it.
+    fn whole_span(&self) -> Span {
+        let meta = self.meta();
+        Span { first: meta.first.clone(), last: meta.last.clone() }
+    }
 }
 
 /// The place in the order of the data that has been reached.
 enum Last {
     Nothing,
-    Run { key: Vec<u8>, run: RunLocation },
-    Version { key: Vec<u8>, commit: u64, index: u32 },
+    /// `partial`: some of it may have been lost.
+    Run {
+        key: Vec<u8>,
+        run: RunLocation,
+        partial: bool,
+    },
+    Version {
+        key: Vec<u8>,
+        commit: u64,
+        index: u32,
+    },
 }
 
 struct Verifier<'a> {
     sstable: &'a Sstable,
     fetcher: &'a Fetcher,
-    damage: Vec<Corruption>,
+    depth: Depth,
+    damage: Vec<Damage>,
+    /// Damage of the data behind which nothing sound has been met yet.
+    unbounded: Vec<usize>,
+    /// A block before could not be read.
+    gap: bool,
     /// Counted over the data.
     totals: Properties,
     last: Last,
@@ -123,6 +180,9 @@ impl Verifier<'_> {
             match self.fetcher.fetch_fresh(&handle) {
                 Ok(page) => {
                     hasher.update(&carried_bytes(&page));
+                    if self.depth == Depth::Lookups {
+                        self.fetcher.keep(&handle, &page);
+                    }
                     self.verify_page(kind, &page, number);
                 }
                 Err(error) => {
@@ -188,7 +248,7 @@ impl Verifier<'_> {
         for number in 0..index.count {
             let handle = self.fetcher.page_handle(BlockKind::Index, &index, number);
             let Ok(page) = self.fetcher.fetch_fresh(&handle) else {
-                whole = false;
+                (whole, self.gap) = (false, true);
                 continue; // Reported with the pages.
             };
             let before = number * INDEX_ENTRIES_PER_PAGE as u64;
@@ -202,6 +262,7 @@ impl Verifier<'_> {
                     }
                     Err(error) => {
                         whole = false;
+                        self.gap = true;
                         self.note(BlockKind::Index, handle.offset, error.to_string());
                     }
                 }
@@ -223,14 +284,37 @@ impl Verifier<'_> {
         self.next_offset = entry.offset + u64::from(entry.length);
         let block = match self.fetcher.fetch_fresh(&handle) {
             Ok(block) => block,
-            Err(error) => return self.report(error, handle.kind, handle.offset),
+            Err(error) => return self.lose(error, handle.kind, handle.offset),
         };
         let result = match self.sstable.meta().kind {
             TableKind::Timeline => self.verify_fragments(&block, number, entry),
             TableKind::Keyed => self.verify_versions(&block, number),
         };
         if let Err(error) = result {
-            self.report(block.damage(&error), handle.kind, handle.offset);
+            self.lose(block.damage(&error), handle.kind, handle.offset);
+        }
+    }
+
+    /// A block, or the rest of it, cannot be read.
+    fn lose(&mut self, error: Error, kind: BlockKind, offset: u64) {
+        self.unbounded.push(self.damage.len());
+        self.report(error, kind, offset);
+        self.gap = true;
+    }
+
+    /// Something sound comes behind what was lost.
+    fn go_on_at(&mut self, key: &[u8], seq: u64) {
+        for index in self.unbounded.drain(..) {
+            self.damage[index].span.last = (key.into(), seq);
+        }
+    }
+
+    /// The place that has been reached: what is wrong here lies behind it.
+    fn reached(&self) -> SpanEnd {
+        match &self.last {
+            Last::Nothing => self.sstable.meta().first.clone(),
+            Last::Run { key, run, .. } => (key.as_slice().into(), run.last_seq),
+            Last::Version { key, .. } => (key.as_slice().into(), 0),
         }
     }
 
@@ -290,6 +374,11 @@ impl Verifier<'_> {
         let seqs = (fragment.first_seq(), fragment.seq(last)?);
         let commits = (fragment.commit(0)?, fragment.commit(last)?);
         let times = (fragment.time_ms(0)?, fragment.time_ms(last)?);
+        self.go_on_at(fragment.key(), seqs.0);
+        let gap = std::mem::take(&mut self.gap);
+        if let Last::Run { partial, .. } = &mut self.last {
+            *partial |= gap;
+        }
         let continues = matches!(&self.last, Last::Run { key, .. } if **key == *fragment.key());
         if !continues {
             self.close_run();
@@ -311,13 +400,13 @@ impl Verifier<'_> {
                 times_ms: (times.0, 0),
                 last_commit: 0,
             };
-            self.last = Last::Run { key: fragment.key().to_vec(), run };
+            self.last = Last::Run { key: fragment.key().to_vec(), run, partial: gap };
         }
         let count = fragment.count() as u64;
-        let Last::Run { run, .. } = &mut self.last else {
+        let Last::Run { run, partial, .. } = &mut self.last else {
             return Ok(());
         };
-        let in_order = fragment.base_index() == run.count
+        let in_order = (*partial || fragment.base_index() == run.count)
             && run.last_seq < seqs.0
             && run.last_commit <= commits.0
             && run.times_ms.1 <= times.0;
@@ -342,11 +431,14 @@ impl Verifier<'_> {
 
     /// Compares the run that ended with its directory entry.
     fn close_run(&mut self) {
-        let Last::Run { key, run } = &self.last else {
+        let Last::Run { key, run, partial } = &self.last else {
             return;
         };
-        let (key, run) = (key.clone(), *run);
+        let (key, run, partial) = (key.clone(), *run, *partial || self.gap);
         self.totals.last = (key.as_slice().into(), run.last_seq);
+        if partial || self.depth == Depth::Bytes {
+            return;
+        }
         match self.sstable.find(&key) {
             Ok(Some(found)) if found == run => {}
             Ok(_) => {
@@ -363,6 +455,9 @@ impl Verifier<'_> {
         for index in 0..versions.count() {
             let (version, _) = versions.version(index)?;
             let offset = block.header().offset;
+            self.go_on_at(version.key, 0);
+            // Behind a gap the key may have newer versions in it.
+            let gap = std::mem::take(&mut self.gap);
             let (rises, new_key) = match &self.last {
                 Last::Version { key, commit, index } => (
                     version.order(key, *commit, *index) == std::cmp::Ordering::Greater,
@@ -375,7 +470,9 @@ impl Verifier<'_> {
             }
             if new_key {
                 self.begin_key(version.key, 0);
-                self.verify_key(version.key, number);
+                if self.depth == Depth::Lookups && !gap {
+                    self.verify_key(version.key, number);
+                }
             }
             self.totals.include(
                 1,
@@ -454,19 +551,27 @@ impl Verifier<'_> {
 
     fn note(&mut self, kind: BlockKind, offset: u64, detail: String) {
         let offset = self.fetcher.file_offset(offset);
-        self.damage.push(Corruption { what: kind.name(), offset, detail });
+        self.push(kind, Corruption { what: kind.name(), offset, detail });
     }
 
     fn report(&mut self, error: Error, kind: BlockKind, offset: u64) {
         let offset = self.fetcher.file_offset(offset);
-        self.damage.push(corruption(error, kind.name(), offset));
+        self.push(kind, corruption(error, kind.name(), offset));
+    }
+
+    fn push(&mut self, kind: BlockKind, corruption: Corruption) {
+        let mut span = self.sstable.whole_span();
+        if kind == self.fetcher.data_kind() {
+            span.first = self.reached();
+        }
+        self.damage.push(Damage { corruption, span });
     }
 
     /// Damage of a page that many keys meet is reported once.
     fn report_once(&mut self, error: Error) {
         let found = corruption(error, BlockKind::Directory.name(), self.fetcher.file_offset(0));
-        if !self.damage.iter().any(|known| known.offset == found.offset) {
-            self.damage.push(found);
+        if !self.damage.iter().any(|known| known.corruption.offset == found.offset) {
+            self.push(BlockKind::Directory, found);
         }
     }
 }

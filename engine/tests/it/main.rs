@@ -38,6 +38,7 @@
 //! - `large_payloads`: payloads that are written to extents before their commit
 //! - `regression_retention`: defects of expiry and retention, one test each
 //! - `regression_stores`: those of groups that are stored into the page cache
+//! - `scrub`: scrubs and verifications beside writers find all damage, and nothing else
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `stats`: what a store counts, against its file and its disk
 //! - `tiers`: zstd and the cold tier
@@ -96,6 +97,7 @@ mod regression_leader;
 mod regression_reads;
 mod regression_retention;
 mod regression_stores;
+mod scrub;
 mod segments;
 mod sim;
 mod space;

@@ -13,8 +13,8 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 use tidelog_engine::{
-    AppendOptions, Durability, Engine, Entry, KeyedOperation, Options, Payload, TableId, TableInfo,
-    TableOptions, WriteBatch,
+    AppendOptions, Durability, Engine, Entry, KeyedOperation, Options, Payload, Scrub,
+    ScrubOptions, TableId, TableInfo, TableOptions, WriteBatch,
 };
 
 /// A store in one file, by the embedded engine. Its clones share the engine.
@@ -98,6 +98,10 @@ impl Backend for EmbeddedBackend {
 
     fn sync(&self) -> Result<()> {
         Ok(self.engine.sync()?)
+    }
+
+    fn scrub(&self, options: ScrubOptions) -> Result<Scrub> {
+        Ok(self.engine.scrub(options)?)
     }
 
     fn close(&self) -> Result<()> {

@@ -27,12 +27,14 @@ mod batch;
 mod embedded;
 mod memory;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use std::future::Future;
 use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::Arc;
-use tidelog_engine::{Durability, Entry, Item, Payload, TableId, TableOptions};
+use tidelog_engine::{
+    Durability, Entry, Item, Payload, Scrub, ScrubOptions, TableId, TableOptions,
+};
 
 pub use batch::{Amendment, Batch, BatchMessage, KeyedWrite, MarkChange, Target, TimelineMark};
 pub use embedded::EmbeddedBackend;
@@ -123,7 +125,7 @@ impl Page {
         request: &ScanRequest,
     ) -> Result<Page> {
         if request.limit == 0 {
-            return Err(crate::Error::invalid("a page of no entries"));
+            return Err(Error::invalid("a page of no entries"));
         }
         let mut page = Page::default();
         let mut bytes = 0;
@@ -160,7 +162,7 @@ impl ItemPage {
         request: &ScanRequest,
     ) -> Result<ItemPage> {
         if request.limit == 0 {
-            return Err(crate::Error::invalid("a page of no entries"));
+            return Err(Error::invalid("a page of no entries"));
         }
         let mut page = ItemPage::default();
         let mut bytes = 0;
@@ -251,6 +253,16 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// Those of the backend.
     fn sync(&self) -> Result<()>;
+
+    /// Begins a scrub of the file.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where there is no file; those of the backend.
+    fn scrub(&self, options: ScrubOptions) -> Result<Scrub> {
+        let _ = options;
+        let text = "unsupported: this backend has no file to scrub";
+        Err(Error::new(ErrorKind::Unsupported, text))
+    }
 
     /// Syncs and closes. Later writes are [`Closed`](crate::ErrorKind::Closed); a second close does
     /// nothing.

@@ -3,6 +3,7 @@
 mod callback;
 pub(crate) mod core;
 mod options;
+mod scrub;
 mod snapshot;
 mod table;
 
@@ -12,9 +13,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
 use std::path::Path;
 use std::sync::Arc;
-use tidelog_engine::TableOptions;
+use tidelog_engine::{ScrubOptions, TableOptions};
 
 pub use options::StoreOptions;
+pub use scrub::Scrub;
 pub use snapshot::Snapshot;
 pub use table::{Table, TableBuilder, TimelineInfo, Timelines};
 
@@ -157,6 +159,33 @@ impl Store {
     pub fn sync(&self) -> Result<()> {
         self.core.check_open()?;
         self.core.backend.sync()
+    }
+
+    /// Begins a scrub: reads all that the store holds from the device, past every cache, and
+    /// verifies every checksum. The store is used as ever meanwhile; one scrub at a time. What is
+    /// found counts in the engine's `Stats` as well.
+    ///
+    /// ```
+    /// use tidelog::{ScrubOptions, Store};
+    /// # let folder = tempfile::tempdir().expect("a folder");
+    /// let store = Store::open(folder.path().join("chat.tide"))?;
+    /// let scrub = store.scrub(ScrubOptions::default().pace(64 << 20))?; // 64 MiB a second
+    /// let worker = std::thread::spawn(move || scrub.run());
+    /// store.table::<String>("message").create()?.timeline("room")?.store(&"hello".to_string())?;
+    /// let report = worker.join().expect("no panic")?;
+    /// assert_eq!((report.faults.len(), report.whole), (0, true));
+    /// store.close()?;
+    /// # Ok::<(), tidelog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists) while there is one,
+    /// [`InvalidUse`](crate::ErrorKind::InvalidUse) for a pace below its limit and for a store
+    /// opened for reading only, [`Unsupported`](crate::ErrorKind::Unsupported) for a backend
+    /// without a file.
+    pub fn scrub(&self, options: ScrubOptions) -> Result<Scrub> {
+        self.core.check_open()?;
+        Ok(Scrub { inner: self.core.backend.scrub(options)? })
     }
 
     /// Callbacks that panicked since the store was opened. Each panic was caught; its text was told

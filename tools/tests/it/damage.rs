@@ -1,5 +1,10 @@
 use super::Bench;
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A store with something in SSTables, closed in order.
 fn store() -> Bench {
@@ -100,4 +105,73 @@ fn a_block_is_shown_in_words() {
     assert!(bench.good(&format!("dump a.tide block {address}")).contains("SSTable"));
     bench.bad("dump a.tide block 0", 2);
     assert!(bench.good("dump a.tide table t --entries").contains("line 499"));
+}
+
+/// A writer in another process that appends until it is told to stop.
+struct Busy {
+    stop: Arc<AtomicBool>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    child: Child,
+}
+
+impl Busy {
+    fn start(bench: &Bench) -> Busy {
+        let arguments = "append a.tide --table busy --timeline b --durability buffered";
+        let mut child = bench.live_append(arguments);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let stopped = Arc::clone(&stop);
+        let feed = std::thread::spawn(move || {
+            let line = format!("{}\n", "a line that is not short ".repeat(20));
+            while !stopped.load(Ordering::Relaxed) {
+                input.write_all(line.as_bytes()).unwrap();
+            }
+        });
+        let drain = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while output.read(&mut buffer).unwrap() > 0 {}
+        });
+        Busy { stop, threads: vec![feed, drain], child }
+    }
+
+    fn end(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_store_is_verified_at_a_pace_while_another_process_writes_it() {
+    let bench = store();
+    let block = blocks(&bench).into_iter().find(|it| it.get("block").is_some()).unwrap();
+    let place = block["offset"].as_u64().unwrap() + 40;
+    let busy = Busy::start(&bench);
+    let mut bytes = 0;
+    for pace in ["64MiB", "2MiB", "1MiB", "4MiB"] {
+        let run = bench.run(&format!("verify a.tide --json --pace {pace}"));
+        assert_eq!(run.code, Some(0), "{pace}: {run:?}");
+        let summary: Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+        bytes += summary["read_bytes"].as_u64().unwrap();
+    }
+    assert!(bytes > 1 << 20, "{bytes}");
+    let file =
+        std::fs::OpenOptions::new().read(true).write(true).open(bench.path("a.tide")).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, place).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], place).unwrap();
+    let run = bench.run("verify a.tide --pace 8MiB");
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stdout.contains("SSTable") && run.stdout.contains("checksum"), "{run:?}");
+    file.write_all_at(&byte, place).unwrap();
+    busy.end();
+    bench.good("verify a.tide");
+}
+
+#[test]
+fn a_pace_that_is_none_is_refused() {
+    let bench = store();
+    assert!(bench.bad("verify a.tide --pace 1kb", 2).contains("not a number of bytes"));
+    let complaint = bench.bad("verify a.tide --pace 1KiB", 2);
+    assert!(complaint.contains("1024") && complaint.contains("65536"), "{complaint}");
 }

@@ -183,6 +183,8 @@ fn assemble(
         cold,
         space: SpaceWish::default(),
         erasure: Erasure::default(),
+        scrub: Arc::default(),
+        root_writes: Arc::default(),
         sync_due_ms: AtomicU64::new(u64::MAX),
         compact_all: AtomicBool::new(false),
         claims: Arc::default(),

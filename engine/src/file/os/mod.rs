@@ -1,7 +1,7 @@
 //! `OsDisk`: the real file behind [`Disk`].
 //!
 //! ```text
-//!   write_at ──► direct descriptor (O_DIRECT) ──────────────► device
+//!   write_at, read_past_cache_at ──► direct descriptor (O_DIRECT) ──► device
 //!                  or, where that is missing, ──┐
 //!   read_at, map, stores, length, sync ► buffered descriptor ──► page cache ──► device
 //! ```
@@ -72,6 +72,8 @@ pub struct OsDisk {
     path: PathBuf,
     /// Past the page cache; `None` where that is not possible, and when only reading.
     direct: Option<File>,
+    /// The same of a reader.
+    direct_reader: Option<File>,
     buffered: File,
     geometry: Geometry,
     identity: Identity,
@@ -107,11 +109,12 @@ impl OsDisk {
         };
         let geometry = Geometry { alignment, direct: direct.is_some() };
         let identity = Identity { device: inode.0, inode: inode.1, boot: platform::boot_id() };
-        // A reader keeps no direct descriptor, yet must see the geometry that a writer sees.
-        let direct = direct.filter(|_| writes);
+        // A reader writes through none, yet must see the geometry that a writer sees.
+        let (direct, direct_reader) = if writes { (direct, None) } else { (None, direct) };
         Ok(OsDisk {
             path: path.to_path_buf(),
             direct,
+            direct_reader,
             buffered,
             geometry,
             identity,
@@ -182,6 +185,17 @@ impl Disk for OsDisk {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.buffered.read_at(buffer, offset)
+    }
+
+    fn read_past_cache_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let direct = self.direct.as_ref().or(self.direct_reader.as_ref());
+        match direct.map(|direct| direct.read_at(buffer, offset)) {
+            // A file system may know the flag and refuse some reads all the same.
+            Some(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {}
+            Some(outcome) => return outcome,
+            None => {}
+        }
+        self.read_at(offset, buffer)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8], flush: Flush) -> io::Result<usize> {

@@ -7,7 +7,7 @@ use crate::file::{Extent, ExtentWriter, Pacer};
 use crate::options::{Compression, ReadMode};
 use crate::segment::{RecordRef, Reference, Segment, SegmentWriter, Segments};
 use crate::sstable::testing::{FILE, Fixture, options};
-use crate::sstable::{Builder, EntryRef, Shared, Sstable};
+use crate::sstable::{Builder, Depth, EntryRef, Shared, Sstable};
 use crate::testing::{SimClock, SimDisk, SimOptions, SimScheduler};
 use crate::version::{SegmentMeta, TableKind};
 use std::sync::Arc;
@@ -176,9 +176,8 @@ fn verification_compares_the_segments_of_the_manifest() {
     })
     .unwrap();
     assert_eq!(fixture.open(ReadMode::Read).verify(), []);
-    let refused = fixture
-        .open(ReadMode::Read)
-        .verify_with(&|reference| (reference == references[6]).then(|| "gone".to_owned()));
+    let refuse = |reference| (reference == references[6]).then(|| "gone".to_owned());
+    let refused = fixture.open(ReadMode::Read).verify_with(Depth::Lookups, &refuse);
     assert_eq!(refused.len(), 1);
     fixture.meta.segments = [5, 6, 7].into();
     assert_eq!(fixture.open(ReadMode::Read).verify().len(), 1);
