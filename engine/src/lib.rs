@@ -21,6 +21,7 @@ mod options;
 mod own_ttl;
 mod read;
 mod runtime;
+pub mod salvage;
 mod segment;
 mod sstable;
 mod state;

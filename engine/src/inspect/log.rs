@@ -193,7 +193,7 @@ fn head(superblock: &Superblock) -> WalPosition {
 }
 
 /// The largest group that a writer of this ring may write, as the engine reckons it.
-fn group_bytes_max(superblock: &Superblock) -> u64 {
+pub(crate) fn group_bytes_max(superblock: &Superblock) -> u64 {
     let options = Options { ring_bytes: superblock.ring.length, ..Options::default() };
     let batch = options.batch_bytes_max() as u64;
     let frames = limits::GROUP_BATCHES_MAX as u64 * FRAME_HEADER_SIZE as u64;

@@ -26,6 +26,7 @@ mod tests;
 mod verify;
 
 pub use blocks::{BlockReport, BlockText};
+pub(crate) use log::group_bytes_max;
 pub use log::{LogEnding, LogGroup, LogPayload, LogReport};
 pub use manifest::{ManifestRecord, ManifestReport, SstableReport};
 pub use space::{SpaceKind, SpaceRun};

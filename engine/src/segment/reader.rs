@@ -19,7 +19,7 @@ use crate::cache::{Keep, Source};
 use crate::entry::{OriginRef, Payload};
 use crate::error::{Error, Result};
 use crate::file::disk::read_exact_at;
-use crate::file::{ExtentGuard, Region};
+use crate::file::{Disk, ExtentGuard, Region};
 use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
 use crate::options::ReadMode;
 use crate::version::SegmentMeta;
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Segment {
 pub(crate) struct Record {
     region: Region,
     start: usize,
-    head: RecordHead,
+    pub(super) head: RecordHead,
     place: u64,
 }
 
@@ -92,7 +92,7 @@ impl Record {
             .map_err(|error| Error::corruption(RECORD, self.place, error.to_string()))
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.region[self.start..self.start + self.head.length()]
     }
 }
@@ -125,6 +125,11 @@ impl Segment {
     /// What the manifest knows of it.
     pub(crate) fn meta(&self) -> &SegmentMeta {
         &self.meta
+    }
+
+    /// The file that it lies in.
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.source.disk
     }
 
     /// The manifest no longer lists it: its extent is free for reuse once nobody reads it and the

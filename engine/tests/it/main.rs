@@ -33,6 +33,7 @@
 //! - `large_payloads`: payloads that are written to extents before their commit
 //! - `regression_retention`: defects of expiry and retention, one test each
 //! - `regression_stores`: those of groups that are stored into the page cache
+//! - `salvage`: what is left of a damaged store; `salvage_cases` and `salvage_sweep` damage it
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `stats`: what a store counts, against its file and its disk
 //! - `tiers`: zstd and the cold tier
@@ -82,6 +83,9 @@ mod regression_leader;
 mod regression_reads;
 mod regression_retention;
 mod regression_stores;
+mod salvage;
+mod salvage_cases;
+mod salvage_sweep;
 mod segments;
 mod sim;
 mod space;
