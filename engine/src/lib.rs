@@ -24,6 +24,7 @@ mod own_ttl;
 pub mod planted;
 mod read;
 mod runtime;
+pub mod salvage;
 mod segment;
 mod sstable;
 mod state;

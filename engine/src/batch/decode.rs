@@ -161,6 +161,23 @@ pub(crate) fn decode(body: &[u8]) -> impl Iterator<Item = Result<Op<'_>>> {
     })
 }
 
+/// The same, each with its place in the body.
+pub(crate) fn decode_placed(body: &[u8]) -> impl Iterator<Item = Result<(Range<usize>, Op<'_>)>> {
+    let mut decoder = Decoder::new(body);
+    let mut index = 0;
+    let mut failed = false;
+    std::iter::from_fn(move || {
+        if failed || decoder.is_empty() {
+            return None;
+        }
+        let start = decoder.position();
+        let op = next(&mut decoder, index).map(|op| (start..decoder.position(), op));
+        index += 1;
+        failed = op.is_err();
+        Some(op)
+    })
+}
+
 /// The message record at `offset` of a body that [`decode`] has accepted.
 pub(crate) fn message_at(body: &[u8], offset: usize) -> Result<MessageRef<'_>> {
     let mut decoder = Decoder::new(body);

@@ -37,7 +37,7 @@ use crate::entry::{Origin, TableId};
 use crate::error::{Error, Result};
 use crate::limits;
 pub(crate) use decode::{
-    Content, Message, MessageRef, Op, Target, decode, message_at, plain_payload,
+    Content, Message, MessageRef, Op, Target, decode, decode_placed, message_at, plain_payload,
 };
 use large::Large;
 use marks::MarkPlace;

@@ -122,6 +122,26 @@ pub(crate) fn read_exact_at(
     Ok(())
 }
 
+/// Fills `buffer` with what can be read; what cannot, and what lies behind the end of the file, is
+/// zeros, page by page. For whoever believes nothing but what its checksum proves.
+pub(crate) fn read_readable_at(disk: &dyn Disk, offset: u64, buffer: &mut [u8]) {
+    const OPERATION: &str = "read what can be read";
+    if read_exact_at(disk, OPERATION, offset, buffer).is_ok() {
+        return;
+    }
+    let page = usize::try_from(BLOCK_SIZE).expect("a block is 4 KiB");
+    let mut done = 0;
+    while done < buffer.len() {
+        let place = offset.saturating_add(done as u64);
+        let inside = usize::try_from(place % BLOCK_SIZE).expect("below 4 KiB");
+        let end = buffer.len().min(done + page - inside);
+        if read_exact_at(disk, OPERATION, place, &mut buffer[done..end]).is_err() {
+            buffer[done..end].fill(0);
+        }
+        done = end;
+    }
+}
+
 /// Writes all of `bytes`, or fails. After a failure any part of them may be on the disk.
 pub(crate) fn write_all_at(
     disk: &dyn Disk,

@@ -32,4 +32,4 @@ mod table;
 mod tests;
 
 pub(crate) use log::Manifest;
-pub(crate) use replay::{records_until_damage, replay};
+pub(crate) use replay::{Prefix, records_until_damage, replay, replay_prefix};

@@ -7,7 +7,7 @@ use super::format::{self, Header, KIND_BASE, KIND_EDITS};
 use crate::codec::{DecodeError, round_up};
 use crate::error::{Error, Result};
 use crate::file::disk::{self, Disk};
-use crate::file::{FileId, ManifestRef};
+use crate::file::{Extent, FileId, ManifestRef};
 use crate::limits::BLOCK_SIZE;
 use crate::planted::Planted;
 use crate::version::{Catalog, Edit};
@@ -55,6 +55,61 @@ pub(super) fn replay_numbered(
     Ok((catalog, reader.number))
 }
 
+/// What the front of a damaged manifest makes.
+pub(crate) struct Prefix {
+    /// The catalog behind the last record that can be read and applied.
+    pub(crate) catalog: Catalog,
+    /// What ended the reading; `None` where all of the manifest could be read.
+    pub(crate) damage: Option<Error>,
+    /// Bytes behind the last record that counts, which may be as many records as blocks.
+    pub(crate) unread: u64,
+}
+
+/// The catalog that the manifest makes up to the first damage. A base that is the first record ever
+/// is that of a new store, so it need not be readable itself.
+pub(crate) fn replay_prefix(disk: &dyn Disk, file: FileId, reference: &ManifestRef) -> Prefix {
+    let left = within_file(disk, reference);
+    let (mut records, mut damage) = records_until_damage(disk, file, &left);
+    let mut base = 0;
+    if records.is_empty()
+        && let Ok(mut reader) = Reader::behind_first_base(disk, file, &left)
+    {
+        let (behind, ended) = reader.rest();
+        if !behind.is_empty() {
+            (records, base) = (behind, BLOCK_SIZE);
+            damage = damage.or(ended);
+        }
+    }
+    let mut catalog = Catalog::new();
+    let mut read = base;
+    for record in records {
+        let mut next = catalog.clone();
+        let applied = record.edits.iter().try_for_each(|edit| next.apply(edit));
+        if let Err(detail) = applied {
+            damage = damage.or(Some(Error::corruption("manifest", record.offset, detail)));
+            break;
+        }
+        catalog = next;
+        read += record.bytes;
+    }
+    // Those of a change of which the rest cannot be read.
+    let unused: Vec<u64> = catalog.segments.unused().collect();
+    for number in unused {
+        let removed = catalog.apply(&Edit::SegmentRemoved { number });
+        debug_assert!(removed.is_ok(), "an unused segment can be removed");
+    }
+    Prefix { catalog, damage, unread: reference.length.saturating_sub(read) }
+}
+
+/// What a file that was cut short still has of its manifest.
+fn within_file(disk: &dyn Disk, reference: &ManifestRef) -> ManifestRef {
+    let ManifestRef { extent, length, .. } = *reference;
+    let file_length = disk.length().unwrap_or(0);
+    let there = file_length.saturating_sub(extent.offset) / BLOCK_SIZE * BLOCK_SIZE;
+    let extent = Extent { length: extent.length.min(there), ..extent };
+    ManifestRef { extent, length: length.min(there), ..*reference }
+}
+
 /// Every record, decoded.
 #[cfg(test)]
 pub(super) fn records(
@@ -74,17 +129,9 @@ pub(crate) fn records_until_damage(
     file: FileId,
     reference: &ManifestRef,
 ) -> (Vec<RecordInfo>, Option<Error>) {
-    let mut found = Vec::new();
-    let mut reader = match Reader::new(disk, file, reference) {
-        Ok(reader) => reader,
-        Err(error) => return (found, Some(error)),
-    };
-    loop {
-        match reader.next() {
-            Ok(Some(record)) => found.push(record),
-            Ok(None) => return (found, None),
-            Err(error) => return (found, Some(error)),
-        }
+    match Reader::new(disk, file, reference) {
+        Ok(mut reader) => reader.rest(),
+        Err(error) => (Vec::new(), Some(error)),
     }
 }
 
@@ -118,6 +165,37 @@ impl<'a> Reader<'a> {
             return Err(Error::corruption("manifest", extent.offset, detail));
         }
         Ok(Reader { disk, file, reference: *reference, position: 0, checksum: 0, number: 0 })
+    }
+
+    /// Behind a first record that cannot be read, but can only be the base of a new store: the
+    /// record behind it has the number 2.
+    fn behind_first_base(
+        disk: &'a dyn Disk,
+        file: FileId,
+        reference: &ManifestRef,
+    ) -> Result<Reader<'a>> {
+        let mut reader = Reader::new(disk, file, reference)?;
+        (reader.position, reader.number) = (BLOCK_SIZE, 1);
+        if reader.position >= reference.length {
+            return Err(reader.corrupt("there is one record alone".to_owned()));
+        }
+        let (header, _) = format::decode_record(&reader.read_record()?)
+            .map_err(|error| reader.corrupt(error.to_string()))?;
+        // The checksum of the base is what the record behind it says; that one is verified.
+        reader.checksum = header.previous;
+        Ok(reader)
+    }
+
+    /// The records from here on up to the first damage, and that damage.
+    fn rest(&mut self) -> (Vec<RecordInfo>, Option<Error>) {
+        let mut found = Vec::new();
+        loop {
+            match self.next() {
+                Ok(Some(record)) => found.push(record),
+                Ok(None) => return (found, None),
+                Err(error) => return (found, Some(error)),
+            }
+        }
     }
 
     fn next(&mut self) -> Result<Option<RecordInfo>> {

@@ -233,6 +233,27 @@ pub(super) fn decode_shared(
     Ok((event_ms, origin))
 }
 
+/// Makes `out` a record of exactly `length` bytes, padding included, whose payload was erased: what
+/// stands in the place of records that cannot be read.
+pub(super) fn encode_filler(
+    file: FileId,
+    number: u64,
+    offset: u64,
+    length: usize,
+    out: &mut Vec<u8>,
+) -> RecordHead {
+    debug_assert!(length.is_multiple_of(RECORD_UNIT) && length > RECORD_HEADER);
+    let head = RecordHead { flags: FLAG_ERASED, origin_key: 0, payload: length - RECORD_HEADER };
+    out.clear();
+    out.put_u32(0);
+    out.put_u32(u32::try_from(head.payload).expect("a filler is no longer than a payload"));
+    out.put_u8(head.flags);
+    out.resize(length, 0);
+    let checksum = checksum_seeded(file, number, offset, &out[4..]);
+    out[..4].copy_from_slice(&checksum.to_le_bytes());
+    head
+}
+
 /// What the footer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Footer {

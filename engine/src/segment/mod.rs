@@ -19,6 +19,7 @@
 //! - `large.rs`: a segment of one record, which the log names before the manifest does.
 //! - `reader.rs`: one record by its reference, through a map or with `pread`.
 //! - `copy.rs`: the same segment in another extent.
+//! - `remains.rs`: a damaged segment without the records that cannot be read.
 //! - `set.rs`: the open segments of an SSTable, by number.
 //! - `verify.rs`: everything that a segment says of itself; one record in words.
 //!
@@ -37,6 +38,7 @@ mod format;
 mod large;
 mod reader;
 mod reference;
+mod remains;
 mod set;
 #[cfg(test)]
 mod tests;

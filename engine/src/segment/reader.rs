@@ -59,7 +59,7 @@ impl std::fmt::Debug for Segment {
 pub(crate) struct Record {
     region: Region,
     start: usize,
-    head: RecordHead,
+    pub(super) head: RecordHead,
     place: u64,
 }
 
@@ -93,7 +93,7 @@ impl Record {
             .map_err(|error| Error::corruption(RECORD, self.place, error.to_string()))
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.region[self.start..self.start + self.head.length()]
     }
 }

@@ -149,7 +149,7 @@ impl KeyedCursor {
     }
 }
 
-fn owned(block: &Block, index: usize) -> Result<KeyedVersion, DecodeError> {
+pub(super) fn owned(block: &Block, index: usize) -> Result<KeyedVersion, DecodeError> {
     let (version, value) = KeyedBlock::parse(block.content(), block.items())?.version(index)?;
     let start = block.content_start();
     Ok(KeyedVersion {

@@ -22,7 +22,8 @@
 //! An entry's payload lies in the entry, or in a payload segment that it refers to (`entry.rs`).
 //!
 //! This module knows nothing of levels and versions. `builder.rs` writes an SSTable front to back;
-//! `reader.rs` reads it through a map or with `pread` (`fetch.rs`).
+//! `reader.rs` reads it through a map or with `pread` (`fetch.rs`); `remains.rs` finds what is left
+//! of a damaged one.
 
 mod block;
 mod block_places;
@@ -49,6 +50,7 @@ mod properties;
 mod read_ahead;
 mod read_around;
 mod reader;
+mod remains;
 mod runs;
 mod scan;
 mod timeline_block;
@@ -71,6 +73,7 @@ pub(crate) use fragment::FragmentView;
 pub(crate) use keyed_cursor::KeyedCursor;
 pub(crate) use read_around::Allowance;
 pub(crate) use reader::{Rank, Sstable};
+pub(crate) use remains::Remains;
 pub(crate) use scan::{FragmentCursor, OwnedFragment};
 pub(crate) use timeline_cursor::TimelineCursor;
 pub(crate) use unpacking::Unpacking;

@@ -160,7 +160,10 @@ impl FragmentCursor {
     }
 }
 
-fn owned(block: &Block, index: usize) -> Result<OwnedFragment, crate::codec::DecodeError> {
+pub(super) fn owned(
+    block: &Block,
+    index: usize,
+) -> Result<OwnedFragment, crate::codec::DecodeError> {
     let fragments = TimelineBlock::parse(block.content(), block.items())?;
     let range = fragments.range(index)?;
     let layout = fragments.layout(index)?;

@@ -26,6 +26,7 @@ mod ending;
 mod format;
 mod listing;
 mod reader;
+mod remains;
 mod ring;
 mod state;
 mod stored;
@@ -37,8 +38,9 @@ mod writer;
 use crate::codec::round_up;
 pub(crate) use ending::Ending;
 pub(crate) use format::{FRAME_BATCH, FRAME_HEADER_SIZE};
-pub(crate) use listing::scan_groups;
+pub(crate) use listing::{GroupInfo, Listing, scan_groups};
 pub(crate) use reader::{Group, replay, replay_to};
+pub(crate) use remains::{LogPlace, group_bodies, remaining_groups};
 pub(crate) use state::{WalState, sync_written};
 pub(crate) use writer::Writer;
 

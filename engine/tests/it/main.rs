@@ -39,6 +39,7 @@
 //! - `regression_retention`: defects of expiry and retention, one test each
 //! - `regression_stores`: those of groups that are stored into the page cache
 //! - `scrub`: scrubs and verifications beside writers find all damage, and nothing else
+//! - `salvage`: what is left of a damaged store; `salvage_cases` and `salvage_sweep` damage it
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `stats`: what a store counts, against its file and its disk
 //! - `tiers`: zstd and the cold tier
@@ -97,6 +98,9 @@ mod regression_leader;
 mod regression_reads;
 mod regression_retention;
 mod regression_stores;
+mod salvage;
+mod salvage_cases;
+mod salvage_sweep;
 mod scrub;
 mod segments;
 mod sim;

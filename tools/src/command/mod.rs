@@ -6,6 +6,7 @@ mod demo;
 mod dump;
 mod import;
 mod info;
+mod salvage;
 mod scan;
 mod store;
 mod timelines;
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Info(info::Info),
     Dump(dump::Dump),
     Verify(verify::Verify),
+    Salvage(salvage::Salvage),
     Demo(demo::Demo),
 }
 
@@ -36,6 +38,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Info(info) => info.run(),
         Command::Dump(dump) => dump.run(),
         Command::Verify(verify) => verify.run(),
+        Command::Salvage(salvage) => salvage.run(),
         Command::Demo(demo) => demo.run(),
     }
 }

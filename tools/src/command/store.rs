@@ -14,6 +14,13 @@ pub(super) struct ColdFile {
     cold_file: Option<PathBuf>,
 }
 
+impl ColdFile {
+    /// Where it is.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.cold_file.as_deref()
+    }
+}
+
 /// Looks into a store's files as they are.
 pub(super) fn inspect(path: &Path, cold: &ColdFile) -> Outcome<Inspector> {
     let inspector = Inspector::open(path)?;

@@ -7,6 +7,7 @@
 //! | `irc` | the whole real log, entry by entry |
 //! | `read` | scan, timelines, info; beside a live writer; nothing is written |
 //! | `damage` | verify and dump find flipped bytes |
+//! | `salvage` | a damaged store becomes a new one, and what is lost is named |
 //! | `demo` | the demonstration checks itself and leaves a sound store |
 
 #![expect(clippy::unwrap_used, reason = "a test that panics says where it failed")]
@@ -17,6 +18,7 @@ mod demo;
 mod import;
 mod irc;
 mod read;
+mod salvage;
 
 use serde_json::Value;
 use std::io::Write;

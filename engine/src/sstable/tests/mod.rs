@@ -6,4 +6,5 @@ mod hostile;
 mod keyed;
 mod plain;
 mod references;
+mod remains;
 mod timelines;

@@ -5,6 +5,7 @@ mod damage;
 mod golden;
 mod hostile;
 mod laps;
+mod remains;
 mod writing;
 
 use super::format::{HEADER_SIZE, Header, LogId};

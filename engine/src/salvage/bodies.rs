@@ -1,0 +1,173 @@
+//! The bodies of the log that is left, on their way into the new one.
+//!
+//! # Invariants
+//! 1. A record stays as it is, or is left out as a whole: a message whose payload lies in a segment
+//!    that cannot be read. Its entries are named.
+//! 2. A body that cannot be decoded becomes an empty one: its commit is named, and keeps its number.
+
+use super::findings::Findings;
+use super::next_ids::Known;
+use super::report::{Loss, TimelineName};
+use super::segments::SegmentHealth;
+use crate::batch::{Op, decode_placed};
+use crate::entry::TableId;
+use crate::error::Result;
+use crate::options::Sequence;
+use crate::segment::LargePayload;
+use crate::version::{Catalog, TableKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the bodies hold.
+#[derive(Default)]
+pub(super) struct Contents {
+    /// The payloads that they name.
+    pub(super) large: Vec<LargePayload>,
+    /// The tables that they write to.
+    pub(super) tables: BTreeMap<TableId, TableKind>,
+}
+
+/// What became of the bodies.
+#[derive(Default)]
+pub(super) struct Written {
+    /// Entries, or versions, by table.
+    pub(super) entries: BTreeMap<TableId, u64>,
+    /// The segments that the new log names.
+    pub(super) large: BTreeSet<u64>,
+}
+
+impl Contents {
+    pub(super) fn note(&mut self, op: &Op<'_>) {
+        match op {
+            Op::Message(message) => {
+                self.large.extend(message.large);
+                for (target, _) in message.targets_placed() {
+                    self.tables.entry(target.table).or_insert(TableKind::Timeline);
+                }
+            }
+            Op::Keyed { table, .. } => {
+                self.tables.insert(*table, TableKind::Keyed);
+            }
+            Op::Amend { target, .. } => {
+                self.tables.entry(target.table).or_insert(TableKind::Timeline);
+            }
+            Op::Mark { mark, .. } => {
+                self.tables.entry(mark.table).or_insert(TableKind::Timeline);
+            }
+        }
+    }
+}
+
+/// Seq and commit of the newest entry of each timeline.
+type Newest = BTreeMap<TimelineName, (u64, u64)>;
+
+/// The way of the bodies into the new log, in their order.
+pub(super) struct Bodies<'a> {
+    catalog: &'a Catalog,
+    health: &'a mut SegmentHealth,
+    known: &'a Known,
+    findings: &'a mut Findings,
+    /// Whether groups are missing.
+    has_losses: bool,
+    /// Kept where groups are missing.
+    newest: Newest,
+    written: Written,
+}
+
+impl<'a> Bodies<'a> {
+    pub(super) fn new(
+        catalog: &'a Catalog,
+        health: &'a mut SegmentHealth,
+        known: &'a Known,
+        findings: &'a mut Findings,
+        has_losses: bool,
+    ) -> Bodies<'a> {
+        let (newest, written) = (Newest::new(), Written::default());
+        Bodies { catalog, health, known, findings, has_losses, newest, written }
+    }
+
+    /// What became of them.
+    pub(super) fn end(self) -> Written {
+        self.written
+    }
+
+    /// The body of a commit as it goes into the new log. `place`: that of its group in the file.
+    pub(super) fn take(&mut self, place: u64, commit: u64, body: &[u8]) -> Result<Vec<u8>> {
+        let mut kept = Vec::with_capacity(body.len());
+        for op in decode_placed(body) {
+            let (range, op) = match op {
+                Ok(placed) => placed,
+                Err(error) => {
+                    // Nobody wrote it like that: the commit is lost as a whole.
+                    self.findings.report.damaged("WAL", place, error.to_string());
+                    let (first, last, offset) = (commit, Some(commit), place);
+                    self.findings.lose(Loss::Commits { first, last, offset });
+                    self.findings.jump(body.len() as u64);
+                    return Ok(Vec::new());
+                }
+            };
+            if self.takes(commit, &op)? {
+                kept.extend_from_slice(&body[range]);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Counts a record; whether it stays.
+    fn takes(&mut self, commit: u64, op: &Op<'_>) -> Result<bool> {
+        let message = match op {
+            Op::Message(message) => message,
+            Op::Keyed { table, .. } => {
+                *self.written.entries.entry(*table).or_default() += 1;
+                return Ok(true);
+            }
+            Op::Amend { .. } | Op::Mark { .. } => return Ok(true),
+        };
+        let readable = message.large.is_none_or(|large| self.health.reads_large(&large));
+        for (target, _) in message.targets_placed() {
+            let (table, key, seq) = (target.table, target.key, target.seq);
+            if self.is_assigned(table) {
+                self.findings.note_seq(seq);
+                self.miss_up_to(table, key, seq, commit)?;
+            }
+            if readable {
+                *self.written.entries.entry(table).or_default() += 1;
+                continue;
+            }
+            self.findings.lose_entries(table, key, (seq, seq), 1);
+            // The log that is left is believed before any record.
+            self.findings.jump_times(1);
+        }
+        if readable {
+            self.written.large.extend(message.large.map(|large| large.number));
+        }
+        Ok(readable)
+    }
+
+    /// Whether the engine gives the ids of a table.
+    fn is_assigned(&self, table: TableId) -> bool {
+        let record = self.catalog.tables.get(&table);
+        record.is_some_and(|record| record.options.sequence == Sequence::Assigned)
+    }
+
+    /// Names the entries between the newest that is known of a timeline and this one, where groups
+    /// are missing and nothing else can have left them out.
+    fn miss_up_to(&mut self, table: TableId, key: &[u8], seq: u64, commit: u64) -> Result<()> {
+        if !self.has_losses {
+            return Ok(());
+        }
+        let place = (table, Box::from(key));
+        let (newest, at) = match self.newest.get(&place) {
+            Some(newest) => *newest,
+            None => {
+                let state = self.known.newest(table, key)?;
+                (state.next_seq - 1, state.last_commit)
+            }
+        };
+        let jumped = self.catalog.epochs.iter().any(|epoch| (at..commit).contains(epoch));
+        if !jumped && seq > newest + 1 {
+            self.findings.lose_entries(table, key, (newest + 1, seq - 1), seq - 1 - newest);
+        }
+        self.newest.insert(place, (seq, commit));
+        Ok(())
+    }
+}

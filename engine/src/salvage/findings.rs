@@ -1,0 +1,148 @@
+//! What a salvage gathers on its way: losses, damaged places, and what is known of the next
+//! sequence ids of timelines that lost entries.
+//!
+//! # Invariants
+//! 1. Of a timeline that may have lost its newest entry a state is noted, or the ids of all
+//!    timelines jump: an id that was seen is not given again.
+
+use super::report::{DamagedPlace, Loss, Report, TimelineName};
+use crate::amendment;
+use crate::entry::TableId;
+use crate::error::{Corruption, Error, Result};
+use crate::limits::UNSYNCED_ENTRIES_MAX;
+use crate::marks::MarkKey;
+use crate::state::StateRecord;
+use crate::version::{AMENDMENT_TABLE, MARK_TABLE, STATE_TABLE, SstableMeta};
+use std::collections::BTreeMap;
+
+/// The most jumps that are made.
+const EPOCHS_MAX: u64 = 1_000;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) report: Report,
+    /// The newest known of timelines that lost entries, by table and key.
+    pub(super) states: BTreeMap<TimelineName, StateRecord>,
+    /// Between which timelines records of the state table are lost; `None`: between any.
+    pub(super) lost_records: Vec<Option<(TimelineName, TimelineName)>>,
+    /// How often ids have to jump for what is known.
+    jumps: u64,
+    /// So many entries are gone, it is not known of which timelines.
+    unknown: Option<u64>,
+    /// No entry of a timeline that is not known any more is likely to have a greater id.
+    seq_bound: u64,
+}
+
+impl Findings {
+    /// Damage is part of the findings; what cannot be read at all is, too. Anything else ends the
+    /// salvage.
+    pub(super) fn absorb(&mut self, what: &'static str, offset: u64, error: Error) -> Result<()> {
+        match error {
+            Error::Corruption(Corruption { what, offset, detail }) => {
+                self.report.damaged(what, offset, detail);
+                Ok(())
+            }
+            Error::Io { .. } | Error::ColdFile { .. } => {
+                self.report.damaged(what, offset, error.to_string());
+                Ok(())
+            }
+            other => Err(other),
+        }
+    }
+
+    pub(super) fn note_damage(&mut self, damage: Vec<Corruption>, of: &str) {
+        self.report.damage.extend(damage.into_iter().map(|corruption| {
+            let Corruption { what, offset, detail } = corruption;
+            DamagedPlace { what, offset, detail: format!("{of}: {detail}") }
+        }));
+    }
+
+    pub(super) fn lose(&mut self, loss: Loss) {
+        self.report.lost.push(loss);
+    }
+
+    /// Entries of a known timeline.
+    pub(super) fn lose_entries(
+        &mut self,
+        table: TableId,
+        key: &[u8],
+        seqs: (u64, u64),
+        entries: u64,
+    ) {
+        if let Some(Loss::Entries { table: of, key: last, seqs: (_, to), entries: count }) =
+            self.report.lost.last_mut()
+            && (*of, &**last) == (table, key)
+            && to.checked_add(1) == Some(seqs.0)
+        {
+            *to = seqs.1;
+            *count += entries;
+            return;
+        }
+        self.lose(Loss::Entries { table, key: key.into(), seqs, entries });
+    }
+
+    /// Versions of keys between two of an SSTable of a keyed table.
+    pub(super) fn lose_versions(
+        &mut self,
+        meta: &SstableMeta,
+        (from, to): (Box<[u8]>, Box<[u8]>),
+        versions: u64,
+    ) {
+        let named = |name: &dyn Fn(&[u8]) -> Option<TimelineName>| name(&from).zip(name(&to));
+        let loss = match meta.table {
+            MARK_TABLE => Loss::Marks {
+                timelines: named(&|key| {
+                    MarkKey::decode(key).map(|mark| (mark.table, mark.id.into()))
+                }),
+            },
+            AMENDMENT_TABLE => Loss::Amendments {
+                timelines: named(&|key| {
+                    amendment::decode_key(key).map(|(table, id, _)| (table, id.into()))
+                }),
+            },
+            STATE_TABLE => {
+                self.jump(versions);
+                let timelines = named(&|key| {
+                    let (table, id) = key.split_first_chunk::<4>()?;
+                    Some((TableId(u32::from_be_bytes(*table)), id.into()))
+                });
+                self.lost_records.push(timelines.clone());
+                Loss::States { timelines }
+            }
+            table => Loss::Versions { table, keys: (from.clone(), to.clone()), versions },
+        };
+        self.lose(loss);
+    }
+
+    /// What is known of a timeline that lost entries.
+    pub(super) fn note_state(&mut self, table: TableId, key: &[u8], state: StateRecord) {
+        let known = self.states.entry((table, key.into())).or_insert(state);
+        if state.is_newer_than(known) {
+            *known = state;
+        }
+    }
+
+    /// An id of a table whose ids the engine gives.
+    pub(super) fn note_seq(&mut self, seq: u64) {
+        self.seq_bound = self.seq_bound.max(seq);
+    }
+
+    /// So many entries of unknown timelines may be gone.
+    pub(super) fn jump(&mut self, entries: u64) {
+        let known = self.unknown.unwrap_or(0);
+        self.unknown = Some(known.saturating_add(entries));
+    }
+
+    /// Ids have to jump so often at least.
+    pub(super) fn jump_times(&mut self, times: u64) {
+        self.jumps = self.jumps.max(times);
+    }
+
+    /// How often ids have to jump.
+    pub(super) fn epochs(&self) -> u64 {
+        let bound = |entries| self.seq_bound.saturating_add(entries) / UNSYNCED_ENTRIES_MAX;
+        let unknown = self.unknown.map_or(0, |entries| 1 + bound(entries));
+        self.jumps.max(unknown).min(EPOCHS_MAX)
+    }
+}

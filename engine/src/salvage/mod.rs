@@ -1,0 +1,218 @@
+//! Recovers what is not damaged from a store that cannot be opened, or not be read, into a new one.
+//!
+//! ```text
+//! old file, only read                               new file, written front to back
+//!   superblock ─ newest valid copy  ─────────────►  superblock, last
+//!   manifest   ─ up to the first damage ─────────►  manifest: one base
+//!   log        ─ every group that verifies ──────►  log, under a new salt
+//!   segments   ─ whole: copied; else records ────►  at their places, or behind
+//!   SSTables   ─ whole: copied; else blocks ─────►  at their places, or built anew behind
+//!        └──────── what is missing ──────────────►  Report
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | `root` | superblock and catalog, as far as they can be read |
+//! | `log`, `bodies` | the groups that are left, and the commits that are not; their bodies |
+//! | `segments` | which payload records can be read |
+//! | `timelines`, `keyed` | one damaged SSTable, block by block |
+//! | `keys` | between which keys a damaged stretch lies |
+//! | `sstables`, `rebuild` | all SSTables: which are copied; one being written anew |
+//! | `store` | the last part: log, segments, manifest, superblock |
+//! | `next_ids` | next sequence ids of timelines that lost their newest entries |
+//! | `target` | the new file |
+//! | `findings`, `report` | what was lost, and where the damage is |
+//!
+//! # Invariants
+//! 1. The old files are never written.
+//! 2. What is in the new store was verified by its checksum in the old one, and the new store is
+//!    verified as a whole before the salvage ends.
+//! 3. What is not in the new store is named, or counted between two keys, in the report.
+//! 4. No sequence id that was seen is given again: see `next_ids`.
+//!
+//! # Concurrency
+//! None. Beside a live writer what is read may be replaced: that is an error, not a loss.
+
+mod bodies;
+mod findings;
+mod keyed;
+mod keys;
+mod log;
+mod next_ids;
+mod rebuild;
+mod report;
+mod root;
+mod segments;
+mod sstables;
+mod store;
+mod target;
+mod timelines;
+
+pub use report::{DamagedPlace, Loss, Report, TableReport, TimelineName};
+
+use crate::check::group_bytes_max;
+use crate::error::{ColdFileProblem, Error, Result};
+use crate::file::cold::{self, AbsentDisk};
+use crate::file::superblock::{self, Superblock, WalHead};
+use crate::file::{Disk, OpenMode, OsDisk};
+use crate::segment::Segment;
+use crate::sync::Arc;
+use crate::wal::LogPlace;
+use bodies::Contents;
+use findings::Findings;
+use log::Log;
+use root::Root;
+use segments::SegmentHealth;
+use sstables::Sstables;
+use std::path::Path;
+use store::NewStore;
+use target::Target;
+
+/// A damaged store, and what may be read beside it.
+///
+/// The old store is not locked: it should have no writer. It may be a copy that was made with one.
+pub struct Salvage {
+    disk: Arc<dyn Disk>,
+    cold: Option<Arc<dyn Disk>>,
+    without_cold: bool,
+}
+
+impl Salvage {
+    /// The store at `path`, to be read.
+    ///
+    /// # Errors
+    /// `NotFound` or `Io`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Salvage> {
+        Ok(Salvage::over(Arc::new(OsDisk::open(path.as_ref(), OpenMode::ReadOnly)?)))
+    }
+
+    /// A store behind another disk.
+    pub fn over(disk: Arc<dyn Disk>) -> Salvage {
+        Salvage { disk, cold: None, without_cold: false }
+    }
+
+    /// The same, with the cold file at `path`.
+    ///
+    /// # Errors
+    /// `NotFound` or `Io`.
+    pub fn with_cold_file(self, path: impl AsRef<Path>) -> Result<Salvage> {
+        Ok(self.with_cold(Arc::new(OsDisk::open(path.as_ref(), OpenMode::ReadOnly)?)))
+    }
+
+    /// The same, with the cold file behind another disk.
+    #[must_use]
+    pub fn with_cold(mut self, disk: Arc<dyn Disk>) -> Salvage {
+        self.cold = Some(disk);
+        self
+    }
+
+    /// The same, and what lies in a cold file that was not given counts as lost.
+    #[must_use]
+    pub fn without_cold_file(mut self) -> Salvage {
+        self.without_cold = true;
+        self
+    }
+
+    /// Writes what is left to a new store at `path`, which has no file yet, and says what is lost.
+    /// What was cold lies in the one file then, still in the cold tier.
+    ///
+    /// # Errors
+    /// As [`Salvage::run`]. A target that was begun is no store, and may be deleted.
+    pub fn run_to(&self, path: impl AsRef<Path>) -> Result<Report> {
+        self.run(Arc::new(OsDisk::open(path.as_ref(), OpenMode::CreateReadWrite)?))
+    }
+
+    /// The same, to an empty file behind another disk. Damage of the old store is no error but part
+    /// of the report.
+    ///
+    /// # Errors
+    /// - `Corruption` where no copy of the superblock is left: nothing can be verified without the
+    ///   file's id.
+    /// - `Unsupported` for what another version or build wrote.
+    /// - `ColdFile` where the store has a cold file, and it was neither given nor given up.
+    /// - `AlreadyExists` where the target is not empty; `Locked` where it has a writer; `NoSpace`;
+    ///   `TooLarge` where the log does not fit on a disk of larger blocks.
+    /// - `SnapshotTooOld` where a writer has replaced what was being read.
+    /// - `Io` where the target cannot be written. What cannot be read of the old store is damage.
+    pub fn run(&self, target: Arc<dyn Disk>) -> Result<Report> {
+        let mut findings = Findings::default();
+        let mut root = Root::read(&*self.disk, &mut findings)?;
+        let cold = self.cold_disk(&root.superblock, &mut findings)?;
+        let place = log_place(&*self.disk, &root.superblock);
+        let scope = (root.commit, !root.whole);
+        let log = Log::read(place, &root.superblock, scope, &mut findings)?;
+        let contents = log.contents()?;
+        root.create_unknown_tables(&contents, &mut findings);
+        let mut health = self.segments(&root, &contents, &mut findings);
+        let mut target =
+            Target::begin(target, root.superblock.ring, self.kept_end(&root, &health)?)?;
+        let disks = (Arc::clone(&self.disk), cold);
+        let mut sstables = Sstables::new(&root, disks, &mut health, &mut target, &mut findings);
+        let metas = sstables.salvage_all()?;
+        let store = NewStore::new(&root, metas, &health, (target, findings));
+        let report = store.finish(&log, &mut health)?;
+        self.check_unchanged(&root)?;
+        Ok(report)
+    }
+
+    /// Where cold SSTables are read.
+    fn cold_disk(&self, superblock: &Superblock, findings: &mut Findings) -> Result<Arc<dyn Disk>> {
+        let Some(root) = &superblock.cold else {
+            return Ok(Arc::clone(&self.disk));
+        };
+        let absent = || cold::problem(ColdFileProblem::NotGiven, "the store has one, name it");
+        match &self.cold {
+            Some(disk) => {
+                // Its blocks say themselves whether they are the right ones.
+                if let Err(error) = cold::check(&**disk, superblock.file, root, &[], false) {
+                    findings.report.damaged("cold file", 0, error.to_string());
+                }
+                Ok(Arc::clone(disk))
+            }
+            None if self.without_cold => Ok(Arc::new(AbsentDisk::new(absent()))),
+            None => Err(absent()),
+        }
+    }
+
+    /// The segments that manifest and log name.
+    fn segments(&self, root: &Root, contents: &Contents, findings: &mut Findings) -> SegmentHealth {
+        let source = next_ids::source(&self.disk, root.superblock.file);
+        let mut health = SegmentHealth::default();
+        for meta in root.catalog.segments.iter() {
+            health.add(Segment::new(meta.clone(), source.clone(), None), findings);
+        }
+        for large in &contents.large {
+            // Two of one number cannot be; what the manifest says was there first.
+            if !root.catalog.is_number_used(large.number) && !health.contains(large.number) {
+                health.add(Segment::new(large.meta(), source.clone(), None), findings);
+            }
+        }
+        health
+    }
+
+    /// The end of what may keep its place.
+    fn kept_end(&self, root: &Root, health: &SegmentHealth) -> Result<u64> {
+        let length =
+            self.disk.length().map_err(|error| Error::io("read the file's length", 0, error))?;
+        let metas = root.catalog.version.iter().map(|(_, _, meta)| meta);
+        let hot = metas.filter(|meta| !root.catalog.is_in_cold_file(meta));
+        let end = hot.map(|meta| meta.extent.end()).max().unwrap_or(0);
+        Ok(end.max(health.end()).min(length))
+    }
+
+    /// Whether the root is still the one that was read.
+    fn check_unchanged(&self, root: &Root) -> Result<()> {
+        let now = superblock::read(&*self.disk);
+        match now {
+            Ok(now) if root.by_quorum && now.sequence != root.superblock.sequence => {
+                Err(Error::SnapshotTooOld { what: "what was being salvaged", offset: 0 })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn log_place<'a>(disk: &'a dyn Disk, superblock: &Superblock) -> LogPlace<'a> {
+    let Superblock { file, ring, wal: WalHead { salt, .. }, .. } = *superblock;
+    LogPlace { disk, file, ring, salt, group_bytes_max: group_bytes_max(superblock) }
+}

@@ -1,0 +1,169 @@
+//! The next sequence ids of the new store: what its SSTables say, and records for timelines that
+//! have lost their newest entries, or their records.
+
+use super::findings::Findings;
+use super::rebuild::Rebuild;
+use super::report::TimelineName;
+use super::target::Target;
+use crate::cache::{BlockCache, Source};
+use crate::entry::TableId;
+use crate::error::Result;
+use crate::file::{Disk, Extent, FileId};
+use crate::limits::UNSYNCED_ENTRIES_MAX;
+use crate::options::ReadMode;
+use crate::own_ttl::OwnTtl;
+use crate::sstable::{RunLocation, Sstable};
+use crate::state::{StateRecord, state_key};
+use crate::sync::Arc;
+use crate::version::{STATE_TABLE, Shard, SstableMeta, TableKind, TableRecord};
+use std::ops::Bound;
+
+/// The index of a record that salvage writes: above that of others of the same commit.
+const INDEX: u32 = 1;
+
+/// The SSTables of the new store.
+pub(super) struct Known(Vec<Arc<Sstable>>);
+
+impl Known {
+    pub(super) fn over(disk: &Arc<dyn Disk>, file: FileId, metas: &[(u8, SstableMeta)]) -> Known {
+        let source = source(disk, file);
+        let open = |(_, meta): &(u8, SstableMeta)| {
+            Arc::new(Sstable::new(meta.clone(), source.clone(), None))
+        };
+        Known(metas.iter().map(open).collect())
+    }
+
+    /// The newest that they say of a timeline.
+    pub(super) fn newest(&self, table: TableId, key: &[u8]) -> Result<StateRecord> {
+        let run = self.newest_run(table, key)?;
+        let record = self.newest_record(table, key)?;
+        Ok(newer(run, record).unwrap_or(StateRecord::NEW))
+    }
+
+    /// The newest that directories say.
+    fn newest_run(&self, table: TableId, key: &[u8]) -> Result<Option<StateRecord>> {
+        let mut newest = None;
+        for sstable in self.of(table).filter(|sstable| sstable.meta().kind == TableKind::Timeline) {
+            let run = sstable.find(key)?;
+            newest = newer(newest, run.as_ref().map(state_of));
+        }
+        Ok(newest)
+    }
+
+    /// The newest that the state table says.
+    fn newest_record(&self, table: TableId, key: &[u8]) -> Result<Option<StateRecord>> {
+        let stored = state_key(table, key);
+        let mut newest = None;
+        for sstable in self.of(STATE_TABLE) {
+            let versions = sstable.versions(&stored, u64::MAX)?;
+            let newest_here = versions.first().map(|version| StateRecord::decode(&version.value));
+            newest = newer(newest, newest_here.and_then(std::result::Result::ok));
+        }
+        Ok(newest)
+    }
+
+    /// Notes what directories say of timelines whose records are lost: lists of timelines go by the
+    /// records.
+    pub(super) fn note_unrecorded(&self, findings: &mut Findings) -> Result<()> {
+        let lost = std::mem::take(&mut findings.lost_records);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let is_lost = |name: &TimelineName| {
+            lost.iter()
+                .any(|range| range.as_ref().is_none_or(|(from, to)| (from..=to).contains(&name)))
+        };
+        for sstable in self.0.iter().filter(|sstable| sstable.meta().kind == TableKind::Timeline) {
+            let mut timelines = sstable.timelines(Bound::Unbounded)?;
+            while let Some((key, run)) = timelines.next()? {
+                let name = (sstable.meta().table, key);
+                if is_lost(&name) {
+                    findings.note_state(name.0, &name.1, state_of(&run));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&self, table: TableId) -> impl Iterator<Item = &Arc<Sstable>> {
+        self.0.iter().filter(move |sstable| sstable.meta().table == table)
+    }
+
+    /// Writes an SSTable of the state table with the records that the others lack. Where a timeline
+    /// still has older entries, their directory is believed before any record: then ids jump.
+    pub(super) fn write_states(
+        &self,
+        record: &TableRecord,
+        (file, number): (FileId, u64),
+        findings: &mut Findings,
+        target: &mut Target,
+    ) -> Result<Option<SstableMeta>> {
+        let meta = empty_meta(number);
+        let mut rebuild = Rebuild::of(&meta, record, file, target);
+        for ((table, key), state) in &std::mem::take(&mut findings.states) {
+            let is_recorded = self.newest_record(*table, key)?.is_some();
+            if is_recorded && !state.is_newer_than(&self.newest(*table, key)?) {
+                continue;
+            }
+            let run = self.newest_run(*table, key)?;
+            if let Some(run) = run.filter(|run| state.is_newer_than(run)) {
+                let lost = state.next_seq.saturating_sub(run.next_seq);
+                findings.jump_times(1 + lost / UNSYNCED_ENTRIES_MAX);
+            }
+            let mut version = state.version(*table, key);
+            version.index = INDEX;
+            rebuild.add_version(&version)?;
+        }
+        rebuild.finish(&meta, target)
+    }
+}
+
+/// What a run says of its timeline.
+pub(super) fn state_of(run: &RunLocation) -> StateRecord {
+    StateRecord {
+        next_seq: run.last_seq.saturating_add(1),
+        last_commit: run.last_commit,
+        last_time_ms: run.times_ms.1,
+    }
+}
+
+fn newer(one: Option<StateRecord>, other: Option<StateRecord>) -> Option<StateRecord> {
+    match (one, other) {
+        (Some(one), Some(other)) if other.is_newer_than(&one) => Some(other),
+        (one, other) => one.or(other),
+    }
+}
+
+/// How files are read here: past every cache.
+pub(super) fn source(disk: &Arc<dyn Disk>, file: FileId) -> Source {
+    Source {
+        disk: Arc::clone(disk),
+        file,
+        mode: ReadMode::Read,
+        cache: Arc::new(BlockCache::new(0)),
+        around: Arc::default(),
+        unpacking: Arc::default(),
+    }
+}
+
+fn empty_meta(number: u64) -> SstableMeta {
+    SstableMeta {
+        number,
+        table: STATE_TABLE,
+        kind: TableKind::Keyed,
+        shard: Shard::default(),
+        extent: Extent::default(),
+        bytes: 0,
+        footer_checksum: 0,
+        entries: 0,
+        keys: 0,
+        payload_bytes: 0,
+        first: (Box::default(), 0),
+        last: (Box::default(), 0),
+        commits: (0, 0),
+        times_ms: (0, 0),
+        oldest_origin: 0,
+        own_ttl: OwnTtl::default(),
+        segments: [].into(),
+    }
+}

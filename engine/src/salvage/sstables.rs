@@ -1,0 +1,78 @@
+//! All SSTables, one by one: copied where they are whole, or else built anew of what is left.
+//!
+//! # Invariants
+//! 1. An SSTable is copied only if all of it verifies, each reference of it included.
+
+use super::findings::Findings;
+use super::next_ids::source;
+use super::root::Root;
+use super::segments::SegmentHealth;
+use super::target::Target;
+use super::{keyed, timelines};
+use crate::error::Result;
+use crate::file::Disk;
+use crate::sstable::{Depth, Sstable};
+use crate::sync::Arc;
+use crate::version::{SstableMeta, TableKind};
+
+/// See the module.
+pub(super) struct Sstables<'a> {
+    root: &'a Root,
+    /// The first file, and where cold SSTables are read.
+    disks: (Arc<dyn Disk>, Arc<dyn Disk>),
+    health: &'a mut SegmentHealth,
+    target: &'a mut Target,
+    findings: &'a mut Findings,
+}
+
+impl<'a> Sstables<'a> {
+    pub(super) fn new(
+        root: &'a Root,
+        disks: (Arc<dyn Disk>, Arc<dyn Disk>),
+        health: &'a mut SegmentHealth,
+        target: &'a mut Target,
+        findings: &'a mut Findings,
+    ) -> Sstables<'a> {
+        Sstables { root, disks, health, target, findings }
+    }
+
+    /// Writes them to the target; gives level and meta of each.
+    pub(super) fn salvage_all(&mut self) -> Result<Vec<(u8, SstableMeta)>> {
+        let root = self.root;
+        let mut metas = Vec::new();
+        for (_, level, meta) in root.catalog.version.iter() {
+            if let Some(salvaged) = self.salvage(meta)? {
+                metas.push((level, salvaged));
+            }
+        }
+        Ok(metas)
+    }
+
+    fn salvage(&mut self, meta: &SstableMeta) -> Result<Option<SstableMeta>> {
+        let in_cold_file = self.root.catalog.is_in_cold_file(meta);
+        let disk = Arc::clone(if in_cold_file { &self.disks.1 } else { &self.disks.0 });
+        let file = self.root.superblock.file;
+        let sstable = Sstable::new(meta.clone(), source(&disk, file), None);
+        let health = &*self.health;
+        let damage = sstable.verify_with(Depth::Lookups, &|reference| health.doubt(reference));
+        let damage: Vec<_> = damage.into_iter().map(|damage| damage.corruption).collect();
+        if damage.is_empty() {
+            let extent = self.target.copy(&*disk, meta.extent, meta.bytes, !in_cold_file)?;
+            return Ok(Some(SstableMeta { extent, ..meta.clone() }));
+        }
+        self.findings.note_damage(damage, &format!("SSTable {}", meta.number));
+        let Some(record) = self.root.catalog.tables.get(&meta.table) else {
+            return Ok(None);
+        };
+        match meta.kind {
+            TableKind::Timeline => timelines::salvage(
+                &sstable,
+                (record, file),
+                self.health,
+                self.target,
+                self.findings,
+            ),
+            TableKind::Keyed => keyed::salvage(&sstable, record, file, self.target, self.findings),
+        }
+    }
+}

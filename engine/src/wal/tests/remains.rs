@@ -1,0 +1,85 @@
+//! Groups by themselves: all that verify are found, whatever lies between them.
+
+use super::*;
+use crate::wal::{LogPlace, Writer, group_bodies, remaining_groups};
+
+const RING: Extent = Extent { offset: 4096, length: 64 * 1024 };
+
+fn log(disk: &MemoryDisk) -> LogPlace<'_> {
+    LogPlace { disk, file: FILE, ring: RING, salt: SALT, group_bytes_max: GROUP_MAX }
+}
+
+/// A log whose groups wrap around the ring's end.
+fn wrapped() -> (Arc<MemoryDisk>, WalPosition) {
+    let disk = MemoryDisk::new(512, RING.end());
+    let start = WalPosition { lsn: RING.length - 4096, previous: 0 };
+    let mut writer = Writer::new(disk.clone(), FILE, RING, SALT, start);
+    for number in 0..12u8 {
+        let bodies = [vec![number; 700], vec![number; 5]];
+        writer.write_group(1 + 2 * u64::from(number), 50, bodies, true).unwrap();
+    }
+    (disk, start)
+}
+
+#[test]
+fn each_group_is_found_by_itself() {
+    let (disk, start) = wrapped();
+    let lap = start.lsn..start.lsn + RING.length;
+    let all = remaining_groups(&log(&disk), lap.clone()).unwrap();
+    assert_eq!((all.whole.len(), all.broken.len()), (12, 0));
+    for (number, (group, _)) in all.whole.iter().enumerate() {
+        assert_eq!(group.first_commit, 1 + 2 * number as u64);
+        let bodies = group_bodies(&log(&disk), group).unwrap();
+        let byte = u8::try_from(number).unwrap();
+        assert_eq!(bodies, [vec![byte; 700], vec![byte; 5]]);
+        for (place, broken) in [(40, 0), (150, 1)] {
+            let offset = RING.offset + (group.lsn + place) % RING.length;
+            let byte = disk.peek(offset..offset + 1)[0];
+            disk.poke(offset, &[byte ^ 1]);
+            let left = remaining_groups(&log(&disk), lap.clone()).unwrap();
+            assert_eq!((left.whole.len(), left.broken.len()), (11, broken), "{number}");
+            assert!(group_bodies(&log(&disk), group).is_err());
+            disk.poke(offset, &[byte]);
+        }
+    }
+    // Of another log, and outside the stretch that was asked for.
+    let other = LogPlace { salt: SALT + 1, ..log(&disk) };
+    assert!(remaining_groups(&other, lap).unwrap().whole.is_empty());
+    let second = all.whole[1].0.lsn;
+    assert_eq!(remaining_groups(&log(&disk), start.lsn..second).unwrap().whole.len(), 1);
+}
+
+/// Headers whose checksum holds, and whose length cannot be.
+#[test]
+fn a_hostile_length_is_no_group() {
+    let (disk, start) = wrapped();
+    for length in [u32::MAX, 1 << 30, 96 * 1024] {
+        let header = Header {
+            body_checksum: 0,
+            alignment_shift: 9,
+            length,
+            frame_count: u32::MAX,
+            lsn: start.lsn,
+            synced_lsn: 0,
+            first_commit: 1,
+            time_ms: 1,
+            previous: 0,
+        };
+        disk.poke(
+            RING.offset + start.lsn % RING.length,
+            &header.encode(&LogId { file: FILE, salt: SALT }),
+        );
+        let lap = start.lsn..start.lsn + RING.length;
+        let left = remaining_groups(&log(&disk), lap).unwrap();
+        assert_eq!((left.whole.len(), left.broken.len()), (11, 0));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_no_group() {
+    let (disk, start) = wrapped();
+    *disk.unreadable.lock() = RING.offset..RING.offset + 2048;
+    let lap = start.lsn..start.lsn + RING.length;
+    let left = remaining_groups(&log(&disk), lap).unwrap();
+    assert!((6..12).contains(&left.whole.len()), "{}", left.whole.len());
+}
