@@ -42,7 +42,8 @@ impl Default for OwnProcess {
 
 #[cfg(target_os = "linux")]
 fn marked() -> Option<MmapMut> {
-    let mut page = super::map(rustix::param::page_size()).ok()?;
+    // The kernel rounds up to a page, whatever its size.
+    let mut page = super::map(crate::limits::PAGE_SIZE).ok()?;
     let advice = rustix::mm::Advice::LinuxWipeOnFork;
     // SAFETY: the range is that of the map, which is private and of nobody else. The advice changes
     // nothing of it in this process; in a child its bytes are zeros, which are bytes as any others.

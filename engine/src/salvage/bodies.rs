@@ -3,7 +3,8 @@
 //! # Invariants
 //! 1. A record stays as it is, or is left out as a whole: a message whose payload lies in a segment
 //!    that cannot be read. Its entries are named.
-//! 2. A body that cannot be decoded becomes an empty one: its commit is named, and keeps its number.
+//! 2. A body that cannot be decoded becomes an empty one: its commit is named, and keeps its
+//!    number.
 
 use super::findings::Findings;
 use super::next_ids::Known;

@@ -1,10 +1,10 @@
 //! Notices that the system takes memory back from maps.
 //!
-//! A block that was verified is read where it lies, page by page. As long as it stays in memory that
-//! is the quickest way; once the file is larger than the memory that it is given, its pages have
-//! gone, and each comes back by a read of its own, one behind the other. So now and then the system
-//! is asked whether a block that is about to be read is still there. Where one was not, the next
-//! blocks of that SSTable are asked for as a whole: one read each.
+//! A block that was verified is read where it lies, page by page. As long as it stays in memory
+//! that is the quickest way; once the file is larger than the memory that it is given, its pages
+//! have gone, and each comes back by a read of its own, one behind the other. So now and then the
+//! system is asked whether a block that is about to be read is still there. Where one was not, the
+//! next blocks of that SSTable are asked for as a whole: one read each.
 //!
 //! # Invariants
 //! 1. Advice only: what is noticed, or not, changes no answer.

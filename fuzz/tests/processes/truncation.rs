@@ -71,5 +71,6 @@ fn a_scan_by_reads_meets_a_typed_error() {
 fn a_scan_over_maps_meets_a_typed_error_or_ends_its_process() {
     let pages = |random: &mut Random| inside(random) / PAGE * PAGE;
     let ends: Vec<_> = (0..6).map(|seed| cut("scan-map", seed, pages)).collect();
-    assert!(ends.contains(&End::Signal), "no scan met the end of the file: {ends:?}");
+    // Which of the two it is depends on whether a map or a footer was touched first.
+    assert!(ends.iter().any(|end| *end != End::Unnoticed), "no scan met the end: {ends:?}");
 }

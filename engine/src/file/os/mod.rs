@@ -303,12 +303,12 @@ pub(super) fn will_need(map: &memmap2::Mmap, range: Range<usize>) {
     let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
 }
 
-/// Brings in these bytes of a map as huge pages. Where the system knows no such advice they are read
-/// as others are, soon.
+/// Brings in these bytes of a map as huge pages. Where the system knows no such advice they are
+/// read as others are, soon.
 ///
 /// The advice does not stay: where memory runs short, what was pushed out would be brought in again
-/// two mebibytes at a touch, and push out others. Linux before 5.14 cannot bring in without a touch,
-/// and keeps the advice.
+/// two mebibytes at a touch, and push out others. Linux before 5.14 brings in nothing without a
+/// touch, and keeps the advice.
 pub(super) fn bring_in_huge(map: &memmap2::Mmap, range: Range<usize>) {
     #[cfg(target_os = "linux")]
     {
