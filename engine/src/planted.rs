@@ -1,6 +1,6 @@
 //! Faults that are planted on purpose: the tests themselves are tested with them.
 //!
-//! Without the feature `planted` there are none: [`Planted::is_on`] is `false`, and the compiler
+//! Without the feature `planted` there are none: `Planted::is_on` is `false`, and the compiler
 //! leaves out what asks. With it, the variable `TIDELOG_PLANTED` names the one that is planted in
 //! this process, and every test that passes all the same has not looked. Which test catches which,
 //! and the run that shows it: `tidelog-fuzz`, `planted`.
