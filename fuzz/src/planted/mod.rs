@@ -54,10 +54,8 @@ impl Binaries {
         }
         let messages = String::from_utf8_lossy(&output.stdout);
         let find = |target: &str| {
-            let of_target = |line: &&str| line.contains(&format!("\"name\":\"{target}\""));
-            let tests =
-                messages.lines().filter(of_target).filter(|line| line.contains("\"test\":true"));
-            let path = tests.filter_map(executable).next_back();
+            let path = messages.lines().filter(|line| is_test_of_engine(line, target));
+            let path = path.filter_map(executable).next_back();
             path.ok_or_else(|| format!("cargo names no test binary of {target}"))
         };
         Ok(Binaries { library: find("tidelog_engine")?, integration: find("it")? })
@@ -122,6 +120,14 @@ impl Binaries {
     }
 }
 
+/// Whether a message of cargo is about the tests of a target of the engine. Other packages have
+/// targets of the same name.
+fn is_test_of_engine(line: &str, target: &str) -> bool {
+    line.contains("#tidelog-engine@")
+        && line.contains(&format!("\"name\":\"{target}\""))
+        && line.contains("\"test\":true")
+}
+
 /// The path in a message of cargo about a test binary.
 fn executable(line: &str) -> Option<PathBuf> {
     let (_, rest) = line.split_once("\"executable\":\"")?;
@@ -169,6 +175,22 @@ mod tests {
             assert_eq!(count, 1, "{fault:?}");
         }
         assert_eq!(CATCHERS.len(), Planted::ALL.len());
+    }
+
+    /// The engine, the timelines and the tools each have a target of the name `it`; which of them
+    /// cargo names last is a matter of chance.
+    #[test]
+    fn a_target_of_another_package_is_no_target_of_the_engine() {
+        let message = |package: &str| {
+            let of = format!("\"package_id\":\"path+file:///a/b#{package}@0.1.0\"");
+            let target = "\"target\":{\"name\":\"it\",\"test\":true}";
+            format!("{{{of},{target},\"executable\":\"/t/it-1\"}}")
+        };
+        let of_engine = message("tidelog-engine");
+        assert!(is_test_of_engine(&of_engine, "it"));
+        assert_eq!(executable(&of_engine), Some(PathBuf::from("/t/it-1")));
+        assert!(!is_test_of_engine(&message("tidelog-tools"), "it"));
+        assert!(!is_test_of_engine(&of_engine, "tidelog_engine"));
     }
 
     #[test]
