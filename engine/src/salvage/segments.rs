@@ -45,14 +45,22 @@ impl SegmentHealth {
         self.0.insert(number, Known { segment, state });
     }
 
-    /// What is wrong with a reference, or may be: an SSTable with such a one is looked at closely.
-    pub(super) fn doubt(&self, reference: Reference) -> Option<String> {
+    /// What is wrong with a reference by itself.
+    pub(super) fn wrong(&self, reference: Reference) -> Option<String> {
         match self.0.get(&reference.number()).map(|known| &known.state) {
             Some(State::Whole(places)) if places.contains(reference) => None,
             Some(State::Whole(_)) => Some("there is no record".to_owned()),
-            Some(State::Damaged(_)) => Some("the segment is damaged".to_owned()),
+            // That it is damaged was noted once; which entries that costs is told as lost.
+            Some(State::Damaged(_)) => None,
             None => Some("there is no such segment".to_owned()),
         }
+    }
+
+    /// Whether what a reference names may have been lost: an SSTable with such a one is looked at
+    /// closely.
+    pub(super) fn is_in_doubt(&self, reference: Reference) -> bool {
+        let state = self.0.get(&reference.number()).map(|known| &known.state);
+        matches!(state, Some(State::Damaged(_)))
     }
 
     /// Whether the record can be read; then it will be in the new store.

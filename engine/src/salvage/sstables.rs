@@ -14,6 +14,7 @@ use crate::file::Disk;
 use crate::sstable::{Depth, Sstable};
 use crate::sync::Arc;
 use crate::version::{SstableMeta, TableKind};
+use std::cell::Cell;
 
 /// See the module.
 pub(super) struct Sstables<'a> {
@@ -54,9 +55,13 @@ impl<'a> Sstables<'a> {
         let file = self.root.superblock.file;
         let sstable = Sstable::new(meta.clone(), source(&disk, file), None);
         let health = &*self.health;
-        let damage = sstable.verify_with(Depth::Lookups, &|reference| health.doubt(reference));
+        let in_doubt = Cell::new(false);
+        let damage = sstable.verify_with(Depth::Lookups, &|reference| {
+            in_doubt.set(in_doubt.get() || health.is_in_doubt(reference));
+            health.wrong(reference)
+        });
         let damage: Vec<_> = damage.into_iter().map(|damage| damage.corruption).collect();
-        if damage.is_empty() {
+        if damage.is_empty() && !in_doubt.get() {
             let extent = self.target.copy(&*disk, meta.extent, meta.bytes, !in_cold_file)?;
             return Ok(Some(SstableMeta { extent, ..meta.clone() }));
         }
