@@ -147,18 +147,7 @@ impl<'a> MessageRef<'a> {
 
 /// The records of a body, front to back. Stops after the first error.
 pub(crate) fn decode(body: &[u8]) -> impl Iterator<Item = Result<Op<'_>>> {
-    let mut decoder = Decoder::new(body);
-    let mut index = 0;
-    let mut failed = false;
-    std::iter::from_fn(move || {
-        if failed || decoder.is_empty() {
-            return None;
-        }
-        let op = next(&mut decoder, index);
-        index += 1;
-        failed = op.is_err();
-        Some(op)
-    })
+    decode_placed(body).map(|placed| placed.map(|(_, op)| op))
 }
 
 /// The same, each with its place in the body.

@@ -23,6 +23,20 @@ pub(crate) struct Source {
     pub(crate) unpacking: Arc<Unpacking>,
 }
 
+impl Source {
+    /// A file that is read block by block and with no cache of its own: for whoever checks it.
+    pub(crate) fn uncached(disk: Arc<dyn Disk>, file: FileId) -> Source {
+        Source {
+            disk,
+            file,
+            mode: ReadMode::Read,
+            cache: Arc::new(BlockCache::new(0)),
+            around: Arc::default(),
+            unpacking: Arc::default(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Source").field("file", &self.file).field("mode", &self.mode).finish()

@@ -388,25 +388,8 @@ impl SstableSink {
             return Err(Error::corruption("SSTable output", reservation.extent().offset, detail));
         }
         let extent = reservation.commit(written);
-        let meta = SstableMeta {
-            number,
-            table: self.table,
-            kind: self.kind,
-            shard: self.shard,
-            extent,
-            bytes: built.bytes,
-            footer_checksum: built.footer_checksum,
-            entries: built.entries,
-            keys: built.keys,
-            payload_bytes: built.payload_bytes,
-            first: built.first,
-            last: built.last,
-            commits: built.commits,
-            times_ms: built.times_ms,
-            oldest_origin: built.oldest_origin,
-            own_ttl: built.own_ttl,
-            segments: built.segments,
-        };
+        let meta = built.into_meta(number, (self.table, self.kind), extent);
+        let meta = SstableMeta { shard: self.shard, ..meta };
         let segments = self.segments.select(&meta.segments).map_err(|missing| {
             let detail = format!("an entry refers to segment {missing}, which no input knows");
             Error::corruption("SSTable output", extent.offset, detail)

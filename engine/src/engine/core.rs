@@ -135,9 +135,10 @@ impl Core {
         }
     }
 
-    /// Whether the store is closed, or about to be.
+    /// Whether the store is closed, or about to be; in a child of fork it always is.
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire) || self.closed.load(Ordering::Acquire)
+        let closing = self.closing.load(Ordering::Acquire) || self.closed.load(Ordering::Acquire);
+        closing || !self.process.is_here()
     }
 
     /// Writes the superblock, so that whoever reads it meanwhile can tell.

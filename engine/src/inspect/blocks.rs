@@ -1,11 +1,10 @@
 //! The blocks of SSTables.
 
 use super::Inspector;
-use crate::cache::{BlockCache, Source};
+use crate::cache::Source;
 use crate::error::{Error, Result};
 use crate::file::FileId;
 use crate::file::superblock::Superblock;
-use crate::options::ReadMode;
 use crate::segment::Segment;
 use crate::sstable::Sstable;
 use crate::sync::Arc;
@@ -130,13 +129,6 @@ impl Inspector {
     }
 
     fn source(&self, file: FileId) -> Source {
-        Source {
-            disk: Arc::clone(&self.disk),
-            file,
-            mode: ReadMode::Read,
-            cache: Arc::new(BlockCache::new(0)),
-            around: Arc::default(),
-            unpacking: Arc::default(),
-        }
+        Source::uncached(Arc::clone(&self.disk), file)
     }
 }

@@ -48,6 +48,6 @@ pub use scan::Scan;
 pub(crate) use scan::latest_seq_at;
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::Snapshots;
-pub(crate) use state::{is_known_without, known_state, recorded_state, state_of_run};
+pub(crate) use state::{is_known_without, known_state, newest_of, recorded_state, state_of_run};
 pub use timelines::{TimelineInfo, Timelines};
 pub(crate) use view::{Frozen, SegmentTotals, TableRecords, View, Views};

@@ -74,7 +74,8 @@ pub(crate) fn state_of_run(run: &RunLocation) -> StateRecord {
     }
 }
 
-pub(super) fn newest_of(
+/// The one that tells of a later moment.
+pub(crate) fn newest_of(
     one: Option<StateRecord>,
     other: Option<StateRecord>,
 ) -> Option<StateRecord> {

@@ -50,6 +50,7 @@ mod timelines;
 
 pub use report::{DamagedPlace, Loss, Report, TableReport, TimelineName};
 
+use crate::cache::Source;
 use crate::check::group_bytes_max;
 use crate::error::{ColdFileProblem, Error, Result};
 use crate::file::cold::{self, AbsentDisk};
@@ -176,7 +177,7 @@ impl Salvage {
 
     /// The segments that manifest and log name.
     fn segments(&self, root: &Root, contents: &Contents, findings: &mut Findings) -> SegmentHealth {
-        let source = next_ids::source(&self.disk, root.superblock.file);
+        let source = Source::uncached(Arc::clone(&self.disk), root.superblock.file);
         let mut health = SegmentHealth::default();
         for meta in root.catalog.segments.iter() {
             health.add(Segment::new(meta.clone(), source.clone(), None), findings);

@@ -5,14 +5,14 @@ use super::findings::Findings;
 use super::rebuild::Rebuild;
 use super::report::TimelineName;
 use super::target::Target;
-use crate::cache::{BlockCache, Source};
+use crate::cache::Source;
 use crate::entry::TableId;
 use crate::error::Result;
 use crate::file::{Disk, Extent, FileId};
 use crate::limits::UNSYNCED_ENTRIES_MAX;
-use crate::options::ReadMode;
 use crate::own_ttl::OwnTtl;
-use crate::sstable::{RunLocation, Sstable};
+use crate::read::{newest_of, state_of_run};
+use crate::sstable::Sstable;
 use crate::state::{StateRecord, state_key};
 use crate::sync::Arc;
 use crate::version::{STATE_TABLE, Shard, SstableMeta, TableKind, TableRecord};
@@ -26,7 +26,7 @@ pub(super) struct Known(Vec<Arc<Sstable>>);
 
 impl Known {
     pub(super) fn over(disk: &Arc<dyn Disk>, file: FileId, metas: &[(u8, SstableMeta)]) -> Known {
-        let source = source(disk, file);
+        let source = Source::uncached(Arc::clone(disk), file);
         let open = |(_, meta): &(u8, SstableMeta)| {
             Arc::new(Sstable::new(meta.clone(), source.clone(), None))
         };
@@ -37,7 +37,7 @@ impl Known {
     pub(super) fn newest(&self, table: TableId, key: &[u8]) -> Result<StateRecord> {
         let run = self.newest_run(table, key)?;
         let record = self.newest_record(table, key)?;
-        Ok(newer(run, record).unwrap_or(StateRecord::NEW))
+        Ok(newest_of(run, record).unwrap_or(StateRecord::NEW))
     }
 
     /// The newest that directories say.
@@ -45,7 +45,7 @@ impl Known {
         let mut newest = None;
         for sstable in self.of(table).filter(|sstable| sstable.meta().kind == TableKind::Timeline) {
             let run = sstable.find(key)?;
-            newest = newer(newest, run.as_ref().map(state_of));
+            newest = newest_of(newest, run.as_ref().map(state_of_run));
         }
         Ok(newest)
     }
@@ -57,7 +57,7 @@ impl Known {
         for sstable in self.of(STATE_TABLE) {
             let versions = sstable.versions(&stored, u64::MAX)?;
             let newest_here = versions.first().map(|version| StateRecord::decode(&version.value));
-            newest = newer(newest, newest_here.and_then(std::result::Result::ok));
+            newest = newest_of(newest, newest_here.and_then(std::result::Result::ok));
         }
         Ok(newest)
     }
@@ -78,7 +78,7 @@ impl Known {
             while let Some((key, run)) = timelines.next()? {
                 let name = (sstable.meta().table, key);
                 if is_lost(&name) {
-                    findings.note_state(name.0, &name.1, state_of(&run));
+                    findings.note_state(name.0, &name.1, state_of_run(&run));
                 }
             }
         }
@@ -115,34 +115,6 @@ impl Known {
             rebuild.add_version(&version)?;
         }
         rebuild.finish(&meta, target)
-    }
-}
-
-/// What a run says of its timeline.
-pub(super) fn state_of(run: &RunLocation) -> StateRecord {
-    StateRecord {
-        next_seq: run.last_seq.saturating_add(1),
-        last_commit: run.last_commit,
-        last_time_ms: run.times_ms.1,
-    }
-}
-
-fn newer(one: Option<StateRecord>, other: Option<StateRecord>) -> Option<StateRecord> {
-    match (one, other) {
-        (Some(one), Some(other)) if other.is_newer_than(&one) => Some(other),
-        (one, other) => one.or(other),
-    }
-}
-
-/// How files are read here: past every cache.
-pub(super) fn source(disk: &Arc<dyn Disk>, file: FileId) -> Source {
-    Source {
-        disk: Arc::clone(disk),
-        file,
-        mode: ReadMode::Read,
-        cache: Arc::new(BlockCache::new(0)),
-        around: Arc::default(),
-        unpacking: Arc::default(),
     }
 }
 

@@ -62,24 +62,7 @@ impl Rebuild {
         }
         let (appender, built) = self.builder.finish()?;
         let extent = target.place(appender)?;
-        Ok(Some(SstableMeta {
-            number: old.number,
-            table: old.table,
-            kind: old.kind,
-            shard: old.shard,
-            extent,
-            bytes: built.bytes,
-            footer_checksum: built.footer_checksum,
-            entries: built.entries,
-            keys: built.keys,
-            payload_bytes: built.payload_bytes,
-            first: built.first,
-            last: built.last,
-            commits: built.commits,
-            times_ms: built.times_ms,
-            oldest_origin: built.oldest_origin,
-            own_ttl: built.own_ttl,
-            segments: built.segments,
-        }))
+        let of = (old.table, old.kind);
+        Ok(Some(SstableMeta { shard: old.shard, ..built.into_meta(old.number, of, extent) }))
     }
 }

@@ -4,11 +4,11 @@
 //! 1. An SSTable is copied only if all of it verifies, each reference of it included.
 
 use super::findings::Findings;
-use super::next_ids::source;
 use super::root::Root;
 use super::segments::SegmentHealth;
 use super::target::Target;
 use super::{keyed, timelines};
+use crate::cache::Source;
 use crate::error::Result;
 use crate::file::Disk;
 use crate::sstable::{Depth, Sstable};
@@ -53,7 +53,7 @@ impl<'a> Sstables<'a> {
         let in_cold_file = self.root.catalog.is_in_cold_file(meta);
         let disk = Arc::clone(if in_cold_file { &self.disks.1 } else { &self.disks.0 });
         let file = self.root.superblock.file;
-        let sstable = Sstable::new(meta.clone(), source(&disk, file), None);
+        let sstable = Sstable::new(meta.clone(), Source::uncached(Arc::clone(&disk), file), None);
         let health = &*self.health;
         let in_doubt = Cell::new(false);
         let damage = sstable.verify_with(Depth::Lookups, &|reference| {

@@ -16,7 +16,6 @@
 
 use super::findings::Findings;
 use super::keys::KeyBounds;
-use super::next_ids::state_of;
 use super::rebuild::Rebuild;
 use super::report::Loss;
 use super::segments::SegmentHealth;
@@ -25,6 +24,7 @@ use crate::codec::DecodeError;
 use crate::error::{Error, Result};
 use crate::file::FileId;
 use crate::options::Sequence;
+use crate::read::state_of_run;
 use crate::sstable::{FragmentView, Remains, RunLocation, Sstable};
 use crate::state::StateRecord;
 use crate::version::{SstableMeta, TableRecord, Tier};
@@ -197,7 +197,7 @@ impl Work<'_> {
                 self.accounted += missing;
                 open.lost = true;
             }
-            let said = state_of(&run);
+            let said = state_of_run(&run);
             if said.is_newer_than(&state) {
                 state = said;
             }
@@ -211,7 +211,7 @@ impl Work<'_> {
     /// A run of which nothing was met.
     fn lose_run(&mut self, key: &[u8], run: RunLocation) {
         self.findings.lose_entries(self.meta.table, key, (run.first_seq, run.last_seq), run.count);
-        self.findings.note_state(self.meta.table, key, state_of(&run));
+        self.findings.note_state(self.meta.table, key, state_of_run(&run));
         self.note_seq(run.last_seq);
         self.accounted += run.count;
     }

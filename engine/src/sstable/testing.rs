@@ -33,25 +33,9 @@ pub(crate) fn options(kind: TableKind, compression: Compression) -> BuilderOptio
 
 /// What the manifest would hold of it.
 pub(crate) fn meta(options: &BuilderOptions, built: &Built) -> SstableMeta {
-    SstableMeta {
-        number: options.number,
-        table: options.table,
-        kind: options.kind,
-        shard: Default::default(),
-        extent: Extent { offset: EXTENT_OFFSET, length: built.bytes },
-        bytes: built.bytes,
-        footer_checksum: built.footer_checksum,
-        entries: built.entries,
-        keys: built.keys,
-        payload_bytes: built.payload_bytes,
-        first: built.first.clone(),
-        last: built.last.clone(),
-        commits: built.commits,
-        times_ms: built.times_ms,
-        oldest_origin: built.oldest_origin,
-        own_ttl: built.own_ttl.clone(),
-        segments: Arc::clone(&built.segments),
-    }
+    let extent = Extent { offset: EXTENT_OFFSET, length: built.bytes };
+    let of = (options.table, options.kind);
+    built.clone().into_meta(options.number, of, extent)
 }
 
 /// A built SSTable on a simulated disk.

@@ -78,7 +78,7 @@ fn check(binaries: &Binaries, fault: Planted) -> Result<Outcome, String> {
 }
 
 fn find(binaries: &Binaries, fault: Planted) -> Result<Outcome, String> {
-    for suite in [Suite::Library, Suite::Integration] {
+    for suite in [Suite::Unit, Suite::Integration] {
         let outcome = binaries.run(Some(fault), (suite, ""), SEARCH_LIMIT)?;
         if !matches!(outcome, Outcome::Missed) {
             return Ok(outcome);

@@ -5,8 +5,8 @@ use tidelog_engine::planted::Planted;
 /// A binary of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
-    /// Those inside the engine's library.
-    Library,
+    /// Those inside the engine.
+    Unit,
     /// Those over its public face.
     Integration,
 }
@@ -22,8 +22,8 @@ pub struct Catcher {
     pub filter: &'static str,
 }
 
-const fn library(fault: Planted, filter: &'static str) -> Catcher {
-    Catcher { fault, suite: Suite::Library, filter }
+const fn unit(fault: Planted, filter: &'static str) -> Catcher {
+    Catcher { fault, suite: Suite::Unit, filter }
 }
 
 const fn integration(fault: Planted, filter: &'static str) -> Catcher {
@@ -32,18 +32,18 @@ const fn integration(fault: Planted, filter: &'static str) -> Catcher {
 
 /// Each fault once.
 pub const CATCHERS: &[Catcher] = &[
-    library(
+    unit(
         Planted::GroupNotSynced,
         "wal::tests::writing::durable_groups_choose_their_flush wal::tests::crash",
     ),
-    library(Planted::SyncBeforeWrite, "wal::tests::crash"),
-    library(Planted::NothingUnsynced, "wal::tests::crash"),
-    library(Planted::StoreBesideSynced, "wal::tests::crash"),
-    library(Planted::LogFailureForgotten, "wal::tests::writing"),
-    library(Planted::WipeTooFar, "wal::tests::laps"),
-    library(Planted::ChainNotChecked, "wal::tests::hostile"),
-    library(Planted::BodyNotChecked, "wal::tests::damage"),
-    library(Planted::DamageIsTorn, "wal::tests::damage"),
+    unit(Planted::SyncBeforeWrite, "wal::tests::crash"),
+    unit(Planted::NothingUnsynced, "wal::tests::crash"),
+    unit(Planted::StoreBesideSynced, "wal::tests::crash"),
+    unit(Planted::LogFailureForgotten, "wal::tests::writing"),
+    unit(Planted::WipeTooFar, "wal::tests::laps"),
+    unit(Planted::ChainNotChecked, "wal::tests::hostile"),
+    unit(Planted::BodyNotChecked, "wal::tests::damage"),
+    unit(Planted::DamageIsTorn, "wal::tests::damage"),
     integration(
         Planted::SaltKept,
         "power_loss::power_is_lost_at_every_operation_of_durable_commits",
@@ -68,40 +68,40 @@ pub const CATCHERS: &[Catcher] = &[
         Planted::LargePayloadsNotReserved,
         "large_payloads::recovery_and_giving_back_leave_named_extents_alone",
     ),
-    library(Planted::ReadErrorEndsLog, "wal::tests::damage::an_unreadable_sector"),
-    library(Planted::SuperblockAtOnce, "file::superblock::tests::crashes_in_updates"),
-    library(Planted::QuorumOfOne, "file::superblock::tests::quorum_truth_table"),
-    library(Planted::NothingHealed, "file::superblock::tests::crashes_in_updates"),
-    library(Planted::ShortFileOpened, "file::superblock::tests::a_file_that_was_cut"),
+    unit(Planted::ReadErrorEndsLog, "wal::tests::damage::an_unreadable_sector"),
+    unit(Planted::SuperblockAtOnce, "file::superblock::tests::crashes_in_updates"),
+    unit(Planted::QuorumOfOne, "file::superblock::tests::quorum_truth_table"),
+    unit(Planted::NothingHealed, "file::superblock::tests::crashes_in_updates"),
+    unit(Planted::ShortFileOpened, "file::superblock::tests::a_file_that_was_cut"),
     integration(Planted::RootNotSynced, "power_loss::power_is_lost_at_operations_of_mixed_commits"),
     integration(Planted::RingReleasedEarly, "power_loss extremes::what_is_extreme"),
-    library(Planted::PoisonForgotten, "file::allocator::tests::a_failed_sync"),
-    library(Planted::ShortWriteIgnored, "wal::tests::crash::short_reads_and_writes"),
-    library(Planted::ReusedEarly, "file::allocator::tests"),
-    library(Planted::ReadersForgotten, "file::allocator::tests"),
-    library(Planted::GrowthNotSynced, "file::allocator::tests"),
-    library(Planted::ManifestNotChecked, "manifest::tests::damage_anywhere"),
-    library(Planted::BlockNotChecked, "sstable::tests::damage"),
-    library(Planted::ParentNotChecked, "sstable::tests::damage::a_block_that_its_parent"),
-    library(Planted::RecordNotChecked, "segment::tests::a_flipped_bit"),
+    unit(Planted::PoisonForgotten, "file::allocator::tests::a_failed_sync"),
+    unit(Planted::ShortWriteIgnored, "wal::tests::crash::short_reads_and_writes"),
+    unit(Planted::ReusedEarly, "file::allocator::tests"),
+    unit(Planted::ReadersForgotten, "file::allocator::tests"),
+    unit(Planted::GrowthNotSynced, "file::allocator::tests"),
+    unit(Planted::ManifestNotChecked, "manifest::tests::damage_anywhere"),
+    unit(Planted::BlockNotChecked, "sstable::tests::damage"),
+    unit(Planted::ParentNotChecked, "sstable::tests::damage::a_block_that_its_parent"),
+    unit(Planted::RecordNotChecked, "segment::tests::a_flipped_bit"),
     integration(Planted::AssignedForGood, "basic::given_ids_rise"),
     integration(Planted::PublishedEarly, "real::no_reader_ever_meets_a_gap"),
     integration(Planted::ConflictsIgnored, "basic::preconditions_hold"),
     integration(Planted::ValuesNotLookedAt, "groups::of_two_batches_that_require_the_same_value"),
-    library(Planted::PinnedEvicted, "state::tests"),
-    library(Planted::LoadedAndEvicted, "state::tests"),
+    unit(Planted::PinnedEvicted, "state::tests"),
+    unit(Planted::LoadedAndEvicted, "state::tests"),
     integration(Planted::NextSeqForgotten, "expiry::a_seq_is_never_given_out_again"),
     integration(
         Planted::BuriedSeqForgotten,
         "power_loss::power_is_lost_at_operations_of_mixed_commits marks::",
     ),
-    library(Planted::FlushedSeqForgotten, "compaction::tests::jobs"),
+    unit(Planted::FlushedSeqForgotten, "compaction::tests::jobs"),
     integration(Planted::OldestDecides, "expiry:: histories::histories_agree"),
-    library(Planted::DeletesForgotten, "compaction::tests::keep::"),
-    library(Planted::SnapshotsForgotten, "compaction::tests::keep::"),
+    unit(Planted::DeletesForgotten, "compaction::tests::keep::"),
+    unit(Planted::SnapshotsForgotten, "compaction::tests::keep::"),
     integration(Planted::TrimmedForSnapshots, "marks::a_snapshot_sees"),
     integration(Planted::TrimOneMore, "marks::"),
-    library(Planted::AmendmentsForgotten, "compaction::tests::keep_amendments"),
+    unit(Planted::AmendmentsForgotten, "compaction::tests::keep_amendments"),
     integration(
         Planted::EntryLost,
         "marks:: power_loss::power_is_lost_at_operations_of_mixed_commits",
@@ -112,7 +112,7 @@ pub const CATCHERS: &[Catcher] = &[
         Planted::ClockForgotten,
         "regression_durability::what_expired_on_an_idle_day expiry_crash::",
     ),
-    library(Planted::JumpBelieved, "runtime::store_clock"),
+    unit(Planted::JumpBelieved, "runtime::store_clock"),
     integration(Planted::SnapshotAhead, "basic::a_snapshot_shows_one_moment"),
     integration(Planted::LevelsTurned, "basic:: histories::histories_agree"),
 ];

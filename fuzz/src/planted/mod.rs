@@ -17,8 +17,8 @@ use tidelog_engine::planted::Planted;
 /// The test binaries of the engine.
 #[derive(Debug, Clone)]
 pub struct Binaries {
-    /// Tests inside the library.
-    pub library: PathBuf,
+    /// Tests inside it.
+    pub unit: PathBuf,
     /// Tests over its public face.
     pub integration: PathBuf,
 }
@@ -58,12 +58,12 @@ impl Binaries {
             let path = path.filter_map(executable).next_back();
             path.ok_or_else(|| format!("cargo names no test binary of {target}"))
         };
-        Ok(Binaries { library: find("tidelog_engine")?, integration: find("it")? })
+        Ok(Binaries { unit: find("tidelog_engine")?, integration: find("it")? })
     }
 
     fn path(&self, suite: Suite) -> &Path {
         match suite {
-            Suite::Library => &self.library,
+            Suite::Unit => &self.unit,
             Suite::Integration => &self.integration,
         }
     }

@@ -15,13 +15,6 @@ fn store() -> Bench {
     bench
 }
 
-fn flip(bench: &Bench, offset: u64) {
-    let path = bench.path("a.tide");
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[usize::try_from(offset).unwrap()] ^= 0x40;
-    std::fs::write(&path, bytes).unwrap();
-}
-
 fn blocks(bench: &Bench) -> Vec<Value> {
     bench.json("dump a.tide table t --json")
 }
@@ -45,7 +38,7 @@ fn a_flipped_byte_in_any_block_is_found_and_named() {
     for block in kinds {
         let offset = block["offset"].as_u64().unwrap() + block["length"].as_u64().unwrap() / 3;
         sound.write("a.tide", &pristine);
-        flip(&sound, offset);
+        sound.flip(offset);
         let run = sound.run("verify a.tide");
         assert_eq!(run.code, Some(1), "{block}: {run:?}");
         assert!(run.stdout.contains("at offset"), "{run:?}");
@@ -55,7 +48,7 @@ fn a_flipped_byte_in_any_block_is_found_and_named() {
 #[test]
 fn one_rotten_superblock_copy_is_named_and_the_store_still_opens() {
     let bench = store();
-    flip(&bench, 16 * 1024 + 100);
+    bench.flip(16 * 1024 + 100);
     let run = bench.run("verify a.tide");
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.stdout.contains("superblock copy at offset 16384"), "{run:?}");
@@ -77,7 +70,7 @@ fn a_damaged_manifest_is_dumped_as_far_as_it_can_be_read() {
     let records = bench.json("dump a.tide manifest --json");
     assert!(records.len() >= 2, "{records:?}");
     let last = records.last().unwrap()["offset"].as_u64().unwrap();
-    flip(&bench, last + 40);
+    bench.flip(last + 40);
     let run = bench.run("dump a.tide manifest --json");
     assert_eq!(run.code, Some(1), "{run:?}");
     assert_eq!(run.stdout.lines().count(), records.len(), "{run:?}");

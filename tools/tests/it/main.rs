@@ -43,6 +43,14 @@ struct Run {
 }
 
 impl Bench {
+    /// Flips a bit of the store `a.tide`.
+    fn flip(&self, offset: u64) {
+        let path = self.path("a.tide");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[usize::try_from(offset).unwrap()] ^= 0x40;
+        std::fs::write(&path, bytes).unwrap();
+    }
+
     fn new() -> Bench {
         Bench { folder: tempfile::tempdir().unwrap() }
     }

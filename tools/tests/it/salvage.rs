@@ -13,13 +13,6 @@ fn store() -> Bench {
     bench
 }
 
-fn flip(bench: &Bench, offset: u64) {
-    let path = bench.path("a.tide");
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[usize::try_from(offset).unwrap()] ^= 0x40;
-    std::fs::write(&path, bytes).unwrap();
-}
-
 fn shown(bench: &Bench, file: &str, timeline: &str) -> Vec<(u64, String)> {
     let scan = format!("scan {file} --table t --timeline {timeline} --json --limit 10000");
     entries(&bench.json(&scan))
@@ -50,7 +43,7 @@ fn a_damaged_block_costs_its_entries_and_they_are_named() {
         block.get("block").and_then(Value::as_str).is_some_and(|kind| kind.contains("timeline"))
     };
     let block = blocks.iter().find(data).unwrap_or_else(|| panic!("{blocks:?}"));
-    flip(&bench, block["offset"].as_u64().unwrap() + 60);
+    bench.flip(block["offset"].as_u64().unwrap() + 60);
     let run = bench.run("salvage a.tide b.tide --json");
     assert_eq!(run.code, Some(1), "{run:?}");
     let said: Vec<Value> =

@@ -1,12 +1,11 @@
 //! One pass, a structure a step.
 
 use super::report::{EntrySpan, ScrubFault, ScrubProgress, ScrubReport, ScrubStructure};
-use crate::cache::{BlockCache, Source};
+use crate::cache::Source;
 use crate::check::{LiveFile, check_copies, check_log, damage_of, read_roots, read_superblock};
 use crate::engine::Core;
 use crate::error::{Corruption, Error, ErrorKind, Result};
 use crate::file::{Disk, Extent, FreshDisk, ReadPace, cold};
-use crate::options::ReadMode;
 use crate::read::View;
 use crate::segment::Segment;
 use crate::sstable::{Depth, Span, Sstable};
@@ -196,14 +195,7 @@ impl Pass {
     fn source(&self, core: &Core, disk: &Arc<dyn Disk>, extent: Extent) -> Source {
         let fresh = FreshDisk::new(Arc::clone(disk), Arc::clone(&self.pace));
         fresh.begin(extent.offset..extent.end());
-        Source {
-            disk: Arc::new(fresh),
-            file: core.file,
-            mode: ReadMode::Read,
-            cache: Arc::new(BlockCache::new(0)),
-            around: Arc::default(),
-            unpacking: Arc::default(),
-        }
+        Source::uncached(Arc::new(fresh), core.file)
     }
 
     fn segment(&mut self, core: &Core, segment: &Segment) -> Result<()> {

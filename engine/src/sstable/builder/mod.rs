@@ -38,11 +38,11 @@ use super::timeline_block::START_SIZE;
 use crate::codec::Encode;
 use crate::entry::TableId;
 use crate::error::{Error, Result};
-use crate::file::FileId;
+use crate::file::{Extent, FileId};
 use crate::limits::{FRAGMENT_UNCUT_BYTES, PAGE_SIZE, PAYLOAD_LENGTH_MAX};
 use crate::options::Compression;
 use crate::own_ttl::OwnTtl;
-use crate::version::TableKind;
+use crate::version::{SstableMeta, TableKind};
 use segments::SegmentNumbers;
 use std::sync::Arc;
 
@@ -90,6 +90,37 @@ pub(crate) struct Built {
     pub(crate) own_ttl: OwnTtl,
     /// Numbers of the segments that the entries refer to, rising.
     pub(crate) segments: Arc<[u64]>,
+}
+
+impl Built {
+    /// What the manifest holds of it: SSTable `number` of a table, in an extent. Its shard is the
+    /// default one: which it is, is not for an SSTable to know.
+    pub(crate) fn into_meta(
+        self,
+        number: u64,
+        (table, kind): (TableId, TableKind),
+        extent: Extent,
+    ) -> SstableMeta {
+        SstableMeta {
+            number,
+            table,
+            kind,
+            shard: Default::default(),
+            extent,
+            bytes: self.bytes,
+            footer_checksum: self.footer_checksum,
+            entries: self.entries,
+            keys: self.keys,
+            payload_bytes: self.payload_bytes,
+            first: self.first,
+            last: self.last,
+            commits: self.commits,
+            times_ms: self.times_ms,
+            oldest_origin: self.oldest_origin,
+            own_ttl: self.own_ttl,
+            segments: self.segments,
+        }
+    }
 }
 
 /// The block being filled: items, and where each begins.

@@ -65,25 +65,9 @@ fn build(rows: &[Row], compression: Compression) -> Result<(Vec<u8>, SstableMeta
         )?;
     }
     let (bytes, built) = builder.finish()?;
-    let meta = SstableMeta {
-        number: options.number,
-        table: options.table,
-        kind: options.kind,
-        shard: Default::default(),
-        extent: Extent { offset: 0, length: built.bytes },
-        bytes: built.bytes,
-        footer_checksum: built.footer_checksum,
-        entries: built.entries,
-        keys: built.keys,
-        payload_bytes: built.payload_bytes,
-        first: built.first,
-        last: built.last,
-        commits: built.commits,
-        times_ms: built.times_ms,
-        oldest_origin: built.oldest_origin,
-        own_ttl: built.own_ttl,
-        segments: built.segments,
-    };
+    let extent = Extent { offset: 0, length: built.bytes };
+    let of = (options.table, options.kind);
+    let meta = built.into_meta(options.number, of, extent);
     Ok((bytes, meta))
 }
 
