@@ -24,10 +24,16 @@ const MAPPED: Figure = |run| Some(run.mapped_bytes as f64);
 const FLUSHES: Figure = |run| Some(run.device_flushes? as f64 / run.operations as f64);
 const READS: Figure = |run| Some(run.device_reads? as f64 / run.operations as f64);
 const STEADY_DISK: Figure = |run| run.figures.get("disk MiB at most, steady").copied();
+const MAX_MS: Figure = |run| Some(run.max / 1e3);
+const NEWEST_P50: Figure = |run| run.figures.get("newest 20 p50 us").copied();
+const NEWEST_P99: Figure = |run| run.figures.get("newest 20 p99 us").copied();
 const LIVE: Figure = |run| run.figures.get("live MiB").map(|mib| mib * 1_048_576.0);
 
 /// Databases beside which Tidelog is to be better than every one.
 const PEERS: [&str; 5] = ["fjall", "rocksdb", "redb", "heed", "rusqlite"];
+
+/// Those of them that can expire.
+const EXPIRING: [&str; 2] = ["fjall", "rocksdb"];
 
 /// What is asked of a value.
 enum Bound {
@@ -52,10 +58,16 @@ pub fn write_goals(
     limits: Option<&Limits>,
 ) -> std::fmt::Result {
     let of = Of { records };
-    let goals: Vec<Goal> = [ingest(&of), durable(&of, limits), reads(&of), cold(&of), others(&of)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let groups = [
+        ingest(&of),
+        durable(&of, limits),
+        reads(&of),
+        cold(&of),
+        others(&of),
+        steady(&of),
+        scaling(&of),
+    ];
+    let goals: Vec<Goal> = groups.into_iter().flatten().collect();
     if goals.iter().all(|goal| goal.value.is_none()) {
         return Ok(());
     }
@@ -92,6 +104,17 @@ struct Of<'a> {
 impl Of<'_> {
     fn figure(&self, engine: &str, workload: &str, figure: Figure) -> Option<f64> {
         let own = |record: &&&Record| record.engine == engine && record.workload == workload;
+        let runs: Vec<&Record> = self.records.iter().filter(own).copied().collect();
+        median(&runs, figure)
+    }
+
+    /// A figure of Tidelog at one step of what grows.
+    fn step(&self, workload: &str, parameter: u64, figure: Figure) -> Option<f64> {
+        let own = |record: &&&Record| {
+            record.engine == "tidelog"
+                && record.workload == workload
+                && record.parameter == parameter
+        };
         let runs: Vec<&Record> = self.records.iter().filter(own).copied().collect();
         median(&runs, figure)
     }
@@ -242,21 +265,84 @@ fn others(of: &Of<'_>) -> Vec<Goal> {
             of.largest("tidelog", &PEERS, "w7-read", P99),
             AtMost(1.0),
         ),
+    ]
+}
+
+/// What must stay flat over an hour, and what the peers that can expire do in the same time.
+fn steady(of: &Of<'_>) -> Vec<Goal> {
+    use Bound::{AtMost, Nothing};
+    let own = |figure| of.figure("tidelog", "w8-write", figure);
+    let to_peers = |workload, figure| of.largest("tidelog", &EXPIRING, workload, figure);
+    let longest = own(MAX_MS).zip(of.figure("tidelog", "w8-read", MAX_MS));
+    vec![
         goal(
-            "W8: p99 of a write to the best of all peers",
-            of.largest("tidelog", &PEERS, "w8-write", P99),
-            AtMost(1.0),
+            "W8: size on the disk, second half of the steady state to the first",
+            own(|run| run.figures.get("disk drift").copied()),
+            AtMost(1.05),
         ),
         goal(
-            "W8: p99 of a read to the best of all peers",
-            of.largest("tidelog", &PEERS, "w8-read", P99),
-            AtMost(1.0),
+            "W8: p99 of a write, second half to the first",
+            own(|run| run.figures.get("write p99 drift").copied()),
+            AtMost(1.25),
         ),
         goal(
-            "W8: largest file, steady, to the smallest of all peers",
-            of.largest("tidelog", &PEERS, "w8-write", STEADY_DISK),
-            AtMost(1.0),
+            "W8: p99 of a read, second half to the first",
+            own(|run| run.figures.get("read p99 drift").copied()),
+            AtMost(1.25),
         ),
+        goal(
+            "W8: longest operation, from when it was due, ms",
+            longest.map(|(write, read)| write.max(read)),
+            AtMost(50.0),
+        ),
+        goal(
+            "W8: p99 of a write to the better of fjall and RocksDB",
+            to_peers("w8-write", P99),
+            Nothing,
+        ),
+        goal(
+            "W8: p99 of a read to the better of fjall and RocksDB",
+            to_peers("w8-read", P99),
+            Nothing,
+        ),
+        goal(
+            "W8: largest size on the disk, steady, to the smaller of fjall's and RocksDB's",
+            to_peers("w8-write", STEADY_DISK),
+            Nothing,
+        ),
+    ]
+}
+
+fn scaling(of: &Of<'_>) -> Vec<Goal> {
+    use Bound::{AtLeast, Below};
+    let slowest = |workload| {
+        let one = of.step(workload, 1, RATE)?;
+        let more: Option<Vec<f64>> =
+            [2, 4, 8, 16].iter().map(|&threads| of.step(workload, threads, RATE)).collect();
+        more?.into_iter().min_by(f64::total_cmp).map(|slowest| slowest / one)
+    };
+    let timelines = |count| of.step("scaling-timelines", count, RATE);
+    let ingest = timelines(1_000).zip(timelines(10_000_000));
+    let gigabytes = |count, figure| of.step("scaling-gigabytes", count, figure);
+    let growth = |figure| Some(gigabytes(20, figure)? / gigabytes(1, figure)?);
+    vec![
+        goal(
+            "Scaling: commits/s not synced, slowest of 2 to 16 threads to one",
+            slowest("scaling-threads-buffered"),
+            AtLeast(1.0),
+        ),
+        goal(
+            "Scaling: commits/s durable, slowest of 2 to 16 threads to one",
+            slowest("scaling-threads-durable"),
+            AtLeast(1.0),
+        ),
+        goal(
+            "Scaling: ingest into 1,000 timelines to that into 10,000,000",
+            ingest.map(|(few, many)| few / many),
+            Below(3.0),
+        ),
+        goal("Scaling: newest 20, p50 of 20 GB to that of 1 GB", growth(NEWEST_P50), Below(1.5)),
+        goal("Scaling: newest 20, p99 of 20 GB to that of 1 GB", growth(NEWEST_P99), Below(1.5)),
     ]
 }
 
