@@ -12,11 +12,10 @@
 //! - `mutation.rs`: damage for bytes that are otherwise right.
 //! - `planted`: faults that the engine can have planted, and the tests that must fail then.
 //! - `prove/`: long provings of the whole engine, behind a binary of their own.
-//! - `processes/`: real processes over real files, killed at random moments; a program of its own.
+//! - `processes/`: real processes over real files, killed at random moments.
 //! - the others: one fuzzer each.
 
 mod allocator;
-pub mod arguments;
 mod batch;
 mod canary;
 mod codec;

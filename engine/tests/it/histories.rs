@@ -1,6 +1,6 @@
 //! A few random histories; see CONTRIBUTING.md for how to run many.
 
-use super::history::live;
+use super::history::{OPERATIONS, command, live};
 use super::sim::Seen;
 
 /// The seeds of a test: as many as `TIDELOG_SEEDS` says from `TIDELOG_SEED` on, or a few.
@@ -10,11 +10,37 @@ pub(crate) fn seeds(from: u64, count: u64) -> std::ops::Range<u64> {
     from..from + given("TIDELOG_SEEDS").unwrap_or(count)
 }
 
+/// The operations of each history: those that `TIDELOG_OPERATIONS` lists, or all.
+fn operations() -> Vec<u64> {
+    match std::env::var("TIDELOG_OPERATIONS") {
+        Ok(list) => list.split(',').map(|number| number.trim().parse().unwrap()).collect(),
+        Err(_) => (0..OPERATIONS).collect(),
+    }
+}
+
+/// Prints, while a test fails, the command that fails the same way.
+struct Replay<'a> {
+    test: &'static str,
+    seed: u64,
+    operations: &'a [u64],
+}
+
+impl Drop for Replay<'_> {
+    #[expect(clippy::print_stderr, reason = "it is part of what a failed test prints")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("replay: {}", command(self.test, self.seed, self.operations));
+        }
+    }
+}
+
 fn live_all(test: &'static str, seeds: std::ops::Range<u64>, jumps: bool) {
     let mut seen = Seen::default();
     let count = seeds.end - seeds.start;
+    let operations = operations();
     for seed in seeds {
-        let one = live(test, seed, jumps);
+        let _replay = Replay { test, seed, operations: &operations };
+        let one = live(seed, jumps, &operations);
         seen.crashes += one.crashes;
         seen.dropped += one.dropped;
         seen.moved += one.moved;

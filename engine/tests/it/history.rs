@@ -3,6 +3,9 @@
 //!
 //! After each crash, now and then, and at the end every timeline is read in every way, and compared
 //! with the reference. `histories` runs a few; see CONTRIBUTING.md for how to run many.
+//!
+//! What an operation does is drawn from the seed and its number alone, so a history that fails can
+//! be tried with fewer of them.
 
 use super::draw;
 use super::sim::{Cold, Seen, Sim};
@@ -17,7 +20,7 @@ const TTLS: [u64; 3] = [8_000, 16_000, 40_000];
 const ERASE_AFTER: Duration = Duration::from_millis(ERASE_AFTER_MS_MIN);
 const YEAR_MS: i64 = 365 * 24 * 3_600_000;
 /// Operations of a history.
-const OPERATIONS: u64 = 250;
+pub(crate) const OPERATIONS: u64 = 250;
 /// Snapshots that are held at once.
 const HELD_MAX: usize = 3;
 
@@ -89,6 +92,7 @@ impl History {
     }
 
     fn operation(&mut self, number: u64) {
+        self.random = Random::new(self.seed.wrapping_mul(1 << 20).wrapping_add(number));
         let drawn = self.random.below(100);
         self.sim.context = format!("seed {}, operation {number} ({drawn})", self.seed);
         let outcome = self.do_one(drawn);
@@ -206,12 +210,11 @@ impl History {
     }
 }
 
-/// Runs a history, and says how to run it again where it fails.
-pub(crate) fn live(test: &'static str, seed: u64, jumps: bool) -> Seen {
-    let _replay = Replay { test, seed };
+/// Runs these operations of a history: all of [`OPERATIONS`], or those that shrinking left.
+pub(crate) fn live(seed: u64, jumps: bool, operations: &[u64]) -> Seen {
     let mut history = History::new(seed, jumps);
-    for number in 0..OPERATIONS {
-        history.operation(number);
+    for number in operations {
+        history.operation(*number);
     }
     if history.sim.is_crashed() {
         history.crash(false);
@@ -220,21 +223,15 @@ pub(crate) fn live(test: &'static str, seed: u64, jumps: bool) -> Seen {
     history.sim.end()
 }
 
-/// Prints, while a test fails, the command that fails the same way.
-struct Replay {
-    test: &'static str,
-    seed: u64,
-}
-
-impl Drop for Replay {
-    #[expect(clippy::print_stderr, reason = "it is part of what a failed test prints")]
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Replay { test, seed } = self;
-            eprintln!(
-                "replay: TIDELOG_SEED={seed} TIDELOG_SEEDS=1 \
-                 cargo test --workspace --all-features --test it {test}"
-            );
-        }
-    }
+/// The command that runs these operations of a history again.
+pub(crate) fn command(test: &str, seed: u64, operations: &[u64]) -> String {
+    let numbers: Vec<String> = operations.iter().map(u64::to_string).collect();
+    let chosen = match operations.len() as u64 {
+        OPERATIONS => String::new(),
+        _ => format!("TIDELOG_OPERATIONS={} ", numbers.join(",")),
+    };
+    format!(
+        "TIDELOG_SEED={seed} TIDELOG_SEEDS=1 {chosen}\
+         cargo test --workspace --all-features --test it {test}"
+    )
 }

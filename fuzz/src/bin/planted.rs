@@ -6,28 +6,44 @@
 //! cargo run --release -p tidelog-fuzz --bin planted -- --search NAME…
 //!                                               against the engine's whole suite
 //! ```
+//! With `--directory DIR`, a run over every fault is noted for `prove report`.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a program for the terminal: results on stdout, failures on stderr"
 )]
 
+use clap::Parser;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tidelog_engine::planted::Planted;
 use tidelog_fuzz::planted::{Binaries, CATCHERS, Outcome, Suite};
+use tidelog_fuzz::prove::Counts;
+use tidelog_fuzz::prove::ledger::Ledger;
 
 /// A fault that takes longer to be seen is not caught.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The whole suite takes minutes.
 const SEARCH_LIMIT: Duration = Duration::from_secs(600);
 
+/// Plants each fault that the engine knows, and says which test catches it.
+#[derive(Debug, Parser)]
+#[command(name = "planted", version, about)]
+struct Arguments {
+    /// These faults alone.
+    names: Vec<String>,
+    /// Against the engine's whole suite, and not the catcher of each.
+    #[arg(long)]
+    search: bool,
+    /// A folder in which a run over every fault is noted.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
-    let mut names: Vec<String> = std::env::args().skip(1).collect();
-    let search = names.first().is_some_and(|name| name == "--search");
-    if search {
-        names.remove(0);
-    }
+    let arguments = Arguments::parse();
+    let names = &arguments.names;
     let known = |name: &String| Planted::ALL.iter().any(|fault| fault.name() == *name);
     if let Some(unknown) = names.iter().find(|name| !known(name)) {
         eprintln!("{unknown} is no fault; there are:");
@@ -37,18 +53,39 @@ fn main() -> ExitCode {
     let chosen = Planted::ALL.into_iter();
     let chosen: Vec<Planted> =
         chosen.filter(|fault| names.is_empty() || names.contains(&fault.name())).collect();
-    match run(&chosen, search) {
-        Ok((caught, slowest)) => {
-            let planted = chosen.len();
-            let slowest_s = slowest.as_secs_f64();
-            println!("{{\"planted\":{planted},\"caught\":{caught},\"slowest_s\":{slowest_s:.1}}}");
-            if caught == planted { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let outcome = run(&chosen, arguments.search).and_then(|(caught, slowest)| {
+        let planted = chosen.len();
+        let slowest_s = slowest.as_secs_f64();
+        println!("{{\"planted\":{planted},\"caught\":{caught},\"slowest_s\":{slowest_s:.1}}}");
+        if names.is_empty() {
+            note(&arguments, planted, caught, slowest)?;
         }
+        Ok(caught == planted)
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(what) => {
             eprintln!("{what}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Notes a run over every fault, where there is a folder for that; the last run counts.
+fn note(
+    arguments: &Arguments,
+    planted: usize,
+    caught: usize,
+    slowest: Duration,
+) -> Result<(), String> {
+    let Some(directory) = &arguments.directory else { return Ok(()) };
+    let mut counts = Counts::default();
+    counts.add("planted", planted as u64);
+    counts.add("caught", caught as u64);
+    counts.add("slowest_ms", u64::try_from(slowest.as_millis()).unwrap_or(u64::MAX));
+    let noted = Ledger::of(directory, "planted").add(0, 0, &counts);
+    noted.map_err(|error| format!("{}: {error}", directory.display()))
 }
 
 /// How many were caught, and how long the slowest of them took.

@@ -7,6 +7,11 @@
 //! prove short --directory DIR                                      some of every subject
 //! prove report --directory DIR                                     all counts, as one JSON object
 //! ```
+//! `report` also adds up what the fuzzers and the planted faults have noted in the folder:
+//! ```text
+//! tidelog-fuzz smoke --directory DIR
+//! planted --directory DIR
+//! ```
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -19,6 +24,7 @@ use std::process::ExitCode;
 use tidelog_fuzz::prove::registry::{SUBJECTS, Subject, find};
 use tidelog_fuzz::prove::runner::{self, Amount};
 use tidelog_fuzz::prove::{Counts, ledger};
+use tidelog_fuzz::processes;
 
 /// Proves the whole engine, at length.
 #[derive(Debug, Parser)]
@@ -44,6 +50,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = processes::serve() {
+        return code;
+    }
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,7 +82,9 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             shards(arguments, named(name)?, amount)?;
         }
         (name, Some(case)) => {
-            let Counts(counts) = runner::replay(named(name)?, arguments.seed, case)?;
+            let own = std::env::temp_dir();
+            let folder = arguments.directory.as_deref().unwrap_or(&own);
+            let Counts(counts) = runner::replay(named(name)?, folder, arguments.seed, case)?;
             println!("no failure: {counts:?}");
         }
     }

@@ -21,7 +21,7 @@
 //! - `child`: one life of it, as the parent sees it
 //! - `witness`, `model`, `check`: what was acknowledged, what must be there, what is
 //! - `file`: the rounds over one file
-//! - `counts`, `shards`: numbers, and the long form
+//! - `counts`: what was done, in numbers
 //! - `helper`, `fork`: processes that other tests need
 //!
 //! The plan of a process follows from the seed. The moment at which it is killed is drawn from it
@@ -43,7 +43,6 @@ mod model;
 mod payload;
 mod plan;
 mod setup;
-pub mod shards;
 mod timeline;
 mod victim;
 mod witness;
@@ -81,23 +80,13 @@ pub fn run_with(program: &Path, seed: u64, count: u64, directory: &Path) -> Resu
         let narrow = u32::try_from(kills).expect("a file has few");
         file::run(program, own_seed, narrow, directory, &mut counts).map_err(|what| {
             let folder = directory.display();
-            let command = command(directory, own_seed, kills);
-            format!("kills over seed {own_seed} in {folder}: {what}\nrepeat it: {command}")
+            let again = crate::prove::runner::command("kills", own_seed, 0);
+            format!("kills over seed {own_seed} in {folder}: {what}\nrepeat it: {again}")
         })?;
         own_seed = own_seed.wrapping_add(1);
         left -= kills;
     }
     Ok(counts)
-}
-
-/// The command that does these kills again, in a folder of its own.
-pub fn command(directory: &Path, seed: u64, count: u64) -> String {
-    let folder = directory.join("again");
-    format!(
-        "cargo run -p tidelog-fuzz --release --bin kills -- --directory {} --seed {seed} \
-         --count {count}",
-        folder.display()
-    )
 }
 
 /// Lives the life of a child, where this process was started as one: then `main` has nothing more

@@ -8,18 +8,22 @@
 //! - `registry`: the subjects by name
 //! - `ledger`: the lines of what is done
 //! - `runner`: runs shards and tells of failures
+//! - `shrink`: fewer steps that fail as well
 //! - `rot`: damage of the files of a store
 //! - `faults`: operations of the disk that fail
 //! - `histories`, `crashes`: the long forms of what the engine's tests do in short
+//! - `kills`: real processes over real files, killed
 //! - `whole`: the simulated machine, the reference and the workloads of those tests
 
 mod crashes;
 mod faults;
 mod histories;
+mod kills;
 pub mod ledger;
 pub mod registry;
 mod rot;
 pub mod runner;
+mod shrink;
 #[cfg(test)]
 mod tests;
 #[expect(dead_code, unused_imports, reason = "not all that the engine's tests use is used here")]
@@ -28,6 +32,8 @@ mod whole;
 
 use std::collections::BTreeMap;
 
+/// Counts whose names begin so are the largest there was, and no sum.
+const LARGEST: &str = "slowest_";
 /// A shard gives up behind so many failures: they seldom have many causes.
 const FAILURES_MAX: usize = 10;
 
@@ -36,9 +42,10 @@ const FAILURES_MAX: usize = 10;
 pub struct Counts(pub BTreeMap<String, u64>);
 
 impl Counts {
-    /// Adds to one of them.
+    /// Adds to one of them; of a `slowest_…` keeps the larger.
     pub fn add(&mut self, name: &str, count: u64) {
-        *self.0.entry(name.to_owned()).or_default() += count;
+        let own = self.0.entry(name.to_owned()).or_default();
+        *own = if name.starts_with(LARGEST) { count.max(*own) } else { *own + count };
     }
 
     /// Adds all of others.

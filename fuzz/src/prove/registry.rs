@@ -1,6 +1,7 @@
 //! The subjects by name.
 
-use super::{Cases, crashes, faults, histories, rot};
+use super::{Cases, crashes, faults, histories, kills, rot};
+use std::path::Path;
 
 /// Something to be proved.
 #[derive(Debug, Clone, Copy)]
@@ -11,14 +12,14 @@ pub struct Subject {
     pub about: &'static str,
     /// Shards in the short form.
     pub short_shards: u64,
-    /// Makes the cases of a seed.
-    pub cases: fn(seed: u64) -> Result<Box<dyn Cases>, String>,
+    /// Makes the cases of a seed; what needs files puts them into the folder.
+    pub cases: fn(seed: u64, directory: &Path) -> Result<Box<dyn Cases>, String>,
 }
 
 const fn subject(
     name: &'static str,
     short_shards: u64,
-    cases: fn(u64) -> Result<Box<dyn Cases>, String>,
+    cases: fn(u64, &Path) -> Result<Box<dyn Cases>, String>,
     about: &'static str,
 ) -> Subject {
     Subject { name, about, short_shards, cases }
@@ -29,17 +30,33 @@ pub const SUBJECTS: &[Subject] = &[
     subject(
         "rot",
         1,
-        rot::cases,
+        |seed, _| rot::cases(seed),
         "every bit of a golden store flipped, sectors lost, pages exchanged or old, files cut",
     ),
     subject(
         "faults",
         1,
-        faults::cases,
+        |seed, _| faults::cases(seed),
         "every read, write, sync and allocation fails, once and for ever; the disk is full",
     ),
-    subject("histories", 1, histories::cases, "random histories of every operation"),
-    subject("crashes", 1, crashes::cases, "power is lost at every operation, in recovery too"),
+    subject(
+        "histories",
+        1,
+        |seed, _| histories::cases(seed),
+        "random histories of every operation",
+    ),
+    subject(
+        "crashes",
+        1,
+        |seed, _| crashes::cases(seed),
+        "power is lost at every operation, in recovery too",
+    ),
+    subject(
+        "kills",
+        1,
+        |seed, directory| Ok(kills::cases(seed, directory)),
+        "processes that work on a store are killed with SIGKILL",
+    ),
 ];
 
 /// The subject of this name.

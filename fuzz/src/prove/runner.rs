@@ -21,12 +21,17 @@ pub fn command(name: &str, seed: u64, case: u64) -> String {
     format!("cargo run -p tidelog-fuzz --release --bin prove -- {name} --seed {seed} --case {case}")
 }
 
-/// Runs one case alone.
+/// Runs one case alone, with its files, if it has some, in a folder.
 ///
 /// # Errors
 /// What goes wrong.
-pub fn replay(subject: &Subject, seed: u64, case: u64) -> Result<Counts, String> {
-    (subject.cases)(seed)?.one(case).map_err(|failure| told(subject, seed, &failure))
+pub fn replay(
+    subject: &Subject,
+    directory: &Path,
+    seed: u64,
+    case: u64,
+) -> Result<Counts, String> {
+    (subject.cases)(seed, directory)?.one(case).map_err(|failure| told(subject, seed, &failure))
 }
 
 /// Runs shards; `tell` hears of each that is done.
@@ -42,7 +47,7 @@ pub fn run(
 ) -> Result<(), String> {
     let ledger = Ledger::of(directory, subject.name);
     let broken = |error: std::io::Error| format!("{}: {error}", directory.display());
-    let cases = (subject.cases)(seed)?;
+    let cases = (subject.cases)(seed, directory)?;
     tell(&format!("{}, seed {seed}: {}", subject.name, cases.about()));
     let done = ledger.done(seed).map_err(broken)?;
     for shard in shards(&*cases, amount, &|shard| done.contains(&shard))? {

@@ -37,7 +37,7 @@ const THREE: Subject = Subject {
     name: "three",
     about: "three shards",
     short_shards: 1,
-    cases: |seed| Ok(Box::new(Three(seed))),
+    cases: |seed, _| Ok(Box::new(Three(seed))),
 };
 
 #[test]
@@ -70,8 +70,19 @@ fn a_failure_tells_the_command_that_repeats_it() {
     let folder = tempfile::tempdir().unwrap();
     let what = runner::run(&THREE, folder.path(), 2, Amount::All, &mut |_| {}).unwrap_err();
     assert!(what.ends_with(&runner::command("three", 2, 10)), "{what}");
-    assert!(runner::replay(&THREE, 2, 10).unwrap_err().contains("it is the second"));
+    let again = runner::replay(&THREE, folder.path(), 2, 10);
+    assert!(again.unwrap_err().contains("it is the second"));
     assert_eq!(Ledger::of(folder.path(), "three").done(2).unwrap().len(), 1);
+}
+
+#[test]
+fn of_what_is_slowest_the_largest_is_kept() {
+    let mut counts = Counts::default();
+    for (kills, slowest) in [(2, 7), (3, 4)] {
+        counts.add("kills", kills);
+        counts.add("slowest_opening_ms", slowest);
+    }
+    assert_eq!((counts.get("kills"), counts.get("slowest_opening_ms")), (5, 7));
 }
 
 #[test]

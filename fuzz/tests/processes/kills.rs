@@ -1,4 +1,4 @@
-//! The short form of the kills: the long one is `--bin kills`.
+//! The short form of the kills: the long one is `prove kills`.
 
 use std::path::Path;
 use tidelog_fuzz::processes::{Counts, run_with};
