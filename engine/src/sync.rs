@@ -1,7 +1,12 @@
-//! The one name for atomics, locks and condition variables, so that loom can replace them.
+//! The one name for atomics, locks and condition variables, so that loom and shuttle can replace
+//! them.
 //!
 //! Everything that threads share goes through this module. Under `--cfg loom` the types are loom's,
-//! which explore every interleaving of the small models in `loom_tests` modules.
+//! which explore every interleaving of the small models in `loom_tests` modules. Under
+//! `--cfg shuttle` they are shuttle's, and so are the threads of `runtime`: `tests/shuttle.rs` runs
+//! the whole engine under schedules drawn at random. Its threads are turns of one thread of the
+//! system, so nothing that is not of this module may wait: no `OnceLock` that is filled by what
+//! takes a lock.
 //!
 //! The locks here do not carry poison: a panic while a lock is held is reported by the health cell
 //! (see `health.rs`), never by a cascade of panics in other threads. So every critical section
@@ -9,8 +14,15 @@
 
 #[cfg(loom)]
 use loom::sync as imp;
-#[cfg(not(loom))]
+#[cfg(shuttle)]
+use shuttle::sync as imp;
+#[cfg(not(any(loom, shuttle)))]
 use std::sync as imp;
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::{thread, thread_local};
+#[cfg(not(shuttle))]
+pub(crate) use std::{thread, thread_local};
 
 pub(crate) use imp::{
     MutexGuard, RwLockReadGuard, RwLockWriteGuard,
@@ -67,6 +79,7 @@ impl Condvar {
     }
 
     /// Waits at most `limit`. A spurious return is possible, as with [`Condvar::wait`].
+    #[cfg(not(shuttle))]
     pub(crate) fn wait_for<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -76,6 +89,17 @@ impl Condvar {
             Ok((guard, _)) => guard,
             Err(poisoned) => poisoned.into_inner().0,
         }
+    }
+
+    /// No time passes there: a limit is up at once, now and then.
+    #[cfg(shuttle)]
+    pub(crate) fn wait_for<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        _: Duration,
+    ) -> MutexGuard<'a, T> {
+        use shuttle::rand::Rng;
+        if shuttle::rand::thread_rng().gen_ratio(1, 4) { guard } else { self.wait(guard) }
     }
 
     pub(crate) fn notify_all(&self) {

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::task::Waker;
 
-thread_local! {
+crate::sync::thread_local! {
     /// Wakers of the slots that a panicking leader has dropped, on its thread. They are somebody
     /// else's code: they may commit, which waits for the leader, or panic, which ends a process
     /// that unwinds already. So they are called later, when nobody leads any more.
@@ -20,7 +20,7 @@ thread_local! {
 
 /// Takes the wakers of the slots that a leader which panicked on this thread has left behind.
 pub(crate) fn take_left_behind() -> Vec<Waker> {
-    LEFT_BEHIND.take()
+    LEFT_BEHIND.with(RefCell::take)
 }
 
 /// A slot in the hands of a leader. If the leader panics the slot is completed all the same.
@@ -43,7 +43,7 @@ impl Drop for Claim {
         if !self.0.is_done() {
             let cause = "the thread that committed the batch panicked".into();
             let waker = self.0.complete(Outcome::Final(Err(Error::Poisoned { cause })));
-            LEFT_BEHIND.with_borrow_mut(|wakers| wakers.extend(waker));
+            LEFT_BEHIND.with(|wakers| wakers.borrow_mut().extend(waker));
         }
     }
 }

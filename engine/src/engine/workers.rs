@@ -49,14 +49,14 @@ pub(super) const RETRY: Duration = Duration::from_millis(20);
 /// How long memory of flushed memtables is kept for the next ones, where none asks for it.
 const MEMORY_KEPT: Duration = Duration::from_secs(1);
 
-thread_local! {
+crate::sync::thread_local! {
     /// Whether this thread is stepping a worker: closing from here must not wait for itself.
     static STEPPING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether the caller is inside a worker's step.
 pub(crate) fn inside_a_worker() -> bool {
-    STEPPING.get()
+    STEPPING.with(Cell::get)
 }
 
 /// Starts all workers.
@@ -130,9 +130,9 @@ impl Worker for CoreWorker {
         if core.closed.load(Ordering::Acquire) {
             return Progress::Done;
         }
-        let outer = STEPPING.replace(true);
+        let outer = STEPPING.with(|stepping| stepping.replace(true));
         let progress = self.task.step(core);
-        STEPPING.set(outer);
+        STEPPING.with(|stepping| stepping.set(outer));
         progress
     }
 

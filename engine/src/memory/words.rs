@@ -25,7 +25,7 @@ impl WordMap {
 /// See the module.
 pub(crate) enum Words {
     Heap(Box<[AtomicU64]>),
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     Mapped(Arc<WordMap>),
 }
 
@@ -51,7 +51,7 @@ impl Words {
     }
 
     /// Words of a map, where they are many, and whether there may be something in them.
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     fn mapped(pool: &Pool, count: usize) -> Option<(Words, bool)> {
         let bytes = count.checked_mul(size_of::<AtomicU64>())?;
         if bytes < MAPPED_BYTES_MIN {
@@ -61,7 +61,7 @@ impl Words {
         Some((Words::Mapped(map), is_used))
     }
 
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     fn mapped(_: &Pool, _: usize) -> Option<(Words, bool)> {
         None
     }
@@ -74,7 +74,7 @@ impl Deref for Words {
     fn deref(&self) -> &[AtomicU64] {
         match self {
             Words::Heap(words) => words,
-            #[cfg(not(loom))]
+            #[cfg(not(any(loom, shuttle)))]
             Words::Mapped(map) => {
                 let count = map.0.len() / size_of::<AtomicU64>();
                 // SAFETY: the map begins on a page, so it is aligned for words, and has at least so

@@ -261,7 +261,7 @@ impl Fetcher {
     fn data_place(&self, block: u32) -> Result<Handle> {
         if self.map.is_some()
             && !self.around.is_alone()
-            && let Some(place) = self.places.get_or_init(|| self.read_places()).get(block)
+            && let Some(place) = self.places().get(block)
         {
             let handle = Handle {
                 kind: self.data_kind(),
@@ -275,6 +275,16 @@ impl Fetcher {
             }
         }
         Ok(self.data_handle(block, &self.index_entry(block)?))
+    }
+
+    /// Where the data blocks lie. Of two that read that at once one is kept: nobody waits for
+    /// somebody's reads.
+    fn places(&self) -> &BlockPlaces {
+        if let Some(places) = self.places.get() {
+            return places;
+        }
+        let places = self.read_places();
+        self.places.get_or_init(|| places)
     }
 
     /// What is there of the index.

@@ -12,16 +12,17 @@
 //! # Concurrency
 //! The list of threads is locked for a push or a swap only, never while joining.
 
+#[cfg(not(shuttle))]
 mod priority;
 #[cfg(test)]
 mod tests;
 
 use super::{Progress, Scheduler, Wake, Worker, panic_message};
 use crate::error::{Error, Result};
+use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 type Dead = Box<dyn FnOnce(String) + Send>;
@@ -57,7 +58,13 @@ impl ThreadScheduler {
         ThreadScheduler::default()
     }
 
+    /// Joins the threads whose workers are done. Under shuttle that is left to the drop: its
+    /// threads do not tell.
+    #[cfg(shuttle)]
+    fn reap(&self) {}
+
     /// Joins the threads whose workers are done.
+    #[cfg(not(shuttle))]
     fn reap(&self) {
         let mut finished = Vec::new();
         let mut threads = self.threads.lock();
@@ -80,7 +87,7 @@ impl Scheduler for ThreadScheduler {
         self.reap();
         let bell = Arc::new(Bell::default());
         let bell_of_thread = Arc::clone(&bell);
-        let handle = std::thread::Builder::new()
+        let handle = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || run(worker, &bell_of_thread, dead))
             .map_err(|error| Error::io("starting a worker thread", 0, error))?;
@@ -90,12 +97,28 @@ impl Scheduler for ThreadScheduler {
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]
     fn pause(&self, limit: Duration) {
-        std::thread::sleep(limit);
+        #[cfg(not(shuttle))]
+        thread::sleep(limit);
+        // No time passes there: the others get their turns.
+        #[cfg(shuttle)]
+        {
+            let _ = limit;
+            thread::yield_now();
+        }
     }
 
+    #[cfg(shuttle)]
+    fn together(&self, _: &str, beside: &mut (dyn FnMut() + Send), own: &mut dyn FnMut()) {
+        thread::scope(|scope| {
+            scope.spawn(&mut *beside);
+            own();
+        });
+    }
+
+    #[cfg(not(shuttle))]
     fn together(&self, name: &str, beside: &mut (dyn FnMut() + Send), own: &mut dyn FnMut()) {
-        let started = std::thread::scope(|scope| {
-            let builder = std::thread::Builder::new().name(name.to_owned());
+        let started = thread::scope(|scope| {
+            let builder = thread::Builder::new().name(name.to_owned());
             let started = builder.spawn_scoped(scope, &mut *beside).is_ok();
             if started {
                 own();
@@ -125,13 +148,14 @@ impl Drop for ThreadScheduler {
 
 fn join(thread: Thread) {
     // The last owner of the scheduler may be a worker: it ends by itself after this step.
-    if thread.handle.thread().id() != std::thread::current().id() {
+    if thread.handle.thread().id() != thread::current().id() {
         // An error is a panic that `dead` has been told of.
         let _ = thread.handle.join();
     }
 }
 
 fn run(mut worker: Box<dyn Worker>, bell: &Bell, dead: Dead) {
+    #[cfg(not(shuttle))]
     if worker.gives_way() {
         priority::lower();
     }
