@@ -27,8 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidelog_engine::testing::{SeededEntropy, SimClock, SimDisk, SimOptions};
 use tidelog_engine::{
-    Direction, Durability, Engine, Entry, ErrorKind, Options, Parts, ReadMode, Result,
-    TableId, TableOptions, ThreadScheduler, WriteBatch,
+    Direction, Durability, Engine, Entry, ErrorKind, Options, Parts, ReadMode, Result, TableId,
+    TableOptions, ThreadScheduler, WriteBatch,
 };
 
 const ROOM: &[u8] = b"room";

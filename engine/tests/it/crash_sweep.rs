@@ -77,14 +77,29 @@ pub(crate) fn options(world: &World) -> Options {
 
 /// Opens what is left, compares, and goes on.
 pub(crate) fn check(world: World, reached: &Reached, power_losses: u64, context: &str) {
-    let process = match world.open(&options(&world)) {
+    if let Some(mut sim) = go_on(world, reached, power_losses, context) {
+        sim.process.take().expect("nobody took it").kill();
+    }
+}
+
+/// The same, and gives the store that goes on; `None` where it has not even its first table.
+pub(crate) fn go_on(
+    world: World,
+    reached: &Reached,
+    power_losses: u64,
+    context: &str,
+) -> Option<Sim> {
+    let of_store = options(&world);
+    let process = match world.open(&of_store) {
         Ok(process) => process,
         Err(error) => panic!("{context}: the store does not open: {error}"),
     };
     let Some(reference) = reached.reference.clone() else {
-        return process.kill();
+        process.kill();
+        return None;
     };
     let mut sim = Sim::resume(world, process, reference, context.to_owned());
+    sim.options = of_store;
     let outcome = sim.recover(power_losses).and_then(|()| {
         sim.check()?;
         // It goes on: a new batch is committed and read, and what was there stays.
@@ -97,7 +112,7 @@ pub(crate) fn check(world: World, reached: &Reached, power_losses: u64, context:
         sim.check()
     });
     outcome.unwrap_or_else(|error| panic!("{context}: {error}"));
-    sim.process.take().expect("nobody took it").kill();
+    Some(sim)
 }
 
 /// The images looked at for one crash point: the extremes always, the others in turn.
@@ -162,8 +177,9 @@ fn look_at_images(
     }
 }
 
-/// Cuts recovery off too, at one of its operations, and looks at what is left then.
-fn check_recovery_crash(
+/// Cuts recovery off too, at one of its operations, and looks at what is left then. Returns how
+/// many images that were; none where recovery has fewer operations.
+pub(crate) fn check_recovery_crash(
     image: &World,
     reached: &Reached,
     (power_losses, at): (u64, u64),
@@ -225,6 +241,18 @@ pub(crate) fn intervals(sim: &mut Sim, random: &mut Random, number: usize) -> Re
     let sent = reference::send(vec![(table, vec![key % 3])], vec![key; 40]);
     sim.commit(&[Step::Add { key: 1, amount: 1 }, sent], durability)?;
     sim.pass(4, 8);
+    Ok(())
+}
+
+/// Each commit requires the value that the one before has written.
+pub(crate) fn requiring(sim: &mut Sim, _: &mut Random, number: usize) -> Result<()> {
+    let byte = u8::try_from(number).unwrap();
+    let table = sim.reference.tables[0].state.as_ref().expect("it was created").id;
+    let mut steps = reference::replace(sim.reference.contents(), 1, vec![byte; 20]).to_vec();
+    steps.push(reference::send(vec![(table, vec![byte % 2])], vec![byte; 40]));
+    let durability = if number.is_multiple_of(3) { Durability::Sync } else { Durability::Buffered };
+    sim.commit(&steps, durability)?;
+    sim.pass(0, number % 4);
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Power is lost at operations of small workloads: the sweeps that a test run does.
 
-use super::crash_sweep::{Plan, durable, everything, intervals, lasting, mixed, passing, sweep};
+use super::crash_sweep::{
+    Plan, durable, everything, intervals, lasting, mixed, passing, requiring, sweep,
+};
 
 #[test]
 fn power_is_lost_at_every_operation_of_durable_commits() {
@@ -21,6 +23,14 @@ fn power_is_lost_at_every_operation_of_interval_commits() {
     let plan = Plan { two_disks: false, create: lasting, count: 60, step: intervals };
     let (points, images, second) = sweep(4, &plan, 1);
     assert!(points > 100 && images > 500 && second > 100, "{points} {images} {second}");
+}
+
+/// Each commit would be refused if it did not find what the one before has written.
+#[test]
+fn power_is_lost_at_every_operation_of_commits_that_require_a_value() {
+    let plan = Plan { two_disks: false, create: lasting, count: 30, step: requiring };
+    let (points, images, second) = sweep(6, &plan, 1);
+    assert!(points > 40 && images > 200 && second > 20, "{points} {images} {second}");
 }
 
 #[test]

@@ -21,10 +21,10 @@
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tidelog_fuzz::processes;
 use tidelog_fuzz::prove::registry::{SUBJECTS, Subject, find};
 use tidelog_fuzz::prove::runner::{self, Amount};
 use tidelog_fuzz::prove::{Counts, ledger};
-use tidelog_fuzz::processes;
 
 /// Proves the whole engine, at length.
 #[derive(Debug, Parser)]

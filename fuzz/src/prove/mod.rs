@@ -1,9 +1,9 @@
 //! Long provings of the whole engine: what takes hours when it is complete, in shards that can be
 //! stopped at any moment and gone on with.
 //!
-//! A *subject* has cases, each with a number: a damage, a fault, a history. A *shard* is some of
-//! its cases. The program `prove` runs shards in order and writes a line for each that is done;
-//! whoever stops it loses the shard that it was at.
+//! A *subject* has cases, each with a number: a damage, a fault, a history, a workload. A *shard*
+//! is some of its cases. The program `prove` runs shards in order and writes a line for each that
+//! is done; whoever stops it loses the shard that it was at.
 //!
 //! - `registry`: the subjects by name
 //! - `ledger`: the lines of what is done
@@ -13,8 +13,10 @@
 //! - `faults`: operations of the disk that fail
 //! - `histories`, `crashes`: the long forms of what the engine's tests do in short
 //! - `kills`: real processes over real files, killed
+//! - `bounded`: every workload of a few operations, and every power loss in it
 //! - `whole`: the simulated machine, the reference and the workloads of those tests
 
+mod bounded;
 mod crashes;
 mod faults;
 mod histories;

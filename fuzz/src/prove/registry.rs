@@ -1,6 +1,6 @@
 //! The subjects by name.
 
-use super::{Cases, crashes, faults, histories, kills, rot};
+use super::{Cases, bounded, crashes, faults, histories, kills, rot};
 use std::path::Path;
 
 /// Something to be proved.
@@ -50,6 +50,12 @@ pub const SUBJECTS: &[Subject] = &[
         1,
         |seed, _| crashes::cases(seed),
         "power is lost at every operation, in recovery too",
+    ),
+    subject(
+        "bounded",
+        1,
+        |seed, _| bounded::cases(seed),
+        "every workload of up to three operations, power lost at every point, every image",
     ),
     subject(
         "kills",

@@ -25,12 +25,7 @@ pub fn command(name: &str, seed: u64, case: u64) -> String {
 ///
 /// # Errors
 /// What goes wrong.
-pub fn replay(
-    subject: &Subject,
-    directory: &Path,
-    seed: u64,
-    case: u64,
-) -> Result<Counts, String> {
+pub fn replay(subject: &Subject, directory: &Path, seed: u64, case: u64) -> Result<Counts, String> {
     (subject.cases)(seed, directory)?.one(case).map_err(|failure| told(subject, seed, &failure))
 }
 

@@ -55,9 +55,8 @@ mod tests {
     /// One step is needed only as long as another one is there.
     #[test]
     fn a_step_that_another_one_needed_goes_after_it() {
-        let fails = |steps: &[u64]| {
-            steps.contains(&9) && (!steps.contains(&8) || steps.contains(&1))
-        };
+        let fails =
+            |steps: &[u64]| steps.contains(&9) && (!steps.contains(&8) || steps.contains(&1));
         assert_eq!(shrink(&(0..10).collect::<Vec<_>>(), 100, fails), [9]);
     }
 }

@@ -6,6 +6,7 @@
 //! # Invariants
 //! I1. Bytes at and behind `length` are zero in every page (a longer file must not show old bytes).
 
+use crate::runtime::mix;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -106,6 +107,16 @@ impl Image {
             self.punch(length, end - length);
         }
         self.length = length;
+    }
+
+    /// A hash of what the file reads as: a hole is as good as a page of zeros.
+    pub(super) fn hash(&self) -> u64 {
+        let mut hash = mix(self.length);
+        for (number, page) in self.pages.iter().filter(|(_, page)| page[..] != [0; PAGE]) {
+            let checksum = u64::from(crc32fast::hash(&page[..]));
+            hash = mix(hash.rotate_left(7) ^ mix(*number) ^ checksum);
+        }
+        hash
     }
 
     /// Grows the file to at least `length`; bytes written ahead of the end become visible.

@@ -23,6 +23,8 @@
 //! [`SimDisk::reopen`] stands for another process: it competes for the writer lock.
 
 mod crash;
+#[cfg(test)]
+mod crash_tests;
 mod device;
 mod fault;
 mod image;
@@ -271,6 +273,11 @@ impl SimDisk {
     /// A hash over all operations that changed state, in order, with their bytes.
     pub fn log_hash(&self) -> u64 {
         self.state().log_hash
+    }
+
+    /// A hash of everything that a reader of the live file sees.
+    pub fn content_hash(&self) -> u64 {
+        self.state().volatile.hash()
     }
 
     /// Everything that a reader of the live file sees.

@@ -3,17 +3,17 @@ use crate::file::{AlignedBuffer, Disk, Flush};
 use proptest::prelude::*;
 use std::io;
 
-fn aligned(length: usize, byte: u8) -> AlignedBuffer {
+pub(super) fn aligned(length: usize, byte: u8) -> AlignedBuffer {
     let mut buffer = AlignedBuffer::with_capacity(length);
     buffer.extend(&vec![byte; length]);
     buffer
 }
 
-fn put(disk: &SimDisk, offset: u64, byte: u8, flush: Flush) -> io::Result<usize> {
+pub(super) fn put(disk: &SimDisk, offset: u64, byte: u8, flush: Flush) -> io::Result<usize> {
     disk.write_at(offset, aligned(512, byte).as_slice(), flush)
 }
 
-fn later(disk: &SimDisk, offset: u64, byte: u8) {
+pub(super) fn later(disk: &SimDisk, offset: u64, byte: u8) {
     assert_eq!(put(disk, offset, byte, Flush::Later).expect("no fault is planned"), 512);
 }
 
@@ -23,7 +23,7 @@ fn sectors(disk: &SimDisk) -> String {
     bytes.chunks(512).map(|sector| if sector[0] == 0 { '.' } else { sector[0] as char }).collect()
 }
 
-fn after(disk: &SimDisk, policy: CrashPolicy) -> String {
+pub(super) fn after(disk: &SimDisk, policy: CrashPolicy) -> String {
     sectors(&disk.crash_image(&policy))
 }
 
@@ -345,13 +345,19 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Every policy that a disk with `pending` operations can be crashed with, a few seeds each.
 fn policies(pending: usize) -> Vec<CrashPolicy> {
-    let mut policies = vec![CrashPolicy::DropAll, CrashPolicy::KeepAll];
+    let mut policies = vec![
+        CrashPolicy::DropAll,
+        CrashPolicy::KeepAll,
+        CrashPolicy::LengthsAlone,
+        CrashPolicy::BytesAlone,
+    ];
     for index in 0..=pending {
         policies.extend([
             CrashPolicy::Prefix(index),
             CrashPolicy::DropOne(index),
             CrashPolicy::KeepOne(index),
             CrashPolicy::TearOne { index, seed: index as u64 },
+            CrashPolicy::DamageSector { index, sector: index % 4 },
         ]);
     }
     policies.extend((0..8).map(|seed| CrashPolicy::Random { seed }));

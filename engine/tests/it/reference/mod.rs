@@ -32,7 +32,7 @@ use erasure::{Erased, Erasure};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tidelog_engine::{AppendOptions, Origin, Result, TableId, WriteBatch};
+use tidelog_engine::{AppendOptions, Origin, Precondition, Result, TableId, WriteBatch};
 use timeline::{Timeline, Written};
 
 /// A timeline of a table.
@@ -104,12 +104,23 @@ pub(crate) enum Step {
         key: u8,
         value: i64,
     },
+    /// The batch is refused unless the key has this value before it.
+    Require {
+        key: u8,
+        value: Option<Vec<u8>>,
+    },
 }
 
 /// One payload to some timelines, the first of which is the origin of the others.
 pub(crate) fn send(targets: Vec<Id>, payload: Vec<u8>) -> Step {
     let from = if targets.len() > 1 { From::First } else { From::Nowhere };
     Step::Send { targets, payload, ttl_ms: None, from }
+}
+
+/// A value takes the place of another one, which must still be there.
+pub(crate) fn replace(contents: &Contents, key: u8, value: Vec<u8>) -> [Step; 2] {
+    let required = contents.values.get(&vec![key]).cloned();
+    [Step::Require { key, value: required }, Step::Put { key, value }]
 }
 
 /// Everything that was written and is not lost.
@@ -198,6 +209,7 @@ impl Contents {
                 Step::TimelineTtl { id, ttl_ms } => {
                     self.timeline(id).set_ttl(*ttl_ms, moment.clock_ms);
                 }
+                Step::Require { .. } => {}
                 keyed => self.apply_keyed(keyed),
             }
         }
@@ -318,6 +330,10 @@ pub(crate) fn batch(values: TableId, number: u64, steps: &[Step]) -> Result<Writ
             Step::Delete { key } => batch.delete(values, &[*key])?,
             Step::Add { key, amount } => batch.add(values, &[*key], *amount)?,
             Step::Max { key, value } => batch.max(values, &[*key], *value)?,
+            Step::Require { key, value } => {
+                let (key, value) = (vec![*key].into_boxed_slice(), value.clone());
+                batch.require(Precondition::Value { table: values, key, value });
+            }
         }
     }
     batch.put(values, BATCH_KEY, &number.to_le_bytes())?;
