@@ -45,11 +45,12 @@ pub use entry::{Direction, Entry, EntryView, Origin, OriginRef, Payload, Revisio
 pub use error::{ColdFileProblem, Corruption, Error, ErrorKind, Result};
 pub use file::{
     AlignedBuffer, Begun, Disk, Extent, FileId, Flush, Geometry, Identity, OpenMode, OsDisk,
-    Region, Stores,
+    Region, StoreBy, Stores,
 };
 pub use memory::OwnProcess;
 pub use options::{
     Compression, Durability, Options, ReadMode, ScrubOptions, Sequence, TableOptions,
+    UnsyncedCommits,
 };
 pub use own_ttl::OwnTtl;
 pub use read::{Gap, GapReason, Item, Items};

@@ -20,6 +20,25 @@ pub enum Durability {
     Buffered,
 }
 
+/// How small commits that nobody wants synced reach the file: those of [`Durability::Interval`] and
+/// [`Durability::Buffered`], in groups of at most
+/// [`STORED_GROUP_BYTES_MAX`](crate::limits::STORED_GROUP_BYTES_MAX). Larger groups are written to
+/// the device past the page cache. Whatever is chosen, what was acknowledged outlives the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnsyncedCommits {
+    /// They are written into the page cache, by the system's write: a commit waits for no device.
+    #[default]
+    Cached,
+    /// They are stored into the page cache through a map of the ring: no call of the system, and
+    /// no waiting beside direct writes of background output. That trusts the device in one thing
+    /// more: that bytes which it holds are not lost when a power loss interrupts the writing of
+    /// the same bytes over them. For the system may write pages beside a stored one again, and
+    /// synced bytes among them. With [`ReadMode::Read`], where nothing is mapped, it is `Cached`.
+    Mapped,
+    /// They are written to the device past the page cache, as larger groups are.
+    Direct,
+}
+
 /// How blocks of the file are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReadMode {
@@ -55,12 +74,8 @@ pub struct Options {
     pub memory_budget: usize,
     /// How blocks are read. Default: maps.
     pub read_mode: ReadMode,
-    /// Whether small commits that nobody wants synced are stored into the page cache, through a
-    /// map of the ring, instead of written to the device: some twenty times as many. It needs
-    /// [`ReadMode::Map`], and trusts the device in one thing more: that bytes which it holds are
-    /// not lost when a power loss interrupts the writing of the same bytes over them. The system
-    /// may write pages beside a stored one again, and synced bytes among them. Default: no.
-    pub store_unsynced: bool,
+    /// How small commits that nobody wants synced reach the file. Default: through the page cache.
+    pub unsynced_commits: UnsyncedCommits,
     /// Path of a second file, on another disk perhaps, for the SSTables of the cold tier. Given to
     /// a store that has none yet, the file is created, and what becomes cold from then on lies in
     /// it. Later openings must name it too, by whatever path it has then: ids decide. Default:
@@ -110,7 +125,7 @@ impl Default for Options {
             sstable_bytes: limits::SSTABLE_BYTES_DEFAULT,
             memory_budget: limits::MEMORY_BUDGET_DEFAULT,
             read_mode: ReadMode::Map,
-            store_unsynced: false,
+            unsynced_commits: UnsyncedCommits::Cached,
             cold_file: None,
             without_cold_file: false,
             output_rate: 200_000_000,

@@ -11,7 +11,8 @@ use crate::commit::{
     CommitFuture, Committed, Leadership, Outcome, Request, Slot, resolve, take_left_behind,
 };
 use crate::error::{Error, Result};
-use crate::options::{Durability, ReadMode};
+use crate::file::StoreBy;
+use crate::options::{Durability, ReadMode, UnsyncedCommits};
 use crate::sync::{Arc, Ordering};
 use crate::wal::Writer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,10 +20,14 @@ use std::task::Waker;
 use std::time::Duration;
 
 impl Core {
-    /// Lets unsynced groups be stored to a map of the ring, if the user wants that, and maps.
+    /// Lets unsynced groups be stored in the way that the user wants.
     pub(crate) fn choose_unsynced(&self, writer: &mut Writer) {
-        if self.options.store_unsynced && self.options.read_mode == ReadMode::Map {
-            writer.store_unsynced();
+        match (self.options.unsynced_commits, self.options.read_mode) {
+            (UnsyncedCommits::Direct, _) => {}
+            (UnsyncedCommits::Mapped, ReadMode::Map) => writer.store_unsynced(StoreBy::Map),
+            (UnsyncedCommits::Cached | UnsyncedCommits::Mapped, _) => {
+                writer.store_unsynced(StoreBy::Write);
+            }
         }
     }
 

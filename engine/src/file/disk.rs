@@ -11,7 +11,7 @@
 //!   outside the write.
 //! - Short reads and short writes are legal: see [`read_exact_at`] and [`write_all_at`].
 
-use super::{AlignedBuffer, Begun, Region, Stores};
+use super::{AlignedBuffer, Begun, Region, StoreBy, Stores};
 use crate::error::{Error, Result};
 use crate::limits::BLOCK_SIZE;
 use crate::planted::Planted;
@@ -89,9 +89,14 @@ pub trait Disk: Send + Sync + 'static {
     fn is_cached(&self, _offset: u64) -> io::Result<Option<bool>> {
         Ok(None)
     }
-    /// Maps a range that exists for stores, which pass by direct writes: see [`Stores`]. `None`
+    /// Opens a range that exists for stores, which pass by direct writes: see [`Stores`]. `None`
     /// where that is not to be had, or where writes go through the page cache anyway.
-    fn map_stores(&self, _offset: u64, _length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
+    fn open_stores(
+        &self,
+        _offset: u64,
+        _length: u64,
+        _by: StoreBy,
+    ) -> io::Result<Option<Arc<dyn Stores>>> {
         Ok(None)
     }
     /// Takes the writer lock on the file itself, without waiting. It is held until the disk is

@@ -11,7 +11,7 @@
 
 use super::disk::{Disk, Flush, Geometry, Identity};
 use super::region::Region;
-use super::stores::Stores;
+use super::stores::{StoreBy, Stores};
 use super::{AlignedBuffer, Begun};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::io;
@@ -128,8 +128,13 @@ impl Disk for GatedDisk {
         self.inner.is_cached(offset)
     }
 
-    fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
-        self.inner.map_stores(offset, length)
+    fn open_stores(
+        &self,
+        offset: u64,
+        length: u64,
+        by: StoreBy,
+    ) -> io::Result<Option<Arc<dyn Stores>>> {
+        self.inner.open_stores(offset, length, by)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -36,7 +36,7 @@ pub use os::{OpenMode, OsDisk};
 pub(crate) use pacer::Pacer;
 pub(crate) use read_pace::{ReadPace, Stop};
 pub use region::Region;
-pub use stores::Stores;
+pub use stores::{StoreBy, Stores};
 pub(crate) use superblock::ManifestRef;
 
 /// The random identity of one store file; part of the seed of every checksum in it.

@@ -27,7 +27,7 @@ use super::state::WalState;
 use super::stored::UnsyncedGroups;
 use crate::codec::round_up;
 use crate::error::Result;
-use crate::file::{AlignedBuffer, Begun, Disk, Extent, FileId, Flush, disk};
+use crate::file::{AlignedBuffer, Begun, Disk, Extent, FileId, Flush, StoreBy, disk};
 use crate::limits::{ERASE_RING_BYTES, STORED_GROUP_BYTES_MAX};
 use crate::planted::Planted;
 use std::sync::Arc;
@@ -115,8 +115,8 @@ impl Writer {
     }
 
     /// From now on unsynced groups are stored, where the disk can.
-    pub(crate) fn store_unsynced(&mut self) {
-        self.unsynced = UnsyncedGroups::ToBeMapped;
+    pub(crate) fn store_unsynced(&mut self, by: StoreBy) {
+        self.unsynced = UnsyncedGroups::ToBeOpened(by);
     }
 
     /// The progress that other threads see.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tidelog_engine::testing::SimDisk;
 use tidelog_engine::{
-    Clock, Disk, Entropy, Error, Flush, Geometry, Identity, Region, Result, Scheduler, Stores,
-    Wake, Worker,
+    Clock, Disk, Entropy, Error, Flush, Geometry, Identity, Region, Result, Scheduler, StoreBy,
+    Stores, Wake, Worker,
 };
 
 /// Counts calls; the k-th one panics, and none after it.
@@ -112,9 +112,14 @@ impl Disk for FusedDisk {
         self.inner.map(offset, length)
     }
 
-    fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
-        self.touch("map_stores");
-        self.inner.map_stores(offset, length)
+    fn open_stores(
+        &self,
+        offset: u64,
+        length: u64,
+        by: StoreBy,
+    ) -> io::Result<Option<Arc<dyn Stores>>> {
+        self.touch("open_stores");
+        self.inner.open_stores(offset, length, by)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tidelog_engine::testing::SimDisk;
-use tidelog_engine::{Disk, Flush, Geometry, Identity, Region, Stores, limits};
+use tidelog_engine::{Disk, Flush, Geometry, Identity, Region, StoreBy, Stores, limits};
 
 /// What is called at such a moment.
 pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
@@ -100,8 +100,13 @@ impl Disk for HookedDisk {
         self.inner.map(offset, length)
     }
 
-    fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
-        self.inner.map_stores(offset, length)
+    fn open_stores(
+        &self,
+        offset: u64,
+        length: u64,
+        by: StoreBy,
+    ) -> io::Result<Option<Arc<dyn Stores>>> {
+        self.inner.open_stores(offset, length, by)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

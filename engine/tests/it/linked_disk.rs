@@ -1,8 +1,9 @@
 //! Two simulated disks of one machine: when the power of one is gone, so is that of the other.
 
 use std::io;
+use std::sync::Arc;
 use tidelog_engine::testing::SimDisk;
-use tidelog_engine::{Disk, Flush, Geometry, Identity, Region};
+use tidelog_engine::{Disk, Flush, Geometry, Identity, Region, StoreBy, Stores};
 
 /// One of the two.
 pub(crate) struct LinkedDisk {
@@ -26,10 +27,15 @@ impl LinkedDisk {
     }
 
     fn powered(&self) -> io::Result<&SimDisk> {
-        match self.other.crashed() {
-            true => Err(io::Error::other("the power is gone")),
-            false => Ok(&self.inner),
-        }
+        check_power(&self.other)?;
+        Ok(&self.inner)
+    }
+}
+
+fn check_power(other: &SimDisk) -> io::Result<()> {
+    match other.crashed() {
+        true => Err(io::Error::other("the power is gone")),
+        false => Ok(()),
     }
 }
 
@@ -74,7 +80,35 @@ impl Disk for LinkedDisk {
         self.powered()?.map(offset, length)
     }
 
+    fn open_stores(
+        &self,
+        offset: u64,
+        length: u64,
+        by: StoreBy,
+    ) -> io::Result<Option<Arc<dyn Stores>>> {
+        let opened = self.powered()?.open_stores(offset, length, by)?;
+        let linked = |inner| Arc::new(LinkedStores { inner, other: self.other.clone() });
+        Ok(opened.map(|inner| linked(inner) as Arc<dyn Stores>))
+    }
+
     fn try_lock(&self) -> io::Result<bool> {
         self.powered()?.try_lock()
+    }
+}
+
+/// Stores to one of the two.
+struct LinkedStores {
+    inner: Arc<dyn Stores>,
+    other: SimDisk,
+}
+
+impl Stores for LinkedStores {
+    fn store(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        check_power(&self.other)?;
+        self.inner.store(offset, bytes)
+    }
+
+    fn start_writing(&self, offset: u64, length: u64) {
+        self.inner.start_writing(offset, length);
     }
 }

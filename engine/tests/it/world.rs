@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidelog_engine::testing::{
     CrashPolicy, SeededEntropy, SimClock, SimDisk, SimOptions, SimScheduler,
 };
-use tidelog_engine::{Disk, Engine, OpenCold, Options, Parts, ReadMode, Result};
+use tidelog_engine::{Disk, Engine, OpenCold, Options, Parts, ReadMode, Result, UnsyncedCommits};
 
 /// 2024-01-01, in milliseconds since 1970.
 pub(crate) const START_MS: u64 = 1_704_067_200_000;
@@ -104,6 +104,7 @@ impl Process {
 }
 
 /// The smallest store there is: every few commits flush, a few flushes compact, the ring wraps.
+/// What nobody wants synced is written past the page cache, as larger commits are.
 pub(crate) fn tiny() -> Options {
     Options {
         ring_bytes: 256 * 1024,
@@ -111,13 +112,14 @@ pub(crate) fn tiny() -> Options {
         sstable_bytes: 16 * 1024,
         memory_budget: 1 << 20,
         output_rate: 0,
+        unsynced_commits: UnsyncedCommits::Direct,
         ..Options::default()
     }
 }
 
 /// The same, with small commits that nobody wants synced stored into the page cache.
 pub(crate) fn tiny_stored() -> Options {
-    Options { store_unsynced: true, ..tiny() }
+    Options { unsynced_commits: UnsyncedCommits::Cached, ..tiny() }
 }
 
 /// The same as the first, with blocks read by `pread`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidelog_engine::testing::Random;
 use tidelog_engine::{
     Compression, Durability, Engine, Error, Options, ReadMode, TableId, TableOptions,
+    UnsyncedCommits,
 };
 
 /// Operations of an asynchronous writer that wait at the same time.
@@ -38,7 +39,11 @@ impl Setup {
             memory_budget: [1, 2, 8][random.index(3)] << 20,
             output_rate: 0,
             read_mode,
-            store_unsynced: read_mode == ReadMode::Map && random.chance(1, 2),
+            unsynced_commits: [
+                UnsyncedCommits::Cached,
+                UnsyncedCommits::Mapped,
+                UnsyncedCommits::Direct,
+            ][random.index(3)],
             cold_file: cold.then(|| folder.join(format!("kill-{seed}.cold"))),
             ..Options::default()
         };

@@ -38,7 +38,7 @@ mod uring;
 
 #[cfg(all(target_os = "linux", not(loom)))]
 use super::Begun;
-use super::{AlignedBuffer, Disk, Flush, Geometry, Identity, Region, Stores};
+use super::{AlignedBuffer, Disk, Flush, Geometry, Identity, Region, StoreBy, Stores};
 use crate::error::{Error, Result};
 use crate::limits::BLOCK_SIZE;
 use crate::sync::Arc;
@@ -47,7 +47,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use stores::OsStores;
+use stores::{MappedStores, WrittenStores};
 
 /// A write of fewer bytes is over before the caller has done anything beside it.
 #[cfg(all(target_os = "linux", not(loom)))]
@@ -280,12 +280,22 @@ impl Disk for OsDisk {
         platform::is_cached(&self.buffered, offset)
     }
 
-    fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
+    fn open_stores(
+        &self,
+        offset: u64,
+        length: u64,
+        by: StoreBy,
+    ) -> io::Result<Option<Arc<dyn Stores>>> {
         // Whoever stores keeps away from blocks that must not be lost; the system writes its pages.
         if self.direct.is_none() || rustix::param::page_size() != block_size() {
             return Ok(None);
         }
-        Ok(Some(Arc::new(OsStores::map(&self.buffered, offset, length)?)))
+        let file = &self.buffered;
+        let stores: Arc<dyn Stores> = match by {
+            StoreBy::Write => Arc::new(WrittenStores::open(file, offset, length)?),
+            StoreBy::Map => Arc::new(MappedStores::map(file, offset, length)?),
+        };
+        Ok(Some(stores))
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -1,52 +1,75 @@
-//! A range of the file, mapped so that bytes can be stored to it.
+//! Ranges of the file that bytes can be stored to: by the system's write, or by a map.
 //!
-//! What the system reads ahead by itself, it may keep in pieces of many pages, and then it writes
-//! the whole piece back for a store to one of them: bytes that were synced long ago, too. So it is
-//! asked to cache pages one by one: nothing is read ahead on a touch, what was cached before is to
-//! be let go of, and what is asked for ahead comes page by page. It does not always do so, which is
-//! why stores are the user's choice.
+//! By a map: what the system reads ahead by itself, it may keep in pieces of many pages, and then it
+//! writes the whole piece back for a store to one of them: bytes that were synced long ago, too. So
+//! it is asked to cache pages one by one: nothing is read ahead on a touch, what was cached before
+//! is to be let go of, and what is asked for ahead comes page by page. It does not always do so,
+//! which is why a map is the user's choice. By a write only the blocks that it touches become
+//! dirty, whatever they are cached in.
 
 use super::platform;
 use crate::file::Stores;
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
-/// See [`Stores`].
+/// [`Stores`] by the system's write.
 #[derive(Debug)]
-pub(super) struct OsStores {
+pub(super) struct WrittenStores {
     file: File,
-    offset: u64,
+    range: Range<u64>,
+}
+
+impl WrittenStores {
+    /// Opens a range that lies inside the file.
+    pub(super) fn open(file: &File, offset: u64, length: u64) -> io::Result<WrittenStores> {
+        let range = checked(file, offset, length)?;
+        Ok(WrittenStores { file: file.try_clone()?, range })
+    }
+}
+
+impl Stores for WrittenStores {
+    fn store(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if !is_inside(&self.range, offset, bytes.len()) {
+            return Err(outside());
+        }
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn start_writing(&self, offset: u64, length: u64) {
+        platform::start_writing(&self.file, offset, length);
+    }
+}
+
+/// [`Stores`] to a map.
+#[derive(Debug)]
+pub(super) struct MappedStores {
+    file: File,
+    range: Range<u64>,
     map: MmapRaw,
 }
 
-impl OsStores {
+impl MappedStores {
     /// Maps a range that lies inside the file.
-    pub(super) fn map(file: &File, offset: u64, length: u64) -> io::Result<OsStores> {
-        let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why);
-        let end = offset.checked_add(length).ok_or_else(|| invalid("the range is too long"))?;
-        if end > file.metadata()?.len() {
-            return Err(invalid("a map behind the end of the file"));
-        }
+    pub(super) fn map(file: &File, offset: u64, length: u64) -> io::Result<MappedStores> {
+        let range = checked(file, offset, length)?;
         // The advice to begin with dirty pages also says that no page is needed in the cache.
         platform::start_writing(file, offset, length);
         let length = usize::try_from(length).map_err(|_| invalid("the range is too long"))?;
         let map = MmapOptions::new().offset(offset).len(length).map_raw(file)?;
         map.advise(memmap2::Advice::Random)?;
-        Ok(OsStores { file: file.try_clone()?, offset, map })
+        Ok(MappedStores { file: file.try_clone()?, range, map })
     }
 }
 
-impl Stores for OsStores {
+impl Stores for MappedStores {
     fn store(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let place = offset.checked_sub(self.offset).and_then(|place| usize::try_from(place).ok());
-        let inside = place.filter(|place| {
-            place.checked_add(bytes.len()).is_some_and(|end| end <= self.map.len())
-        });
-        let Some(place) = inside else {
-            let why = "a store outside of the mapped range";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        };
+        if !is_inside(&self.range, offset, bytes.len()) {
+            return Err(outside());
+        }
+        let place = usize::try_from(offset - self.range.start).map_err(|_| outside())?;
         // SAFETY: `place..place + bytes.len()` was just checked to lie inside the map.
         let destination = unsafe { self.map.as_mut_ptr().add(place) };
         // SAFETY: source: `bytes` is a live slice. Destination: inside the map, see above, which
@@ -67,4 +90,26 @@ impl Stores for OsStores {
     fn read_ahead(&self, offset: u64, length: u64) {
         platform::read_ahead(&self.file, offset, length);
     }
+}
+
+/// A range that lies inside the file, as it is now.
+fn checked(file: &File, offset: u64, length: u64) -> io::Result<Range<u64>> {
+    let end = offset.checked_add(length).ok_or_else(|| invalid("the range is too long"))?;
+    if end > file.metadata()?.len() {
+        return Err(invalid("stores behind the end of the file"));
+    }
+    Ok(offset..end)
+}
+
+fn is_inside(range: &Range<u64>, offset: u64, length: usize) -> bool {
+    let end = offset.checked_add(length as u64);
+    range.start <= offset && end.is_some_and(|end| end <= range.end)
+}
+
+fn outside() -> io::Error {
+    invalid("a store outside of its range")
+}
+
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
 }

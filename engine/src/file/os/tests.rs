@@ -72,10 +72,16 @@ fn writes_are_read_back_with_either_flush() {
 /// reads and by the other.
 #[test]
 fn stores_and_direct_writes_see_each_other() {
+    for by in [StoreBy::Write, StoreBy::Map] {
+        stores_and_direct_writes(by);
+    }
+}
+
+fn stores_and_direct_writes(by: StoreBy) {
     let folder = tempfile::tempdir().unwrap();
     let disk = new_disk(&folder);
     disk.allocate(0, 65_536).unwrap();
-    let Some(stores) = disk.map_stores(8192, 16_384).unwrap() else {
+    let Some(stores) = disk.open_stores(8192, 16_384, by).unwrap() else {
         assert!(!disk.geometry().direct, "there are stores where there are direct writes");
         return;
     };
@@ -103,13 +109,19 @@ fn stores_and_direct_writes_see_each_other() {
 
 #[test]
 fn stores_outside_of_their_range_are_refused() {
+    for by in [StoreBy::Write, StoreBy::Map] {
+        stores_outside_of_their_range(by);
+    }
+}
+
+fn stores_outside_of_their_range(by: StoreBy) {
     let folder = tempfile::tempdir().unwrap();
     let disk = new_disk(&folder);
     disk.allocate(0, 65_536).unwrap();
     let length = disk.length().unwrap();
-    assert!(disk.map_stores(length, 1 << 40).is_err());
-    assert!(disk.map_stores(u64::MAX, 2).is_err());
-    let Some(stores) = disk.map_stores(8192, 4096).unwrap() else { return };
+    assert!(disk.open_stores(length, 1 << 40, by).is_err());
+    assert!(disk.open_stores(u64::MAX, 2, by).is_err());
+    let Some(stores) = disk.open_stores(8192, 4096, by).unwrap() else { return };
     for (offset, length) in [(8191, 1), (12_288, 1), (12_287, 2), (0, 1), (u64::MAX, 1)] {
         let refused = stores.store(offset, &vec![1; length]).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{offset} {length}");

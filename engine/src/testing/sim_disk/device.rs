@@ -3,7 +3,7 @@
 use super::fault::{FaultEffect, FaultOperation};
 use super::operation::Change;
 use super::{Logged, SimDisk};
-use crate::file::{Disk, Flush, Geometry, Identity, Region, Stores};
+use crate::file::{Disk, Flush, Geometry, Identity, Region, StoreBy, Stores};
 use std::io;
 use std::sync::Arc;
 
@@ -123,15 +123,20 @@ impl Disk for SimDisk {
         Ok(Region::from_memory(Arc::from(bytes)))
     }
 
-    fn map_stores(&self, offset: u64, length: u64) -> io::Result<Option<Arc<dyn Stores>>> {
+    fn open_stores(
+        &self,
+        offset: u64,
+        length: u64,
+        _: StoreBy,
+    ) -> io::Result<Option<Arc<dyn Stores>>> {
         let state = self.state();
         state.check_alive()?;
         let end = offset.checked_add(length).ok_or_else(|| invalid("the range is too long"))?;
         if end > state.volatile.length() {
-            return Err(invalid("a map behind the end of the file"));
+            return Err(invalid("stores behind the end of the file"));
         }
-        let mapped = || Arc::new(SimStores { disk: self.clone(), offset, end }) as Arc<dyn Stores>;
-        Ok(state.options.direct.then(mapped))
+        let opened = || Arc::new(SimStores { disk: self.clone(), offset, end }) as Arc<dyn Stores>;
+        Ok(state.options.direct.then(opened))
     }
 
     fn try_lock(&self) -> io::Result<bool> {
@@ -154,7 +159,7 @@ impl Stores for SimStores {
     fn store(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let end = offset.saturating_add(bytes.len() as u64);
         if offset < self.offset || end > self.end {
-            return Err(invalid("a store outside of the mapped range"));
+            return Err(invalid("a store outside of its range"));
         }
         let mut state = self.disk.state();
         state.check_alive()?;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::file::{AlignedBuffer, Disk, Flush};
+use crate::file::{AlignedBuffer, Disk, Flush, StoreBy};
 use proptest::prelude::*;
 use std::io;
 
@@ -412,7 +412,7 @@ proptest! {
 #[test]
 fn a_store_may_tear_what_lies_beside_it_in_its_page() {
     let disk = SimDisk::from_bytes(SimOptions::default(), &[7; 8192]);
-    let stores = disk.map_stores(0, 8192).unwrap().unwrap();
+    let stores = disk.open_stores(0, 8192, StoreBy::Write).unwrap().unwrap();
     stores.store(5000, &[9; 10]).unwrap();
     let kept = disk.crash_image(&CrashPolicy::Kill).bytes();
     assert_eq!((&kept[5000..5010], &kept[..5000]), (&[9; 10][..], &[7; 5000][..]));

@@ -3,7 +3,7 @@
 
 use super::{FILE, GROUP_MAX};
 use crate::error::{ErrorKind, Result};
-use crate::file::{Disk, Extent};
+use crate::file::{Disk, Extent, StoreBy};
 use crate::limits::{RING_UNSYNCED_SHARE, STORED_GROUP_BYTES_MAX};
 use crate::sync::{AtomicBool, Ordering};
 use crate::testing::{
@@ -68,7 +68,7 @@ impl Store {
     fn start(disk: SimDisk, root: Root, next_commit: u64, stores: bool) -> Store {
         let mut writer = Writer::new(Arc::new(disk.clone()), FILE, RING, root.salt, root.head);
         if stores {
-            writer.store_unsynced();
+            writer.store_unsynced(StoreBy::Write);
         }
         let acknowledged = root.head.lsn;
         Store { disk, root, writer, stores, groups: Vec::new(), acknowledged, next_commit }

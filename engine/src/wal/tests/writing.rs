@@ -1,5 +1,5 @@
 use super::*;
-use crate::file::{OpenMode, OsDisk};
+use crate::file::{OpenMode, OsDisk, StoreBy};
 
 #[test]
 fn groups_come_back_as_they_were_written() {
@@ -170,12 +170,12 @@ fn a_listing_tells_what_replay_sees() {
 /// The same on a real file, with whatever alignment and flush the file system here wants.
 #[test]
 fn a_log_in_a_real_file_comes_back() {
-    for stores in [false, true] {
-        a_log_in_a_real_file(stores);
+    for by in [None, Some(StoreBy::Write), Some(StoreBy::Map)] {
+        a_log_in_a_real_file(by);
     }
 }
 
-fn a_log_in_a_real_file(stores: bool) {
+fn a_log_in_a_real_file(by: Option<StoreBy>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.tide");
     let ring = Extent { offset: 65_536, length: 256 * 1024 };
@@ -183,8 +183,8 @@ fn a_log_in_a_real_file(stores: bool) {
     disk.allocate(0, ring.end()).unwrap();
     let head = WalPosition { lsn: ring.length * 3 - 4096, previous: 7 };
     let mut writer = Writer::new(disk, FILE, ring, SALT, head);
-    if stores {
-        writer.store_unsynced();
+    if let Some(by) = by {
+        writer.store_unsynced(by);
     }
     let bodies: Vec<Vec<u8>> = (0..20usize).map(|number| vec![1; number * 700]).collect();
     for (commit, body) in (1..).zip(&bodies) {
