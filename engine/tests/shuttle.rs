@@ -22,23 +22,25 @@
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use shuttle::{Config, MaxSteps, Runner, thread};
+use shuttle::{Config, FailurePersistence, MaxSteps, Runner, thread};
 use std::sync::Arc;
 use std::time::Duration;
 use tidelog_engine::testing::{SeededEntropy, SimClock, SimDisk, SimOptions};
 use tidelog_engine::{
-    Direction, Durability, Engine, Entry, ErrorKind, Options, Parts, ReadMode, Result, TableId,
-    TableOptions, ThreadScheduler, WriteBatch,
+    CommitFuture, Direction, Durability, Engine, Entry, ErrorKind, Options, Parts, ReadMode,
+    Result, TableId, TableOptions, ThreadScheduler, WriteBatch,
 };
 
 const ROOM: &[u8] = b"room";
 const START_MS: u64 = 1_704_067_200_000;
+/// Schedules of each kind that follow from one seed.
+const BATCH: usize = 25;
 /// Preemptions that a schedule of the second kind concentrates on.
 const DEPTH: usize = 3;
 /// Coroutines have stacks of their own, and the engine is no small thing.
 const STACK_BYTES: usize = 1 << 20;
 /// A schedule that is longer goes round in circles.
-const STEPS_MAX: usize = 20_000_000;
+const STEPS_MAX: usize = 5_000_000;
 
 /// What a writer was told: the seq of a commit, and which of its commits it was.
 type Acknowledged = Vec<(u64, u8)>;
@@ -102,7 +104,7 @@ fn commits_that_nobody_leads_are_led() {
                     let batch = append(table, writer, number);
                     (number, engine.commit_async(batch, durability()))
                 });
-                let wait = |(number, future)| {
+                let wait = |(number, future): (u8, CommitFuture)| {
                     let committed = shuttle::future::block_on(future).unwrap();
                     (committed.seqs[0], number)
                 };
@@ -116,30 +118,49 @@ fn commits_that_nobody_leads_are_led() {
     });
 }
 
-/// Runs a model under so many schedules of both kinds.
-fn explore(name: &str, model: fn()) {
-    let number = |name: &str, or: usize| {
+/// Runs a model under so many schedules, in batches with seeds of their own.
+fn explore(name: &'static str, model: fn()) {
+    let number = |name: &str, or: u64| {
         std::env::var(name).map_or(or, |text| text.parse().expect("it is a number"))
     };
-    let seed = number("TIDELOG_SEED", 1);
-    let schedules = number("TIDELOG_SCHEDULES", 100);
-    println!(
-        "repeat it: TIDELOG_SEED={seed} TIDELOG_SCHEDULES={schedules} RUSTFLAGS=\"--cfg shuttle\" \
-         cargo test -p tidelog-engine --test shuttle --target-dir target/shuttle {name}"
-    );
-    let config = || {
-        let mut config = Config::new();
-        config.stack_size = STACK_BYTES;
-        config.max_steps = MaxSteps::FailAfter(STEPS_MAX);
-        config.silence_warnings = true;
-        config
-    };
-    let even = schedules.div_ceil(2);
-    let random = RandomScheduler::new_from_seed(seed as u64, even);
-    assert_eq!(Runner::new(random, config()).run(model), even);
-    let preempting = PctScheduler::new_from_seed(seed as u64, DEPTH, schedules - even);
-    assert_eq!(Runner::new(preempting, config()).run(model), schedules - even);
-    println!("{{\"model\":\"{name}\",\"schedules\":{schedules}}}");
+    let first = number("TIDELOG_SEED", 1);
+    let batches = number("TIDELOG_SCHEDULES", 100).div_ceil(2 * BATCH as u64);
+    for seed in first..first + batches {
+        let _replay = Replay { name, seed };
+        let random = RandomScheduler::new_from_seed(seed, BATCH);
+        assert_eq!(Runner::new(random, config()).run(model), BATCH);
+        let preempting = PctScheduler::new_from_seed(seed, DEPTH, BATCH);
+        assert_eq!(Runner::new(preempting, config()).run(model), BATCH);
+    }
+    println!("{{\"model\":\"{name}\",\"schedules\":{}}}", batches * 2 * BATCH as u64);
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config.stack_size = STACK_BYTES;
+    config.max_steps = MaxSteps::FailAfter(STEPS_MAX);
+    config.silence_warnings = true;
+    // The seed says it in a line.
+    config.failure_persistence = FailurePersistence::None;
+    config
+}
+
+/// Prints, while a model fails, the command that fails the same way.
+struct Replay {
+    name: &'static str,
+    seed: u64,
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Replay { name, seed } = self;
+            eprintln!(
+                "replay: TIDELOG_SEED={seed} TIDELOG_SCHEDULES=1 RUSTFLAGS=\"--cfg shuttle\" cargo \
+                 test -p tidelog-engine --test shuttle --target-dir target/shuttle {name}"
+            );
+        }
+    }
 }
 
 fn create(disk: &SimDisk) -> (Engine, TableId) {

@@ -3,6 +3,9 @@
 use super::{Cases, bounded, crashes, faults, histories, kills, rot};
 use std::path::Path;
 
+/// Makes the cases of a seed; what needs files puts them into the folder.
+pub type MakeCases = fn(seed: u64, directory: &Path) -> Result<Box<dyn Cases>, String>;
+
 /// Something to be proved.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject {
@@ -12,14 +15,14 @@ pub struct Subject {
     pub about: &'static str,
     /// Shards in the short form.
     pub short_shards: u64,
-    /// Makes the cases of a seed; what needs files puts them into the folder.
-    pub cases: fn(seed: u64, directory: &Path) -> Result<Box<dyn Cases>, String>,
+    /// Its cases.
+    pub cases: MakeCases,
 }
 
 const fn subject(
     name: &'static str,
     short_shards: u64,
-    cases: fn(u64, &Path) -> Result<Box<dyn Cases>, String>,
+    cases: MakeCases,
     about: &'static str,
 ) -> Subject {
     Subject { name, about, short_shards, cases }

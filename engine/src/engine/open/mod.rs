@@ -169,15 +169,18 @@ impl Core {
                 }
             }
             self.flush_memtables()?;
-            if let Some(leadership) = self.queue.try_lead() {
-                // Nobody leads now: what is published is all there is.
-                let published = self.published.load(Ordering::Acquire);
-                // More may count as flushed: an epoch leaves commit numbers out.
-                if published <= self.flushed_through.load(Ordering::Acquire) {
-                    *self.leader.lock() = None;
-                    drop(leadership);
-                    return Ok(());
-                }
+            let Some(leadership) = self.queue.try_lead() else {
+                // Whoever leads may need this processor to go on.
+                self.scheduler.pause(Duration::from_micros(100));
+                continue;
+            };
+            // Nobody leads now: what is published is all there is.
+            let published = self.published.load(Ordering::Acquire);
+            // More may count as flushed: an epoch leaves commit numbers out.
+            if published <= self.flushed_through.load(Ordering::Acquire) {
+                *self.leader.lock() = None;
+                drop(leadership);
+                return Ok(());
             }
         }
     }
