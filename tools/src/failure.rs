@@ -39,6 +39,14 @@ impl Failure {
         Failure::Damage(anyhow!("{text}"))
     }
 
+    /// What a report came to that was printed: where nobody reads on, what it found still counts.
+    pub(crate) fn of_report(printed: Outcome) -> Outcome {
+        match printed {
+            Err(Failure::Unread) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     /// With what was being done, in front.
     pub(crate) fn context(self, what: impl Display) -> Failure {
         let what = what.to_string();
@@ -102,5 +110,13 @@ mod tests {
         check(Error::NoSpace { what: "a flush", needed: 1 }, 3);
         let broken: Failure = io::Error::from(io::ErrorKind::BrokenPipe).into();
         assert_eq!(broken.report(), (0, None));
+    }
+
+    #[test]
+    fn what_a_report_found_counts_where_nobody_reads_on() {
+        let broken: Failure = io::Error::from(io::ErrorKind::BrokenPipe).into();
+        assert!(Failure::of_report(Err(broken)).is_ok());
+        let full: Failure = io::Error::from(io::ErrorKind::StorageFull).into();
+        assert_eq!(Failure::of_report(Err(full)).unwrap_err().report().0, 3);
     }
 }

@@ -101,9 +101,9 @@ impl BlockCache {
         self.verified.insert(name);
     }
 
-    /// All small units of maps have to be verified again.
-    pub(crate) fn forget_verified(&self) {
-        self.verified.clear();
+    /// All small units of maps have to be verified at each touch from now on.
+    pub(crate) fn distrust(&self) {
+        self.verified.distrust();
     }
 
     /// Bytes held now.

@@ -34,11 +34,13 @@ struct Suspect {
 pub(crate) fn check_copies(file: &LiveFile) -> Result<CheckedCopies> {
     let mut found = CheckedCopies::default();
     let mut suspects = Vec::new();
+    let mut seen = false;
     for _ in 0..LOOKS_MAX {
         let Some(states) = look(file)? else {
             file.rest()?;
             continue;
         };
+        seen = true;
         suspects = go_on(suspects, states);
         let believed = suspects.extract_if(.., |suspect: &mut Suspect| suspect.looks >= LOOKS);
         found.damage.extend(believed.map(|Suspect { copy, detail, .. }| Corruption {
@@ -56,7 +58,9 @@ pub(crate) fn check_copies(file: &LiveFile) -> Result<CheckedCopies> {
         }
         file.rest()?;
     }
-    found.skipped = suspects.len() as u64;
+    // Where the root was being written at every look, no copy was seen.
+    let unseen = if seen { suspects.len() } else { SUPERBLOCK_COPIES };
+    found.skipped = unseen as u64;
     Ok(found)
 }
 
@@ -85,4 +89,36 @@ fn go_on(
         Suspect { copy, looks: known.map_or(0, |suspect| suspect.looks) + 1, detail, stamp }
     };
     wrong.map(suspect).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::ReadPace;
+    use crate::sync::{Arc, AtomicU64};
+    use crate::testing::fuzzing::superblock::{FILE_LENGTH, write};
+    use crate::testing::{SimClock, SimDisk, SimOptions, SimScheduler};
+
+    fn live(disk: &SimDisk, writes: u64) -> LiveFile {
+        let clock = SimClock::new(7);
+        let scheduler = Arc::new(SimScheduler::new(1, clock.clone()));
+        let pace = Arc::new(ReadPace::new(Arc::new(clock), scheduler, 0, Box::new(|| Ok(()))));
+        LiveFile::new(Arc::new(disk.clone()), pace, Arc::new(AtomicU64::new(writes)))
+    }
+
+    #[test]
+    fn copies_that_were_never_seen_are_counted() {
+        let length = usize::try_from(FILE_LENGTH).unwrap();
+        let disk = SimDisk::from_bytes(SimOptions::default(), &vec![0; length]);
+        write(&disk, 5, 1).unwrap();
+        let found = check_copies(&live(&disk, 2)).unwrap();
+        assert_eq!(found, CheckedCopies::default());
+        // Somebody writes the root all the time.
+        let found = check_copies(&live(&disk, 3)).unwrap();
+        assert_eq!(found, CheckedCopies { damage: Vec::new(), skipped: 4 });
+        disk.flip_bit(16_384 + 100, 3);
+        let found = check_copies(&live(&disk, 2)).unwrap();
+        assert_eq!((found.damage.len(), found.skipped), (1, 0));
+        assert_eq!(found.damage[0].offset, 16_384);
+    }
 }

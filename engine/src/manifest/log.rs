@@ -41,7 +41,8 @@ struct Tail {
 }
 
 impl Manifest {
-    /// A manifest whose base is `catalog`, in an extent of its own. Nothing is synced.
+    /// The manifest of a new store, in an extent of its own: its base, `catalog`, is the first
+    /// record ever. Nothing is synced.
     pub(crate) fn create(
         disk: Arc<dyn Disk>,
         file: FileId,
@@ -49,6 +50,18 @@ impl Manifest {
         catalog: &Catalog,
     ) -> Result<Manifest> {
         let tail = write_base(&*disk, file, &allocator, catalog, 0)?;
+        Ok(Manifest { disk, file, allocator, tail, replaced: Vec::new() })
+    }
+
+    /// The same for a store that was there before. Of a first record ever a salvage believes that
+    /// it says nothing, and reads on behind it where it is damaged: so this base is a later one.
+    pub(crate) fn create_anew(
+        disk: Arc<dyn Disk>,
+        file: FileId,
+        allocator: Arc<Allocator>,
+        catalog: &Catalog,
+    ) -> Result<Manifest> {
+        let tail = write_base(&*disk, file, &allocator, catalog, 1)?;
         Ok(Manifest { disk, file, allocator, tail, replaced: Vec::new() })
     }
 

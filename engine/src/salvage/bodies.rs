@@ -5,17 +5,23 @@
 //!    that cannot be read. Its entries are named.
 //! 2. A body that cannot be decoded becomes an empty one: its commit is named, and keeps its
 //!    number.
+//! 3. A timeline of which entries are left is listed for ever: it has a record, or a flush will
+//!    take its first entry for that of a new one.
 
-use super::findings::Findings;
+use super::findings::{Cause, Findings};
+use super::log::last_commit;
 use super::next_ids::Known;
 use super::report::{Loss, TimelineName};
 use super::segments::SegmentHealth;
 use crate::batch::{Op, decode_placed};
 use crate::entry::TableId;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::limits::{TARGET_BYTES_MIN, UNSYNCED_ENTRIES_MAX};
 use crate::options::Sequence;
 use crate::segment::LargePayload;
+use crate::state::StateRecord;
 use crate::version::{Catalog, TableKind};
+use crate::wal::GroupInfo;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the bodies hold.
@@ -71,6 +77,10 @@ pub(super) struct Bodies<'a> {
     has_losses: bool,
     /// Kept where groups are missing.
     newest: Newest,
+    /// Timelines with entries that are left.
+    left: BTreeSet<TimelineName>,
+    /// The last commit before the log.
+    base_commit: u64,
     written: Written,
 }
 
@@ -80,15 +90,24 @@ impl<'a> Bodies<'a> {
         health: &'a mut SegmentHealth,
         known: &'a Known,
         findings: &'a mut Findings,
-        has_losses: bool,
+        (base_commit, has_losses): (u64, bool),
     ) -> Bodies<'a> {
-        let (newest, written) = (Newest::new(), Written::default());
-        Bodies { catalog, health, known, findings, has_losses, newest, written }
+        let (newest, left, written) = (Newest::new(), BTreeSet::new(), Written::default());
+        Bodies { catalog, health, known, findings, has_losses, newest, left, base_commit, written }
     }
 
     /// What became of them.
     pub(super) fn end(self) -> Written {
         self.written
+    }
+
+    /// A group that cannot be read any more.
+    pub(super) fn lose_group(&mut self, group: &GroupInfo, error: Error) -> Result<()> {
+        self.findings.absorb("WAL", group.offset, error)?;
+        let (first, last) = (group.first_commit, last_commit(group));
+        self.findings.lose(Loss::Commits { first, last: Some(last), offset: group.offset });
+        self.findings.jump((group.end - group.lsn) / TARGET_BYTES_MIN as u64);
+        Ok(())
     }
 
     /// The body of a commit as it goes into the new log. `place`: that of its group in the file.
@@ -129,6 +148,9 @@ impl<'a> Bodies<'a> {
             if self.is_assigned(table) {
                 self.findings.note_seq(seq);
                 self.miss_up_to(table, key, seq, commit)?;
+                if readable {
+                    self.keep_listed(table, key, seq)?;
+                }
             }
             if readable {
                 *self.written.entries.entry(table).or_default() += 1;
@@ -136,7 +158,7 @@ impl<'a> Bodies<'a> {
             }
             self.findings.lose_entries(table, key, (seq, seq), 1);
             // The log that is left is believed before any record.
-            self.findings.jump_times(1);
+            self.findings.jump_times(Cause::Payloads, 1);
         }
         if readable {
             self.written.large.extend(message.large.map(|large| large.number));
@@ -148,6 +170,23 @@ impl<'a> Bodies<'a> {
     fn is_assigned(&self, table: TableId) -> bool {
         let record = self.catalog.tables.get(&table);
         record.is_some_and(|record| record.options.sequence == Sequence::Assigned)
+    }
+
+    /// Lists of timelines go by records, and the first flush of a timeline writes one, which it
+    /// knows by the seq of its first entry: where that is lost, the record is written now.
+    fn keep_listed(&mut self, table: TableId, key: &[u8], seq: u64) -> Result<()> {
+        let is_first = self.left.insert((table, key.into()));
+        if !is_first || seq % UNSYNCED_ENTRIES_MAX == 1 || self.known.is_recorded(table, key)? {
+            return Ok(());
+        }
+        let state = match self.known.newest(table, key)? {
+            StateRecord::NEW => {
+                StateRecord { next_seq: seq, last_commit: self.base_commit, last_time_ms: 0 }
+            }
+            newest => newest,
+        };
+        self.findings.note_state(table, key, state);
+        Ok(())
     }
 
     /// Names the entries between the newest that is known of a timeline and this one, where groups

@@ -18,6 +18,20 @@ use std::collections::BTreeMap;
 /// The most jumps that are made.
 const EPOCHS_MAX: u64 = 1_000;
 
+/// Why ids have to jump. One timeline may have lost entries to each of these, one behind the other:
+/// so what they ask for adds up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cause {
+    /// Groups of the log, and its end.
+    Log,
+    /// Payloads that the log names.
+    Payloads,
+    /// Runs that lost their newest entries.
+    Runs,
+    /// Records of the manifest.
+    Manifest,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -26,8 +40,8 @@ pub(super) struct Findings {
     pub(super) states: BTreeMap<TimelineName, StateRecord>,
     /// Between which timelines records of the state table are lost; `None`: between any.
     pub(super) lost_records: Vec<Option<(TimelineName, TimelineName)>>,
-    /// How often ids have to jump for what is known.
-    jumps: u64,
+    /// How often ids have to jump for each cause that is known.
+    jumps: BTreeMap<Cause, u64>,
     /// So many entries are gone, it is not known of which timelines.
     unknown: Option<u64>,
     /// No entry of a timeline that is not known any more is likely to have a greater id.
@@ -134,15 +148,41 @@ impl Findings {
         self.unknown = Some(known.saturating_add(entries));
     }
 
-    /// Ids have to jump so often at least.
-    pub(super) fn jump_times(&mut self, times: u64) {
-        self.jumps = self.jumps.max(times);
+    /// Ids have to jump so often at least for this cause.
+    pub(super) fn jump_times(&mut self, cause: Cause, times: u64) {
+        let known = self.jumps.entry(cause).or_default();
+        *known = times.max(*known);
     }
 
     /// How often ids have to jump.
     pub(super) fn epochs(&self) -> u64 {
         let bound = |entries| self.seq_bound.saturating_add(entries) / UNSYNCED_ENTRIES_MAX;
         let unknown = self.unknown.map_or(0, |entries| 1 + bound(entries));
-        self.jumps.max(unknown).min(EPOCHS_MAX)
+        self.jumps.values().copied().fold(unknown, u64::saturating_add).min(EPOCHS_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A timeline of which 600,000 entries are gone from an SSTable and as many from the log behind
+    /// it had ids that one jump does not get over.
+    #[test]
+    fn what_different_causes_ask_for_adds_up() {
+        let mut findings = Findings::default();
+        assert_eq!(findings.epochs(), 0);
+        findings.jump_times(Cause::Runs, 1);
+        findings.jump_times(Cause::Log, 1);
+        assert_eq!(findings.epochs(), 2);
+        // Of one cause the most counts: those are other timelines, or counted on by who asks.
+        findings.jump_times(Cause::Log, 3);
+        findings.jump_times(Cause::Log, 2);
+        assert_eq!(findings.epochs(), 4);
+        findings.note_seq(1_500_000);
+        findings.jump(600_000);
+        assert_eq!(findings.epochs(), 4 + 3);
+        findings.jump_times(Cause::Manifest, u64::MAX);
+        assert_eq!(findings.epochs(), EPOCHS_MAX);
     }
 }

@@ -14,7 +14,7 @@
 //! 2. Nothing is written but what an opening of the new store replays.
 
 use super::bodies::{Bodies, Contents, Written};
-use super::findings::Findings;
+use super::findings::{Cause, Findings};
 use super::next_ids::Known;
 use super::report::Loss;
 use super::segments::SegmentHealth;
@@ -24,10 +24,10 @@ use crate::codec::round_up;
 use crate::error::{Error, Result};
 use crate::file::Identity;
 use crate::file::superblock::{Superblock, WalHead};
-use crate::limits::{TARGET_BYTES_MIN, UNSYNCED_ENTRIES_MAX};
+use crate::limits::{COUNTER_MAX, TARGET_BYTES_MIN, UNSYNCED_ENTRIES_MAX};
 use crate::sync::Arc;
 use crate::version::Catalog;
-use crate::wal::{self, Ending, GroupInfo, LogPlace, WalPosition, Writer};
+use crate::wal::{self, Ending, GroupInfo, LogPlace, WalPosition, WalState, Writer};
 
 /// Bytes of groups that are written together.
 const TOGETHER_BYTES: usize = 1024 * 1024;
@@ -74,6 +74,7 @@ impl<'a> Log<'a> {
         };
         if let (Some(_), false) = (end, whole_lap) {
             log.groups = listing.groups;
+            log.refuse_impossible(findings);
             return Ok(log);
         }
         let lap = place.ring.length;
@@ -84,7 +85,35 @@ impl<'a> Log<'a> {
             let synced = log.groups.iter().map(|group| group.synced_lsn).max().unwrap_or(0);
             log.judge_end(checksum, synced.max(superblock.synced_lsn), findings)?;
         }
+        log.refuse_impossible(findings);
+        log.leave_out_the_oldest(findings);
         Ok(log)
+    }
+
+    /// Groups whose checksums hold, and which no opening believes: nobody wrote them like that.
+    fn refuse_impossible(&mut self, findings: &mut Findings) {
+        for group in self.groups.extract_if(.., |group| !is_possible(group)).collect::<Vec<_>>() {
+            let (last, time_ms) = (last_commit(&group), group.time_ms);
+            let detail = format!("commit {last} at {time_ms} ms is above {COUNTER_MAX}");
+            findings.report.damaged("WAL", group.offset, detail);
+            self.lose(group.lsn..group.end, group.first_commit, Some(last), findings);
+        }
+    }
+
+    /// A ring that has been written all round holds more than one log may take of it.
+    fn leave_out_the_oldest(&mut self, findings: &mut Findings) {
+        let ring = self.place.ring;
+        let room = WalState::room_of(ring.length);
+        let count = beyond_room(&self.groups, room);
+        let left_out: Vec<GroupInfo> = self.groups.drain(..count).collect();
+        let (Some(oldest), Some(newest)) = (left_out.first(), left_out.last()) else { return };
+        let first = oldest.first_commit.max(self.base_commit.saturating_add(1));
+        let last = last_commit(newest);
+        let detail = format!(
+            "the {room} bytes that a log may take have no room for commits {first} to {last}"
+        );
+        findings.report.damaged("WAL", oldest.offset, detail);
+        self.lose(oldest.lsn..newest.end, first, Some(last), findings);
     }
 
     fn list(&self, head: WalPosition, synced_lsn: u64) -> Result<wal::Listing> {
@@ -138,7 +167,7 @@ impl<'a> Log<'a> {
     fn note_torn(&mut self, trace: String, findings: &mut Findings) {
         let entries = self.place.group_bytes_max / TARGET_BYTES_MIN as u64;
         self.jumps += 1 + entries / UNSYNCED_ENTRIES_MAX;
-        findings.jump_times(self.jumps);
+        findings.jump_times(Cause::Log, self.jumps);
         findings.report.torn_tail = Some(trace);
     }
 
@@ -152,7 +181,7 @@ impl<'a> Log<'a> {
         self.has_losses = true;
         let entries = (lsns.end - lsns.start) / TARGET_BYTES_MIN as u64;
         self.jumps += 1 + entries / UNSYNCED_ENTRIES_MAX;
-        findings.jump_times(self.jumps);
+        findings.jump_times(Cause::Log, self.jumps);
         if last.is_none_or(|last| last >= first) {
             let ring = self.place.ring;
             let offset = ring.offset + lsns.start % ring.length;
@@ -171,16 +200,17 @@ impl<'a> Log<'a> {
     }
 
     /// What the bodies name, as far as they can be decoded.
-    pub(super) fn contents(&self) -> Result<Contents> {
+    pub(super) fn contents(&self) -> Contents {
         let mut contents = Contents::default();
         for group in &self.groups {
-            for (_, body) in self.bodies(group)? {
+            // What cannot be read any more is told when it is to be written.
+            for (_, body) in self.bodies(group).into_iter().flatten() {
                 for op in decode_placed(&body).map_while(std::result::Result::ok) {
                     contents.note(&op.1);
                 }
             }
         }
-        Ok(contents)
+        contents
     }
 
     /// The bodies of a group, with their commits, that are in no SSTable.
@@ -205,13 +235,22 @@ impl<'a> Log<'a> {
         let LogPlace { file, ring, .. } = self.place;
         let disk = Arc::clone(target.disk());
         let mut writer = Writer::behind(disk, file, ring, salt, start, start.lsn);
-        let mut taken = Bodies::new(catalog, health, known, findings, self.has_losses);
+        let scope = (self.base_commit, self.has_losses);
+        let mut taken = Bodies::new(catalog, health, known, findings, scope);
         let mut pending: Vec<(u64, u64, Vec<Vec<u8>>)> = Vec::new();
         let mut bytes = 0;
         for group in &self.groups {
             let mut bodies = Vec::new();
             let mut first = None;
-            for (commit, body) in self.bodies(group)? {
+            let left = match self.bodies(group) {
+                Ok(left) => left,
+                // What was read well a moment ago cannot be read now.
+                Err(error) => {
+                    taken.lose_group(group, error)?;
+                    continue;
+                }
+            };
+            for (commit, body) in left {
                 first.get_or_insert(commit);
                 bodies.push(taken.take(group.offset, commit, &body)?);
             }
@@ -242,6 +281,63 @@ fn flush(writer: &mut Writer, pending: &mut Vec<(u64, u64, Vec<Vec<u8>>)>) -> Re
     Ok(())
 }
 
-fn last_commit(group: &GroupInfo) -> u64 {
+/// How many of the oldest groups are left out, so that the others take no more than `room`.
+fn beyond_room(groups: &[GroupInfo], room: u64) -> usize {
+    let bytes = |group: &GroupInfo| group.end - group.lsn;
+    let mut taken: u64 = groups.iter().map(bytes).sum();
+    let too_many = |group: &&GroupInfo| {
+        let is_beyond = taken > room;
+        taken -= bytes(group);
+        is_beyond
+    };
+    groups.iter().take_while(too_many).count()
+}
+
+/// Whether an opening believes the numbers of a group.
+fn is_possible(group: &GroupInfo) -> bool {
+    last_commit(group) <= COUNTER_MAX && group.time_ms <= COUNTER_MAX
+}
+
+/// The commit of the last frame of a group.
+pub(super) fn last_commit(group: &GroupInfo) -> u64 {
     group.first_commit.saturating_add(u64::from(group.frame_count)).saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_groups_are_left_out_until_the_others_have_room() {
+        let group = |lsn, end| GroupInfo {
+            lsn,
+            end,
+            offset: lsn,
+            first_commit: lsn,
+            frame_count: 1,
+            time_ms: 0,
+            synced_lsn: 0,
+        };
+        let groups = [group(0, 512), group(512, 2048), group(2048, 2560), group(4096, 4608)];
+        for (room, left_out) in [(9000, 0), (3072, 0), (3071, 1), (2560, 1), (2559, 2), (100, 4)] {
+            assert_eq!(beyond_room(&groups, room), left_out, "{room}");
+        }
+        assert_eq!(beyond_room(&[], 0), 0);
+    }
+
+    #[test]
+    fn a_group_that_no_opening_believes_is_not_taken() {
+        let group = |first_commit, frame_count, time_ms| GroupInfo {
+            lsn: 0,
+            end: 512,
+            offset: 0,
+            first_commit,
+            frame_count,
+            time_ms,
+            synced_lsn: 0,
+        };
+        assert!(is_possible(&group(COUNTER_MAX, 1, COUNTER_MAX)));
+        assert!(!is_possible(&group(COUNTER_MAX, 2, 0)));
+        assert!(!is_possible(&group(1, 1, COUNTER_MAX + 1)));
+    }
 }

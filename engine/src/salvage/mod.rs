@@ -21,12 +21,13 @@
 //! | `store` | the last part: log, segments, manifest, superblock |
 //! | `next_ids` | next sequence ids of timelines that lost their newest entries |
 //! | `target` | the new file |
+//! | `rooted` | the new file under the root that it does not have yet |
 //! | `findings`, `report` | what was lost, and where the damage is |
 //!
 //! # Invariants
 //! 1. The old files are never written.
 //! 2. What is in the new store was verified by its checksum in the old one, and the new store is
-//!    verified as a whole before the salvage ends.
+//!    verified as a whole before it gets its root: what ends with an error is no store.
 //! 3. What is not in the new store is named, or counted between two keys, in the report.
 //! 4. No sequence id that was seen is given again: see `next_ids`.
 //!
@@ -42,6 +43,7 @@ mod next_ids;
 mod rebuild;
 mod report;
 mod root;
+mod rooted;
 mod segments;
 mod sstables;
 mod store;
@@ -142,7 +144,7 @@ impl Salvage {
         let place = log_place(&*self.disk, &root.superblock);
         let scope = (root.commit, !root.whole);
         let log = Log::read(place, &root.superblock, scope, &mut findings)?;
-        let contents = log.contents()?;
+        let contents = log.contents();
         root.create_unknown_tables(&contents, &mut findings);
         let mut health = self.segments(&root, &contents, &mut findings);
         let mut target =
@@ -151,9 +153,7 @@ impl Salvage {
         let mut sstables = Sstables::new(&root, disks, &mut health, &mut target, &mut findings);
         let metas = sstables.salvage_all()?;
         let store = NewStore::new(&root, metas, &health, (target, findings));
-        let report = store.finish(&log, &mut health)?;
-        self.check_unchanged(&root)?;
-        Ok(report)
+        store.finish(&log, &mut health, &|| self.check_unchanged(&root))
     }
 
     /// Where cold SSTables are read.
@@ -198,7 +198,7 @@ impl Salvage {
         let metas = root.catalog.version.iter().map(|(_, _, meta)| meta);
         let hot = metas.filter(|meta| !root.catalog.is_in_cold_file(meta));
         let end = hot.map(|meta| meta.extent.end()).max().unwrap_or(0);
-        Ok(end.max(health.end()).min(length))
+        Ok(end.min(length).max(health.end(length)))
     }
 
     /// Whether the root is still the one that was read.

@@ -1,15 +1,15 @@
 //! The next sequence ids of the new store: what its SSTables say, and records for timelines that
 //! have lost their newest entries, or their records.
 
-use super::findings::Findings;
+use super::findings::{Cause, Findings};
 use super::rebuild::Rebuild;
 use super::report::TimelineName;
 use super::target::Target;
-use crate::cache::Source;
+use crate::cache::{BlockCache, Source};
 use crate::entry::TableId;
 use crate::error::Result;
 use crate::file::{Disk, Extent, FileId};
-use crate::limits::UNSYNCED_ENTRIES_MAX;
+use crate::limits::{UNSYNCED_ENTRIES_MAX, VERIFY_CACHE_BYTES};
 use crate::own_ttl::OwnTtl;
 use crate::read::{newest_of, state_of_run};
 use crate::sstable::Sstable;
@@ -26,7 +26,8 @@ pub(super) struct Known(Vec<Arc<Sstable>>);
 
 impl Known {
     pub(super) fn over(disk: &Arc<dyn Disk>, file: FileId, metas: &[(u8, SstableMeta)]) -> Known {
-        let source = Source::uncached(Arc::clone(disk), file);
+        let cache = Arc::new(BlockCache::new(VERIFY_CACHE_BYTES));
+        let source = Source { cache, ..Source::uncached(Arc::clone(disk), file) };
         let open = |(_, meta): &(u8, SstableMeta)| {
             Arc::new(Sstable::new(meta.clone(), source.clone(), None))
         };
@@ -38,6 +39,11 @@ impl Known {
         let run = self.newest_run(table, key)?;
         let record = self.newest_record(table, key)?;
         Ok(newest_of(run, record).unwrap_or(StateRecord::NEW))
+    }
+
+    /// Whether the state table has a record of a timeline.
+    pub(super) fn is_recorded(&self, table: TableId, key: &[u8]) -> Result<bool> {
+        Ok(self.newest_record(table, key)?.is_some())
     }
 
     /// The newest that directories say.
@@ -101,14 +107,13 @@ impl Known {
         let meta = empty_meta(number);
         let mut rebuild = Rebuild::of(&meta, record, file, target);
         for ((table, key), state) in &std::mem::take(&mut findings.states) {
-            let is_recorded = self.newest_record(*table, key)?.is_some();
-            if is_recorded && !state.is_newer_than(&self.newest(*table, key)?) {
+            if self.is_recorded(*table, key)? && !state.is_newer_than(&self.newest(*table, key)?) {
                 continue;
             }
             let run = self.newest_run(*table, key)?;
             if let Some(run) = run.filter(|run| state.is_newer_than(run)) {
                 let lost = state.next_seq.saturating_sub(run.next_seq);
-                findings.jump_times(1 + lost / UNSYNCED_ENTRIES_MAX);
+                findings.jump_times(Cause::Runs, 1 + lost / UNSYNCED_ENTRIES_MAX);
             }
             let mut version = state.version(*table, key);
             version.index = INDEX;

@@ -96,7 +96,8 @@ pub enum Loss {
     },
     /// Trims, deletions and retention of timelines: what they hid may be shown again.
     Marks {
-        /// Between which timelines, both included; `None` where that is not known.
+        /// Between which timelines, both included, in the order of marks: by table, then by the
+        /// length of the name, and by its bytes only then. `None` where that is not known.
         timelines: Option<(TimelineName, TimelineName)>,
     },
     /// Amendments: entries may show the payload that they had before, those retracted included.

@@ -94,7 +94,9 @@ fn choose(disk: &dyn Disk, findings: &mut Findings) -> Result<(Superblock, bool)
     for (copy, state) in (0u64..).zip(copies) {
         match state {
             CopyState::Valid(found) => {
-                if best.as_ref().is_none_or(|best| best.sequence < found.sequence) {
+                if let Err(detail) = found.check_counters() {
+                    findings.report.damaged("superblock copy", copy * SUPERBLOCK_STRIDE, detail);
+                } else if best.as_ref().is_none_or(|best| best.sequence < found.sequence) {
                     best = Some(*found);
                 }
             }
@@ -113,5 +115,24 @@ fn choose(disk: &dyn Disk, findings: &mut Findings) -> Result<(Superblock, bool)
             }
             None => Err(error),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::fuzzing::superblock::{FILE_LENGTH, write};
+    use crate::testing::{SimDisk, SimOptions};
+
+    /// Whoever went on counting from there would meet the end of the numbers.
+    #[test]
+    fn a_copy_that_leaves_no_room_to_count_is_no_root() {
+        let length = usize::try_from(FILE_LENGTH).unwrap();
+        let disk = SimDisk::from_bytes(SimOptions::default(), &vec![0; length]);
+        write(&disk, u64::MAX, 1).unwrap();
+        let mut findings = Findings::default();
+        let refused = Root::read(&disk, &mut findings).err().unwrap();
+        assert!(refused.to_string().contains("sequence"), "{refused}");
+        assert_eq!(findings.report.damage.len(), 4);
     }
 }

@@ -9,7 +9,9 @@
 
 use super::findings::Findings;
 use super::target::Target;
+use crate::codec::round_up;
 use crate::error::{Error, Result};
+use crate::limits::BLOCK_SIZE;
 use crate::segment::{LargePayload, RecordPlaces, Reference, Segment};
 use crate::sstable::Output;
 use crate::version::SegmentMeta;
@@ -87,9 +89,15 @@ impl SegmentHealth {
         self.0.contains_key(&number)
     }
 
-    /// The extents that whole segments keep, and those that the log names.
-    pub(super) fn end(&self) -> u64 {
-        self.0.values().map(|known| known.segment.meta().extent.end()).max().unwrap_or(0)
+    /// Where the segments end that whole ones keep, and those that the log names: such a one has
+    /// its place also where the file of `length` bytes was cut off in the middle of it.
+    pub(super) fn end(&self, length: u64) -> u64 {
+        let metas = self.0.values().map(|known| known.segment.meta());
+        let begun = metas.filter(|meta| meta.extent.offset < length);
+        let end = |meta: &SegmentMeta| {
+            meta.extent.offset.saturating_add(round_up(meta.bytes, BLOCK_SIZE))
+        };
+        begun.map(end).max().unwrap_or(0)
     }
 
     /// The greatest number.
@@ -114,7 +122,7 @@ impl Known {
     fn write(&self, in_place: bool, target: &mut Target) -> Result<SegmentMeta> {
         let meta = self.segment.meta();
         let State::Damaged(asked) = &self.state else {
-            let extent = target.copy(&**self.segment.disk(), meta.extent, meta.bytes, true)?;
+            let extent = target.copy(&**self.segment.disk(), meta.extent, meta.bytes, true)??;
             return Ok(SegmentMeta { extent, ..meta.clone() });
         };
         let needed = asked.iter().filter(|(_, readable)| **readable).map(|(offset, _)| *offset);

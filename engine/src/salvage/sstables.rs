@@ -8,9 +8,10 @@ use super::root::Root;
 use super::segments::SegmentHealth;
 use super::target::Target;
 use super::{keyed, timelines};
-use crate::cache::Source;
+use crate::cache::{BlockCache, Source};
 use crate::error::Result;
 use crate::file::Disk;
+use crate::limits::VERIFY_CACHE_BYTES;
 use crate::sstable::{Depth, Sstable};
 use crate::sync::Arc;
 use crate::version::{SstableMeta, TableKind};
@@ -53,7 +54,10 @@ impl<'a> Sstables<'a> {
         let in_cold_file = self.root.catalog.is_in_cold_file(meta);
         let disk = Arc::clone(if in_cold_file { &self.disks.1 } else { &self.disks.0 });
         let file = self.root.superblock.file;
-        let sstable = Sstable::new(meta.clone(), Source::uncached(Arc::clone(&disk), file), None);
+        // Each key is looked up: without a cache it would cost reads of its own.
+        let cache = Arc::new(BlockCache::new(VERIFY_CACHE_BYTES));
+        let source = Source { cache, ..Source::uncached(Arc::clone(&disk), file) };
+        let sstable = Sstable::new(meta.clone(), source, None);
         let health = &*self.health;
         let in_doubt = Cell::new(false);
         let damage = sstable.verify_with(Depth::Lookups, &|reference| {
@@ -62,8 +66,11 @@ impl<'a> Sstables<'a> {
         });
         let damage: Vec<_> = damage.into_iter().map(|damage| damage.corruption).collect();
         if damage.is_empty() && !in_doubt.get() {
-            let extent = self.target.copy(&*disk, meta.extent, meta.bytes, !in_cold_file)?;
-            return Ok(Some(SstableMeta { extent, ..meta.clone() }));
+            match self.target.copy(&*disk, meta.extent, meta.bytes, !in_cold_file)? {
+                Ok(extent) => return Ok(Some(SstableMeta { extent, ..meta.clone() })),
+                // What was read well a moment ago cannot be read now.
+                Err(error) => self.findings.absorb("SSTable", meta.extent.offset, error)?,
+            }
         }
         self.findings.note_damage(damage, &format!("SSTable {}", meta.number));
         let Some(record) = self.root.catalog.tables.get(&meta.table) else {

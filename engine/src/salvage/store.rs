@@ -3,15 +3,17 @@
 //! 1. The log, since it says which segments it names.
 //! 2. Records of timelines that lost their newest entries, and how often ids jump.
 //! 3. The segments that SSTables or log refer to, and no others.
-//! 4. One base of a manifest; a sync; the superblock.
-//! 5. All of it is verified, as `tidelog verify` does.
+//! 4. One base of a manifest.
+//! 5. All of it is verified, as `tidelog verify` does, under the superblock that it will have.
+//! 6. A sync; the superblock.
 
 use super::bodies::Written;
-use super::findings::Findings;
+use super::findings::{Cause, Findings};
 use super::log::Log;
 use super::next_ids::Known;
 use super::report::{Report, TableReport};
 use super::root::Root;
+use super::rooted::Rooted;
 use super::segments::SegmentHealth;
 use super::target::Target;
 use crate::error::{Error, Result};
@@ -53,8 +55,14 @@ impl<'a> NewStore<'a> {
         NewStore { root, target, findings, metas, next_number }
     }
 
-    /// Writes everything that is not an SSTable of the old store.
-    pub(super) fn finish(mut self, log: &Log<'_>, health: &mut SegmentHealth) -> Result<Report> {
+    /// Writes everything that is not an SSTable of the old store. `before_root` is asked at the
+    /// end, when the old store was read for the last time: what it refuses never becomes a store.
+    pub(super) fn finish(
+        mut self,
+        log: &Log<'_>,
+        health: &mut SegmentHealth,
+        before_root: &dyn Fn() -> Result<()>,
+    ) -> Result<Report> {
         let (root, file) = (self.root, self.root.superblock.file);
         let known = Known::over(self.target.disk(), file, &self.metas);
         let (written, head, end_lsn) =
@@ -72,8 +80,11 @@ impl<'a> NewStore<'a> {
         let segments = health.write(&needed, false, &mut self.target)?;
         let large = health.write(&written.large, true, &mut self.target)?;
         let catalog = self.catalog(&segments, log)?;
-        self.write_root(&catalog, NewLog { head, end_lsn, large })?;
-        self.report(&written)
+        let superblock = self.new_root(&catalog, NewLog { head, end_lsn, large })?;
+        self.verify(&superblock)?;
+        before_root()?;
+        self.target.finish(&superblock)?;
+        Ok(self.report(&written))
     }
 
     /// What the manifest will say.
@@ -99,7 +110,8 @@ impl<'a> NewStore<'a> {
         Ok(catalog)
     }
 
-    /// The epochs that begin now: that which an opening would begin, and one for each jump.
+    /// The epochs that begin now: that which an opening would begin, and one more for each jump.
+    /// What a power loss has taken may have come behind what is damaged.
     fn new_epochs(&mut self, log: &Log<'_>) -> Vec<u64> {
         let Superblock { identity: last, unsynced, commit, .. } = self.root.superblock;
         let newest = self.root.catalog.epochs.last().copied().unwrap_or(0);
@@ -110,14 +122,16 @@ impl<'a> NewStore<'a> {
             // Epochs, and commits of SSTables, may be among what could not be read.
             let commits = behind.saturating_sub(log.last_commit()) / UNSYNCED_ENTRIES_MAX;
             self.findings.jump(0);
-            self.findings.jump_times(1 + commits + self.root.unread);
+            let times = 1 + commits + self.root.unread;
+            self.findings.jump_times(Cause::Manifest, times);
         }
         self.findings.report.epochs = self.findings.epochs();
-        let count = of_opening.max(self.findings.report.epochs);
+        let count = of_opening + self.findings.report.epochs;
         (0..count).map(|_| behind).collect()
     }
 
-    fn write_root(&mut self, catalog: &Catalog, log: NewLog) -> Result<()> {
+    /// Writes the manifest, and gives the superblock that names it.
+    fn new_root(&self, catalog: &Catalog, log: NewLog) -> Result<Superblock> {
         let old = &self.root.superblock;
         let mut live: Vec<Extent> = self.metas.iter().map(|(_, meta)| meta.extent).collect();
         live.extend(catalog.segments.iter().map(|meta| meta.extent));
@@ -127,8 +141,8 @@ impl<'a> NewStore<'a> {
             Allocator::new(Arc::clone(&disk), old.ring.end(), self.target.end(), &live)?;
         let allocator = Arc::new(allocator);
         let manifest =
-            Manifest::create(Arc::clone(&disk), old.file, Arc::clone(&allocator), catalog)?;
-        let superblock = Superblock {
+            Manifest::create_anew(Arc::clone(&disk), old.file, Arc::clone(&allocator), catalog)?;
+        Ok(Superblock {
             sequence: old.sequence.saturating_add(1),
             incarnation: old.incarnation.saturating_add(1),
             file_length: allocator.file_length(),
@@ -141,17 +155,24 @@ impl<'a> NewStore<'a> {
             identity: disk.identity(),
             cold: None,
             ..old.clone()
-        };
-        self.target.finish(&superblock)
+        })
     }
 
-    /// Verifies the new store, and says what is in it.
-    fn report(mut self, written: &Written) -> Result<Report> {
-        let verified = Inspector::over(Arc::clone(self.target.disk())).verify()?;
-        if let Some(fault) = verified.faults.first() {
-            let detail = format!("the new store: {}", fault.detail);
-            return Err(Error::corruption(fault.what, fault.offset, detail));
+    /// Verifies the new store under the root that it will have.
+    fn verify(&self, superblock: &Superblock) -> Result<()> {
+        let rooted = Rooted::new(Arc::clone(self.target.disk()), superblock)?;
+        let verified = Inspector::over(Arc::new(rooted)).verify()?;
+        match verified.faults.first() {
+            None => Ok(()),
+            Some(fault) => {
+                let detail = format!("the new store: {}", fault.detail);
+                Err(Error::corruption(fault.what, fault.offset, detail))
+            }
         }
+    }
+
+    /// Says what is in the new store.
+    fn report(mut self, written: &Written) -> Report {
         let users = self.root.catalog.tables.values();
         for record in users.filter(|record| !record.id.is_engine_owned()) {
             let of_table = self.metas.iter().filter(|(_, meta)| meta.table == record.id);
@@ -164,6 +185,6 @@ impl<'a> NewStore<'a> {
                 recovered: flushed + logged,
             });
         }
-        Ok(self.findings.report)
+        self.findings.report
     }
 }

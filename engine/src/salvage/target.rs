@@ -67,32 +67,41 @@ impl Target {
     }
 
     /// Copies the bytes at the front of an extent of another file to the same place, or to a new
-    /// one. The rest of its last block is zeros.
+    /// one. The rest of its last block is zeros; what the extent had behind that is left out, since
+    /// nothing proves how long it was. The inner error is that of reading them: a disk that fails
+    /// may have given them a moment ago.
     pub(super) fn copy(
         &mut self,
         from: &dyn Disk,
         extent: Extent,
         bytes: u64,
         same: bool,
-    ) -> Result<Extent> {
-        let to = if same { extent } else { self.reserve(extent.length)? };
-        self.copy_bytes(from, extent.offset, to.offset, bytes)?;
-        Ok(to)
+    ) -> Result<Result<Extent>> {
+        let to = match same {
+            true => Extent { length: round_up(bytes, BLOCK_SIZE), ..extent },
+            false => self.reserve(bytes)?,
+        };
+        let copied = self.copy_bytes(from, extent.offset, to.offset, bytes)?;
+        Ok(copied.map(|()| to))
     }
 
-    fn copy_bytes(&self, disk: &dyn Disk, from: u64, to: u64, bytes: u64) -> Result<()> {
+    /// The inner error is that of reading.
+    fn copy_bytes(&self, disk: &dyn Disk, from: u64, to: u64, bytes: u64) -> Result<Result<()>> {
         let mut done = 0;
         while done < bytes {
             let left = usize::try_from(bytes - done).unwrap_or(usize::MAX);
             let length = left.min(OUTPUT_PIECE_BYTES);
             let mut piece = AlignedBuffer::with_capacity(OUTPUT_PIECE_BYTES);
             piece.extend(&ZEROS[..length]);
-            read_exact_at(disk, "copy an extent", from + done, piece.as_mut_slice())?;
+            let read = read_exact_at(disk, "copy an extent", from + done, piece.as_mut_slice());
+            if read.is_err() {
+                return Ok(read);
+            }
             piece.pad_to(BLOCK);
             self.write(to + done, &piece)?;
             done += length as u64;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Copies a segment from where it was written anew to where the log says that it is.
@@ -102,7 +111,7 @@ impl Target {
         from: Extent,
         meta: &SegmentMeta,
     ) -> Result<()> {
-        self.copy_bytes(disk, from.offset, meta.extent.offset, meta.bytes)
+        self.copy_bytes(disk, from.offset, meta.extent.offset, meta.bytes)?
     }
 
     /// A new extent behind all others.
@@ -200,5 +209,27 @@ impl Appender {
         self.written += bytes.len() as u64;
         self.buffer.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{SimDisk, SimOptions};
+
+    /// A manifest whose checksums hold may have been written by anybody, and say any length.
+    #[test]
+    fn a_copy_has_no_more_room_than_its_bytes() {
+        let old = SimDisk::from_bytes(SimOptions::default(), &[7; 32_768]);
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(SimOptions::default()));
+        let ring = Extent { offset: 65_536, length: 262_144 };
+        let mut target = Target::begin(disk, ring, 0).unwrap();
+        let extent = Extent { offset: 8192, length: 1 << 62 };
+        let moved = target.copy(&old, extent, 5000, false).unwrap().unwrap();
+        assert_eq!((moved.offset, moved.length), (ring.end(), 8192));
+        assert_eq!(target.end(), moved.end());
+        // What cannot be read is no error of the target.
+        old.make_unreadable(12_288, 100);
+        assert!(target.copy(&old, extent, 5000, false).unwrap().is_err());
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! # Invariants
 //! 1. What is handed out has been verified since it came from the disk: in a map on its first
-//!    touch, otherwise at each read.
+//!    touch, or at each where a scrub has found the SSTable damaged; otherwise at each read.
 //! 2. Lengths come from a verified parent and lie inside the SSTable's bytes, as the manifest has
 //!    them; nothing longer is read or allocated.
 //! 3. Every region that lies in the map keeps the guard of the extent alive.
@@ -34,7 +34,7 @@ use crate::file::disk::read_exact_at;
 use crate::file::{Disk, FileId, Region};
 use crate::limits::PAGE_SIZE;
 use crate::options::ReadMode;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::version::SstableMeta;
 use std::any::Any;
 use std::io;
@@ -69,6 +69,8 @@ pub(super) struct Fetcher {
     pub(super) footer: Footer,
     map: Option<Region>,
     verified: Box<[AtomicU64]>,
+    /// No block counts as verified once it was.
+    distrusted: AtomicBool,
     ahead: ReadAhead,
     evictions: Evictions,
     around: ReadAround,
@@ -104,6 +106,7 @@ impl Fetcher {
             footer,
             map,
             verified,
+            distrusted: AtomicBool::new(false),
             ahead: ReadAhead::default(),
             evictions: Evictions::default(),
             around: ReadAround::new(&source.around, extent_offset, meta.bytes),
@@ -405,8 +408,10 @@ impl Fetcher {
         self.source.cache.insert(key, block.region().clone(), Keep::Lookup);
     }
 
-    /// What was verified in the map has to be verified again: the device gave other bytes.
-    pub(super) fn forget_verified(&self) {
+    /// Blocks of the map are verified at each touch from now on: the device gave other bytes, and
+    /// what memory still has the system may take back, and read again, at any time.
+    pub(super) fn distrust(&self) {
+        self.distrusted.store(true, Ordering::Release);
         self.verified.iter().for_each(|word| word.store(0, Ordering::Release));
     }
 
@@ -451,15 +456,18 @@ impl Fetcher {
                 let place = self.file_offset(handle.offset);
                 Error::corruption(handle.kind.name(), place, error.to_string())
             })?;
-            // The map may change under us on a failing disk; a length must stay inside all the
-            // same.
+            // The map may change on a failing disk; a length must stay inside all the same.
             if header.stored_length as usize == handle.length - HEADER_SIZE {
                 return Ok((header, start));
             }
         }
         self.bring_in(map, handle, touch);
         let header = self.verify(handle, bytes)?;
-        word.fetch_or(bit, Ordering::Release);
+        word.fetch_or(bit, Ordering::AcqRel);
+        // Whoever sets a bit behind the clearing sees what was stored before that.
+        if self.distrusted.load(Ordering::Acquire) {
+            word.fetch_and(!bit, Ordering::AcqRel);
+        }
         Ok((header, start))
     }
 

@@ -153,10 +153,11 @@ impl Sstable {
         &self.source.disk
     }
 
-    /// The next touch of each block verifies it again, whoever has read it before.
-    pub(crate) fn forget_verified(&self) {
-        if let Some(fetcher) = self.opened.get() {
-            fetcher.forget_verified();
+    /// Each touch of a block verifies it from now on, whoever has read it before.
+    pub(crate) fn distrust(&self) {
+        // Where it cannot be opened, nobody reads it.
+        if let Ok(fetcher) = self.fetcher() {
+            fetcher.distrust();
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Remains {
     runs: BTreeMap<Box<[u8]>, RunLocation>,
     /// Where nothing verifies, in the SSTable.
     damaged: Vec<Range<u64>>,
+    /// Where the data end, if the footer can be read.
+    data_end: Option<u64>,
 }
 
 impl Sstable {
@@ -69,6 +71,7 @@ impl Sstable {
             dictionary: None,
             runs: BTreeMap::new(),
             damaged: Vec::new(),
+            data_end: self.fetcher().ok().map(|fetcher| fetcher.footer.data.end()),
         };
         remains.scan()?;
         Ok(remains)
@@ -166,10 +169,12 @@ impl Remains {
         Ok(())
     }
 
-    /// Between blocks nothing but zeros up to the next page is as it should be.
+    /// Between blocks nothing but zeros up to the next page is as it should be, but not where the
+    /// data go on.
     fn note_damage(&mut self, stretch: Range<u64>, written: bool) {
         let page = PAGE_SIZE as u64;
         let padding = !written
+            && self.data_end.is_none_or(|end| stretch.start >= end)
             && stretch.end.is_multiple_of(page)
             && stretch.end - stretch.start < page
             && stretch.end < self.meta.bytes;

@@ -101,7 +101,12 @@ impl WalState {
 
     /// Bytes that groups can still take before something must be released.
     pub(crate) fn free_bytes(&self) -> u64 {
-        (self.ring_bytes - SPARE_BYTES).saturating_sub(self.used_bytes())
+        WalState::room_of(self.ring_bytes).saturating_sub(self.used_bytes())
+    }
+
+    /// Bytes that the groups of one log can take in a ring of so many.
+    pub(crate) fn room_of(ring_bytes: u64) -> u64 {
+        ring_bytes.saturating_sub(SPARE_BYTES)
     }
 
     /// The head has moved to `lsn` in a durable superblock: what lies before it is free. It counts

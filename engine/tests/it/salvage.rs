@@ -4,12 +4,14 @@
 //! - `salvage_cases`: each kind of structure is damaged in turn
 //! - `salvage_sweep`: bytes are flipped and sectors zeroed anywhere
 
+use super::hooked_disk::HookedDisk;
 use super::world::{START_MS, World, tiny};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tidelog_engine::inspect::{Inspector, SpaceKind};
+use tidelog_engine::inspect::{Inspector, LogGroup, SpaceKind};
 use tidelog_engine::salvage::{Loss, Report, Salvage};
 use tidelog_engine::testing::{Random, SimClock, SimDisk, SimOptions};
 use tidelog_engine::{
@@ -70,9 +72,25 @@ pub(crate) struct Store {
     pub(crate) shown: Shown,
     /// Every entry that was ever written, hidden ones too: commit and payload.
     pub(crate) written: WrittenEntries,
-    /// The first commit of the last group of the log: without a trace of it nothing tells that it
-    /// was there, as at an opening.
-    last_group: u64,
+    beside: Beside,
+    /// The groups of the log.
+    groups: Vec<LogGroup>,
+}
+
+/// The commits that wrote something beside entries.
+#[derive(Default)]
+struct Beside {
+    /// By table and key.
+    values: BTreeMap<(TableId, Vec<u8>), BTreeSet<u64>>,
+    marks: BTreeSet<u64>,
+    amendments: BTreeSet<u64>,
+}
+
+/// What a batch holds beside entries and a value.
+enum Other {
+    Nothing,
+    Mark,
+    Amendment,
 }
 
 /// Writes the store, batch by batch.
@@ -84,6 +102,7 @@ struct Writing {
     tables: [TableId; 4],
     values: TableId,
     written: WrittenEntries,
+    beside: Beside,
     given: u64,
 }
 
@@ -112,9 +131,17 @@ impl Store {
         ];
         let values = create("keyed", TableOptions::keyed());
         let random = Random::new(seed);
-        let written = BTreeMap::new();
-        let mut writing =
-            Writing { world: world.clone(), engine, random, tables, values, written, given: 0 };
+        let (written, beside, given) = (BTreeMap::new(), Beside::default(), 0);
+        let mut writing = Writing {
+            world: world.clone(),
+            engine,
+            random,
+            tables,
+            values,
+            written,
+            beside,
+            given,
+        };
         for number in 0..BATCHES {
             writing.batch(number);
             match number {
@@ -126,14 +153,29 @@ impl Store {
                 process.scheduler.run_until_idle(40);
             }
         }
-        let Writing { engine, written, .. } = writing;
+        let Writing { engine, written, beside, .. } = writing;
         let shown = Shown::read(&engine).unwrap();
         drop(engine);
         process.kill();
         let cold = world.cold.as_ref().unwrap().bytes();
         let log = Inspector::over(Arc::new(world.disk.clone())).log().unwrap();
-        let last_group = log.groups.last().unwrap().commits.0;
-        Store { last_group, bytes: world.disk.bytes(), cold, clock: world.clock, shown, written }
+        let (bytes, clock, groups) = (world.disk.bytes(), world.clock, log.groups);
+        Store { bytes, cold, clock, shown, written, beside, groups }
+    }
+
+    /// The first commit that the end of the log may have lost where the file has these bytes: that
+    /// of the groups, up to the last, of which each is damaged. All commits are synced, so a group
+    /// behind them that is not would prove that they were there. Where their traces are gone, too,
+    /// nothing tells, as at an opening.
+    fn cut(&self, bytes: &[u8]) -> u64 {
+        let is_touched = |group: &&LogGroup| {
+            let start = usize::try_from(group.offset).unwrap();
+            let length = usize::try_from(group.lsn.1 - group.lsn.0).unwrap();
+            let place = start..start + length;
+            self.bytes.get(place.clone()) != bytes.get(place)
+        };
+        let touched = self.groups.iter().rev().take_while(is_touched);
+        touched.last().map_or(u64::MAX, |group| group.commits.0)
     }
 
     /// The same store as a machine.
@@ -250,17 +292,27 @@ impl Writing {
             batch.append_at(self.tables[3], b"g", self.given, &payload, None).unwrap();
             targets.push((self.tables[3], b"g".to_vec()));
         }
-        self.others(&mut batch, number);
+        let (key, other) = self.others(&mut batch, number);
         let done = self.engine.commit(batch, Durability::Sync).unwrap();
+        self.beside.values.entry((self.values, key)).or_default().insert(done.commit);
+        let of_other = match other {
+            Other::Nothing => None,
+            Other::Mark => Some(&mut self.beside.marks),
+            Other::Amendment => Some(&mut self.beside.amendments),
+        };
+        if let Some(commits) = of_other {
+            commits.insert(done.commit);
+        }
         for ((table, key), seq) in targets.into_iter().zip(done.seqs) {
             self.written.insert((table, key, seq), (done.commit, payload.clone()));
         }
     }
 
-    /// Values, amendments and marks.
-    fn others(&mut self, batch: &mut WriteBatch, number: u64) {
+    /// Values, amendments and marks: the key of the value, and what else there is.
+    fn others(&mut self, batch: &mut WriteBatch, number: u64) -> (Vec<u8>, Other) {
         let value = number.to_le_bytes();
         let key = [u8::try_from(self.random.below(20)).unwrap()];
+        let of_value = key.to_vec();
         match self.random.below(3) {
             0 => batch.put(self.values, &key, &value).unwrap(),
             1 => batch.add(self.values, &key, 3).unwrap(),
@@ -268,24 +320,30 @@ impl Writing {
         }
         let some = self.random.index(1 << 20).checked_rem(self.written.len());
         let Some(place) = some.and_then(|index| self.written.keys().nth(index)).cloned() else {
-            return;
+            return (of_value, Other::Nothing);
         };
         let (table, key, seq) = place;
-        match self.random.below(10) {
+        let drawn = self.random.below(10);
+        match drawn {
             0 | 1 => batch.amend(table, &key, seq, &[7; 90]).unwrap(),
             2 => batch.retract(table, &key, seq).unwrap(),
             3 => batch.delete_range(table, &key, seq..=seq + 1).unwrap(),
             4 if number.is_multiple_of(3) => batch.trim(table, &key, seq.min(3)).unwrap(),
             _ => {}
         }
+        let other = match drawn {
+            0..=2 => Other::Amendment,
+            3 | 4 => Other::Mark,
+            _ => Other::Nothing,
+        };
+        (of_value, other)
     }
 }
 
 /// Whether a report explains that the entry may be missing.
 fn explains(report: &Report, place: &(TableId, Vec<u8>, u64), commit: u64) -> bool {
     let (table, key, seq) = place;
-    let torn = report.torn_tail.is_some();
-    torn || report.lost.iter().any(|loss| match loss {
+    report.lost.iter().any(|loss| match loss {
         Loss::Entries { table: of, key: named, seqs: (from, to), .. } => {
             of == table && **named == **key && (*from..=*to).contains(seq)
         }
@@ -295,24 +353,40 @@ fn explains(report: &Report, place: &(TableId, Vec<u8>, u64), commit: u64) -> bo
         Loss::Commits { first, last, .. } => {
             *first <= commit && last.is_none_or(|last| commit <= last)
         }
-        Loss::Manifest { .. } => true,
+        Loss::Manifest { commit: read, .. } => commit > *read,
         _ => false,
     })
 }
 
-fn is_said(report: &Report, is: impl Fn(&Loss) -> bool) -> bool {
-    let general = |loss: &Loss| matches!(loss, Loss::Commits { .. } | Loss::Manifest { .. });
-    report.torn_tail.is_some() || report.lost.iter().any(|loss| general(loss) || is(loss))
+/// Whether a report says that something is lost by itself, or with one of the commits that wrote
+/// such things, or those from `cut` on may be gone with the end of the log.
+fn is_said(report: &Report, commits: &BTreeSet<u64>, cut: u64, is: impl Fn(&Loss) -> bool) -> bool {
+    let any = |first: u64, last: u64| commits.iter().any(|it| (first..=last).contains(it));
+    let of_commits = |loss: &Loss| match loss {
+        Loss::Commits { first, last, .. } => any(*first, last.unwrap_or(u64::MAX)),
+        Loss::Manifest { commit, .. } => any(*commit + 1, u64::MAX),
+        _ => false,
+    };
+    any(cut, u64::MAX) || report.lost.iter().any(|loss| of_commits(loss) || is(loss))
 }
 
-/// Holds a salvaged store against the truth.
-pub(crate) fn judge(store: &Store, report: &Report, target: &SimDisk, context: &str) {
+/// Holds what was salvaged from a file of these bytes against the truth.
+pub(crate) fn judge(
+    store: &Store,
+    bytes: &[u8],
+    (report, target): (&Report, &SimDisk),
+    context: &str,
+) {
     let verified = Inspector::over(Arc::new(target.clone())).verify().unwrap();
     assert!(verified.faults.is_empty(), "{context}: {:?}", verified.faults);
     let process = store.open(target);
     let found = Shown::read(&process.engine).unwrap();
-    let marks = is_said(report, |loss| matches!(loss, Loss::Marks { .. }));
-    let amended = is_said(report, |loss| matches!(loss, Loss::Amendments { .. }));
+    let (beside, cut) = (&store.beside, store.cut(bytes));
+    assert!(report.torn_tail.is_none() || cut < u64::MAX, "{context}: {:?}", report.torn_tail);
+    let of_marks = |loss: &Loss| matches!(loss, Loss::Marks { .. });
+    let marks = is_said(report, &beside.marks, cut, of_marks);
+    let of_amendments = |loss: &Loss| matches!(loss, Loss::Amendments { .. });
+    let amended = is_said(report, &beside.amendments, cut, of_amendments);
     for ((table, key), (_, entries)) in &found.timelines {
         let truth = store.shown.timelines.get(&(*table, key.clone()));
         for entry in entries {
@@ -338,16 +412,13 @@ pub(crate) fn judge(store: &Store, report: &Report, target: &SimDisk, context: &
             let is_left =
                 left.is_some_and(|(_, left)| left.iter().any(|left| left.seq == entry.seq));
             let place = (*table, key.clone(), entry.seq);
-            let said = is_left
-                || entry.commit >= store.last_group
-                || explains(report, &place, entry.commit);
+            let said = is_left || entry.commit >= cut || explains(report, &place, entry.commit);
             assert!(said, "{context}: {place:?} of commit {} is gone: {report:#?}", entry.commit);
         }
     }
     for place in store.shown.values.keys().chain(found.values.keys()) {
         let said = store.shown.values.get(place) == found.values.get(place)
-            || !found_last(store, &found)
-            || is_said(report, |loss| match loss {
+            || is_said(report, &beside.values[place], cut, |loss| match loss {
                 Loss::Versions { table, keys: (from, to), .. } => {
                     *table == place.0 && (&**from..=&**to).contains(&&place.1[..])
                 }
@@ -355,23 +426,16 @@ pub(crate) fn judge(store: &Store, report: &Report, target: &SimDisk, context: &
             });
         assert!(said, "{context}: the value of {place:?} is not what it was: {report:#?}");
     }
-    no_id_is_given_again(store, &process.engine, context);
+    // Where the log has a torn end, ids jump: no id of what was there is given again either.
+    let known = if report.torn_tail.is_some() { u64::MAX } else { cut };
+    no_id_is_given_again(store, known, &process.engine, context);
     process.kill();
 }
 
-/// Whether the commits of the last group are there.
-fn found_last(store: &Store, found: &Shown) -> bool {
-    let newest = |shown: &Shown| {
-        let entries = shown.timelines.values().flat_map(|(_, entries)| entries);
-        entries.map(|entry| entry.commit).max()
-    };
-    newest(found) == newest(&store.shown)
-}
-
-/// Each timeline is appended to.
-fn no_id_is_given_again(store: &Store, engine: &Engine, context: &str) {
+/// Each timeline is appended to. The commits before `known` were told of.
+fn no_id_is_given_again(store: &Store, known: u64, engine: &Engine, context: &str) {
     let mut newest: BTreeMap<(TableId, &[u8]), u64> = BTreeMap::new();
-    let told = store.written.iter().filter(|(_, (commit, _))| *commit < store.last_group);
+    let told = store.written.iter().filter(|(_, (commit, _))| *commit < known);
     for ((table, key, seq), _) in told {
         let known = newest.entry((*table, key)).or_default();
         *known = (*known).max(*seq);
@@ -416,7 +480,7 @@ fn an_undamaged_store_is_salvaged_whole() {
         new.engine.compact().unwrap();
         old.kill();
         new.kill();
-        judge(&store, &report, &target, &format!("seed {seed}"));
+        judge(&store, &store.bytes, (&report, &target), &format!("seed {seed}"));
     }
 }
 
@@ -434,7 +498,7 @@ fn a_target_with_anything_in_it_is_refused() {
     let refused = salvage().run(Arc::new(target.clone())).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ColdFile);
     let report = salvage().without_cold_file().run(Arc::new(target.clone())).unwrap();
-    judge(&store, &report, &target, "without the cold file");
+    judge(&store, &store.bytes, (&report, &target), "without the cold file");
     assert!(!report.is_whole());
 }
 
@@ -451,4 +515,155 @@ fn a_target_that_was_not_finished_is_no_store() {
     let clock = SimClock::new(START_MS);
     let refused = World { disk: left, cold: None, clock, seed: 3 }.open(&tiny()).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::Corruption);
+}
+
+/// The store is opened for writing while it is salvaged: what was read of it may not fit together.
+#[test]
+fn a_target_of_a_store_that_was_changed_meanwhile_is_no_store() {
+    let store = Store::with_everything(1);
+    let world = store.world(&store.bytes, &store.cold);
+    let target = SimDisk::new(SimOptions::default());
+    let mut hooked = HookedDisk::new(target.clone(), 1024 * 1024);
+    let (writer, opened) = (world.clone(), AtomicBool::new(false));
+    hooked.hook = Arc::new(move || {
+        if !opened.swap(true, Ordering::SeqCst) {
+            writer.open(&tiny()).unwrap().kill();
+        }
+    });
+    let salvage = Salvage::over(Arc::new(world.disk.reopen()));
+    let salvage = salvage.with_cold(Arc::new(world.cold.clone().unwrap().reopen()));
+    let error = salvage.run(Arc::new(hooked)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SnapshotTooOld, "{error}");
+    let clock = SimClock::new(START_MS);
+    let left = World { disk: target.copied(), cold: None, clock, seed: 3 };
+    assert_eq!(left.open(&tiny()).err().unwrap().kind(), ErrorKind::Corruption);
+}
+
+/// Each key of an SSTable is looked up when it is verified.
+#[test]
+fn a_key_costs_no_reads_of_its_own() {
+    let world = World::new(9);
+    let process = world.open(&tiny()).unwrap();
+    let engine = process.engine.clone();
+    let table = engine.create_table("keyed", TableOptions::keyed()).unwrap();
+    let keys = 3000;
+    for first in (0..keys).step_by(100) {
+        let mut batch = WriteBatch::new();
+        for key in first..first + 100_u64 {
+            batch.put(table, &key.to_be_bytes(), b"value").unwrap();
+        }
+        engine.commit(batch, Durability::Sync).unwrap();
+    }
+    engine.flush().unwrap();
+    engine.close().unwrap();
+    let before = world.disk.counts().reads;
+    let salvage = Salvage::over(Arc::new(world.disk.reopen()));
+    let report = salvage.run(Arc::new(SimDisk::new(SimOptions::default()))).unwrap();
+    assert!(report.is_whole() && report.tables[0].recovered == keys, "{report:?}");
+    let reads = world.disk.counts().reads - before;
+    assert!(reads < keys, "{reads} reads for {keys} keys");
+}
+
+/// The log of a store that wrote its ring all round, and whose manifest is gone, is all that there
+/// is of its newest commits: it has more groups than a log may take of a ring.
+#[test]
+fn a_ring_that_was_written_all_round_is_salvaged() {
+    let world = World::new(10);
+    let process = world.open(&tiny()).unwrap();
+    let engine = process.engine.clone();
+    let table = engine.create_table("t", TableOptions::timeline()).unwrap();
+    for _ in 0..700 {
+        let mut batch = WriteBatch::new();
+        batch.append(table, b"t", b"text", None).unwrap();
+        engine.commit(batch, Durability::Sync).unwrap();
+    }
+    drop(engine);
+    process.kill();
+    let records = Inspector::over(Arc::new(world.disk.reopen())).manifest().unwrap().records;
+    for record in records.iter().take(2) {
+        world.disk.flip_bit(record.offset + 20, 3);
+    }
+    let salvage = Salvage::over(Arc::new(world.disk.reopen()));
+    let report = salvage.run(Arc::new(SimDisk::new(SimOptions::default()))).unwrap();
+    // A ring of 512 blocks, one for each commit; eight stay free.
+    assert_eq!(report.tables[0].recovered, 504, "{report:?}");
+    let named = report.lost.iter().any(|loss| match loss {
+        Loss::Commits { first, last: Some(last), .. } => *last == *first + 7,
+        _ => false,
+    });
+    assert!(named, "{report:?}");
+}
+
+/// Lists of timelines go by records, and the first flush of a timeline writes one: it knew a new
+/// timeline by its first entry.
+#[test]
+fn a_timeline_whose_first_entry_is_lost_stays_listed() {
+    let world = World::new(11);
+    let process = world.open(&tiny()).unwrap();
+    let engine = process.engine.clone();
+    let table = engine.create_table("t", TableOptions::timeline()).unwrap();
+    for _ in 0..4 {
+        let mut batch = WriteBatch::new();
+        batch.append(table, b"late", b"text", None).unwrap();
+        engine.commit(batch, Durability::Sync).unwrap();
+    }
+    drop(engine);
+    process.kill();
+    let log = Inspector::over(Arc::new(world.disk.reopen())).log().unwrap();
+    world.disk.flip_bit(log.groups[0].offset + 30, 3);
+    let target = SimDisk::new(SimOptions::default());
+    let salvage = Salvage::over(Arc::new(world.disk.reopen()));
+    let report = salvage.run(Arc::new(target.clone())).unwrap();
+    assert_eq!(report.tables[0].recovered, 3, "{report:?}");
+    let left = World::with_disk(target.copied(), 12).open(&tiny()).unwrap();
+    left.engine.flush().unwrap();
+    let shown = Shown::read(&left.engine).unwrap();
+    let (_, entries) = &shown.timelines[&(table, b"late".to_vec())];
+    assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<u64>>(), [2, 3, 4]);
+    left.kill();
+}
+
+/// The log says where a large payload lies. What is written anew does not go there, also where the
+/// old file ends in the middle of it.
+#[test]
+fn a_large_payload_whose_footer_was_cut_off_keeps_its_place() {
+    let world = World::new(12);
+    let process = world.open(&tiny()).unwrap();
+    let engine = process.engine.clone();
+    let table = engine.create_table("t", TableOptions::timeline()).unwrap();
+    for _ in 0..20 {
+        let mut batch = WriteBatch::new();
+        batch.append(table, b"small", &[3; 300], None).unwrap();
+        engine.commit(batch, Durability::Sync).unwrap();
+    }
+    engine.flush().unwrap();
+    // Their records fill a page, so their footers lie in the next one.
+    for _ in 0..12 {
+        let mut batch = WriteBatch::new().with_large_from(LARGE_FROM);
+        batch.append(table, b"large", &[7; 4084], None).unwrap();
+        engine.commit(batch, Durability::Sync).unwrap();
+    }
+    drop(engine);
+    process.kill();
+    let inspector = Inspector::over(Arc::new(world.disk.reopen()));
+    let payloads = inspector.log().unwrap().payloads;
+    let large = payloads.iter().map(|payload| &payload.segment);
+    let large = large.max_by_key(|segment| segment.extent.offset).unwrap();
+    let sstables = inspector.sstables().unwrap();
+    let small = &sstables.iter().find(|sstable| sstable.meta.table == table).unwrap().meta;
+    assert!(large.bytes == 4096 + 64 && small.extent.offset < large.extent.offset, "{large:?}");
+    // Without its footer the SSTable is written anew, behind all that keeps its place.
+    world.disk.flip_bit(small.extent.offset + small.bytes - 4000, 3);
+    let mut bytes = world.disk.bytes();
+    bytes.truncate(usize::try_from(large.extent.offset).unwrap() + 4096);
+    let old = SimDisk::from_bytes(SimOptions::default(), &bytes);
+    let target = SimDisk::new(SimOptions::default());
+    let report = Salvage::over(Arc::new(old)).run(Arc::new(target.clone())).unwrap();
+    assert_eq!(report.tables[0].recovered, 32, "{report:?}");
+    let left = World::with_disk(target.copied(), 13).open(&tiny()).unwrap();
+    let shown = Shown::read(&left.engine).unwrap();
+    let (_, entries) = &shown.timelines[&(table, b"large".to_vec())];
+    assert_eq!(entries.len(), 12);
+    assert!(entries.iter().all(|entry| *entry.payload == [7; 4084]));
+    left.kill();
 }

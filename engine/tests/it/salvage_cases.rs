@@ -44,7 +44,7 @@ impl Files {
     /// Salvages, holds the outcome against the truth, and mends the files.
     fn salvage(&mut self, context: &str) -> Report {
         let (report, target) = self.store.salvage(&self.bytes, &self.cold).unwrap();
-        judge(&self.store, &report, &target, context);
+        judge(&self.store, &self.bytes, (&report, &target), context);
         assert!(!report.damage.is_empty(), "{context}: no damage was met");
         self.mend();
         report
@@ -253,6 +253,16 @@ fn behind_a_damaged_record_of_the_manifest_its_front_counts() {
     assert!(recovered > 200, "{report:#?}");
 }
 
+/// Where the first record ever is damaged, the records behind it are read as those of a new store.
+/// The first record of a salvaged store says all that the store has.
+#[test]
+fn the_manifest_of_a_salvaged_store_is_never_taken_for_that_of_a_new_one() {
+    let files = Files::new(27);
+    let (_, target) = files.store.salvage(&files.bytes, &files.cold).unwrap();
+    let records = Inspector::over(Arc::new(target)).manifest().unwrap().records;
+    assert!(records[0].number > 1, "{} is the first", records[0].number);
+}
+
 #[test]
 fn a_file_that_was_cut_short_is_salvaged_as_far_as_it_goes() {
     let mut files = Files::new(28);
@@ -261,7 +271,8 @@ fn a_file_that_was_cut_short_is_salvaged_as_far_as_it_goes() {
         files.bytes.truncate(part);
         match files.store.salvage(&files.bytes, &files.cold) {
             Ok((report, target)) => {
-                judge(&files.store, &report, &target, &format!("{part} of {whole} bytes"));
+                let context = format!("{part} of {whole} bytes");
+                judge(&files.store, &files.bytes, (&report, &target), &context);
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::Corruption, "{part}: {error}"),
         }
@@ -305,5 +316,5 @@ fn what_the_disk_cannot_read_counts_as_damaged() {
         .with_cold(Arc::new(world.cold.clone().unwrap()));
     let report = salvage.run(Arc::new(target.clone())).unwrap();
     assert!(!report.damage.is_empty(), "{report:#?}");
-    judge(&files.store, &report, &target, "an unreadable page");
+    judge(&files.store, &files.bytes, (&report, &target), "an unreadable page");
 }

@@ -45,8 +45,7 @@ impl Salvage {
             Failure::from(error).context(format_args!("{target} is no store, if it is there"))
         })?;
         let mut output = Output::standard(self.json);
-        print(&report, &mut output)?;
-        output.flush()?;
+        Failure::of_report(print(&report, &mut output))?;
         match report.lost.len() {
             0 => Ok(()),
             1 => Err(Failure::damage("1 loss")),
@@ -77,7 +76,8 @@ fn print(report: &Report, output: &mut Output) -> Outcome {
             format_args!("table {name}: {recovered} recovered"),
         )?;
     }
-    summarise(report, output)
+    summarise(report, output)?;
+    Ok(output.flush()?)
 }
 
 fn summarise(report: &Report, output: &mut Output) -> Outcome {
@@ -174,7 +174,8 @@ fn loss_of_store(loss: &Loss, names: &Names<'_>) -> (Value, String) {
     };
     match loss {
         Loss::Marks { timelines } => {
-            of_timelines("marks", "what they hid may be shown again", timelines)
+            let effect = "what they hid may be shown again (shorter names come before longer ones)";
+            of_timelines("marks", effect, timelines)
         }
         Loss::Amendments { timelines } => {
             let effect = "entries, retracted ones too, may be shown as they were before";

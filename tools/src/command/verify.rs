@@ -28,25 +28,29 @@ impl Verify {
         let options = VerifyOptions::default().pace(self.pace.unwrap_or(0));
         let report = store::inspect(&self.file, &self.cold)?.verify_with(options)?;
         let mut output = Output::standard(self.json);
-        for fault in &report.faults {
-            output.either(
-                &json!({"what": fault.what, "offset": fault.offset, "detail": fault.detail}),
-                format_args!(
-                    "{} at offset {}: {}",
-                    fault.what,
-                    fault.offset,
-                    text::escape_controls(&fault.detail)
-                ),
-            )?;
-        }
-        summarise(&report, &mut output)?;
-        output.flush()?;
+        Failure::of_report(print(&report, &mut output))?;
         match report.faults.len() {
             0 => Ok(()),
             1 => Err(Failure::damage("1 fault")),
             count => Err(Failure::damage(format_args!("{count} faults"))),
         }
     }
+}
+
+fn print(report: &Report, output: &mut Output) -> Outcome {
+    for fault in &report.faults {
+        output.either(
+            &json!({"what": fault.what, "offset": fault.offset, "detail": fault.detail}),
+            format_args!(
+                "{} at offset {}: {}",
+                fault.what,
+                fault.offset,
+                text::escape_controls(&fault.detail)
+            ),
+        )?;
+    }
+    summarise(report, output)?;
+    Ok(output.flush()?)
 }
 
 fn summarise(report: &Report, output: &mut Output) -> Outcome {

@@ -173,9 +173,11 @@ impl Pass {
     fn next_segment(&self, core: &Core, from: u64) -> Option<Segment> {
         let view = core.views.current();
         let sstables = view.version.iter().flat_map(|(_, _, sstable)| sstable.segments().iter());
-        let large = view.memtables().flat_map(|memtable| memtable.large_segments());
-        let next = sstables.cloned().chain(large).filter(|it| self.is_due(it.meta().number, from));
-        let next = next.min_by_key(|segment| segment.meta().number)?;
+        let large: Vec<Arc<Segment>> =
+            view.memtables().flat_map(|memtable| memtable.large_segments()).collect();
+        // All are looked at in each step: there may be millions, so none is counted up.
+        let due = sstables.chain(&large).filter(|it| self.is_due(it.meta().number, from));
+        let next = due.min_by_key(|segment| segment.meta().number)?;
         Some(next.for_check(self.source(core, next.disk(), next.meta().extent)))
     }
 
@@ -207,7 +209,7 @@ impl Pass {
         if damage.is_empty() {
             return Ok(());
         }
-        core.output.source.cache.forget_verified();
+        core.output.source.cache.distrust();
         let users = users_of(&core.views.current(), meta.number);
         for Corruption { what, offset, detail } in damage {
             let detail = format!("{detail}; SSTables that refer to it: {users:?}");
@@ -234,7 +236,7 @@ impl Pass {
         }
         let view = core.views.current();
         let live = view.version.find(meta.number).map(|(_, live)| live);
-        live.into_iter().for_each(|live| live.forget_verified());
+        live.into_iter().for_each(|live| live.distrust());
         let in_cold_file = live.is_some_and(|live| is_cold(core, live.disk()));
         for damage in damage {
             let Corruption { what, offset, detail } = damage.corruption;

@@ -126,6 +126,11 @@ impl Superblock {
         }
         Ok(())
     }
+
+    /// Whether every counter leaves room to go on counting, as an opening asks; or which does not.
+    pub(crate) fn check_counters(&self) -> std::result::Result<(), String> {
+        format::check_counters(self)
+    }
 }
 
 /// One copy, for the tools.

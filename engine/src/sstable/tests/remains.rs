@@ -97,3 +97,19 @@ fn a_hostile_length_is_no_block() {
         assert!(left.damaged()[0].start == 0 && left.block_count() > 8);
     }
 }
+
+/// The last data block may lie in the page that zeros fill up.
+#[test]
+fn a_last_data_block_of_zeros_is_no_padding() {
+    for compression in [Compression::None, Compression::Lz4] {
+        let fixture = fixture(compression);
+        let whole = fixture.open(ReadMode::Read).remains().unwrap();
+        let last = whole.place(whole.block_count() - 1);
+        let place = |at: u64| usize::try_from(at).unwrap();
+        fixture.change(|bytes| bytes[place(last.start)..place(last.end)].fill(0));
+        let left = fixture.open(ReadMode::Read).remains().unwrap();
+        assert_eq!(left.block_count(), whole.block_count() - 1);
+        let [stretch] = left.damaged() else { panic!("{:?}", left.damaged()) };
+        assert!(stretch.start == last.start && stretch.end >= last.end, "{stretch:?}");
+    }
+}

@@ -313,24 +313,24 @@ fn no_group_is_stored_beside_a_synced_one() {
     let mut store = Store::create(SimOptions::default(), 0, true);
     let stored = |store: &Store| store.disk.counts().stored_bytes;
     store.append(&[100], false).unwrap();
-    assert_eq!(stored(&store), 512, "nothing before it");
+    assert_eq!(stored(&store), 4096, "nothing before it: the block is written whole");
     store.append(&[100], true).unwrap();
-    assert_eq!(stored(&store), 1024, "synced with the one before it");
+    assert_eq!(stored(&store), 4608, "synced with the one before it");
     let mut groups = 0;
     while store.writer.position().lsn < 4096 {
         store.append(&[100], false).unwrap();
         groups += 1;
     }
-    assert_eq!((groups, stored(&store)), (6, 1024), "the rest of the page is written");
+    assert_eq!((groups, stored(&store)), (6, 4608), "the rest of the page is written");
     store.append(&[100], false).unwrap();
-    assert_eq!(stored(&store), 1536);
+    assert_eq!(stored(&store), 8704);
     sync_written(store.writer.state(), &store.disk).unwrap();
     store.append(&[100], true).unwrap();
     store.append(&[100], false).unwrap();
-    assert_eq!(stored(&store), 1536, "behind a sync by another thread, and a durable write");
+    assert_eq!(stored(&store), 8704, "behind a sync by another thread, and a durable write");
     store.append(&[STORED_GROUP_BYTES_MAX], false).unwrap();
-    assert_eq!(stored(&store), 1536, "large groups are written");
+    assert_eq!(stored(&store), 8704, "large groups are written");
     store.append(&[4096], false).unwrap();
-    assert!(stored(&store) > 1536 + 4096);
+    assert!(stored(&store) > 8704 + 4096);
     store.check(&store.disk);
 }
