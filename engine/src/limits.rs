@@ -168,8 +168,8 @@ pub const REVISION_BYTES_KEPT_MAX: usize = 64 * 1024 * 1024;
 /// Most batches that one commit group takes.
 pub const GROUP_BATCHES_MAX: usize = 4096;
 /// Largest unsynced commit group that is stored into the page cache. A larger one is written
-/// directly, beside the filling of the memtable: copying it costs the caller more than that (measured
-/// with groups of 128 KiB through a map: a sixth fewer messages a second).
+/// directly, beside the filling of the memtable: copying it costs the caller more than that
+/// (measured with groups of 128 KiB through a map: a sixth fewer messages a second).
 pub const STORED_GROUP_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of the log that are stored into the page cache before the device is told to begin with
 /// them: a sync then has at most so much left to write.

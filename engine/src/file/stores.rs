@@ -1,9 +1,9 @@
 //! Writing by storing into the page cache.
 //!
 //! A store waits for no device, and outlives the process as any write does. Until a later sync
-//! returned well a power loss may take any of its pages, and tears them as a whole: what lies beside
-//! it in a page of [`BLOCK_SIZE`](crate::limits::BLOCK_SIZE) bytes is written again with it. So
-//! whoever stores keeps away from pages that hold bytes which must not be lost.
+//! returned well a power loss may take any of its pages, and tears them as a whole: what lies
+//! beside it in a page of [`BLOCK_SIZE`](crate::limits::BLOCK_SIZE) bytes is written again with it.
+//! So whoever stores keeps away from pages that hold bytes which must not be lost.
 //!
 //! | [`StoreBy`] | 512 bytes | beside 200 MB/s of direct output | beside all the device takes |
 //! |---|---|---|---|

@@ -15,9 +15,10 @@
 //!    and every checksum is computed anew. Superblock, log and manifest are judged as by a reader
 //!    in another process (`check/`), since the engine goes on writing them.
 //! 4. A fault is reported, counted in [`Stats::scrub`](crate::Stats::scrub), and believed by
-//!    readers: from then on blocks in the map of that SSTable (of any segment: records) are verified
-//!    at each touch, so that a rotten one is an error and no wrong answer, and no compaction copies
-//!    it. What memory still has in its right form goes on being served, as long as it has it.
+//!    readers: from then on blocks in the map of that SSTable (of any segment: records) are
+//!    verified at each touch, so that a rotten one is an error and no wrong answer, and no
+//!    compaction copies it. What memory still has in its right form goes on being served, as long
+//!    as it has it.
 //!
 //! # Invariants
 //! 1. No lock of the store is held while something is read, and none is taken that is held across

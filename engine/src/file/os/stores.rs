@@ -1,10 +1,10 @@
 //! Ranges of the file that bytes can be stored to: by the system's write, or by a map.
 //!
-//! By a map: what the system reads ahead by itself, it may keep in pieces of many pages, and then it
-//! writes the whole piece back for a store to one of them: bytes that were synced long ago, too. So
-//! it is asked to cache pages one by one: nothing is read ahead on a touch, what was cached before
-//! is to be let go of, and what is asked for ahead comes page by page. It does not always do so,
-//! which is why a map is the user's choice. By a write only the blocks that it touches become
+//! By a map: what the system reads ahead by itself, it may keep in pieces of many pages, and then
+//! it writes the whole piece back for a store to one of them: bytes that were synced long ago, too.
+//! So it is asked to cache pages one by one: nothing is read ahead on a touch, what was cached
+//! before is to be let go of, and what is asked for ahead comes page by page. It does not always do
+//! so, which is why a map is the user's choice. By a write only the blocks that it touches become
 //! dirty, whatever they are cached in.
 
 use super::platform;

@@ -17,6 +17,8 @@
 //! # Concurrency
 //! Any thread. The bits are set after the bytes were verified; to verify twice does no harm.
 
+mod unpacked;
+
 use super::block::{Block, BlockView, Identity, verify, zeroed};
 use super::block_places::BlockPlaces;
 use super::directory;
@@ -26,7 +28,6 @@ use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE};
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
 use super::read_ahead::ReadAhead;
 use super::read_around::{Piece, ReadAround};
-use super::zstd::{self, Digest};
 use crate::cache::{Keep, Source};
 use crate::codec::touch;
 use crate::error::{Error, Result};
@@ -512,51 +513,6 @@ impl Fetcher {
         verify(self.identity, handle.offset, handle.kind, handle.checksum, bytes).map_err(
             |detail| Error::corruption(handle.kind.name(), self.file_offset(handle.offset), detail),
         )
-    }
-
-    fn decompressed(&self, header: &BlockHeader, bytes: &[u8], handle: &Handle) -> Result<Block> {
-        let file_offset = self.file_offset(handle.offset);
-        let digest = match header.codec {
-            Codec::ZstdDictionary => Some(self.digest()?),
-            _ => None,
-        };
-        let buffer = self
-            .source
-            .unpacking
-            .decompress(header, bytes, digest.as_deref())?
-            .map_err(|detail| Error::corruption(handle.kind.name(), file_offset, detail))?;
-        Ok(Block::new(Region::from_memory(buffer), 0, *header, file_offset))
-    }
-
-    /// The block of the dictionary, if the SSTable has one.
-    pub(super) fn dictionary_handle(&self) -> Option<Handle> {
-        let section = &self.footer.dictionary;
-        let length = usize::try_from(section.length).expect("the footer bounds it");
-        (section.count == 1).then_some(Handle {
-            kind: BlockKind::Dictionary,
-            offset: section.offset,
-            length,
-            checksum: None,
-            unit: self.footer.data.count + section.offset / PAGE,
-        })
-    }
-
-    /// The dictionary of the SSTable, ready for use.
-    pub(super) fn digest(&self) -> Result<Arc<Digest>> {
-        if !zstd::AVAILABLE {
-            return Err(zstd::unsupported("a block compressed with zstd"));
-        }
-        let section = &self.footer.dictionary;
-        let damage = |detail: &str| {
-            let place = self.file_offset(section.offset);
-            Error::corruption(BlockKind::Dictionary.name(), place, detail)
-        };
-        let handle = self
-            .dictionary_handle()
-            .ok_or_else(|| damage("a block needs a dictionary, and the SSTable has none"))?;
-        let load = || self.fetch_fresh(&handle).map(|block| Digest::new(block.content()));
-        let digest = self.source.unpacking.digest(self.identity.number, load)?;
-        digest.ok_or_else(|| damage("its bytes are no dictionary"))
     }
 }
 
