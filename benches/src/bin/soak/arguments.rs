@@ -2,7 +2,7 @@
 //! `--short`, that of a few seconds.
 
 use std::path::PathBuf;
-use tidelog_engine::ReadMode;
+use tidelog_engine::{ReadMode, UnsyncedCommits};
 
 /// Runs a store for long and reports what it did.
 #[derive(Debug, clap::Parser)]
@@ -47,6 +47,30 @@ pub(crate) struct Common {
     /// How blocks are read.
     #[arg(long, global = true)]
     pub(crate) read_mode: Option<ReadModeName>,
+    /// How small commits that nobody wants synced reach the file.
+    #[arg(long, global = true)]
+    pub(crate) unsynced_commits: Option<UnsyncedCommitsName>,
+}
+
+/// A way to the file on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum UnsyncedCommitsName {
+    /// Into the page cache, by the system's write.
+    Cached,
+    /// Into the page cache, through a map.
+    Mapped,
+    /// Past the page cache.
+    Direct,
+}
+
+impl From<UnsyncedCommitsName> for UnsyncedCommits {
+    fn from(name: UnsyncedCommitsName) -> UnsyncedCommits {
+        match name {
+            UnsyncedCommitsName::Cached => UnsyncedCommits::Cached,
+            UnsyncedCommitsName::Mapped => UnsyncedCommits::Mapped,
+            UnsyncedCommitsName::Direct => UnsyncedCommits::Direct,
+        }
+    }
 }
 
 /// A read mode on the command line.

@@ -75,6 +75,9 @@ pub(crate) fn asked_options(common: &Common, mut options: Options) -> Options {
     if let Some(mode) = common.read_mode {
         options.read_mode = mode.into();
     }
+    if let Some(way) = common.unsynced_commits {
+        options.unsynced_commits = way.into();
+    }
     options
 }
 
