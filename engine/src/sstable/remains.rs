@@ -13,7 +13,8 @@
 //! 1. Nothing is given out that did not verify: block, fragment and version.
 //! 2. Blocks are given in the order of the file, which is that of the keys.
 //! 3. Memory is a window, a block, eight bytes for each block, and the directory's entries. No
-//!    length of the file is believed before its checksum holds.
+//!    length of the file is believed before its checksum holds, and time is bounded by the file,
+//!    whatever length the manifest gives the SSTable.
 //! 4. What cannot be read counts as damaged, and is named with the rest.
 
 use super::block::{Block, Identity, verify};
@@ -151,10 +152,13 @@ impl Remains {
     /// Goes over the extent once.
     fn scan(&mut self) -> Result<()> {
         let mut window = Window::new(&self.source, &self.meta);
+        // A file that does not tell its length cannot be read either.
+        let length = self.source.disk.length().unwrap_or(0);
+        let readable = length.saturating_sub(self.meta.extent.offset).min(self.meta.bytes);
         let mut offset = 0;
         // Where the last block ended, and whether anything but zeros lies behind it.
         let (mut end, mut written) = (0, false);
-        while offset < self.meta.bytes {
+        while offset < readable {
             let Some((header, bytes)) = self.block_at(&mut window, offset) else {
                 written |= window.byte(offset) != 0;
                 offset += 1;

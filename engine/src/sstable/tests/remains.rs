@@ -113,3 +113,18 @@ fn a_last_data_block_of_zeros_is_no_padding() {
         assert!(stretch.start == last.start && stretch.end >= last.end, "{stretch:?}");
     }
 }
+
+#[test]
+fn a_length_that_no_file_has_takes_no_time() {
+    // Story: the manifest may give an SSTable any length, checksums and all, and a salvage asked
+    // each of so many bytes whether a block begins there.
+    let mut fixture = fixture(Compression::Lz4);
+    let all = entries(&fixture.open(ReadMode::Read).remains().unwrap());
+    let bytes = fixture.meta.bytes;
+    fixture.meta.bytes = 1 << 60;
+    fixture.meta.extent.length = 1 << 60;
+    let remains = fixture.open(ReadMode::Read).remains().unwrap();
+    assert_eq!(entries(&remains), all);
+    let behind_the_file = bytes..1 << 60;
+    assert_eq!(remains.damaged(), std::slice::from_ref(&behind_the_file));
+}
