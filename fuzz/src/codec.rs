@@ -15,16 +15,63 @@ pub(crate) fn run(seed: u64, events: u64) -> Result<(), String> {
             format!("written {fields:?}, read {read:?} up to {end:?} of {}", bytes.len())
         })?;
         mutate(random, &mut bytes);
-        let (read, end) = decode(&bytes, &fields);
-        let expected = reference(&bytes, &fields);
-        let (Ok(place) | Err(place)) = end;
-        ensure(place <= bytes.len(), || format!("an end at {place} of {}", bytes.len()))?;
-        ensure((&read, end.is_ok()) == (&expected.0, expected.1), || {
-            format!(
-                "of {bytes:?} and {fields:?}: {read:?} {end:?}, the second reader: {expected:?}"
-            )
-        })
+        check(&bytes, &fields)
     })
+}
+
+/// Both readers read the same.
+fn check(bytes: &[u8], fields: &[Field]) -> Result<(), String> {
+    let (read, end) = decode(bytes, fields);
+    let expected = reference(bytes, fields);
+    let (Ok(place) | Err(place)) = end;
+    ensure(place <= bytes.len(), || format!("an end at {place} of {}", bytes.len()))?;
+    ensure((&read, end.is_ok()) == (&expected.0, expected.1), || {
+        format!("of {bytes:?} and {fields:?}: {read:?} {end:?}, the second reader: {expected:?}")
+    })
+}
+
+/// The first byte says how many kinds of fields follow; behind them come the fields.
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), String> {
+    let Some((count, rest)) = bytes.split_first() else {
+        return Ok(());
+    };
+    let (kinds, rest) = rest.split_at(usize::from(*count).min(rest.len()));
+    let fields: Vec<Field> = kinds.iter().map(|kind| empty(*kind)).collect();
+    check(rest, &fields)
+}
+
+/// A field of each kind, and some of several.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let random = &mut Random::new(1);
+    let numbered = (0..7u8).map(|kind| (kind, with_content(random, kind)));
+    let (kinds, fields): (Vec<u8>, Vec<Field>) = numbered.unzip();
+    let count = u8::try_from(kinds.len()).expect("there are few kinds");
+    let all = [&[count][..], &kinds, &encode(&fields)].concat();
+    let strings = [Field::Bytes(vec![7; 3]), Field::Bytes(Vec::new())];
+    vec![all, [&[2, 5, 5][..], &encode(&strings)].concat()]
+}
+
+/// A field of a kind; its value does not count.
+fn empty(kind: u8) -> Field {
+    match kind % 7 {
+        0 => Field::U8(0),
+        1 => Field::U16(0),
+        2 => Field::U32(0),
+        3 => Field::U64(0),
+        4 => Field::I64(0),
+        5 => Field::Bytes(Vec::new()),
+        _ => Field::Zeros(usize::from(kind / 7)),
+    }
+}
+
+fn with_content(random: &mut Random, kind: u8) -> Field {
+    match empty(kind) {
+        Field::U32(_) => Field::U32(70_000),
+        Field::U64(_) => Field::U64(random.next_u64()),
+        Field::I64(_) => Field::I64(-2),
+        Field::Bytes(_) => Field::Bytes(noise(random, 9)),
+        field => field,
+    }
 }
 
 fn field(random: &mut Random) -> Field {

@@ -7,9 +7,11 @@
 //!
 //! - `registry.rs`: the names, and how much of each the smoke run does.
 //! - `runner.rs`: runs one by name; turns a failure into the command that repeats it.
+//! - `raw/`: bytes that somebody else draws, given to the decoders; for fuzzers guided by coverage.
 //! - `harness.rs`: the events of a fuzzer, with panics caught and memory measured.
 //! - `memory.rs`: the allocator that counts.
 //! - `mutation.rs`: damage for bytes that are otherwise right.
+//! - `golden/`: a small store that holds every structure, and what must hold of it when it rots.
 //! - `planted`: faults that the engine can have planted, and the tests that must fail then.
 //! - `prove/`: long provings of the whole engine, behind a binary of their own.
 //! - `processes/`: real processes over real files, killed at random moments.
@@ -19,6 +21,8 @@ mod allocator;
 mod batch;
 mod canary;
 mod codec;
+mod file;
+mod golden;
 mod harness;
 mod manifest;
 mod memory;
@@ -27,8 +31,11 @@ mod mutation;
 pub mod planted;
 pub mod processes;
 pub mod prove;
+pub mod raw;
 pub mod registry;
 pub mod runner;
+mod segment;
+mod sstable;
 mod store;
 mod superblock;
 #[cfg(test)]

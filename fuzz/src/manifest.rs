@@ -88,3 +88,38 @@ fn forge(random: &mut Random, disk: &SimDisk, moment: &Moment) -> Result<(), Str
         Ok(_) => Err(format!("a manifest in {extent:?} that nobody wrote is believed")),
     }
 }
+
+/// Records whose chain of checksums is repaired, padded to whole blocks.
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), String> {
+    let (disk, moment) = written(0)?;
+    let mut used = bytes[..bytes.len().min(16 * 4096)].to_vec();
+    used.resize(used.len().max(1).next_multiple_of(4096), 0);
+    let moment = moment.repaired(&mut used);
+    disk.set_bytes(moment.used().0, &used);
+    match moment.replays(&disk) {
+        Err(error) => ensure(error.kind() == ErrorKind::Corruption, || error.to_string()),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Some manifests without the zeros at their ends.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for seed in 0..4 {
+        let (disk, moment) = written(seed).expect("the edits are possible");
+        let (_, mut bytes) = used(&disk, &moment).expect("a small file");
+        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        bytes.truncate(end);
+        seeds.push(bytes);
+    }
+    seeds
+}
+
+/// A manifest of a base and a record.
+fn written(seed: u64) -> Result<(SimDisk, Moment), String> {
+    let disk = SimDisk::new(SimOptions::default());
+    let text = |error: Error| error.to_string();
+    let mut log = Log::create(&disk).map_err(text)?;
+    let moment = log.append(&mut Random::new(seed)).map_err(text)?;
+    Ok((disk, moment))
+}

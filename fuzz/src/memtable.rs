@@ -54,10 +54,34 @@ fn hostile(random: &mut Random, whole: &Table, body: &mut Vec<u8>, commit: u64, 
     mutate(random, body);
     let fresh = Table::new(commit, time_ms);
     let table = if random.chance(1, 4) { whole } else { &fresh };
-    let applied = table.apply(body.clone(), commit + 1, time_ms);
-    if applied.is_err() {
-        return;
+    if table.apply(body.clone(), commit + 1, time_ms).is_ok() {
+        look(table);
     }
+}
+
+/// A body for a new table: refused, or applied.
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), String> {
+    let table = Table::new(7, 1000);
+    if table.apply(bytes.to_vec(), 8, 1001).is_ok() {
+        look(&table);
+    }
+    Ok(())
+}
+
+/// Bodies that can be applied.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let mut bodies = Vec::new();
+    for seed in 0..40 {
+        let body = Model::default().commit(&mut Random::new(seed), 8, 1001);
+        bodies.push(body.expect("the batch is possible"));
+    }
+    bodies.retain(|body| body.len() < 400);
+    bodies.sort_by_key(Vec::len);
+    bodies.into_iter().step_by(4).collect()
+}
+
+/// Reads all that there is.
+fn look(table: &Table) {
     for (id, timelines) in table.tables() {
         if !timelines {
             let _ = table.all_versions(id, Bound::Unbounded);

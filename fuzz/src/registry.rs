@@ -1,6 +1,9 @@
 //! The fuzzers by name.
 
-use crate::{allocator, batch, canary, codec, manifest, memtable, store, superblock, wal};
+use crate::{
+    allocator, batch, canary, codec, file, manifest, memtable, segment, sstable, store, superblock,
+    wal,
+};
 
 /// A fuzzer.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +38,9 @@ pub const FUZZERS: &[Fuzzer] = &[
     fuzzer("wal", 5_000, wal::run, "the ring: crashes, rot, repaired checksums"),
     fuzzer("allocator", 3_000, allocator::run, "extents, against a bitmap of blocks"),
     fuzzer("memtable", 2_000, memtable::run, "runs and keyed versions, against ordered maps"),
+    fuzzer("sstable", 100, sstable::run, "SSTables by every read path: rot, repaired checksums"),
+    fuzzer("segment", 1_000, segment::run, "payload segments: copies, rot, repaired checksums"),
+    fuzzer("file", 200, file::run, "whole files: rot anywhere, lies anywhere, then every use"),
     fuzzer("store", 250, store::run, "the whole engine: commits, kills, loss of power, recovery"),
     Fuzzer {
         name: "canary",

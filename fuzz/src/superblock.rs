@@ -89,9 +89,15 @@ fn lie(random: &mut Random, disk: &SimDisk, content: u64) -> Result<(), String> 
     // Most of a copy is reserved; the fields are at its front.
     let end = [256, 256, covered.len()][random.index(3)];
     overwrite(random, &mut covered[..end]);
+    believe(disk, content, &covered)
+}
+
+/// All copies say the same, with their checksums.
+fn believe(disk: &SimDisk, content: u64, covered: &[u8]) -> Result<(), String> {
+    let bytes = disk.bytes();
     for copy in 0..4 {
         let mut changed = bytes[copy_range(copy)].to_vec();
-        changed[16..].copy_from_slice(&covered);
+        changed[16..].copy_from_slice(covered);
         repair(&mut changed);
         disk.set_bytes(copy_range(copy).start as u64, &changed);
     }
@@ -100,4 +106,27 @@ fn lie(random: &mut Random, disk: &SimDisk, content: u64) -> Result<(), String> 
         Ok(_) | Err(ErrorKind::Corruption | ErrorKind::Unsupported) => Ok(()),
         Err(kind) => Err(format!("an error of kind {kind:?}")),
     }
+}
+
+/// A file with a superblock.
+fn written() -> SimDisk {
+    let disk = SimDisk::new(SimOptions::default());
+    disk.allocate(0, FILE_LENGTH).expect("the disk has room");
+    write(&disk, 2, 1).expect("the disk works");
+    disk
+}
+
+/// What lies behind the checksum begins with these bytes, in all copies.
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), String> {
+    let disk = written();
+    let mut covered = disk.bytes()[copy_range(0)][16..].to_vec();
+    let count = bytes.len().min(covered.len());
+    covered[..count].copy_from_slice(&bytes[..count]);
+    believe(&disk, 1, &covered)
+}
+
+/// The fields of a whole superblock, and the front of them.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let covered = written().bytes()[copy_range(0)][16..272].to_vec();
+    vec![covered[..96].to_vec(), covered]
 }

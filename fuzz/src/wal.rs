@@ -225,3 +225,45 @@ fn lie(random: &mut Random, history: &History) -> Result<(), String> {
 fn typed(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Corruption | ErrorKind::Unsupported)
 }
+
+/// The ring begins with these bytes, and the checksums of its first group are repaired.
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), String> {
+    let (disk, log) = written(&[])?;
+    let mut file = disk.bytes();
+    let start = usize::try_from(log.head().place(0)).expect("a small file");
+    let count = bytes.len().min(file.len() - 4096 - start);
+    file[start..start + count].copy_from_slice(&bytes[..count]);
+    log.head().repair(&mut file, 0);
+    let disk = SimDisk::from_bytes(SimOptions::default(), &file);
+    if let Err(error) = log.head().replay(&disk) {
+        ensure(typed(&error), || error.to_string())?;
+    }
+    match log.head().list(&disk) {
+        Err(error) => ensure(typed(&error), || error.to_string()),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// A group of one frame, and one of three.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for bodies in [&[&b"hello"[..]][..], &[b"a", b"", b"bodies of frames"]] {
+        let bodies: Vec<Vec<u8>> = bodies.iter().map(|body| body.to_vec()).collect();
+        let (disk, log) = written(&bodies).expect("there is room for a group");
+        let start = usize::try_from(log.head().place(0)).expect("a small file");
+        let bytes: usize = bodies.iter().map(|body| 8 + body.len()).sum();
+        seeds.push(disk.bytes()[start..start + 96 + bytes].to_vec());
+    }
+    seeds
+}
+
+/// A ring with a group of these bodies; without any, one that is empty.
+fn written(bodies: &[Vec<u8>]) -> Result<(SimDisk, Log), String> {
+    let disk = SimDisk::new(SimOptions::default());
+    disk.allocate(0, RING_OFFSET + 8 * 4096 + 4096).map_err(|error| error.to_string())?;
+    let mut log = Log::new(&disk, 8, 0, 7);
+    if !bodies.is_empty() {
+        log.append(1000, bodies, true).map_err(|error| error.to_string())?;
+    }
+    Ok((disk, log))
+}

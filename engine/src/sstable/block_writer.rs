@@ -111,7 +111,7 @@ impl<O: Output> BlockWriter<O> {
     }
 
     /// With a decision about the dictionary after so many bytes, for one of at most so many.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn set_sample(&mut self, sample_bytes: usize, dictionary_bytes: usize) {
         self.sample_bytes = sample_bytes;
         self.dictionary_bytes = dictionary_bytes;

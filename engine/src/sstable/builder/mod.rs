@@ -198,7 +198,7 @@ impl<O: Output> Builder<O> {
     }
 
     /// With the decision about a dictionary of at most so many bytes after so many bytes of data.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub(crate) fn sample(mut self, sample_bytes: usize, dictionary_bytes: usize) -> Builder<O> {
         self.writer.set_sample(sample_bytes, dictionary_bytes);

@@ -124,21 +124,27 @@ impl Moment {
     /// format would, and gives the moment that names them.
     #[must_use]
     pub fn repaired(&self, used: &mut [u8]) -> Moment {
-        let (mut place, mut previous) = (0, 0u32);
-        while place + 32 <= used.len() {
-            let length: [u8; 4] = used[place + 8..place + 12].try_into().expect("4 bytes");
-            let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
-            let padded = length.max(32).saturating_add(4095) & !4095;
-            let end = place.saturating_add(padded).min(used.len());
-            let record = &mut used[place..end];
-            record[12..16].copy_from_slice(&previous.to_le_bytes());
-            let offset = self.reference.extent.offset;
-            previous = checksum_seeded(FILE, offset, place as u64, &record[4..]);
-            put_checksum(record, 0, previous);
-            place = end;
-        }
-        self.forged(self.reference.extent, self.reference.length, previous)
+        let last = repair(used, FILE, self.reference.extent.offset);
+        self.forged(self.reference.extent, used.len() as u64, last)
     }
+}
+
+/// Repairs the chain of checksums in the used part of a manifest whose extent begins at an offset,
+/// and returns that of the last record, which the superblock holds.
+pub fn repair(used: &mut [u8], file: FileId, offset: u64) -> u32 {
+    let (mut place, mut previous) = (0, 0u32);
+    while place + 32 <= used.len() {
+        let length: [u8; 4] = used[place + 8..place + 12].try_into().expect("4 bytes");
+        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        let padded = length.max(32).saturating_add(4095) & !4095;
+        let end = place.saturating_add(padded).min(used.len());
+        let record = &mut used[place..end];
+        record[12..16].copy_from_slice(&previous.to_le_bytes());
+        previous = checksum_seeded(file, offset, place as u64, &record[4..]);
+        put_checksum(record, 0, previous);
+        place = end;
+    }
+    previous
 }
 
 /// A random edit, most of the time one that this catalog can take.

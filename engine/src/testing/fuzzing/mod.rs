@@ -7,8 +7,11 @@
 pub mod allocator;
 pub mod batch;
 pub mod codec;
+pub mod cold;
 pub mod manifest;
 pub mod memtable;
+pub mod segment;
+pub mod sstable;
 pub mod superblock;
 pub mod wal;
 

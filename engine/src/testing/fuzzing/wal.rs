@@ -151,19 +151,24 @@ impl Head {
     pub fn repair(&self, file: &mut [u8], lsn: u64) {
         let place = usize::try_from(self.place(lsn)).unwrap_or(usize::MAX);
         let end = usize::try_from(self.ring.end()).unwrap_or(usize::MAX).min(file.len());
-        let Some(bytes) = file.get_mut(place..end) else {
-            return;
-        };
-        if bytes.len() < 96 {
-            return;
+        if let Some(bytes) = file.get_mut(place..end) {
+            repair(bytes, FILE, self.salt, lsn);
         }
-        let length: [u8; 4] = bytes[16..20].try_into().expect("4 bytes");
-        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
-        if let Some(body) = bytes.get(96..length) {
-            let sum = checksum_seeded(FILE, self.salt, lsn, body);
-            put_checksum(bytes, 4, sum);
-        }
-        let sum = checksum_seeded(FILE, self.salt, lsn, &bytes[4..96]);
-        put_checksum(bytes, 0, sum);
     }
+}
+
+/// Gives the group at the front of some bytes, which reach to the end of the ring, the checksums it
+/// has.
+pub fn repair(bytes: &mut [u8], file: FileId, salt: u64, lsn: u64) {
+    if bytes.len() < 96 {
+        return;
+    }
+    let length: [u8; 4] = bytes[16..20].try_into().expect("4 bytes");
+    let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if let Some(body) = bytes.get(96..length) {
+        let sum = checksum_seeded(file, salt, lsn, body);
+        put_checksum(bytes, 4, sum);
+    }
+    let sum = checksum_seeded(file, salt, lsn, &bytes[4..96]);
+    put_checksum(bytes, 0, sum);
 }

@@ -10,8 +10,9 @@
 //! | stale copies | every two superblock copies, as they were at each moment of the past |
 //! | cuts | every length of the first 64 KiB; then each multiple of 512, a byte less and one more |
 
-use super::golden::{Golden, Machine};
-use super::units::{Unit, Units, Use};
+use crate::golden::differences;
+use crate::golden::store::{Golden, Machine};
+use crate::golden::units::{Unit, Units, Use};
 use std::ops::Range;
 use tidelog_engine::Disk;
 use tidelog_engine::limits::{RING_OFFSET, SUPERBLOCK_STRIDE};
@@ -237,14 +238,7 @@ fn read(machine: &Machine, file: usize, offset: u64, length: u64) -> Vec<u8> {
 /// Writes bytes; gives the ranges in which they differ from what was there, whole runs of them.
 fn replace(machine: &Machine, file: usize, offset: u64, new: &[u8]) -> Vec<(usize, Range<u64>)> {
     let old = read(machine, file, offset, new.len() as u64);
-    let mut changed: Vec<(usize, Range<u64>)> = Vec::new();
-    for (place, (was, is)) in (offset..).zip(old.iter().zip(new)) {
-        match changed.last_mut() {
-            _ if was == is => {}
-            Some((_, run)) if run.end == place => run.end += 1,
-            _ => changed.push((file, place..place + 1)),
-        }
-    }
+    let changed = differences(file, offset, &old, new);
     if !changed.is_empty() {
         machine.disk(file).set_bytes(offset, new);
     }

@@ -11,40 +11,27 @@
 //! 4. Flush and compaction copy no damage, and lose nothing of what can be read.
 //! 5. Nothing panics, and nothing is allocated because damaged bytes say so.
 
-mod answers;
-mod check;
 mod damage;
-mod golden;
 #[cfg(test)]
 mod tests;
-mod units;
 
 use super::{Cases, Counts, Failure, each, strided};
+use crate::golden::units::Use;
+use crate::golden::{Known, check, store};
 use crate::harness::panic_message;
 use crate::memory;
-use answers::Truth;
-use damage::Plan;
-use golden::{Golden, options, told};
-use std::cell::OnceCell;
+use damage::{Damage, Plan};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tidelog_engine::{ReadMode, Result};
-use units::{Units, Use};
 
 /// Damages of one shard, about.
 const SHARD_CASES: u64 = 2500;
 /// No check may hold more bytes at once.
 const MEMORY_MAX: usize = 64 << 20;
 
-/// The golden store with all that is known of it.
+/// The golden store with all that is known of it, and its damages.
 pub(crate) struct Rot {
-    golden: Golden,
-    units: Units,
+    known: Known,
     plan: Plan,
-    truth: Truth,
-    /// The places of the log's groups, oldest first.
-    groups: Vec<u64>,
-    /// What the store shows where the log ends before the group of this index.
-    cut: Vec<OnceCell<Truth>>,
 }
 
 impl Rot {
@@ -53,46 +40,42 @@ impl Rot {
     /// # Errors
     /// Those of the engine: the store is undamaged, so there must be none.
     pub(crate) fn new(seed: u64) -> Result<Rot, String> {
-        let failed = |error: tidelog_engine::Error| format!("the golden store: {}", told(&error));
-        let golden = golden::make(seed).map_err(failed)?;
-        let units = Units::of(&golden.machine).map_err(failed)?;
-        let plan = Plan::of(&golden, &units);
-        let process = golden.machine.twin().open(&options(ReadMode::Map)).map_err(failed)?;
-        let truth = Truth::of(&process.engine);
-        process.kill();
-        let groups: Vec<u64> = units
-            .used()
-            .filter(|unit| unit.what == "log group")
-            .map(|unit| unit.bytes.start)
-            .collect();
-        let cut = groups.iter().map(|_| OnceCell::new()).collect();
-        Ok(Rot { golden, units, plan, truth: truth.map_err(failed)?, groups, cut })
-    }
-
-    /// What the store shows without the groups from this index on.
-    fn truth_until(&self, group: usize) -> &Truth {
-        self.cut[group].get_or_init(|| {
-            let machine = self.golden.machine.twin();
-            for place in &self.groups[group..] {
-                machine.main.zero(*place, 96);
-            }
-            let process = machine.open(&options(ReadMode::Read)).expect("the log just ends");
-            let truth = Truth::of(&process.engine).expect("nothing else is damaged");
-            process.kill();
-            truth
-        })
+        let golden = store::make(seed);
+        let golden =
+            golden.map_err(|error| format!("the golden store: {}", store::told(&error)))?;
+        let known = Known::of(golden)?;
+        let plan = Plan::of(&known.golden, &known.units);
+        Ok(Rot { known, plan })
     }
 
     /// Bytes that are used, for the report: of both files.
     fn used_bytes(&self) -> u64 {
-        let used = self.units.used();
+        let used = self.known.units.used();
         used.map(|unit| unit.bytes.end - unit.bytes.start).sum()
     }
 
     /// Tries one damage.
+    fn check(&self, number: u64, damage: Damage) -> Result<Counts, String> {
+        let golden = &self.known.golden;
+        let machine = golden.machine.twin();
+        let changed = damage.apply(&machine, &golden.past);
+        let mut counts = Counts::default();
+        counts.add("checks", 1);
+        counts.add(damage.kind(), 1);
+        counts.add("silent", 0);
+        if changed.is_empty() {
+            counts.add("unchanged", 1);
+            return Ok(counts);
+        }
+        let is_cut = matches!(damage, Damage::Cut { .. });
+        check::check(&self.known, number, &machine, (&changed[..], is_cut), &mut counts)?;
+        Ok(counts)
+    }
+
+    /// Tries the damage of a number; it must neither panic nor hold too much memory.
     fn case(&self, number: u64) -> Result<Counts, String> {
         let damage = self.plan.get(number).ok_or("there is no damage of this number")?;
-        let attempt = || catch_unwind(AssertUnwindSafe(|| check::check(self, number, damage)));
+        let attempt = || catch_unwind(AssertUnwindSafe(|| self.check(number, damage)));
         let (outcome, peak) = memory::measure(attempt);
         match outcome {
             Ok(Ok(_)) if peak > MEMORY_MAX => Err(format!("{damage:?}: it held {peak} bytes")),
@@ -123,14 +106,14 @@ impl Cases for Rot {
     }
 
     fn about(&self) -> String {
-        let unused = self.units.all().iter().filter(|unit| unit.usage == Use::Unused);
+        let unused = self.known.units.all().iter().filter(|unit| unit.usage == Use::Unused);
         let unused: u64 = unused.map(|unit| unit.bytes.end - unit.bytes.start).sum();
         format!(
             "{} damages of {} used bytes beside {unused} unused ones, {} questions, {} groups",
             self.plan.count(),
             self.used_bytes(),
-            self.truth.count(),
-            self.groups.len(),
+            self.known.truth.count(),
+            self.known.groups.len(),
         )
     }
 }

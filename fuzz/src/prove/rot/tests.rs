@@ -1,17 +1,17 @@
 //! The golden store is what it should be, and the short form of the sweep finds everything.
 
-use super::answers::Answer;
+use super::Rot;
 use super::damage::Damage;
-use super::golden::Written;
-use super::units::{self, Use};
-use super::{Rot, check, golden};
+use crate::golden::Answer;
+use crate::golden::store::{self, Written};
+use crate::golden::units::{self, Use};
 use crate::prove::{Cases, Counts};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn the_same_seed_makes_the_same_files() {
     let bytes = || {
-        let golden = golden::make(1).unwrap();
+        let golden = store::make(1).unwrap();
         [golden.machine.main.bytes(), golden.machine.cold.bytes()]
     };
     assert!(bytes() == bytes());
@@ -24,7 +24,7 @@ fn the_golden_store_shows_what_was_written() {
     let tables: BTreeMap<u32, &'static str> =
         (16..).zip(["chat", "inbox", "feed", "brief", "archive", "value"]).collect();
     let mut shown = Written::default();
-    for (table, key, answer) in rot.truth.shown() {
+    for (table, key, answer) in rot.known.truth.shown() {
         let place = (tables[&table.0], key.to_vec());
         match answer {
             Answer::Entries(entries) => {
@@ -35,14 +35,14 @@ fn the_golden_store_shows_what_was_written() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(shown, rot.golden.written);
+    assert_eq!(shown, rot.known.golden.written);
 }
 
 #[test]
 fn the_golden_store_holds_every_structure() {
     let rot = Rot::new(1).unwrap();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for unit in rot.units.used() {
+    for unit in rot.known.units.used() {
         *counts.entry(unit.what).or_default() += 1;
     }
     let at_least = [
@@ -57,7 +57,7 @@ fn the_golden_store_holds_every_structure() {
     for (what, count) in at_least {
         assert!(counts[what] >= count, "{what}: {counts:?}");
     }
-    let inspector = units::inspector(&rot.golden.machine);
+    let inspector = units::inspector(&rot.known.golden.machine);
     let sstables = inspector.sstables().unwrap();
     let codecs = sstables.iter().flat_map(|sstable| inspector.blocks(sstable.meta.number).unwrap());
     let codecs: BTreeSet<&str> = codecs.map(|block| block.codec).collect();
@@ -104,10 +104,10 @@ fn no_damage_is_believed() {
 fn damage_of_the_last_group_cuts_that_group_alone() {
     let rot = Rot::new(1).unwrap();
     let mut counts = Counts::default();
-    let last = rot.units.used().find(|unit| unit.usage == Use::LastGroup).unwrap();
+    let last = rot.known.units.used().find(|unit| unit.usage == Use::LastGroup).unwrap();
     for offset in last.bytes.clone() {
         let damage = Damage::Flip { file: 0, offset, bit: u32::try_from(offset % 8).unwrap() };
-        counts.merge(&check::check(&rot, offset, damage).unwrap());
+        counts.merge(&rot.check(offset, damage).unwrap());
     }
     assert_eq!(counts.get("checks"), last.bytes.end - last.bytes.start);
     assert!(counts.get("groups_cut") > 0, "{counts:?}");

@@ -5,7 +5,7 @@
 //! group, what lies behind the used part of a manifest, between the superblock copies, and the
 //! older header of the cold file.
 
-use super::golden::Machine;
+use super::store::Machine;
 use std::ops::Range;
 use std::sync::Arc;
 use tidelog_engine::inspect::{Inspector, SpaceKind};

@@ -1,9 +1,8 @@
-//! One damage: the store is opened, asked, written to, and verified.
+//! Rot: a damaged store is opened, asked, written to, and verified.
 
-use super::Rot;
+use super::Known;
 use super::answers::{Compared, Truth};
-use super::damage::Damage;
-use super::golden::{Machine, Process, options, told};
+use super::store::{Machine, Process, options, told};
 use super::units::{Unit, Use, inspector};
 use crate::prove::Counts;
 use std::ops::Range;
@@ -13,10 +12,14 @@ use tidelog_engine::{Durability, Engine, Error, ErrorKind, ReadMode, WriteBatch}
 const DEEP_EACH: u64 = 8;
 
 /// What a damage has changed.
+#[derive(Clone)]
 struct Touched<'a> {
-    damage: Damage,
-    changed: Vec<(usize, Range<u64>)>,
+    changed: &'a [(usize, Range<u64>)],
+    /// A file ends earlier.
+    is_cut: bool,
     units: Vec<&'a Unit>,
+    /// Where SSTables of these units have gone: they are moved as bytes, and so is their damage.
+    moved: Vec<Range<u64>>,
 }
 
 /// What a damaged store shows.
@@ -29,28 +32,27 @@ enum Shown {
     Nothing,
 }
 
-/// Tries one damage.
-pub(super) fn check(rot: &Rot, number: u64, damage: Damage) -> Result<Counts, String> {
-    let machine = rot.golden.machine.twin();
-    let changed = damage.apply(&machine, &rot.golden.past);
-    let mut counts = Counts::default();
-    counts.add("checks", 1);
-    counts.add(damage.kind(), 1);
-    counts.add("silent", 0);
-    if changed.is_empty() {
-        counts.add("unchanged", 1);
-        return Ok(counts);
-    }
-    let units = changed.iter().flat_map(|(file, bytes)| rot.units.touched(*file, bytes));
-    let touched = Touched { damage, changed: changed.clone(), units: units.collect() };
+/// Looks at a machine whose files differ from those of the golden store in these ranges, of which
+/// there is one at least. How it is opened, and whether it is compacted, follows from the number.
+///
+/// # Errors
+/// What goes wrong.
+pub(crate) fn check(
+    known: &Known,
+    number: u64,
+    machine: &Machine,
+    (changed, is_cut): (&[(usize, Range<u64>)], bool),
+    counts: &mut Counts,
+) -> Result<(), String> {
+    let units = changed.iter().flat_map(|(file, bytes)| known.units.touched(*file, bytes));
+    let touched = Touched { changed, is_cut, units: units.collect(), moved: Vec::new() };
     let damaged = machine.twin();
-    let shown = open(rot, number, &damaged, &touched, &mut counts)?;
-    verify(&machine, &touched, &shown, &mut counts)?;
-    Ok(counts)
+    let shown = open(known, number, &damaged, &touched, counts)?;
+    verify(machine, &touched, &shown, counts)
 }
 
 fn open(
-    rot: &Rot,
+    known: &Known,
     number: u64,
     machine: &Machine,
     touched: &Touched<'_>,
@@ -65,56 +67,59 @@ fn open(
             return Ok(Shown::Nothing);
         }
     };
-    let outcome = ask(rot, number, &process, touched, counts);
+    let outcome = ask(known, number, (&process, machine), touched, counts);
     process.kill();
     outcome
 }
 
 fn ask(
-    rot: &Rot,
+    known: &Known,
     number: u64,
-    process: &Process,
+    (process, machine): (&Process, &Machine),
     touched: &Touched<'_>,
     counts: &mut Counts,
 ) -> Result<Shown, String> {
-    let (truth, shown) = compare(rot, &process.engine, touched, counts)?;
+    let (truth, shown) = compare(known, &process.engine, touched, counts)?;
+    let mut touched = touched.clone();
     if number.is_multiple_of(DEEP_EACH) {
         counts.add("compacted", 1);
-        for outcome in [process.engine.flush(), process.engine.compact()] {
+        let outcomes = [process.engine.flush(), process.engine.compact()];
+        process.scheduler.run_until_idle(1000);
+        touched.follow(known, machine);
+        for outcome in outcomes {
             outcome.or_else(|error| touched.accept_of_write(&error))?;
         }
-        process.scheduler.run_until_idle(1000);
         let compared = truth.compare(&process.engine);
         touched.judge(&compared).map_err(|what| format!("compacted: {what}"))?;
     }
-    write(&process.engine, truth, touched, counts)?;
+    write(&process.engine, truth, &touched, counts)?;
     Ok(shown)
 }
 
 /// Compares with the truth; with a shorter one where the end of the log is damaged.
 fn compare<'a>(
-    rot: &'a Rot,
+    known: &'a Known,
     engine: &Engine,
     touched: &Touched<'_>,
     counts: &mut Counts,
 ) -> Result<(&'a Truth, Shown), String> {
-    let compared = rot.truth.compare(engine);
+    let compared = known.truth.compare(engine);
     counts.add("answers_right", compared.right);
     counts.add("answers_refused", compared.errors.len() as u64);
     let Some(wrong) = &compared.wrong else {
         touched.judge(&compared)?;
-        return Ok((&rot.truth, Shown::All));
+        return Ok((&known.truth, Shown::All));
     };
-    for group in (0..rot.groups.len()).rev() {
-        let place = rot.groups[group];
+    for group in (0..known.groups.len()).rev() {
+        let place = known.groups[group];
         if !touched.units.iter().any(|unit| unit.file == 0 && unit.bytes.start == place) {
             break;
         }
-        let truth = rot.truth_until(group);
+        let truth = known.truth_until(group);
         let compared = truth.compare(engine);
         if compared.wrong.is_none() {
             touched.judge(&compared)?;
-            counts.add("groups_cut", (rot.groups.len() - group) as u64);
+            counts.add("groups_cut", (known.groups.len() - group) as u64);
             return Ok((truth, Shown::Shorter));
         }
     }
@@ -167,10 +172,9 @@ fn verify(
         used.any(|unit| report.faults.iter().any(|fault| place(unit).contains(&fault.offset)))
     };
     let is_used = touched.units.iter().any(|unit| unit.usage != Use::Unused);
-    let is_cut = matches!(touched.damage, Damage::Cut { .. });
     let outcome = match shown {
         // What lies behind a cut is not there to be named.
-        _ if is_cut && !report.faults.is_empty() => "found",
+        _ if touched.is_cut && !report.faults.is_empty() => "found",
         Shown::Shorter if report.faults.is_empty() => "cut_as_unfinished_end",
         _ if is_used && names(&|unit| unit.bytes.clone()) => "found",
         _ if is_used && names(&|unit| unit.owner.clone()) => "found_in_its_structure",
@@ -187,6 +191,18 @@ fn verify(
 }
 
 impl Touched<'_> {
+    /// Looks for where the damaged SSTables are now.
+    fn follow(&mut self, known: &Known, machine: &Machine) {
+        let was = inspector(&known.golden.machine).sstables().unwrap_or_default();
+        for now in inspector(machine).sstables().unwrap_or_default() {
+            let of_number = was.iter().find(|was| was.meta.number == now.meta.number);
+            let place = of_number.map(|was| was.meta.extent.offset);
+            if self.units.iter().any(|unit| Some(unit.owner.start) == place) {
+                self.moved.push(now.meta.extent.offset..now.meta.extent.end());
+            }
+        }
+    }
+
     /// Whether answers are what they may be.
     fn judge(&self, compared: &Compared) -> Result<(), String> {
         if let Some(wrong) = &compared.wrong {
@@ -198,11 +214,11 @@ impl Touched<'_> {
     /// Whether an error is one of damage, and names its place.
     fn accept(&self, error: &Error) -> Result<(), String> {
         let of_cold = self.changed.iter().any(|(file, _)| *file == 1);
-        let is_cut = matches!(self.damage, Damage::Cut { .. });
         let named = match error {
             Error::Corruption(found) => {
                 let inside = |unit: &&Unit| unit.owner.contains(&found.offset);
-                is_cut || self.units.iter().any(inside)
+                let moved = self.moved.iter().any(|place| place.contains(&found.offset));
+                self.is_cut || moved || self.units.iter().any(inside)
             }
             Error::ColdFile { .. } => of_cold,
             _ => false,
@@ -213,8 +229,14 @@ impl Touched<'_> {
     /// The same for a write, which may also be refused for a failure before.
     fn accept_of_write(&self, error: &Error) -> Result<(), String> {
         match error.kind() {
-            ErrorKind::Poisoned if !error.to_string().contains("panic") => Ok(()),
+            ErrorKind::Poisoned if !is_of_panic(error) => Ok(()),
             _ => self.accept(error),
         }
     }
+}
+
+/// Whether writes are refused because something panicked: a caller, or a worker, which died of it.
+pub(crate) fn is_of_panic(error: &Error) -> bool {
+    let text = error.to_string();
+    error.kind() == ErrorKind::Poisoned && (text.contains("panic") || text.contains(" died"))
 }

@@ -3,7 +3,7 @@
 //! The questions are those of the undamaged store: its tables, timelines, ids and keys. A damaged
 //! store is asked the same; each of its answers is right, or an error.
 
-use super::golden::told;
+use super::store::told;
 use std::ops::Bound;
 use tidelog_engine::{
     Direction, Engine, Entry, Error, Item, Result, Snapshot, TableId, TableInfo, TableKind,
@@ -97,6 +97,13 @@ impl Truth {
             Question::Values(table, Bound::Unbounded) => Some((*table, &b""[..], answer)),
             _ => None,
         })
+    }
+
+    /// Asks a store that lies the same, whose answers are its own affair. Gives the errors.
+    pub(crate) fn errors(&self, engine: &Engine) -> Vec<Error> {
+        let snapshot = engine.snapshot();
+        let answers = self.asked.iter().map(|(question, _)| ask(engine, &snapshot, question));
+        answers.filter_map(|(_, error)| error).collect()
     }
 
     /// Asks a store the same.
