@@ -10,6 +10,7 @@
 //! - `raw/`: bytes that somebody else draws, given to the decoders; for fuzzers guided by coverage.
 //! - `harness.rs`: the events of a fuzzer, with panics caught and memory measured.
 //! - `memory.rs`: the allocator that counts.
+//! - `watch.rs`: ends what does not end by itself.
 //! - `mutation.rs`: damage for bytes that are otherwise right.
 //! - `golden/`: a small store that holds every structure, and what must hold of it when it rots.
 //! - `planted`: faults that the engine can have planted, and the tests that must fail then.
@@ -41,3 +42,4 @@ mod superblock;
 #[cfg(test)]
 mod tests;
 mod wal;
+mod watch;

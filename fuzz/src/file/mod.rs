@@ -5,8 +5,7 @@
 //! What must hold:
 //! 1. Rot is found, or harms nobody (`golden/check.rs`); what a salvage makes of it can be read.
 //! 2. Lies, whose checksums are repaired up to the superblock: any answer or typed error. Nothing
-//!    panics, no worker dies, memory and room on the disk are bounded. Nothing here watches the
-//!    clock: an event that never ends is seen by whoever waits for it.
+//!    panics, no worker dies, memory and room on the disk are bounded, and it ends.
 
 mod layout;
 mod lies;

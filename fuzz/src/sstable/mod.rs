@@ -5,8 +5,7 @@
 //! 1. An undamaged SSTable answers as the reference does, and verifies.
 //! 2. Rot: each answer is right, or corruption; verification finds it; what a copy or a salvage
 //!    takes over is right.
-//! 3. Lies, whose checksums are repaired: any answer or typed error, and bounded memory. Nothing
-//!    here watches the clock: an event that never ends is seen by whoever waits for it.
+//! 3. Lies, whose checksums are repaired: any answer or typed error, bounded memory, and an end.
 
 mod draw;
 mod questions;
