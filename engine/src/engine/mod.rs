@@ -10,6 +10,7 @@ mod dead_shares;
 mod erasure;
 mod expiry;
 mod flush_pace;
+mod kept_memory;
 mod leading;
 mod open;
 mod root;

@@ -8,6 +8,7 @@ use super::compact_worker::CompactWorker;
 use super::erasure::EraseWorker;
 use super::expiry::ExpiryWorker;
 use super::flush_pace::FlushPace;
+use super::kept_memory::KeptMemory;
 use super::root::{Change, Root};
 use super::space::SpaceWorker;
 use super::{Core, Counters};
@@ -46,8 +47,6 @@ impl Wakes {
 
 /// After a failure, the time before the next try.
 pub(super) const RETRY: Duration = Duration::from_millis(20);
-/// How long memory of flushed memtables is kept for the next ones, where none asks for it.
-const MEMORY_KEPT: Duration = Duration::from_secs(1);
 
 crate::sync::thread_local! {
     /// Whether this thread is stepping a worker: closing from here must not wait for itself.
@@ -69,7 +68,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
     };
     let wakes = (|| {
         Ok(Wakes {
-            flush: start("tidelog-flush", Box::new(FlushWorker { job: None }))?,
+            flush: start("tidelog-flush", Box::new(FlushWorker::new(core)))?,
             compact: start("tidelog-compact", Box::<CompactWorker>::default())?,
             sync: start("tidelog-sync", Box::new(SyncWorker))?,
             commit: start("tidelog-commit", Box::new(CommitWorker))?,
@@ -151,6 +150,7 @@ impl Drop for CoreWorker {
 /// Flushes the oldest frozen memtable.
 struct FlushWorker {
     job: Option<(Arc<Frozen>, FlushJob, FlushPace)>,
+    memory: KeptMemory,
 }
 
 impl Task for FlushWorker {
@@ -177,6 +177,10 @@ impl Task for FlushWorker {
 }
 
 impl FlushWorker {
+    fn new(core: &Core) -> FlushWorker {
+        FlushWorker { job: None, memory: KeptMemory::new(core.raw_clock.monotonic_ms()) }
+    }
+
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
         if self.job.is_none() {
@@ -184,11 +188,14 @@ impl FlushWorker {
             let Some(frozen) = view.frozen.last() else {
                 core.set_urgency();
                 core.begin_late_log()?;
-                let look_again = core.memory.trim_unused();
-                return Ok(Progress::Idle(look_again.then_some(MEMORY_KEPT)));
+                let now_ms = core.raw_clock.monotonic_ms();
+                let look_again = self.memory.look(now_ms, || core.memory.trim_unused());
+                return Ok(Progress::Idle(look_again));
             };
             let job = core.flush_job(frozen);
-            let pace = FlushPace::new(core.raw_clock.monotonic_ms());
+            let now_ms = core.raw_clock.monotonic_ms();
+            self.memory.flush_begins(now_ms);
+            let pace = FlushPace::new(now_ms);
             self.job = Some((Arc::clone(frozen), job, pace));
         }
         let Some((frozen, job, pace)) = &mut self.job else {
