@@ -22,7 +22,7 @@
 //! An entry's payload lies in the entry, or in a payload segment that it refers to (`entry.rs`).
 //!
 //! This module knows nothing of levels and versions. `builder.rs` writes an SSTable front to back;
-//! `reader.rs` reads it through a map or with `pread` (`fetch.rs`); `remains.rs` finds what is left
+//! `reader.rs` reads it through a map or with `pread` (`fetch/`); `remains.rs` finds what is left
 //! of a damaged one.
 
 mod block;

@@ -127,7 +127,7 @@ impl Disk for SimDisk {
         &self,
         offset: u64,
         length: u64,
-        _: StoreBy,
+        by: StoreBy,
     ) -> io::Result<Option<Arc<dyn Stores>>> {
         let state = self.state();
         state.check_alive()?;
@@ -135,7 +135,8 @@ impl Disk for SimDisk {
         if end > state.volatile.length() {
             return Err(invalid("stores behind the end of the file"));
         }
-        let opened = || Arc::new(SimStores { disk: self.clone(), offset, end }) as Arc<dyn Stores>;
+        let opened =
+            || Arc::new(SimStores { disk: self.clone(), offset, end, by }) as Arc<dyn Stores>;
         Ok(state.options.direct.then(opened))
     }
 
@@ -148,11 +149,13 @@ impl Disk for SimDisk {
 }
 
 /// Stores to a simulated file: each is a write of whole pages, so that a power loss may damage what
-/// lies beside it. Only a crash lets one fail.
+/// lies beside it. Those by the system's write fail as other writes do, those by a map only by a
+/// crash.
 struct SimStores {
     disk: SimDisk,
     offset: u64,
     end: u64,
+    by: StoreBy,
 }
 
 impl Stores for SimStores {
@@ -163,7 +166,7 @@ impl Stores for SimStores {
         }
         let mut state = self.disk.state();
         state.check_alive()?;
-        state.store(offset, bytes)
+        state.store(offset, bytes, self.by)
     }
 
     fn start_writing(&self, _offset: u64, _length: u64) {}

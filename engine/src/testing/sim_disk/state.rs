@@ -5,7 +5,7 @@ use super::fault::{AfterFailedSync, FaultEffect, FaultOperation, WrittenPart};
 use super::image::PAGE;
 use super::operation::{Change, Operation};
 use super::{Logged, State};
-use crate::file::Flush;
+use crate::file::{Flush, StoreBy};
 use crate::runtime::mix;
 use std::io;
 use std::sync::Arc;
@@ -81,8 +81,28 @@ impl State {
         if fails { Err(device_error()) } else { Ok(count) }
     }
 
-    /// A write of the whole pages that the bytes touch, with what lies there beside them.
-    pub(super) fn store(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    /// A write of the whole pages that the bytes touch, with what lies there beside them. By the
+    /// system's write it may fail as others do; what that cuts short is gone on with.
+    pub(super) fn store(&mut self, offset: u64, bytes: &[u8], by: StoreBy) -> io::Result<()> {
+        let whole = self.page_operation(offset, bytes);
+        self.begin(Logged::Store, offset, bytes.len() as u64, bytes, Some(&whole))?;
+        let failed = match by {
+            StoreBy::Write => self.written_part(bytes.len()),
+            StoreBy::Map => (bytes.len(), false),
+        };
+        if let (count, true) = failed {
+            if count > 0 {
+                let operation = self.page_operation(offset, &bytes[..count]);
+                self.add(operation);
+            }
+            return Err(device_error());
+        }
+        self.counts.stored_bytes += bytes.len() as u64;
+        self.add(whole);
+        Ok(())
+    }
+
+    fn page_operation(&self, offset: u64, bytes: &[u8]) -> Operation {
         let page = PAGE as u64;
         let start = offset / page * page;
         let end = (offset + bytes.len() as u64).div_ceil(page) * page;
@@ -91,11 +111,7 @@ impl State {
         self.volatile.read(start, &mut pages);
         let inside = usize::try_from(offset - start).expect("it is below a page");
         pages[inside..inside + bytes.len()].copy_from_slice(bytes);
-        let operation = self.write_operation(start, &pages);
-        self.begin(Logged::Store, offset, bytes.len() as u64, bytes, Some(&operation))?;
-        self.counts.stored_bytes += bytes.len() as u64;
-        self.add(operation);
-        Ok(())
+        self.write_operation(start, &pages)
     }
 
     fn write_operation(&self, offset: u64, bytes: &[u8]) -> Operation {

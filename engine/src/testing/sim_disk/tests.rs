@@ -431,3 +431,20 @@ fn a_store_may_tear_what_lies_beside_it_in_its_page() {
     assert!(stores.store(0, &[1]).is_err());
     assert_eq!(disk.crash_image(&CrashPolicy::Kill).bytes(), kept);
 }
+
+/// By the system's write a store is told of its failure at once; by a map the next sync is.
+#[test]
+fn a_store_by_a_write_fails_as_writes_do() {
+    let disk = SimDisk::from_bytes(SimOptions::default(), &[7; 8192]);
+    let fail = || {
+        let (operation, effect) = (FaultOperation::Write, FaultEffect::Error);
+        disk.fail(Fault { operation, at: 0, times: FaultTimes::Once, effect });
+    };
+    let stores = |by| disk.open_stores(0, 8192, by).unwrap().unwrap();
+    fail();
+    assert!(stores(StoreBy::Write).store(512, &[9; 512]).is_err());
+    assert_eq!(disk.bytes(), vec![7; 8192]);
+    fail();
+    stores(StoreBy::Map).store(512, &[9; 512]).unwrap();
+    assert_eq!(disk.bytes()[512..1024], [9; 512]);
+}
