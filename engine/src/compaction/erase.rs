@@ -27,7 +27,7 @@ use crate::entry::{KeyedVersion, OriginRef, Payload, TableId};
 use crate::segment::Reference;
 use crate::sstable::{EntryRef, FragmentView};
 use crate::version::{HasMeta, Version};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 /// Commit, and index of the record in its batch.
@@ -39,8 +39,9 @@ pub(crate) type Place<'a> = OriginRef<'a>;
 /// Entries that were retracted, each with its newest retraction.
 #[derive(Debug, Default)]
 pub(crate) struct Retracted {
-    /// By table and timeline, as keys of the table of amendments begin; by seq, rising.
-    timelines: HashMap<Box<[u8]>, Vec<(u64, Order)>>,
+    /// By table and timeline, as keys of the table of amendments begin; by seq, rising. In order,
+    /// so that a pass reads the same blocks in the same order whenever it is run again.
+    timelines: BTreeMap<Box<[u8]>, Vec<(u64, Order)>>,
     tables: BTreeSet<TableId>,
     newest: u64,
 }
@@ -86,12 +87,12 @@ impl Retracted {
         &self.tables
     }
 
-    /// Their timelines, in no order.
+    /// Their timelines, in the order of their keys.
     pub(crate) fn timelines(&self) -> impl Iterator<Item = (TableId, &[u8])> {
         self.timelines.keys().map(|timeline| split_timeline(timeline))
     }
 
-    /// All of them, as places, in no order.
+    /// All of them, as places, in the order of their keys.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place<'_>> {
         self.timelines.iter().flat_map(|(timeline, seqs)| {
             let (table, key) = split_timeline(timeline);

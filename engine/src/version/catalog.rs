@@ -22,7 +22,9 @@ use crate::limits::{
     BLOCK_SIZE, KEY_LENGTH_MAX, KEY_LENGTH_MIN, LEVEL_COUNT, SEGMENTS_PER_SSTABLE_MAX,
     TABLE_COUNT_MAX, TABLE_NAME_LENGTH_MAX,
 };
-use std::collections::{BTreeMap, HashMap};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
 
 /// Tables, live SSTables, epochs and counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub(crate) struct Catalog {
     /// The live SSTables.
     pub(crate) version: Version<SstableMeta>,
     /// Table, shard and level of each live SSTable, by number.
-    places: HashMap<u64, ((TableId, Shard), u8)>,
+    places: HashMap<u64, ((TableId, Shard), u8), FixedState>,
     /// The live payload segments.
     pub(crate) segments: LiveSegments,
     /// The commit of each beginning of an epoch.
@@ -58,7 +60,7 @@ impl Catalog {
         Catalog {
             tables: BTreeMap::from(own),
             version: Version::default(),
-            places: HashMap::new(),
+            places: HashMap::default(),
             segments: LiveSegments::default(),
             epochs: Vec::new(),
             cold_file_from: None,

@@ -40,7 +40,7 @@ pub(crate) use grid::{Grid, Part, Piece, window_width_ms};
 pub(crate) use levels::Levels;
 pub use meta::{SegmentMeta, SstableMeta, TableKind};
 pub use shard::{Shard, Tier};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 pub(crate) use summary::summarize;
 pub use summary::{LevelStats, TableStats, WindowStats};
@@ -136,7 +136,7 @@ impl<T: HasMeta> Version<T> {
 
     /// Checks every invariant.
     pub(crate) fn check_invariants(&self) -> Result<(), String> {
-        let mut numbers = HashSet::new();
+        let mut numbers = BTreeSet::new();
         for ((table, shard), levels) in &self.shards {
             for (level, item) in levels.iter() {
                 let meta = item.meta();

@@ -126,6 +126,13 @@ const RULES: &[Rule] = &[
         why: "only sync.rs names atomics and locks, so that loom and shuttle can replace them",
     },
     Rule {
+        files: &["engine/src/"],
+        except: &[],
+        forbidden: &["std::collections::HashMap", "std::collections::HashSet", "std::hash"],
+        allowed: &["std::hash::Hash", "std::hash::Hasher", "std::hash::BuildHasher"],
+        why: "the order of a map with a random seed is another in each run: use a fixed one",
+    },
+    Rule {
         files: &["timeline/src/"],
         except: &[],
         forbidden: &["tidelog_engine::testing", "tidelog_engine::inspect"],
@@ -191,6 +198,8 @@ mod tests {
         check_one("engine/src/sync.rs", "use std::sync as imp;", 0);
         check_one("engine/src/wal/ring.rs", "use std::sync;", 1);
         check_one("engine/src/wal/ring.rs", "use std::time::{Duration, Instant};", 1);
+        check_one("engine/src/wal/ring.rs", "use std::collections::{BTreeMap, HashMap};", 1);
+        check_one("engine/src/wal/ring.rs", "use std::hash::BuildHasher;", 0);
         check_one("engine/src/runtime/system.rs", "use std::time::Instant;", 0);
         check_one("engine/src/file/superblock/mod.rs", "let f = std::fs::File::open(p);", 1);
         check_one("engine/src/file/os.rs", "use std::fs::File;", 0);

@@ -20,7 +20,9 @@ use crate::segment::Reference;
 use crate::sstable::{EntryRef, FragmentCursor, FragmentView, Sstable};
 use crate::sync::Arc;
 use crate::version::AMENDMENT_TABLE;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Records whose origin is remembered; then all are forgotten.
 const REMEMBERED_MAX: usize = 65_536;
@@ -38,7 +40,7 @@ pub(super) struct SharedPayloads {
     /// An entry of which was retracted.
     uncertain: BTreeSet<Reference>,
     /// What is known of records: entries that share one are of one commit.
-    remembered: HashMap<Reference, Known>,
+    remembered: HashMap<Reference, Known, FixedState>,
 }
 
 /// What is known of a record.

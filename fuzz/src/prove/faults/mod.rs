@@ -57,7 +57,32 @@ impl Cases for Faults {
 
 #[cfg(test)]
 mod tests {
+    use super::trials::Trial;
     use super::*;
+    use tidelog_engine::testing::{Fault, FaultEffect, FaultOperation, FaultTimes};
+
+    /// A map with a random order made a pass that erases read blocks in another order each time. So
+    /// a fault had another number in each process, and the command of a failure tried another one.
+    #[test]
+    fn the_same_workload_asks_for_the_same_each_time() {
+        for plan in 0..run::PLANS.len() {
+            let first = run::counts_of_work(1, plan);
+            for _ in 0..3 {
+                assert_eq!(run::counts_of_work(1, plan), first, "workload {plan}");
+            }
+        }
+    }
+
+    /// A write that fails while the first table is made left a store without one, to which the
+    /// trial went on to commit messages.
+    #[test]
+    fn a_store_without_a_table_goes_on() {
+        for (plan, at) in (0..run::PLANS.len()).flat_map(|plan| (0..40).map(move |at| (plan, at))) {
+            let (operation, effect) = (FaultOperation::Write, FaultEffect::Error);
+            let fault = Fault { operation, at, times: FaultTimes::Once, effect };
+            run::run(1, &Trial::Work { plan, disk: 0, fault });
+        }
+    }
 
     #[test]
     fn no_fault_is_forgotten() {

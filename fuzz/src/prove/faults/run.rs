@@ -214,7 +214,7 @@ fn settle(
     };
     sim.context = format!("{trial:?}");
     if !ran.poisoned && ran.error.is_some() {
-        go_on(trial, &mut sim, counts);
+        go_on(trial, plan, &mut sim, counts);
     }
     sim.check().unwrap_or_else(|error| panic!("{trial:?}: the faults are over, yet {error}"));
     counts.add("poisoned", u64::from(ran.poisoned));
@@ -227,12 +227,17 @@ fn settle(
 }
 
 /// Writes are taken again, if the store is not poisoned; otherwise none is.
-fn go_on(trial: &Trial, sim: &mut Sim, counts: &mut Counts) {
+fn go_on(trial: &Trial, plan: usize, sim: &mut Sim, counts: &mut Counts) {
     let mut random = Random::new(7);
     let mut last = None;
     for _ in 0..ROUNDS_MAX {
-        let steps = draw::steps(&mut random, &sim.reference);
-        match sim.commit(&steps, Durability::Sync) {
+        let outcome = if sim.reference.tables.iter().any(|table| table.state.is_some()) {
+            let steps = draw::steps(&mut random, &sim.reference);
+            sim.commit(&steps, Durability::Sync)
+        } else {
+            (PLANS[plan].create)(sim)
+        };
+        match outcome {
             Ok(()) => {
                 counts.add("went_on", 1);
                 return;
