@@ -268,8 +268,8 @@ impl Leader {
                 || !fits;
             if empty && !fits {
                 // It counts times from its base on, in 32 bits: nothing was written for weeks.
-                let fresh = Arc::new(Memtable::new(self.next_commit, time_ms));
-                core.views.replace(|view| view.active = fresh);
+                let fresh = Memtable::in_pool(self.next_commit, time_ms, &core.memory);
+                core.views.replace(|view| view.active = Arc::new(fresh));
             }
             if (empty || !full) && core.log.free_bytes() > bytes {
                 return Ok(time_ms);

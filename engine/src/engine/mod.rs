@@ -12,6 +12,8 @@ mod expiry;
 mod flush_pace;
 mod kept_memory;
 mod leading;
+#[cfg(test)]
+mod memory_tests;
 mod open;
 mod root;
 mod scrub;

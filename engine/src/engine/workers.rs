@@ -79,6 +79,8 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
     })();
     match wakes {
         Ok(wakes) => {
+            let flush = Arc::clone(&wakes.flush);
+            core.memory.call_to_touch(move || flush.wake());
             assert!(core.wakes.set(wakes).is_ok(), "workers are started once");
             Ok(())
         }
@@ -183,6 +185,9 @@ impl FlushWorker {
 
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         core.health.check()?;
+        if core.memory.touch() {
+            return Ok(Progress::Busy);
+        }
         if self.job.is_none() {
             let view = core.views.current();
             let Some(frozen) = view.frozen.last() else {

@@ -8,14 +8,19 @@
 //! ```text
 //! Slab    [ body | body | body | … free ]     written from the front on, read where it was written
 //! Words   [ 0 0 0 0 … ]                       atomics
+//! Ahead   tells a worker what will be taken soon, so that it is there
 //! OwnProcess  a page that a child of fork finds empty
 //! Pool    knows all that memtables hold, and gives out again what nobody else holds any more
 //! ```
 //! Nothing is taken before it is touched, so what is asked for may be generous.
 
+#[cfg_attr(any(loom, shuttle), allow(dead_code, reason = "models have their words on the heap"))]
+mod ahead;
 mod own_process;
+#[cfg_attr(any(loom, shuttle), allow(dead_code, reason = "models have their words on the heap"))]
 mod pool;
 mod slab;
+#[cfg_attr(any(loom, shuttle), allow(dead_code, reason = "models have their words on the heap"))]
 mod words;
 
 pub use own_process::OwnProcess;
@@ -28,6 +33,8 @@ use std::io;
 
 /// Bytes of a huge page. A map below that has none.
 const HUGE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of a page, or fewer.
+const PAGE_BYTES: usize = 4096;
 
 /// Zeros from the system.
 fn map(bytes: usize) -> io::Result<MmapMut> {

@@ -8,9 +8,12 @@
 //! # Concurrency
 //! Any number of threads. Locks are held to look through a few dozen pointers.
 
+use super::HUGE_BYTES;
+use super::ahead::{Ahead, Ask};
 use super::slab::Slab;
 use super::words::WordMap;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use std::ops::Range;
 
 /// See the module. The default knows nothing and keeps nothing.
 #[derive(Default)]
@@ -21,6 +24,7 @@ pub(crate) struct Pool {
     /// How often it was asked, and that count at the last look of [`Pool::trim_unused`].
     asked: AtomicU64,
     looked_at: AtomicU64,
+    ahead: Ahead,
 }
 
 impl Pool {
@@ -40,10 +44,14 @@ impl Pool {
             }
         }
         let slab = Slab::new(bytes)?;
-        if slabs.iter().map(|slab| slab.bytes()).sum::<usize>() + bytes <= self.bytes_max {
+        if self.has_room(slabs.iter().map(|slab| slab.bytes()), bytes) {
             slabs.push(Arc::clone(&slab));
         }
         Some(slab)
+    }
+
+    fn has_room(&self, known: impl Iterator<Item = usize>, bytes: usize) -> bool {
+        known.sum::<usize>() + bytes <= self.bytes_max
     }
 
     /// A map of just so many bytes, and whether there may be something in it.
@@ -56,11 +64,89 @@ impl Pool {
             }
         }
         let map = Arc::new(WordMap::new(bytes)?);
-        if words.iter().map(|map| map.bytes()).sum::<usize>() + bytes <= self.bytes_max {
+        if self.has_room(words.iter().map(|map| map.bytes()), bytes) {
             words.push(Arc::clone(&map));
         }
         Some((map, false))
     }
+
+    /// Whom to call when something is asked for that is to be touched ahead of its use: they call
+    /// [`Pool::touch`].
+    pub(crate) fn call_to_touch(&self, call: impl Fn() + Send + Sync + 'static) {
+        self.ahead.call(Box::new(call));
+    }
+
+    /// A slab of so many bytes will be asked for soon.
+    pub(crate) fn slab_ahead(&self, bytes: usize) {
+        if bytes >= HUGE_BYTES && !self.has_free_slab(bytes) {
+            self.ahead.ask(Ask::Slab(bytes));
+        }
+    }
+
+    /// So many words will be asked for soon, and those at their front be stored to.
+    pub(crate) fn words_ahead(&self, count: usize, front: usize) {
+        let (bytes, front) = (count * size_of::<u64>(), front * size_of::<u64>());
+        if bytes >= HUGE_BYTES {
+            self.ahead.ask(Ask::Map { bytes, front });
+        }
+    }
+
+    /// These bytes of a map will be stored to soon.
+    pub(super) fn touch_ahead(&self, map: &Arc<WordMap>, bytes: Range<usize>) {
+        self.ahead.ask(Ask::Bytes(Arc::clone(map), bytes));
+    }
+
+    /// Touches what was asked for longest ago. Whether there was something.
+    pub(crate) fn touch(&self) -> bool {
+        match self.ahead.next() {
+            None => return false,
+            Some(Ask::Slab(bytes)) => self.add_slab(bytes),
+            Some(Ask::Map { bytes, front }) => self.add_words(bytes, front),
+            Some(Ask::Bytes(map, bytes)) => map.touch(bytes),
+        }
+        true
+    }
+
+    /// Whether a slab of so many bytes is there that nobody has.
+    pub(crate) fn has_free_slab(&self, bytes: usize) -> bool {
+        let slabs = self.slabs.lock();
+        slabs.iter().any(|slab| slab.bytes() >= bytes && Arc::strong_count(slab) == 1)
+    }
+
+    fn add_slab(&self, bytes: usize) {
+        let has_room = self.has_room(self.slabs.lock().iter().map(|slab| slab.bytes()), bytes);
+        if !has_room || self.has_free_slab(bytes) {
+            return;
+        }
+        // Without the lock: a writer may need another one meanwhile.
+        if let Some(slab) = Slab::touched(bytes) {
+            self.slabs.lock().push(slab);
+        }
+    }
+
+    #[cfg(not(any(loom, shuttle)))]
+    fn add_words(&self, bytes: usize, front: usize) {
+        if !self.has_room_for_words(bytes) {
+            return;
+        }
+        // To have it is to keep others from it until it is touched. Let go of, it is in the pool.
+        if let Some((map, _)) = self.word_map(bytes)
+            && let Some(untouched) = map.untouched(front)
+        {
+            map.touch(untouched);
+        }
+    }
+
+    #[cfg(not(any(loom, shuttle)))]
+    fn has_room_for_words(&self, bytes: usize) -> bool {
+        let words = self.words.lock();
+        let mut free = words.iter().filter(|map| Arc::strong_count(map) == 1);
+        free.any(|map| map.bytes() == bytes)
+            || self.has_room(words.iter().map(|map| map.bytes()), bytes)
+    }
+
+    #[cfg(any(loom, shuttle))]
+    fn add_words(&self, _: usize, _: usize) {}
 
     /// Gives back to the system what nobody holds, unless the pool was asked since the last look.
     /// Tells whether another look is worth it.
@@ -118,6 +204,61 @@ mod tests {
         let beyond = Words::zeroed(&pool, count);
         drop(beyond);
         assert_eq!(pool.words.lock().len(), 1, "what is beyond the limit is not kept");
+    }
+
+    /// Of each ask somebody is told.
+    fn with_calls(bytes_max: usize) -> (Pool, Arc<AtomicU64>) {
+        let (pool, calls) = (Pool::new(bytes_max), Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&calls);
+        pool.call_to_touch(move || _ = counted.fetch_add(1, Ordering::Relaxed));
+        (pool, calls)
+    }
+
+    #[test]
+    fn a_slab_that_will_be_asked_for_is_there_and_touched() {
+        let (pool, calls) = with_calls(9 * MEBI);
+        let first = pool.slab(4 * MEBI).unwrap();
+        pool.slab_ahead(4 * MEBI);
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        assert!(pool.touch());
+        assert!(!pool.touch(), "that was all");
+        pool.slab_ahead(4 * MEBI);
+        assert!(!pool.touch(), "a free one is there");
+        let spare = pool.slabs.lock().last().map(Arc::as_ptr);
+        let second = pool.slab(4 * MEBI).unwrap();
+        assert_eq!(Some(Arc::as_ptr(&second)), spare);
+        pool.slab_ahead(4 * MEBI);
+        assert!(pool.touch());
+        assert_eq!(pool.slabs.lock().len(), 2, "no more than the limit is known");
+        pool.slab_ahead(MEBI);
+        assert!(!pool.touch(), "small pages cost little");
+        drop((first, second));
+    }
+
+    #[test]
+    fn words_that_will_be_stored_to_are_touched_and_stay_what_they_are() {
+        let (pool, calls) = with_calls(8 * MEBI);
+        let count = 4 * MEBI / 8;
+        pool.words_ahead(count, count / 8);
+        assert!(pool.touch());
+        let words = Words::zeroed(&pool, count);
+        let touched = |pool: &Pool| pool.words.lock()[0].untouched(4 * MEBI).map(|it| it.start);
+        assert_eq!(touched(&pool), Some(2 * MEBI), "a huge page is touched whole");
+        words.iter().zip(1..).for_each(|(word, at)| word.store(at, Ordering::Relaxed));
+        words.touch_ahead(&pool, count / 4);
+        assert_eq!(calls.load(Ordering::Relaxed), 1, "it is there");
+        words.touch_ahead(&pool, count / 2 + 1);
+        assert!(pool.touch());
+        assert_eq!(touched(&pool), None);
+        assert!((1..).zip(words.iter()).all(|(at, word)| word.load(Ordering::Relaxed) == at));
+    }
+
+    #[test]
+    fn nothing_is_asked_for_where_nobody_would_touch_it() {
+        let pool = Pool::new(8 * MEBI);
+        pool.slab_ahead(4 * MEBI);
+        pool.words_ahead(MEBI, MEBI);
+        assert!(!pool.touch());
     }
 
     #[test]

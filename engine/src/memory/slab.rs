@@ -8,7 +8,7 @@
 //! # Concurrency
 //! Any number of threads push and read.
 
-use super::map;
+use super::{PAGE_BYTES, map};
 use crate::sync::{Arc, AtomicUsize, Ordering};
 use memmap2::MmapRaw;
 use std::ops::Deref;
@@ -33,6 +33,14 @@ impl Slab {
         u32::try_from(bytes).ok()?;
         let memory = MmapRaw::from(map(bytes).ok()?);
         Some(Arc::new(Slab { memory, used: AtomicUsize::new(0) }))
+    }
+
+    /// The same, with all of its pages there.
+    pub(super) fn touched(bytes: usize) -> Option<Arc<Slab>> {
+        u32::try_from(bytes).ok()?;
+        let mut memory = map(bytes).ok()?;
+        memory.iter_mut().step_by(PAGE_BYTES).for_each(|byte| *byte = 0);
+        Some(Arc::new(Slab { memory: memory.into(), used: AtomicUsize::new(0) }))
     }
 
     /// Bytes of the whole.

@@ -1,24 +1,63 @@
 //! Atomic words on the heap or, where they are many, on memory of the system's own.
 
-use super::{Pool, map};
-use crate::sync::{Arc, AtomicU64, Ordering};
+use super::{HUGE_BYTES, PAGE_BYTES, Pool, map};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use memmap2::MmapRaw;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 /// Bytes from which on words are asked of the system, and not of the heap.
 const MAPPED_BYTES_MIN: usize = 128 * 1024;
 
 /// Memory for words.
-pub(crate) struct WordMap(MmapRaw);
+pub(crate) struct WordMap {
+    memory: MmapRaw,
+    /// Bytes at the front that were touched ahead, now or by an owner before.
+    touched: AtomicUsize,
+}
 
 impl WordMap {
     /// So many bytes, which are zero; `None` where the system has none.
     pub(super) fn new(bytes: usize) -> Option<WordMap> {
-        Some(WordMap(map(bytes).ok()?.into()))
+        Some(WordMap { memory: map(bytes).ok()?.into(), touched: AtomicUsize::new(0) })
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.0.len()
+        self.memory.len()
+    }
+
+    /// Makes the pages there up to the end of these bytes, which are all that is not there yet.
+    #[cfg(not(any(loom, shuttle)))]
+    pub(super) fn touch(&self, bytes: Range<usize>) {
+        let end = bytes.end.min(self.bytes());
+        for word in self.words()[..end / size_of::<AtomicU64>()]
+            .iter()
+            .skip(bytes.start / size_of::<AtomicU64>())
+            .step_by(PAGE_BYTES / size_of::<AtomicU64>())
+        {
+            // A load would be given the page of zeros that all share. Whoever uses the word already
+            // has its store kept.
+            let _ = word.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        self.touched.fetch_max(end, Ordering::Relaxed);
+    }
+
+    #[cfg(any(loom, shuttle))]
+    pub(super) fn touch(&self, _: Range<usize>) {}
+
+    /// What of the huge pages up to `end` was not touched ahead.
+    pub(super) fn untouched(&self, end: usize) -> Option<Range<usize>> {
+        let start = self.touched.load(Ordering::Relaxed);
+        let end = end.next_multiple_of(HUGE_BYTES).min(self.bytes());
+        (start < end).then_some(start..end)
+    }
+
+    #[cfg(not(any(loom, shuttle)))]
+    fn words(&self) -> &[AtomicU64] {
+        let count = self.bytes() / size_of::<AtomicU64>();
+        // SAFETY: the map begins on a page, so it is aligned for words, and has at least so many of
+        // them. They were zero when it was made, any bits are a valid word, and nobody touches them
+        // but as the atomics that this slice gives out. The map lives as long as it is borrowed.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), count) }
     }
 }
 
@@ -50,6 +89,20 @@ impl Words {
         }
     }
 
+    /// Has the pages of what lies before word `end` touched soon, if they are huge.
+    #[cfg(not(any(loom, shuttle)))]
+    pub(crate) fn touch_ahead(&self, pool: &Pool, end: usize) {
+        if let Words::Mapped(map) = self
+            && map.bytes() >= HUGE_BYTES
+            && let Some(bytes) = map.untouched(end * size_of::<AtomicU64>())
+        {
+            pool.touch_ahead(map, bytes);
+        }
+    }
+
+    #[cfg(any(loom, shuttle))]
+    pub(crate) fn touch_ahead(&self, _: &Pool, _: usize) {}
+
     /// Words of a map, where they are many, and whether there may be something in them.
     #[cfg(not(any(loom, shuttle)))]
     fn mapped(pool: &Pool, count: usize) -> Option<(Words, bool)> {
@@ -75,14 +128,7 @@ impl Deref for Words {
         match self {
             Words::Heap(words) => words,
             #[cfg(not(any(loom, shuttle)))]
-            Words::Mapped(map) => {
-                let count = map.0.len() / size_of::<AtomicU64>();
-                // SAFETY: the map begins on a page, so it is aligned for words, and has at least so
-                // many of them. They were zero when it was made, any bits are a valid word, and
-                // nobody touches them but as the atomics that this slice gives out. The map lives
-                // as long as the borrowed owner.
-                unsafe { std::slice::from_raw_parts(map.0.as_ptr().cast(), count) }
-            }
+            Words::Mapped(map) => map.words(),
         }
     }
 }

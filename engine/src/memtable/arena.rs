@@ -72,11 +72,15 @@ impl WordArena {
         }
     }
 
-    /// Nothing of this piece was given out before.
+    /// Nothing of this piece was given out before. Has the next one touched ahead.
     fn enter(&self, place: Place) {
         let class = &self.classes[place.segment / PIECES];
-        class.get_or_init(|| Words::dirty(&self.pool, place.length * PIECES));
+        let words = class.get_or_init(|| Words::dirty(&self.pool, place.length * PIECES));
         self.bytes.fetch_add(place.length * size_of::<AtomicU64>(), Ordering::Relaxed);
+        match place.segment % PIECES + 1 {
+            PIECES => self.pool.words_ahead(2 * place.length * PIECES, 2 * place.length),
+            next => words.touch_ahead(&self.pool, (next + 1) * place.length),
+        }
     }
 
     /// Bytes of all pieces.
@@ -131,6 +135,24 @@ mod tests {
         assert_eq!(arena.allocate(120, 120), Some(Allocation { index: 128, count: 120 }));
         assert_eq!(arena.allocate(9, 9), Some(Allocation { index: 256, count: 9 }));
         assert_eq!(arena.bytes(), 3 * 128 * 8);
+    }
+
+    /// All memory of a large memtable is asked for before it is entered.
+    #[test]
+    fn pieces_are_asked_for_before_they_are_entered() {
+        let pool = Arc::new(Pool::new(64 << 20));
+        pool.call_to_touch(|| {});
+        let arena = WordArena::new(&pool);
+        let mut touched = 0;
+        while arena.bytes() < 24 << 20 {
+            arena.allocate(100, 100).unwrap();
+            while pool.touch() {
+                touched += 1;
+            }
+        }
+        // Two megabytes at a time, from where maps are on huge pages: 2 + 4 + 8 + 16 MiB, and asks
+        // for maps whose front is a part of that.
+        assert!((10..=20).contains(&touched), "{touched}");
     }
 
     #[test]

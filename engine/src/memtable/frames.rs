@@ -96,7 +96,9 @@ impl Frames {
         let left = slab.as_ref().map_or(0, |slab| slab.free_bytes());
         self.bytes.fetch_add(left, Ordering::Relaxed);
         let bytes = self.bytes().clamp(SLAB_BYTES.start, SLAB_BYTES.end);
-        *slab = self.pool.slab(bytes.next_power_of_two().max(body.len()));
+        let bytes = bytes.next_power_of_two();
+        *slab = self.pool.slab(bytes.max(body.len()));
+        self.pool.slab_ahead((2 * bytes).min(SLAB_BYTES.end));
         slab.as_ref()?.push(body)
     }
 

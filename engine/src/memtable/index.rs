@@ -79,8 +79,12 @@ impl RunIndex {
             level += 1;
             self.grow(level);
         }
-        place(self.table(level), pack(tag, run), Ordering::Release);
+        let table = self.table(level);
+        place(table, pack(tag, run), Ordering::Release);
         self.taken.store(taken, Ordering::Relaxed);
+        if taken == table.len() / 2 {
+            self.pool.words_ahead(2 * table.len(), 2 * table.len());
+        }
     }
 
     /// Bytes of all tables.

@@ -429,8 +429,8 @@ fn begin_log(
     core.commit_root(change)?;
     let next_commit = core.first_commit_behind(end.commit);
     if !tail.fills_active() {
-        let fresh = Arc::new(Memtable::new(next_commit, core.clock.commit_now()));
-        core.views.replace(|view| view.active = fresh);
+        let fresh = Memtable::in_pool(next_commit, core.clock.commit_now(), &core.memory);
+        core.views.replace(|view| view.active = Arc::new(fresh));
     }
     let flushed = core.root.lock().superblock.commit;
     core.published.store(end.commit, Ordering::Release);

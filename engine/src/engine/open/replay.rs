@@ -202,8 +202,8 @@ impl<'a> Replay<'a> {
         }
         if core.views.current().active.is_empty() {
             // Its base is the oldest commit and time that it will hold.
-            let fresh = Arc::new(Memtable::new(group.first_commit, group.time_ms));
-            core.views.replace(|view| view.active = fresh);
+            let fresh = Memtable::in_pool(group.first_commit, group.time_ms, &core.memory);
+            core.views.replace(|view| view.active = Arc::new(fresh));
         }
         let memtable = Arc::clone(&core.views.current().active);
         if !group.plain {

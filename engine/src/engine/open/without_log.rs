@@ -124,8 +124,8 @@ impl Core {
         let ring = self.root.lock().superblock.ring;
         let mut writer = Writer::over(disk, self.file, ring, new.salt, new.position, state);
         let next_commit = self.first_commit_behind(new.commit);
-        let fresh = Arc::new(Memtable::new(next_commit, self.clock.commit_now()));
-        self.views.replace(|view| view.active = fresh);
+        let fresh = Memtable::in_pool(next_commit, self.clock.commit_now(), &self.memory);
+        self.views.replace(|view| view.active = Arc::new(fresh));
         self.choose_unsynced(&mut writer);
         *self.leader.lock() = Some(Leader::new(writer, next_commit, new.position.lsn));
         self.without_log.refused.store(false, Ordering::Release);
