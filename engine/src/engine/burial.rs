@@ -8,8 +8,11 @@
 //! 2. The published commit is read before the snapshots are listed: a snapshot that is missing in
 //!    the list is not older than it.
 //! 3. Where it cannot be read what is dead (the cold tier is away, perhaps), nothing is.
-//! 4. What is read at a commit that no snapshot holds any more may have been folded into a later
-//!    one, which says less of the past: then less is left out, never more.
+//! 4. What hides an entry of a timeline is asked for when the job comes to it: of the clock first,
+//!    of the view then, and of the moments last. So what has been changed to hide less is known, or
+//!    is of that time or a later one; and what a flush has folded into one change is known at the
+//!    last of the moments. What was known at the beginning of a long job may have been folded since
+//!    into something that hides less, and would be overlooked.
 //!
 //! # Concurrency
 //! Asked by the worker that compacts, in its steps; takes the view of each moment.
@@ -32,7 +35,8 @@ use std::sync::Weak;
 struct Burial {
     core: Weak<Core>,
     table: TableId,
-    moments: Vec<u64>,
+    /// The oldest commit that somebody might read at when the job was picked.
+    oldest: u64,
     /// The tables when the job was picked: all that its inputs may speak of.
     tables: Arc<TableRecords>,
     /// The smallest commit of an entry with an origin, as it was then: amendments older than that
@@ -80,12 +84,12 @@ impl Core {
         }
         let (core, tables) = (Arc::downgrade(self), Arc::clone(&view.tables));
         let oldest_origin = if table == AMENDMENT_TABLE { oldest_origin(view) } else { 0 };
-        let (moments, leaving) = (self.moments(), leaving.clone());
+        let (oldest, leaving) = (self.moments()[0], leaving.clone());
         let erased_through = erased_through(&tables);
         Some(Arc::new(Burial {
             core,
             table,
-            moments,
+            oldest,
             tables,
             oldest_origin,
             erased_through,
@@ -93,10 +97,11 @@ impl Core {
         }))
     }
 
-    /// What is dead of a timeline to readers at `moments`, of which there is at least one.
-    pub(super) fn dead_of(&self, table: TableId, key: &[u8], moments: &[u64]) -> Result<Dead> {
+    /// What is dead of a timeline to everybody who reads it now or later: see invariant 4.
+    pub(super) fn dead_of(&self, table: TableId, key: &[u8]) -> Result<Dead> {
         let now_ms = self.expiry_now();
         let view = self.views.current();
+        let moments = self.moments();
         let Some(record) = view.tables.get(&table) else {
             return Ok(Dead::default());
         };
@@ -106,19 +111,19 @@ impl Core {
             below: u64::MAX,
             before_ms: u64::MAX,
             holes: Arc::clone(&fences.holes),
-            own: (0, 0),
+            own: (now_ms, oldest),
         };
         for moment in moments {
-            let marks = match *moment == oldest || !view.marked.contains(&table) {
+            let marks = match moment == oldest || !view.marked.contains(&table) {
                 true => fences.marks,
-                false => timeline_marks(&view, table, key, *moment)?.unwrap_or_default(),
+                false => timeline_marks(&view, table, key, moment)?.unwrap_or_default(),
             };
             dead.before_ms = dead.before_ms.min(marks.alive_from_ms(now_ms));
             let keeps = marks.keep_last.value().or(record.options.keep_last).is_some();
             if !keeps {
                 dead.below = fences.marks.low_water();
             } else if dead.below > fences.marks.low_water() {
-                let shown = self.shown_from(&view, table, key, *moment, &marks)?;
+                let shown = self.shown_from(&view, table, key, moment, &marks)?;
                 dead.below = dead.below.min(shown);
             }
             if dead.before_ms == 0 && !keeps {
@@ -161,7 +166,7 @@ impl Burial {
         let Some(core) = self.core.upgrade() else { return Ok(false) };
         // What keep-last hides may be shown again, and must then still be amended: only what hides
         // for ever counts.
-        let fences = Fences::read(&core.views.current(), table, key, self.moments[0])?;
+        let fences = Fences::read(&core.views.current(), table, key, self.oldest)?;
         Ok(seq < fences.marks.low_water() || fences.hole_at(seq).is_some())
     }
 }
@@ -169,12 +174,10 @@ impl Burial {
 impl DeadEntries for Burial {
     fn of_timeline(&self, key: &[u8]) -> Result<Dead> {
         let Some(core) = self.core.upgrade() else { return Ok(Dead::default()) };
-        let own = (core.expiry_now(), self.moments[0]);
-        let dead = match core.dead_of(self.table, key, &self.moments) {
-            Err(error) if error.is_unreadable() => Dead::default(),
-            dead => dead?,
-        };
-        Ok(Dead { own, ..dead })
+        match core.dead_of(self.table, key) {
+            Err(error) if error.is_unreadable() => Ok(Dead::default()),
+            dead => dead,
+        }
     }
 
     fn is_last_known(&self, key: &[u8], state: &StateRecord) -> Result<bool> {
@@ -207,7 +210,7 @@ impl DeadEntries for Burial {
         let end = survivors.iter().filter_map(|version| decode_range_end(&version.value)).max();
         let Some(core) = self.core.upgrade() else { return Ok(false) };
         let view = core.views.current();
-        let marks = timeline_marks(&view, key.table, key.id, self.moments[0])?.unwrap_or_default();
+        let marks = timeline_marks(&view, key.table, key.id, self.oldest)?.unwrap_or_default();
         Ok(end.is_some_and(|end| end <= marks.low_water() || end <= key.from))
     }
 }

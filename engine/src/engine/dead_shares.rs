@@ -69,7 +69,6 @@ pub(super) struct DeadShares {
 struct Round {
     cause: Cause,
     began_ms: u64,
-    moments: Vec<u64>,
     /// What is still to be listed, the last first: an engine's own table, and how its keys begin.
     lists: Vec<(TableId, Vec<u8>)>,
     /// Tables of which all timelines are listed: that some of them have marks counts no further.
@@ -179,7 +178,7 @@ impl DeadShares {
         core.counters.marks_seen.store(cause.marks, Ordering::SeqCst);
         let found = BTreeMap::new();
         let after = None;
-        self.round = Some(Round { cause, began_ms: now_ms, moments, lists, keeping, after, found });
+        self.round = Some(Round { cause, began_ms: now_ms, lists, keeping, after, found });
         Search::Running
     }
 }
@@ -215,7 +214,7 @@ impl Round {
                     .map(|(id, rest)| (TableId(u32::from_be_bytes(*id)), rest)),
             };
             if let Some((table, id)) = place {
-                look_at(core, table, id, &self.moments, &mut self.found)?;
+                look_at(core, table, id, &mut self.found)?;
             }
         }
         self.after = keys.last().cloned();
@@ -275,15 +274,9 @@ fn readable<T>(read: Result<T>) -> Result<Option<T>> {
 }
 
 /// Adds what is dead of a timeline to the numbers of the SSTables it lies in.
-fn look_at(
-    core: &Core,
-    table: TableId,
-    id: &[u8],
-    moments: &[u64],
-    found: &mut BTreeMap<u64, u64>,
-) -> Result<()> {
-    let dead = readable(core.dead_of(table, id, moments))?.unwrap_or_default();
-    if dead == Dead::default() {
+fn look_at(core: &Core, table: TableId, id: &[u8], found: &mut BTreeMap<u64, u64>) -> Result<()> {
+    let dead = readable(core.dead_of(table, id))?.unwrap_or_default();
+    if (Dead { own: (0, 0), ..dead.clone() }) == Dead::default() {
         return Ok(());
     }
     let view = core.views.current();
@@ -304,9 +297,8 @@ pub(super) fn is_dead(
     sstable: &Sstable,
     id: &[u8],
     run: &RunLocation,
-    moments: &[u64],
 ) -> Result<bool> {
-    let dead = readable(core.dead_of(sstable.meta().table, id, moments))?.unwrap_or_default();
+    let dead = readable(core.dead_of(sstable.meta().table, id))?.unwrap_or_default();
     Ok(dead_in(&dead, run, |by| sstable.rank(id, run, by))? == run.count)
 }
 

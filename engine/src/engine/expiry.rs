@@ -301,12 +301,11 @@ impl DropJob {
         let sstable = Arc::clone(&self.sstables[self.next.0]);
         let table = sstable.meta().table;
         let pages = self.noting(&sstable, sstable.run_pages())?;
-        let moments = core.moments();
         let end = pages.min(self.next.1 + PAGES_A_STEP);
         for page in self.next.1..end {
             for (key, run) in self.noting(&sstable, sstable.runs_of_page(page))? {
                 if self.of_dead {
-                    let dead = is_dead(core, &sstable, &key, &run, &moments);
+                    let dead = is_dead(core, &sstable, &key, &run);
                     if !self.noting(&sstable, dead)? {
                         self.alive = Some(sstable.meta().number);
                         return Ok(());

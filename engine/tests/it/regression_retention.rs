@@ -2,10 +2,10 @@
 
 use super::world::{Process, World, tiny};
 use std::time::Duration;
-use tidelog_engine::testing::CrashPolicy;
+use tidelog_engine::testing::{CrashPolicy, Random};
 use tidelog_engine::{
-    AppendOptions, Direction, Durability, Engine, Options, TableId, TableOptions, WriteBatch,
-    limits,
+    AppendOptions, Direction, Durability, Engine, Options, Stats, TableId, TableOptions,
+    WriteBatch, limits,
 };
 
 const KEY: &[u8] = b"room";
@@ -26,6 +26,65 @@ fn pass(world: &World, process: &Process, seconds: u64) {
     for _ in 0..seconds * 4 {
         world.clock.advance(Duration::from_millis(250));
         process.scheduler.run_until_idle(1000);
+    }
+}
+
+/// A time to live that was lengthened while a merge was at work was read as it had been when the
+/// merge was picked, but by a later clock: the merge left out what everybody was shown.
+#[test]
+fn a_longer_time_to_live_holds_in_a_merge_that_is_at_work() {
+    let noise = |number: u64| {
+        let mut bytes = vec![0; 64 * 1024];
+        Random::new(number).fill(&mut bytes);
+        bytes
+    };
+    for longer in [Some(Duration::from_secs(3600)), None] {
+        let world = World::new(45);
+        let options = Options {
+            ring_bytes: 32 << 20,
+            memtable_bytes: 4 << 20,
+            sstable_bytes: 8 << 20,
+            memory_budget: 64 << 20,
+            ..tiny()
+        };
+        let process = world.open(&options).unwrap();
+        let engine = &process.engine;
+        let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+        let set = |ttl: Option<Duration>| {
+            let mut batch = WriteBatch::new();
+            batch.set_timeline_ttl(table, KEY, ttl).unwrap();
+            engine.commit(batch, Durability::Sync).unwrap();
+        };
+        set(Some(Duration::from_secs(60)));
+        for flush in 0..16 {
+            for number in 0..20 {
+                let mut batch = WriteBatch::new();
+                batch.append(table, b"a long one", &noise(flush * 20 + number), None).unwrap();
+                engine.commit(batch, Durability::Buffered).unwrap();
+            }
+            append(engine, table, b"short");
+            engine.flush().unwrap();
+            world.clock.advance(Duration::from_secs(3));
+        }
+        let merges = engine.stats().compactions;
+        let until = |what: &str, wanted: &dyn Fn(&Stats) -> bool| {
+            for _ in 0..100_000 {
+                if wanted(&engine.stats()) {
+                    return;
+                }
+                if !process.scheduler.step_one() {
+                    world.clock.advance(Duration::from_millis(50));
+                }
+            }
+            panic!("{what}: {:?}", engine.stats());
+        };
+        // What a flush writes is less than what is in memory.
+        until("a merge is at work", &|it| it.output_bytes > 0 && it.memtable_bytes < 64 * 1024);
+        set(longer);
+        world.clock.advance(Duration::from_secs(50));
+        assert_eq!(seqs(engine, table), (1..=16).collect::<Vec<_>>());
+        until("the merge has come through", &|it| it.compactions > merges);
+        assert_eq!(seqs(engine, table), (1..=16).collect::<Vec<_>>(), "{longer:?}");
     }
 }
 
