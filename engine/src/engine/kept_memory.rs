@@ -26,7 +26,8 @@ pub(super) struct KeptMemory {
 impl KeptMemory {
     /// Of a worker that begins at this time.
     pub(super) fn new(now_ms: u64) -> KeptMemory {
-        KeptMemory { flushed_ms: now_ms, kept_ms: *KEPT_MS.start(), due_ms: 0 }
+        // Nobody knows yet how slowly they fill.
+        KeptMemory { flushed_ms: now_ms, kept_ms: *KEPT_MS.end(), due_ms: 0 }
     }
 
     /// A flush begins.

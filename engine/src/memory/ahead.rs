@@ -12,27 +12,25 @@
 //! # Invariants
 //! 1. What is asked for is advice: where nothing follows from it, nothing is lost but time.
 //! 2. Touching changes nothing: a zero is exchanged for a zero, or the memory is nobody's yet.
+//! 3. A worker touches a few megabytes at a time: it has other things to do.
 //!
 //! # Concurrency
-//! Any number of threads ask and touch. The lock is held to push and pop.
+//! Any number of threads ask and touch. The lock is held to push and pop, and not while somebody is
+//! called: who asks may hold locks of a memtable.
 
-use super::words::WordMap;
-use crate::sync::{Arc, Mutex};
+use crate::sync::Mutex;
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::OnceLock;
 
 /// So many asks wait at most; what comes behind them is not asked for.
 const ASKS_MAX: usize = 64;
 
-/// Something to be touched.
+/// Something to be made and touched.
 pub(super) enum Ask {
     /// A slab of so many bytes that nobody has yet.
     Slab(usize),
     /// A map of so many bytes that nobody has yet, and so many at its front.
     Map { bytes: usize, front: usize },
-    /// Bytes of a map.
-    Bytes(Arc<WordMap>, Range<usize>),
 }
 
 /// See the module.
@@ -47,6 +45,11 @@ impl Ahead {
     pub(super) fn call(&self, call: Box<dyn Fn() + Send + Sync>) {
         // A second one is as good as the first.
         let _ = self.call.set(call);
+    }
+
+    /// Calls who touches, if there is anybody.
+    pub(super) fn call_now(&self) {
+        self.call.get().into_iter().for_each(|call| call());
     }
 
     /// Asks, and calls who touches.

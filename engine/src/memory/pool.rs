@@ -13,7 +13,6 @@ use super::ahead::{Ahead, Ask};
 use super::slab::Slab;
 use super::words::WordMap;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
-use std::ops::Range;
 
 /// See the module. The default knows nothing and keeps nothing.
 #[derive(Default)]
@@ -91,20 +90,27 @@ impl Pool {
         }
     }
 
-    /// These bytes of a map will be stored to soon.
-    pub(super) fn touch_ahead(&self, map: &Arc<WordMap>, bytes: Range<usize>) {
-        self.ahead.ask(Ask::Bytes(Arc::clone(map), bytes));
+    /// A map wants some of its bytes touched.
+    pub(super) fn call_for_words(&self) {
+        self.ahead.call_now();
     }
 
-    /// Touches what was asked for longest ago. Whether there was something.
+    /// Touches some of what was asked for. Whether there was something.
     pub(crate) fn touch(&self) -> bool {
+        if let Some(map) = self.wanted_words() {
+            map.touch();
+            return true;
+        }
         match self.ahead.next() {
             None => return false,
             Some(Ask::Slab(bytes)) => self.add_slab(bytes),
             Some(Ask::Map { bytes, front }) => self.add_words(bytes, front),
-            Some(Ask::Bytes(map, bytes)) => map.touch(bytes),
         }
         true
+    }
+
+    fn wanted_words(&self) -> Option<Arc<WordMap>> {
+        self.words.lock().iter().find(|map| map.is_wanted()).cloned()
     }
 
     /// Whether a slab of so many bytes is there that nobody has.
@@ -119,42 +125,39 @@ impl Pool {
             return;
         }
         // Without the lock: a writer may need another one meanwhile.
-        if let Some(slab) = Slab::touched(bytes) {
-            self.slabs.lock().push(slab);
+        let Some(slab) = Slab::touched(bytes) else { return };
+        let mut slabs = self.slabs.lock();
+        if self.has_room(slabs.iter().map(|slab| slab.bytes()), bytes) {
+            slabs.push(slab);
         }
     }
 
-    #[cfg(not(any(loom, shuttle)))]
     fn add_words(&self, bytes: usize, front: usize) {
-        if !self.has_room_for_words(bytes) {
+        let mut words = self.words.lock();
+        let mut free = words.iter().filter(|map| Arc::strong_count(map) == 1);
+        // One that is free has been used before, or is being touched.
+        if free.any(|map| map.bytes() == bytes)
+            || !self.has_room(words.iter().map(|map| map.bytes()), bytes)
+        {
             return;
         }
-        // To have it is to keep others from it until it is touched. Let go of, it is in the pool.
-        if let Some((map, _)) = self.word_map(bytes)
-            && let Some(untouched) = map.untouched(front)
-        {
-            map.touch(untouched);
+        if let Some(map) = WordMap::new(bytes) {
+            map.want(front);
+            words.push(Arc::new(map));
         }
     }
-
-    #[cfg(not(any(loom, shuttle)))]
-    fn has_room_for_words(&self, bytes: usize) -> bool {
-        let words = self.words.lock();
-        let mut free = words.iter().filter(|map| Arc::strong_count(map) == 1);
-        free.any(|map| map.bytes() == bytes)
-            || self.has_room(words.iter().map(|map| map.bytes()), bytes)
-    }
-
-    #[cfg(any(loom, shuttle))]
-    fn add_words(&self, _: usize, _: usize) {}
 
     /// Gives back to the system what nobody holds, unless the pool was asked since the last look.
     /// Tells whether another look is worth it.
     pub(crate) fn trim_unused(&self) -> bool {
         let asked = self.asked.load(Ordering::Relaxed);
         if self.looked_at.swap(asked, Ordering::Relaxed) == asked {
-            self.slabs.lock().retain(|slab| Arc::strong_count(slab) > 1);
-            self.words.lock().retain(|map| Arc::strong_count(map) > 1);
+            // They go to the system without the lock: a writer may wait for it.
+            let is_free = |slab: &mut Arc<Slab>| Arc::strong_count(slab) == 1;
+            let slabs: Vec<_> = self.slabs.lock().extract_if(.., is_free).collect();
+            let is_free = |map: &mut Arc<WordMap>| Arc::strong_count(map) == 1;
+            let words: Vec<_> = self.words.lock().extract_if(.., is_free).collect();
+            drop((slabs, words));
             return false;
         }
         let is_free = |count: usize| count == 1;
@@ -240,16 +243,18 @@ mod tests {
         let (pool, calls) = with_calls(8 * MEBI);
         let count = 4 * MEBI / 8;
         pool.words_ahead(count, count / 8);
-        assert!(pool.touch());
+        let touch = |pool: &Pool| std::iter::from_fn(|| pool.touch().then_some(())).count();
+        assert_eq!(touch(&pool), 2, "it is made, and then touched");
         let words = Words::zeroed(&pool, count);
-        let touched = |pool: &Pool| pool.words.lock()[0].untouched(4 * MEBI).map(|it| it.start);
-        assert_eq!(touched(&pool), Some(2 * MEBI), "a huge page is touched whole");
+        assert!(!pool.words.lock()[0].want(2 * MEBI), "a huge page is touched whole");
         words.iter().zip(1..).for_each(|(word, at)| word.store(at, Ordering::Relaxed));
         words.touch_ahead(&pool, count / 4);
         assert_eq!(calls.load(Ordering::Relaxed), 1, "it is there");
         words.touch_ahead(&pool, count / 2 + 1);
-        assert!(pool.touch());
-        assert_eq!(touched(&pool), None);
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+        assert_eq!(touch(&pool), 1);
+        words.touch_ahead(&pool, count);
+        assert_eq!(calls.load(Ordering::Relaxed), 2, "that was all of it");
         assert!((1..).zip(words.iter()).all(|(at, word)| word.load(Ordering::Relaxed) == at));
     }
 

@@ -3,7 +3,7 @@
 use super::{HUGE_BYTES, PAGE_BYTES, Pool, map};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use memmap2::MmapRaw;
-use std::ops::{Deref, Range};
+use std::ops::Deref;
 
 /// Bytes from which on words are asked of the system, and not of the heap.
 const MAPPED_BYTES_MIN: usize = 128 * 1024;
@@ -11,29 +11,46 @@ const MAPPED_BYTES_MIN: usize = 128 * 1024;
 /// Memory for words.
 pub(crate) struct WordMap {
     memory: MmapRaw,
-    /// Bytes at the front that were touched ahead, now or by an owner before.
+    /// Bytes at the front that were touched ahead, now or for an owner before.
     touched: AtomicUsize,
+    /// Bytes at the front that are to be touched.
+    wanted: AtomicUsize,
 }
+
+/// Bytes that are touched at once.
+const PIECE_BYTES: usize = 2 * HUGE_BYTES;
 
 impl WordMap {
     /// So many bytes, which are zero; `None` where the system has none.
     pub(super) fn new(bytes: usize) -> Option<WordMap> {
-        Some(WordMap { memory: map(bytes).ok()?.into(), touched: AtomicUsize::new(0) })
+        let (touched, wanted) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Some(WordMap { memory: map(bytes).ok()?.into(), touched, wanted })
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.memory.len()
     }
 
-    /// Makes the pages there up to the end of these bytes, which are all that is not there yet.
+    /// Asks for the huge pages up to `end`. Whether any is to be touched.
+    pub(super) fn want(&self, end: usize) -> bool {
+        let end = end.next_multiple_of(HUGE_BYTES).min(self.bytes());
+        self.wanted.fetch_max(end, Ordering::Relaxed);
+        self.is_wanted()
+    }
+
+    /// Whether something is to be touched.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.touched.load(Ordering::Relaxed) < self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Makes some of the pages there that are wanted and are not.
     #[cfg(not(any(loom, shuttle)))]
-    pub(super) fn touch(&self, bytes: Range<usize>) {
-        let end = bytes.end.min(self.bytes());
-        for word in self.words()[..end / size_of::<AtomicU64>()]
-            .iter()
-            .skip(bytes.start / size_of::<AtomicU64>())
-            .step_by(PAGE_BYTES / size_of::<AtomicU64>())
-        {
+    pub(super) fn touch(&self) {
+        let start = self.touched.load(Ordering::Relaxed);
+        let end = self.wanted.load(Ordering::Relaxed).min(start + PIECE_BYTES);
+        let (first, behind) = (start / size_of::<AtomicU64>(), end / size_of::<AtomicU64>());
+        let words = self.words()[..behind].iter().skip(first);
+        for word in words.step_by(PAGE_BYTES / size_of::<AtomicU64>()) {
             // A load would be given the page of zeros that all share. Whoever uses the word already
             // has its store kept.
             let _ = word.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
@@ -42,14 +59,7 @@ impl WordMap {
     }
 
     #[cfg(any(loom, shuttle))]
-    pub(super) fn touch(&self, _: Range<usize>) {}
-
-    /// What of the huge pages up to `end` was not touched ahead.
-    pub(super) fn untouched(&self, end: usize) -> Option<Range<usize>> {
-        let start = self.touched.load(Ordering::Relaxed);
-        let end = end.next_multiple_of(HUGE_BYTES).min(self.bytes());
-        (start < end).then_some(start..end)
-    }
+    pub(super) fn touch(&self) {}
 
     #[cfg(not(any(loom, shuttle)))]
     fn words(&self) -> &[AtomicU64] {
@@ -94,9 +104,9 @@ impl Words {
     pub(crate) fn touch_ahead(&self, pool: &Pool, end: usize) {
         if let Words::Mapped(map) = self
             && map.bytes() >= HUGE_BYTES
-            && let Some(bytes) = map.untouched(end * size_of::<AtomicU64>())
+            && map.want(end * size_of::<AtomicU64>())
         {
-            pool.touch_ahead(map, bytes);
+            pool.call_for_words();
         }
     }
 

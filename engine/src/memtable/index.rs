@@ -82,7 +82,8 @@ impl RunIndex {
         let table = self.table(level);
         place(table, pack(tag, run), Ordering::Release);
         self.taken.store(taken, Ordering::Relaxed);
-        if taken == table.len() / 2 {
+        // Not before it is likely: what is touched in vain is memory that nobody counts.
+        if taken == table.len() / 16 * 11 {
             self.pool.words_ahead(2 * table.len(), 2 * table.len());
         }
     }
