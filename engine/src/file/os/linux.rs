@@ -64,6 +64,12 @@ pub(super) fn write_durable(file: &File, bytes: &[u8], offset: u64) -> io::Resul
     }
 }
 
+/// Bytes of a block of the file system: what a write to a part of it makes dirty, where that is
+/// more than a page.
+pub(super) fn block_bytes(file: &File) -> io::Result<usize> {
+    Ok(usize::try_from(rustix::fs::fstatfs(file)?.f_bsize).unwrap_or(usize::MAX))
+}
+
 /// Lets the device begin with the dirty pages of a range. The advice says that they are not needed
 /// in the cache: the kernel begins to write them, and keeps them all the same while they are
 /// mapped, as those of stores are.

@@ -286,8 +286,10 @@ impl Disk for OsDisk {
         length: u64,
         by: StoreBy,
     ) -> io::Result<Option<Arc<dyn Stores>>> {
-        // Whoever stores keeps away from blocks that must not be lost; the system writes its pages.
-        if self.direct.is_none() || rustix::param::page_size() != block_size() {
+        // Whoever stores keeps away from blocks that must not be lost; the system writes its pages,
+        // or the blocks of the file system where those are larger.
+        let unit = rustix::param::page_size().max(platform::block_bytes(&self.buffered)?);
+        if self.direct.is_none() || unit != block_size() {
             return Ok(None);
         }
         let file = &self.buffered;

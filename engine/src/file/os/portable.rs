@@ -28,6 +28,11 @@ pub(super) fn is_cached(_file: &File, _offset: u64) -> io::Result<Option<bool>> 
     Ok(None)
 }
 
+/// Unknown.
+pub(super) fn block_bytes(_file: &File) -> io::Result<usize> {
+    Ok(0)
+}
+
 pub(super) fn start_writing(_file: &File, _offset: u64, _length: u64) {}
 
 pub(super) fn read_ahead(_file: &File, _offset: u64, _length: u64) {}

@@ -5,7 +5,8 @@
 //! So it is asked to cache pages one by one: nothing is read ahead on a touch, what was cached
 //! before is to be let go of, and what is asked for ahead comes page by page. It does not always do
 //! so, which is why a map is the user's choice. By a write only the blocks that it touches become
-//! dirty, whatever they are cached in.
+//! dirty, whatever they are cached in; but for XFS before Linux 6.6, which so is told to let go of
+//! what it has, too.
 
 use super::platform;
 use crate::file::Stores;
@@ -26,6 +27,8 @@ impl WrittenStores {
     /// Opens a range that lies inside the file.
     pub(super) fn open(file: &File, offset: u64, length: u64) -> io::Result<WrittenStores> {
         let range = checked(file, offset, length)?;
+        // XFS before Linux 6.6 writes back all of a piece of many pages for a write to one of them.
+        platform::start_writing(file, offset, length);
         Ok(WrittenStores { file: file.try_clone()?, range })
     }
 }
