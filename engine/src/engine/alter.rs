@@ -70,7 +70,9 @@ impl Core {
         let mut record = None;
         self.views.replace(|view| {
             let altered = old.altered(options.clone(), grid, self.expiry_now());
-            Arc::make_mut(&mut view.tables).insert(old.id, altered.clone());
+            // A flush that begins meanwhile must not go by a grid that may be taken back.
+            let shown = TableRecord { grid: old.grid.clone(), ..altered.clone() };
+            Arc::make_mut(&mut view.tables).insert(old.id, shown);
             record = Some(altered);
         });
         record.expect("a view is replaced at once")

@@ -127,6 +127,27 @@ impl Core {
         }
     }
 
+    /// Drops SSTables of amendments that nobody can meet any more and nobody works on. Whether
+    /// there was one.
+    fn drop_dead_amendments(&self) -> Result<bool> {
+        let claimed = self.claims.numbers();
+        let dead = self.dead_amendments();
+        let numbers: BTreeSet<u64> = dead.into_iter().filter(|it| !claimed.contains(it)).collect();
+        if numbers.is_empty() {
+            return Ok(false);
+        }
+        let Some(claim) = self.claims.claim(numbers) else { return Ok(false) };
+        // What was claimed by somebody else a moment ago may be gone.
+        let live = self.dead_amendments();
+        let removed: Vec<u64> =
+            live.into_iter().filter(|it| claim.numbers().contains(it)).collect();
+        if removed.is_empty() {
+            return Ok(false);
+        }
+        self.commit_root(Change { removed, ..Change::default() })?;
+        Ok(true)
+    }
+
     /// SSTables of amendments that nobody can meet any more.
     fn dead_amendments(&self) -> Vec<u64> {
         let now_ms = self.expiry_now();
@@ -252,9 +273,7 @@ impl CompactWorker {
     fn pick(&mut self, core: &Arc<Core>) -> Result<Progress> {
         let asked = core.compact_all.load(Ordering::Acquire);
         self.try_unreadable_again(core, asked);
-        let removed = core.dead_amendments();
-        if !removed.is_empty() {
-            core.commit_root(Change { removed, ..Change::default() })?;
+        if core.drop_dead_amendments()? {
             return Ok(Progress::Busy);
         }
         let (shares, damaged) = (&self.shares, self.unreadable.numbers());
@@ -278,7 +297,10 @@ impl CompactWorker {
         };
         self.asked = false;
         *core.compaction_error.lock() = None;
-        core.compact_all.store(false, Ordering::Release);
+        if asked {
+            // Who asks behind that look is still to be heard.
+            core.compact_all.store(false, Ordering::Release);
+        }
         let again = again.map(Duration::from_millis);
         let own = DeadShares::until_own_share(core).map(Duration::from_millis);
         let rest = self.unreadable.rest(core.raw_clock.monotonic_ms());
@@ -297,9 +319,11 @@ impl CompactWorker {
             return self.pick(core);
         };
         if work.claim().is_asked() {
-            // Its inputs are to be dropped: what it has written is given back.
+            // Its inputs are to be dropped: what it has written is given back. Whoever asked gets
+            // the time to take them, or else the same job would be picked and asked again.
             self.job = None;
-            return Ok(Progress::Busy);
+            core.wake(|wakes| &wakes.expire);
+            return Ok(Progress::Idle(Some(RETRY)));
         }
         core.set_urgency();
         let bytes = match work {

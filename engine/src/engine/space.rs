@@ -162,8 +162,10 @@ impl SpaceWorker {
     /// What was begun is done, or given up.
     fn end(&mut self, core: &Core) {
         self.stage = Stage::Rest;
-        self.all = false;
-        core.space.asked.store(false, Ordering::Release);
+        if std::mem::take(&mut self.all) {
+            // Who asks while less is done is still to be heard.
+            core.space.asked.store(false, Ordering::Release);
+        }
     }
 
     /// Between the looks.

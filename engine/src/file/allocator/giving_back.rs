@@ -72,7 +72,8 @@ impl Allocator {
             false => state.cold.missing(run).last().map_or(run.offset, |gap| gap.end()),
         };
         let trailing_holes: u64 = state.holes.common(run).map(|hole| hole.length).sum();
-        let kept_elsewhere = state.solid_bytes() - (run.length - trailing_holes);
+        // Holes that are being filled count as holes still.
+        let kept_elsewhere = state.solid_bytes().saturating_sub(run.length - trailing_holes);
         let keep = giving.keep_bytes.saturating_sub(kept_elsewhere);
         let end = warm_end.max(run.offset.saturating_add(keep));
         if end.saturating_add(giving.least_bytes) > run.end() {
