@@ -16,13 +16,18 @@
 //! RUSTFLAGS="--cfg shuttle" cargo test -p tidelog-engine --test shuttle \
 //!     --target-dir target/shuttle
 //! ```
-//! `TIDELOG_SCHEDULES` says how many schedules each model runs under, `TIDELOG_SEED` from where.
+//! `TIDELOG_SCHEDULES` says how many schedules each model runs under, `TIDELOG_SEED` from where,
+//! `TIDELOG_DIRECTORY` in which folder to note what is done, and to find what need not be done
+//! again.
 #![cfg(shuttle)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner, thread};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tidelog_engine::testing::{SeededEntropy, SimClock, SimDisk, SimOptions};
@@ -125,14 +130,44 @@ fn explore(name: &'static str, model: fn()) {
     };
     let first = number("TIDELOG_SEED", 1);
     let batches = number("TIDELOG_SCHEDULES", 100).div_ceil(2 * BATCH as u64);
-    for seed in first..first + batches {
+    let done = Done::of(name);
+    for seed in (first..first + batches).filter(|seed| !done.has(*seed)) {
         let _replay = Replay { name, seed };
         let random = RandomScheduler::new_from_seed(seed, BATCH);
         assert_eq!(Runner::new(random, config()).run(model), BATCH);
         let preempting = PctScheduler::new_from_seed(seed, DEPTH, BATCH);
         assert_eq!(Runner::new(preempting, config()).run(model), BATCH);
+        done.note(seed);
     }
     println!("{{\"model\":\"{name}\",\"schedules\":{}}}", batches * 2 * BATCH as u64);
+}
+
+/// The seeds of a model that are done, a line of JSON each, in the folder that is named: a long run
+/// is gone on with, and `prove report` adds up what it finds there.
+struct Done(Option<PathBuf>);
+
+impl Done {
+    fn of(name: &str) -> Done {
+        let folder = std::env::var_os("TIDELOG_DIRECTORY");
+        Done(folder.map(|it| Path::new(&it).join(format!("schedules-{name}.jsonl"))))
+    }
+
+    fn start_of_line(seed: u64) -> String {
+        format!("{{\"at\":{{\"seed\":{seed},\"shard\":0}}")
+    }
+
+    fn has(&self, seed: u64) -> bool {
+        let Some(path) = &self.0 else { return false };
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().any(|line| line.starts_with(&Done::start_of_line(seed)))
+    }
+
+    fn note(&self, seed: u64) {
+        let Some(path) = &self.0 else { return };
+        let line = format!("{},\"schedules\":{}}}\n", Done::start_of_line(seed), 2 * BATCH);
+        let mut file = File::options().create(true).append(true).open(path).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+    }
 }
 
 fn config() -> Config {

@@ -111,13 +111,15 @@ impl KeyedOperation {
 /// What must hold when the batch is committed; otherwise nothing of it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
-    /// The next sequence id of the timeline is this.
+    /// The timeline has no entry of this sequence id or a higher one, and had none: the newest one
+    /// is right below it.
     NextSeq {
         /// A timeline table.
         table: TableId,
         /// The encoded timeline id.
         key: Box<[u8]>,
-        /// The expected next sequence id: 1 for a timeline that was never written.
+        /// The sequence id behind the newest entry: 1 for a timeline that was never written. Where
+        /// power was lost since that entry, the one that the next entry will get is as good.
         seq: u64,
     },
     /// The key holds this value, or nothing.

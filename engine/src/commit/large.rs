@@ -43,7 +43,11 @@ impl StoredPayloads {
         }
         for index in 0..batch.large_count() {
             let stored = self.store_one(core, batch, index);
-            stored.inspect_err(|error| core.free_released(error))?;
+            // Growing the file syncs it, and so speaks for the log.
+            stored.inspect_err(|error| {
+                core.free_released(error);
+                core.after_failure();
+            })?;
         }
         let synced = core.log.sync_beside(&*core.disk, "syncing large payloads");
         synced.map(|_| ()).map_err(|error| core.poison_log(&error))

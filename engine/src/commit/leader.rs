@@ -328,7 +328,9 @@ fn insert(
 /// Whether a value that was seen at `resolved_at` may have been written since.
 fn values_may_have_changed(core: &Core, request: &Request) -> bool {
     let view = core.views.current();
-    let flushed = core.flushed_through.load(Ordering::Acquire) > request.resolved_at;
+    // More may count as flushed than was ever committed: an epoch leaves commit numbers out.
+    let published = core.published.load(Ordering::Acquire);
+    let flushed = core.flushed_through.load(Ordering::Acquire).min(published) > request.resolved_at;
     request.batch.preconditions().iter().any(|precondition| match precondition {
         Precondition::NextSeq { .. } => false,
         Precondition::Value { table, key, .. } => {
@@ -360,7 +362,9 @@ fn show_hiding(core: &Core, batch: &WriteBatch) {
 /// sequence id of each target.
 fn assign(request: &mut Request, now_ms: u64) -> Result<Vec<u64>> {
     for (cell, seq) in &request.expected {
-        if cell.next_seq() != *seq && !Planted::ConflictsIgnored.is_on() {
+        // Behind an epoch the next entry gets a higher one than readers can know of.
+        let is_expected = *seq == cell.next_seq() || *seq == cell.end();
+        if !is_expected && !Planted::ConflictsIgnored.is_on() {
             return Err(Error::Conflict {
                 what: "next sequence id".to_owned(),
                 expected: seq.to_string(),
@@ -412,12 +416,12 @@ fn assign(request: &mut Request, now_ms: u64) -> Result<Vec<u64>> {
 /// An entry that has not been written cannot be amended: whoever gets its seq later would find
 /// itself amended from the beginning. Entries of the same batch have not been written yet.
 fn check_amended(request: &Request) -> Result<()> {
-    match request.amended.iter().find(|(cell, seq)| *seq >= cell.next_seq()) {
+    match request.amended.iter().find(|(cell, seq)| *seq >= cell.end()) {
         None => Ok(()),
         Some((cell, seq)) => Err(Error::NotFound {
             what: format!(
-                "the amended entry: its sequence id is {seq}, the next one of its timeline is {}",
-                cell.next_seq()
+                "the amended entry: its sequence id is {seq}, the newest one of its timeline is {}",
+                cell.end() - 1
             ),
         }),
     }

@@ -382,6 +382,11 @@ impl Core {
     /// Syncs the log as far as it is written.
     pub(crate) fn sync(&self) -> Result<()> {
         self.check_writable()?;
+        self.sync_log()
+    }
+
+    /// The same of a store that is being closed.
+    pub(crate) fn sync_log(&self) -> Result<()> {
         sync_written(&self.log, &*self.disk).map(|_| ()).map_err(|error| self.poison_log(&error))
     }
 

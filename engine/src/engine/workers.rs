@@ -308,7 +308,7 @@ impl Task for SyncWorker {
         // Commits that come from here on set a new due time.
         core.sync_due_ms.store(u64::MAX, Ordering::Release);
         // A failure poisons the store, which the next commit reports.
-        let _ = core.sync();
+        let _ = core.sync_log();
         Progress::Busy
     }
 }

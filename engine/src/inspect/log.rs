@@ -121,7 +121,7 @@ impl Inspector {
             payloads: self.read_log(superblock).0.payloads,
             ending: match listing.ending {
                 Ok(Ending::Clean) => LogEnding::Clean,
-                Ok(Ending::Torn(trace)) => LogEnding::Torn(trace.to_string()),
+                Ok(Ending::Torn(trace) | Ending::Gap(trace)) => LogEnding::Torn(trace.to_string()),
                 Ok(Ending::Damaged(corruption)) => LogEnding::Damaged(corruption.to_string()),
                 Err(error) => LogEnding::Unreadable(error),
             },

@@ -8,8 +8,9 @@
 //! Sequence ids are dense, so whatever is not there was there once, or was lost with the power. A
 //! missing stretch is cut at what marks say; of the rest:
 //! 1. where nothing of the table or timeline can expire, it was lost;
-//! 2. between two entries it was lost: what expires is older than all that is shown. Where entries
-//!    may have times to live of their own, 3 decides here too;
+//! 2. between two entries it was lost, but for what was still in the file when the scan began: what
+//!    expires is older than all that was shown then. Where entries may have times to live of their
+//!    own, 3 decides here too;
 //! 3. below the first entry it was lost if the entry before it is still in the file, expired or
 //!    not, and an epoch began between the two;
 //! 4. otherwise it has expired. (An entry with a time to live of its own that came right before an
@@ -195,8 +196,11 @@ impl Reasons {
         older: Option<(u64, u64)>,
         newer: Option<(u64, u64)>,
     ) -> Result<Vec<(u64, u64, GapReason)>> {
-        if !self.expires || older.is_some() && !self.own_ttl {
+        if !self.expires {
             return Ok(vec![(from, to, GapReason::Lost)]);
+        }
+        if older.is_some() && !self.own_ttl {
+            return self.expired_since((from, to));
         }
         let expired = vec![(from, to, GapReason::Expired)];
         let Some((_, commit)) = newer.filter(|_| !self.view.epochs.is_empty()) else {
@@ -210,12 +214,27 @@ impl Reasons {
         });
         Ok(match lost {
             None => expired,
-            Some(before) if before.seq < from => vec![(from, to, GapReason::Lost)],
-            Some(before) if before.seq < to => {
-                vec![(from, before.seq, GapReason::Expired), (before.seq + 1, to, GapReason::Lost)]
-            }
-            Some(_) => expired,
+            Some(before) => expired_through((from, to), before.seq),
         })
+    }
+
+    /// Why a stretch between two entries is missing: what has expired since the scan began was
+    /// there when it did.
+    fn expired_since(&self, (from, to): (u64, u64)) -> Result<Vec<(u64, u64, GapReason)>> {
+        let bounds = Bounds { from, to, commit: self.commit, alive_from_ms: 0, now_ms: 0 };
+        let newest = scan::newest_within(&self.view, self.table, &self.key, &bounds)?;
+        Ok(expired_through((from, to), newest.map_or(0, |newest| newest.seq)))
+    }
+}
+
+/// A stretch that has expired up to `last`, and was lost behind it.
+fn expired_through((from, to): (u64, u64), last: u64) -> Vec<(u64, u64, GapReason)> {
+    match last {
+        _ if last < from => vec![(from, to, GapReason::Lost)],
+        _ if last < to => {
+            vec![(from, last, GapReason::Expired), (last + 1, to, GapReason::Lost)]
+        }
+        _ => vec![(from, to, GapReason::Expired)],
     }
 }
 
@@ -240,7 +259,8 @@ impl Snapshot {
     /// As [`Snapshot::scan`], with what is missing between the entries, and before and behind them
     /// up to the newest sequence id that the timeline had: each stretch once, in the order of the
     /// scan, with its reason. Where nothing is missing there are no gaps; a table whose sequence
-    /// ids the caller gives has none either.
+    /// ids the caller gives has none either. Unlike a scan, it holds the version of the files that
+    /// it began on until it is dropped: what has been replaced since is not given back meanwhile.
     ///
     /// ```
     /// # use tidelog_engine::{Direction, Durability, Engine, Options, TableOptions, WriteBatch};

@@ -20,7 +20,10 @@ use std::ops::Bound;
 pub struct TimelineInfo {
     /// Its encoded id.
     pub key: Box<[u8]>,
-    /// The sequence id that the entry after its newest one gets, if no power is lost before.
+    /// The sequence id of its newest entry, whether or not that is still shown.
+    pub latest_seq: u64,
+    /// The sequence id that the entry after its newest one gets, if no power is lost before: higher
+    /// by a jump where power was lost since.
     pub next_seq: u64,
     /// Commit number of its newest entry.
     pub last_commit: u64,
@@ -178,6 +181,7 @@ impl Timelines {
                 let next_seq = core.with_epochs(self.table, &record).next_seq;
                 return Ok(Some(TimelineInfo {
                     key,
+                    latest_seq: record.next_seq - 1,
                     next_seq,
                     last_commit: record.last_commit,
                     last_time_ms: record.last_time_ms,

@@ -59,7 +59,7 @@ impl<'a> Log<'a> {
         let listing = log.list(head, superblock.synced_lsn)?;
         let end = match listing.ending {
             Ok(Ending::Clean) => Some(listing.end.lsn),
-            Ok(Ending::Torn(trace)) => {
+            Ok(Ending::Torn(trace) | Ending::Gap(trace)) => {
                 log.note_torn(trace.to_string(), findings);
                 Some(listing.end.lsn)
             }
@@ -154,7 +154,9 @@ impl<'a> Log<'a> {
         let ending = self.list(WalPosition { lsn, previous }, synced)?.ending;
         match ending {
             Ok(Ending::Clean) => {}
-            Ok(Ending::Torn(trace)) => self.note_torn(trace.to_string(), findings),
+            Ok(Ending::Torn(trace) | Ending::Gap(trace)) => {
+                self.note_torn(trace.to_string(), findings)
+            }
             Ok(Ending::Damaged(_)) | Err(_) => {
                 let to = synced.max(lsn + 1);
                 self.lose(lsn..to, self.last_commit() + 1, None, findings);

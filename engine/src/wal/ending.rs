@@ -27,8 +27,11 @@ use crate::planted::Planted;
 pub(crate) enum Ending {
     /// No trace of anything behind the last group.
     Clean,
-    /// An unfinished group, or groups that arrived without one before them: cut.
+    /// An unfinished group: cut.
     Torn(Corruption),
+    /// Groups that arrived without one before them: cut. The end of a process does not leave that,
+    /// since a group is written when the one before it is: something that was written is lost.
+    Gap(Corruption),
     /// Synced data is damaged: refuse.
     Damaged(Corruption),
 }
@@ -56,7 +59,7 @@ pub(super) fn judge(walk: &mut Walk<'_>) -> Result<Ending> {
             header.lsn,
             header.synced_lsn
         ))),
-        Some(header) => Ending::Torn(finding(format!(
+        Some(header) => Ending::Gap(finding(format!(
             "cut at lsn {end} ({}), an unsynced group at lsn {} is given up",
             describe(walk.stop),
             header.lsn

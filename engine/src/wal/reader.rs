@@ -60,6 +60,8 @@ pub(crate) struct ReplayEnd {
     /// What was found of an unfinished group at or behind the end: `None` where there is no trace
     /// of one.
     pub(crate) cut: Option<Corruption>,
+    /// Whether a group behind the end is whole: see [`Ending::Gap`].
+    pub(crate) gap: bool,
 }
 
 /// Replays the log that starts at `head`. `synced_lsn` is the superblock's, `group_bytes_max` the
@@ -87,12 +89,13 @@ pub(crate) fn replay(
         each(group)?;
         groups += 1;
     }
-    let cut = match judge(&mut walk)? {
-        Ending::Clean => None,
-        Ending::Torn(trace) => Some(trace),
+    let (cut, gap) = match judge(&mut walk)? {
+        Ending::Clean => (None, false),
+        Ending::Torn(trace) => (Some(trace), false),
+        Ending::Gap(trace) => (Some(trace), true),
         Ending::Damaged(corruption) => return Err(Error::Corruption(corruption)),
     };
-    Ok(ReplayEnd { end: walk.position, synced_lsn: walk.synced_lsn, groups, cut })
+    Ok(ReplayEnd { end: walk.position, synced_lsn: walk.synced_lsn, groups, cut, gap })
 }
 
 /// Replays the groups from `head` to `end`, which a replay has found to be the end of the log.

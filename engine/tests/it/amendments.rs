@@ -296,7 +296,7 @@ fn what_was_never_written_cannot_be_amended() {
     batch.amend(chat.rooms, b"room", 2, b"too early").unwrap();
     let error = refused(batch);
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(error.to_string().contains("sequence id is 2, the next one of its timeline is 2"));
+    assert!(error.to_string().contains("sequence id is 2, the newest one of its timeline is 1"));
     let snapshot = engine.snapshot();
     assert_eq!(snapshot.value(values, b"key").unwrap(), None, "nothing was written");
     assert_eq!(snapshot.latest_seq(chat.rooms, b"room").unwrap(), 1);

@@ -92,6 +92,7 @@ mod regression;
 mod regression_close;
 mod regression_cold;
 mod regression_durability;
+mod regression_epoch;
 mod regression_erasure;
 mod regression_full_disk;
 mod regression_leader;

@@ -55,6 +55,8 @@ enum Meets {
     Interval,
     Flush,
     CreateTable,
+    Growth,
+    Opening,
 }
 
 /// A reader has seen entry 5; a sync fails, and the process ends but not the machine.
@@ -73,11 +75,14 @@ fn seen_is_not_given_out_again(after: AfterFailedSync, meets: Meets) {
     let effect = FaultEffect::FailedSync(after);
     let (operation, times) = (FaultOperation::Sync, FaultTimes::Once);
     world.disk.fail(Fault { operation, at: 0, times, effect });
+    let durably = Durability::Sync;
     let failed = match meets {
         Meets::Sync => engine.sync().is_err(),
-        Meets::Commit => engine.commit(entry(table, b"o", b""), Durability::Sync).is_err(),
+        Meets::Commit => engine.commit(entry(table, b"o", b""), durably).is_err(),
         Meets::Flush => engine.flush().is_err(),
         Meets::CreateTable => engine.create_table("x", TableOptions::keyed()).is_err(),
+        Meets::Growth => engine.commit(entry(table, b"o", &vec![1; 1 << 20]), durably).is_err(),
+        Meets::Opening => true,
         Meets::Interval => {
             let delay = Duration::from_millis(5);
             engine.commit(entry(table, b"o", b""), Durability::Interval(delay)).unwrap();
@@ -88,6 +93,10 @@ fn seen_is_not_given_out_again(after: AfterFailedSync, meets: Meets) {
     };
     assert!(failed, "{name}: the failure was not told");
     process.kill();
+    if matches!(meets, Meets::Opening) {
+        let error = world.open(&tiny()).err().map(|error| error.kind());
+        assert_eq!(error, Some(ErrorKind::Io), "{name}");
+    }
     for policy in [CrashPolicy::Kill, CrashPolicy::DropAll] {
         let world = world.after(&policy);
         let process = world.open(&tiny()).unwrap_or_else(|e| panic!("{name}, {policy:?}: {e}"));
@@ -120,6 +129,26 @@ fn a_failed_sync_of_a_root_never_gives_a_seen_seq_out_again() {
         for meets in [Meets::Flush, Meets::CreateTable] {
             seen_is_not_given_out_again(after, meets);
         }
+    }
+}
+
+#[test]
+fn a_failed_sync_of_a_growing_file_never_gives_a_seen_seq_out_again() {
+    // Story: as above; a large payload made the file grow, whose sync covers the log as well. The
+    // store was poisoned, but the superblock forgot the boot when a worker next looked, and the
+    // process ended before.
+    for after in [AfterFailedSync::Reverted, AfterFailedSync::LostOnlyAfterCrash] {
+        seen_is_not_given_out_again(after, Meets::Growth);
+    }
+}
+
+#[test]
+fn a_failed_sync_of_an_opening_never_gives_a_seen_seq_out_again() {
+    // Story: as above; the system wrote the log back by itself and failed, which the first sync of
+    // the next opening is told. That opening failed, and the one behind it was told nothing, found
+    // the same boot, and took what was gone for an unfinished tail.
+    for after in [AfterFailedSync::Reverted, AfterFailedSync::LostOnlyAfterCrash] {
+        seen_is_not_given_out_again(after, Meets::Opening);
     }
 }
 
@@ -312,4 +341,22 @@ fn a_change_of_the_root_that_panics_poisons_the_store() {
         process.kill();
     }
     assert!(met >= 5, "a record and four copies are written: {met}");
+}
+
+#[test]
+fn an_interval_is_kept_where_a_close_fails() {
+    // Story: from the beginning of a close on the worker that syncs in time was refused. Where the
+    // close then failed, on a full disk, nobody synced what was acknowledged, ever.
+    let world = World::new(127);
+    let process = world.open(&tiny()).unwrap();
+    let table = process.engine.create_table("message", TableOptions::timeline()).unwrap();
+    let seconds = Durability::Interval(Duration::from_secs(5));
+    process.engine.commit(entry(table, b"t", &[7; 9_000]), seconds).unwrap();
+    world.disk.set_capacity(Some(world.disk.used_bytes()));
+    let error = process.engine.close().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSpace);
+    process.kill();
+    world.disk.set_capacity(None);
+    let process = world.after(&CrashPolicy::DropAll).open(&tiny()).unwrap();
+    assert_eq!(entries(&process.engine, table, b"t").len(), 1, "five seconds may have passed");
 }

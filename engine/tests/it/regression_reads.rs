@@ -8,8 +8,8 @@ use tidelog_engine::limits::{RING_OFFSET, SUPERBLOCK_SIZE};
 use tidelog_engine::testing::fuzzing::superblock::{copy_range, repair};
 use tidelog_engine::testing::{SeededEntropy, SimClock, SimDisk, SimOptions, SimScheduler};
 use tidelog_engine::{
-    Direction, Disk, Durability, Engine, ErrorKind, Flush, Geometry, Identity, Options, Parts,
-    ReadMode, Region, Result, TableId, TableOptions, WriteBatch,
+    Direction, Disk, Durability, Engine, ErrorKind, Flush, GapReason, Geometry, Identity, Item,
+    Options, Parts, ReadMode, Region, Result, TableId, TableOptions, WriteBatch,
 };
 
 fn append(engine: &Engine, table: TableId, key: &[u8], payload: &[u8]) {
@@ -351,4 +351,37 @@ fn memtables_stay_inside_the_memory_budget() {
         assert!(bytes <= budget as u64 / 2 + 32 * 1024, "{bytes} bytes in memtables");
     }
     assert!(process.engine.stats().flushes > 5);
+}
+
+/// A scan that says what is missing told of a loss of power where entries had expired, and their
+/// SSTables were gone, while it went on.
+#[test]
+fn what_expires_while_a_scan_goes_on_was_not_lost() {
+    let world = World::new(132);
+    let process = world.open(&tiny()).unwrap();
+    let engine = &process.engine;
+    let options = TableOptions::timeline().ttl(Duration::from_secs(100));
+    let table = engine.create_table("sync", options).unwrap();
+    for _ in 0..20 {
+        for _ in 0..10 {
+            append(engine, table, b"t", &[7; 300]);
+        }
+        engine.flush().unwrap();
+        world.clock.advance(Duration::from_secs(4));
+    }
+    let snapshot = engine.snapshot();
+    let mut items = snapshot.scan_items(table, b"t", 0, u64::MAX, Direction::Forward).unwrap();
+    let first: Vec<_> = items.by_ref().take(20).map(Result::unwrap).collect();
+    assert!(first.iter().all(|item| matches!(item, Item::Entry(_))), "nothing is missing yet");
+    // All but the newest expire, and are dropped.
+    world.clock.advance(Duration::from_secs(90));
+    append(engine, table, b"t", &[7; 300]);
+    engine.compact().unwrap();
+    process.scheduler.run_until_idle(500);
+    let rest: Vec<_> = items.map(Result::unwrap).collect();
+    let told = |wanted: GapReason| {
+        rest.iter().any(|item| matches!(item, Item::Gap(gap) if gap.reason == wanted))
+    };
+    assert!(told(GapReason::Expired), "{rest:?}");
+    assert!(!told(GapReason::Lost), "{rest:?}");
 }

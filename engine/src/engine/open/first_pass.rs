@@ -37,6 +37,8 @@ pub(super) struct FirstPass {
     pub(super) named: Named,
     /// Behind its last group.
     pub(super) end: WalPosition,
+    /// Whether groups behind that have arrived without one before them.
+    pub(super) gap: bool,
 }
 
 /// Reads the log. `keep` takes its groups from the head on, as many as are kept.
@@ -80,7 +82,7 @@ pub(super) fn read(
         group_bytes_max(options),
         &mut each,
     )?;
-    Ok(FirstPass { named, end: end.end })
+    Ok(FirstPass { named, end: end.end, gap: end.gap })
 }
 
 /// The number of the next SSTable or segment: behind all that manifest and log know.

@@ -155,7 +155,12 @@ impl Core {
         self.stop_workers();
         // What a caller pushed just before it could see that the store is closed.
         self.lead();
-        flushed?;
+        if let Err(error) = flushed {
+            // No worker is left that would do it, or hear of it.
+            let _ = self.sync_log();
+            self.after_failure();
+            return Err(error);
+        }
         let clean = Change { clean: true, unsynced: Some(false), ..Change::default() };
         self.commit_root(clean)
     }

@@ -53,7 +53,7 @@ pub(super) fn open_for_writing(
 ) -> Result<Arc<Core>> {
     let disk = &parts.disk;
     // What is read from here on is on the disk: stale clean pages cannot be believed otherwise.
-    sync(&**disk, "syncing before recovery")?;
+    sync(&**disk, "syncing before recovery").inspect_err(|_| doubt(&*ungated))?;
     let superblock = superblock::read(&**disk)?;
     superblock.check_writable()?;
     superblock::heal(&**disk, &superblock)?;
@@ -61,6 +61,11 @@ pub(super) fn open_for_writing(
     options.ring_bytes = superblock.ring.length;
     let catalog = manifest::replay(&**disk, superblock.file, &superblock.manifest)?;
     let log = fill::read_and_fill(parts, &superblock, &catalog, &options)?;
+    // Told before anything is written over what tells it.
+    let superblock = match log.0.gap {
+        true => without_boot(&**disk, superblock)?,
+        false => superblock,
+    };
     let mut core = assemble(parts, &options, &superblock, (catalog, &log.0.named))?;
     core.ungated_disk = ungated;
     let mut tail = Tail::default();
@@ -73,6 +78,33 @@ pub(super) fn open_for_writing(
         core.freeze_active();
     }
     Ok(Arc::new(core))
+}
+
+/// The first sync has failed. The system tells that once: the next opening would believe that all
+/// is there. So the superblock forgets the boot, as after a failed sync of a store that is open,
+/// and that opening begins an epoch. The best that can be done: should this fail as well, the disk
+/// has lost the file anyway.
+fn doubt(disk: &dyn Disk) {
+    let forget = || {
+        let found = superblock::read(disk)?;
+        found.check_writable()?;
+        superblock::heal(disk, &found)?;
+        without_boot(disk, found)
+    };
+    let _: Result<Superblock> = forget();
+}
+
+/// Makes durable that something may be lost which readers have seen, if anything was unsynced:
+/// whichever opening comes through begins an epoch.
+fn without_boot(disk: &dyn Disk, found: Superblock) -> Result<Superblock> {
+    if !found.unsynced || found.identity.boot == [0; 16] {
+        return Ok(found);
+    }
+    let mut next = found;
+    next.sequence += 1;
+    next.identity.boot = [0; 16];
+    superblock::write(disk, &next)?;
+    Ok(next)
 }
 
 /// Opens for reading, possibly beside a live writer: nothing is written, the log goes to memory.

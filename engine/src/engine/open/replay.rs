@@ -131,7 +131,7 @@ pub(super) fn for_writing(
     (first, filled): (FirstPass, Filled),
     sink: &mut dyn Sink,
 ) -> Result<LogEnd> {
-    let FirstPass { named, end } = first;
+    let FirstPass { named, end, .. } = first;
     let mut replay = Replay::new(core, superblock, Some(&named), sink);
     for (memtable, groups) in filled.memtables {
         replay.adopt(memtable, groups)?;
