@@ -58,6 +58,9 @@ pub enum ErrorKind {
     /// Bytes in the file are not what was written there, and nothing of them was believed: verify
     /// the file, restore what is damaged. Other timelines stay readable. [`Action::Abort`].
     Corruption,
+    /// The file of the cold tier is missing, foreign, or older than the store: what lies in it
+    /// cannot be read, and is not lost. Give its path, or put it back. [`Action::Abort`].
+    ColdFile,
     /// An earlier failed write left durability in doubt: every write fails until the store is
     /// opened again. Reads go on. [`Action::Abort`].
     Poisoned,
@@ -92,6 +95,7 @@ impl ErrorKind {
             | ErrorKind::SnapshotTooOld => Action::Retry,
             ErrorKind::Decode
             | ErrorKind::Corruption
+            | ErrorKind::ColdFile
             | ErrorKind::Poisoned
             | ErrorKind::Unsupported => Action::Abort,
             ErrorKind::Io | ErrorKind::FlushFailed | ErrorKind::Panicked | ErrorKind::Unknown => {
@@ -243,6 +247,7 @@ impl From<tidelog_engine::Error> for Error {
             Engine::Unsupported => ErrorKind::Unsupported,
             Engine::SnapshotTooOld => ErrorKind::SnapshotTooOld,
             Engine::Closed => ErrorKind::Closed,
+            Engine::ColdFile => ErrorKind::ColdFile,
             _ => ErrorKind::Unknown,
         };
         Error::build(kind, error.to_string(), Some(Box::new(error)), Vec::new())
@@ -261,5 +266,13 @@ mod tests {
         assert_eq!(error.action(), Action::Retry);
         let source = error.source().expect("kept");
         assert!(source.downcast_ref::<tidelog_engine::Error>().is_some());
+    }
+
+    #[test]
+    fn a_cold_file_that_is_not_there_is_no_doubt_about_a_write() {
+        let problem = tidelog_engine::ColdFileProblem::Missing;
+        let engine = tidelog_engine::Error::ColdFile { problem, detail: "gone".to_owned() };
+        let error = Error::from(engine);
+        assert_eq!((error.kind(), error.action()), (ErrorKind::ColdFile, Action::Abort));
     }
 }

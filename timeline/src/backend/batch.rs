@@ -185,9 +185,11 @@ impl Batch {
         self.preconditions.append(&mut other.preconditions);
     }
 
-    /// Every timeline that the batch writes to, once for each write.
-    pub fn places(&self) -> impl Iterator<Item = &Target> {
-        self.targets().chain(self.marks.iter().map(|mark| &mark.target))
+    /// Every timeline that the batch writes to, by table and encoded id, once for each write.
+    pub fn places(&self) -> impl Iterator<Item = (TableId, &[u8])> {
+        let amended = self.amendments.iter().map(|amended| (amended.table, &amended.key[..]));
+        let targets = self.targets().chain(self.marks.iter().map(|mark| &mark.target));
+        targets.map(|target| (target.table, &target.key[..])).chain(amended)
     }
 
     /// Every target, in the order in which sequence ids are answered.

@@ -257,7 +257,7 @@ impl BackendSnapshot for EmbeddedSnapshot {
         timelines
             .map(|timeline| {
                 let timeline = timeline?;
-                Ok(TimelineDescription { key: timeline.key, next_seq: timeline.next_seq })
+                Ok(TimelineDescription { key: timeline.key, latest_seq: timeline.latest_seq })
             })
             .collect()
     }

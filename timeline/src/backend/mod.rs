@@ -194,8 +194,8 @@ pub type KeyValue = (Box<[u8]>, Payload);
 pub struct TimelineDescription {
     /// Its encoded id.
     pub key: Box<[u8]>,
-    /// The sequence id that its next entry gets.
-    pub next_seq: u64,
+    /// The sequence id of its newest entry, whether or not that is still shown.
+    pub latest_seq: u64,
 }
 
 /// Keeps the tables of a store. See the [module](self) for what it must hold to.
@@ -228,8 +228,9 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict), [`TooLarge`](crate::ErrorKind::TooLarge),
-    /// [`NotFound`](crate::ErrorKind::NotFound), [`InvalidUse`](crate::ErrorKind::InvalidUse) and
-    /// [`NoSpace`](crate::ErrorKind::NoSpace) mean that nothing was written.
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`InvalidUse`](crate::ErrorKind::InvalidUse),
+    /// [`NoSpace`](crate::ErrorKind::NoSpace), [`Corruption`](crate::ErrorKind::Corruption) and
+    /// [`ColdFile`](crate::ErrorKind::ColdFile) mean that nothing was written.
     fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed>;
 
     /// As [`Backend::commit`], without waiting. The batch takes its place among the commits during

@@ -22,7 +22,7 @@
 mod tracker;
 mod writer;
 
-use crate::backend::{Backend, Batch, Committed, Target};
+use crate::backend::{Backend, Batch, Committed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::TimelineId;
 use crate::sync::{Condvar, Mutex};
@@ -161,14 +161,16 @@ impl Buffer {
 
     /// Whether writes of some of these timelines wait. One lock-free look when nothing is buffered.
     /// The answer holds for the calling thread's own earlier calls, which is all that order needs.
-    pub(crate) fn has_writes_of<'a>(&self, targets: impl IntoIterator<Item = &'a Target>) -> bool {
+    pub(crate) fn has_writes_of<'a>(
+        &self,
+        places: impl IntoIterator<Item = (TableId, &'a [u8])>,
+    ) -> bool {
         if self.shared.waiting_count.load(Ordering::Acquire) == 0 {
             return false;
         }
         let queue = self.shared.queue.lock();
-        let waits =
-            |target: &Target| queue.waiting.contains_key(&(target.table, target.key.clone()));
-        targets.into_iter().any(waits)
+        let waits = |(table, key)| queue.waiting.contains_key(&(table, Box::from(key)));
+        places.into_iter().any(waits)
     }
 
     fn put(&self, queue: &mut Queue, write: Write, urgent: bool) -> Result<()> {
@@ -176,8 +178,8 @@ impl Buffer {
             return Err(Error::closed());
         }
         self.start(queue)?;
-        for target in write.batch.places() {
-            *queue.waiting.entry((target.table, target.key.clone())).or_default() += 1;
+        for (table, key) in write.batch.places() {
+            *queue.waiting.entry((table, Box::from(key))).or_default() += 1;
             self.shared.waiting_count.fetch_add(1, Ordering::Release);
         }
         let ticket = self.shared.tracker.open();

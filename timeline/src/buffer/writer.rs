@@ -59,7 +59,11 @@ impl Shared {
         let mut group: Vec<Item> = Vec::new();
         let mut bytes = 0;
         while let Some(front) = queue.items.front() {
-            let alone = |item: &Item| !item.write.batch.preconditions.is_empty();
+            // What is amended must have been committed before.
+            let alone = |item: &Item| {
+                let batch = &item.write.batch;
+                !batch.preconditions.is_empty() || !batch.amendments.is_empty()
+            };
             let fits = group.len() < self.options.messages
                 && bytes + front.bytes <= bytes_max
                 && !alone(front)
@@ -143,7 +147,7 @@ impl Shared {
 
 fn split(item: Item) -> (Batch, Durability, Taken) {
     let write = item.write;
-    let keys = write.batch.places().map(|target| (target.table, target.key.clone())).collect();
+    let keys = write.batch.places().map(|(table, key)| (table, Box::from(key))).collect();
     let report = write.report.then(|| (write.table.to_string(), write.timeline));
     let taken = Taken { ticket: item.ticket, done: write.done, keys, report };
     (write.batch, write.durability, taken)
@@ -153,7 +157,13 @@ fn split(item: Item) -> (Batch, Durability, Taken) {
 fn is_refusal(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::InvalidUse | ErrorKind::TooLarge | ErrorKind::NotFound | ErrorKind::Conflict
+        ErrorKind::InvalidUse
+            | ErrorKind::TooLarge
+            | ErrorKind::NotFound
+            | ErrorKind::Conflict
+            // The state of one timeline cannot be read.
+            | ErrorKind::Corruption
+            | ErrorKind::ColdFile
     )
 }
 

@@ -76,6 +76,11 @@ fn generate() -> String {
 
 impl<M: Message> Message for DistinctMessage<M> {
     fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
+        if self.id.is_empty() {
+            let text =
+                "a distinct message without an id: one that was taken back cannot be written";
+            return Err(Error::invalid(text));
+        }
         out.push(1);
         put_text(out, "message id", &self.id)?;
         self.message.encode(out)

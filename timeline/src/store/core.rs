@@ -22,8 +22,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::TimelineId;
 use crate::pending::Pending;
 use crate::pool::{Pool, caught};
+use crate::store::Snapshot;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tidelog_engine::{Durability, OwnProcess};
 
 /// Settings of a store that are not the backend's.
@@ -59,8 +60,20 @@ pub(crate) struct Core {
     readers: Pool,
     capacity: usize,
     closed: AtomicBool,
+    pub(crate) number: StoreNumber,
     /// The process that opened the store: a child of fork has none of its threads.
     process: OwnProcess,
+}
+
+/// Tells the open stores of a process apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoreNumber(u64);
+
+impl StoreNumber {
+    fn next() -> StoreNumber {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        StoreNumber(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// A write, and whose it is.
@@ -90,9 +103,15 @@ impl Core {
             readers: Pool::new("tidelog-read", settings.read_threads),
             capacity: settings.buffer.capacity,
             closed: AtomicBool::new(false),
+            number: StoreNumber::next(),
             process: OwnProcess::new(),
             tracker,
         })
+    }
+
+    /// The present moment.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot { inner: self.backend.snapshot()?, store: self.number })
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {

@@ -134,7 +134,7 @@ impl Store {
     /// Those of the backend.
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.core.check_open()?;
-        Ok(Snapshot { inner: self.core.backend.snapshot()? })
+        self.core.snapshot()
     }
 
     /// Writes what was left in the batch buffer before this call, waits until the futures and

@@ -1,5 +1,6 @@
 //! [`Snapshot`]: one moment of a store.
 
+use super::core::StoreNumber;
 use crate::backend::BackendSnapshot;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Snapshot {
     pub(crate) inner: Arc<dyn BackendSnapshot>,
+    pub(crate) store: StoreNumber,
 }
 
 impl Snapshot {

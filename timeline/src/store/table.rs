@@ -253,8 +253,7 @@ impl Timelines {
         self.ended = found.len() < TIMELINES_PAGE;
         for timeline in found {
             let id = TimelineId::from_encoded(&timeline.key)?;
-            let latest_seq = timeline.next_seq.saturating_sub(1);
-            self.page.push_back(TimelineInfo { id, latest_seq });
+            self.page.push_back(TimelineInfo { id, latest_seq: timeline.latest_seq });
             self.after = Some(timeline.key);
         }
         Ok(())

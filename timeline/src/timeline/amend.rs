@@ -1,11 +1,11 @@
 //! Edit and recall: what becomes of an entry that is there already, wherever it is read.
 //!
-//! An amendment is a write of its own, directly to the backend: it never waits in the batch buffer,
-//! since the entry that it names has been committed.
+//! An amendment is a write of its own, directly to the backend, and behind what waits in the batch
+//! buffer for the timeline of the entry that it names.
 
 use super::{Origin, Revision, Timeline, TimelineEntry};
 use crate::backend::{Amendment, Batch, Committed};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::TimelineId;
 use crate::message::{Message, encoded};
 use crate::pending::Pending;
@@ -49,7 +49,9 @@ impl<M: Message> Timeline<M> {
     /// [`Timeline::amend`]: it stays in its place, without its message.
     ///
     /// # Errors
-    /// As [`Timeline::amend`].
+    /// As [`Timeline::amend`]; [`InvalidUse`](crate::ErrorKind::InvalidUse) where no message of
+    /// this type can stand for one that was taken back (see [`Message::retracted`]): no reader
+    /// could read the entry any more.
     pub fn retract(&self, seq: u64) -> Result<Revision> {
         amend(&self.table, &self.place(seq), None)
     }
@@ -138,6 +140,16 @@ fn amend_async<M: Message>(
 
 fn request<M: Message>(table: &Table<M>, place: &Origin, message: Option<&M>) -> Result<Request> {
     let (id, timeline): (TableId, &TimelineId) = (place.table, &place.timeline);
+    if message.is_none() {
+        M::retracted().map_err(|error| {
+            let text = format!(
+                "timeline {timeline}, entry {}: a message of this type cannot be taken back, since \
+                 none stands for it then: {error}",
+                place.seq
+            );
+            Error::with_source(ErrorKind::InvalidUse, text, error)
+        })?;
+    }
     let payload = message.map(encoded).transpose()?.map(Payload::from_vec);
     let key = timeline.as_bytes().into();
     Ok(Request {

@@ -43,8 +43,8 @@ impl<M: Message> Items<M> {
         let Some(request) = self.request.take() else {
             return;
         };
-        let Place { snapshot, table, id, .. } = &self.place;
-        match snapshot.inner.scan_items(*table, id.as_bytes(), &request) {
+        let parts = self.place.parts();
+        match parts.and_then(|(snapshot, table, id)| snapshot.scan_items(table, id, &request)) {
             Ok(page) => {
                 self.page = page.items.into();
                 self.request = page.next.map(|from| ScanRequest { from, ..request });

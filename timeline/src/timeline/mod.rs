@@ -194,15 +194,15 @@ impl<M: Message> Timeline<M> {
 /// Reading. All reads have a twin that does not block: with no runtime, it answers at once where
 /// the backend is in memory, and from a thread of the store otherwise.
 impl<M: Message> Timeline<M> {
-    /// The timeline at one moment of the store.
+    /// The timeline at one moment of the store. Where the snapshot is of another store, all reads
+    /// answer [`InvalidUse`](crate::ErrorKind::InvalidUse).
     pub fn at(&self, snapshot: &Snapshot) -> TimelineView<M> {
         TimelineView::new(self.clone(), snapshot.clone())
     }
 
     fn now(&self) -> Result<TimelineView<M>> {
         self.table.core.check_open()?;
-        let inner = self.table.core.backend.snapshot()?;
-        Ok(TimelineView::new(self.clone(), Snapshot { inner }))
+        Ok(TimelineView::new(self.clone(), self.table.core.snapshot()?))
     }
 
     /// One entry; `None` where there is none (not yet, not any more).

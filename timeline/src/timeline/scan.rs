@@ -165,8 +165,8 @@ impl<M: Message> Entries<M> {
         if self.filter.is_none() {
             request.limit = request.limit.min(self.left);
         }
-        let Place { snapshot, table, id, .. } = &self.place;
-        match snapshot.inner.scan(*table, id.as_bytes(), &request) {
+        let parts = self.place.parts();
+        match parts.and_then(|(snapshot, table, id)| snapshot.scan(table, id, &request)) {
             Ok(page) => {
                 self.page = page.entries.into();
                 self.request = page.next.map(|from| ScanRequest { from, ..request });

@@ -3,10 +3,12 @@
 use super::items::Items;
 use super::scan::{Entries, Scan};
 use super::{Timeline, TimelineEntry};
-use crate::error::Result;
+use crate::backend::BackendSnapshot;
+use crate::error::{Error, Result};
 use crate::id::TimelineId;
 use crate::message::Message;
 use crate::store::Snapshot;
+use crate::store::core::StoreNumber;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use tidelog_engine::TableId;
@@ -21,22 +23,38 @@ pub struct TimelineView<M> {
 /// Which timeline, and which moment: all that a blocking read needs.
 pub(super) struct Place<M> {
     pub(super) snapshot: Snapshot,
-    pub(super) table: TableId,
-    pub(super) id: TimelineId,
+    table: TableId,
+    id: TimelineId,
+    /// The store that the timeline is of.
+    store: StoreNumber,
     message: PhantomData<fn() -> M>,
+}
+
+impl<M> Place<M> {
+    /// What a read is told: the moment, the table, and the encoded id.
+    pub(super) fn parts(&self) -> Result<(&dyn BackendSnapshot, TableId, &[u8])> {
+        match self.store == self.snapshot.store {
+            true => Ok((&*self.snapshot.inner, self.table, self.id.as_bytes())),
+            false => {
+                let text = format!("timeline {}: the snapshot is of another store", self.id);
+                Err(Error::invalid(text))
+            }
+        }
+    }
 }
 
 impl<M> Clone for Place<M> {
     fn clone(&self) -> Place<M> {
         let (snapshot, id) = (self.snapshot.clone(), self.id.clone());
-        Place { snapshot, table: self.table, id, message: PhantomData }
+        Place { snapshot, table: self.table, id, store: self.store, message: PhantomData }
     }
 }
 
 impl<M: Message> TimelineView<M> {
     pub(super) fn new(timeline: Timeline<M>, snapshot: Snapshot) -> TimelineView<M> {
         let (table, id) = (timeline.table.id(), timeline.id.clone());
-        let place = Place { snapshot, table, id, message: PhantomData };
+        let store = timeline.table.core.number;
+        let place = Place { snapshot, table, id, store, message: PhantomData };
         TimelineView { place, timeline: Some(timeline) }
     }
 
@@ -50,8 +68,8 @@ impl<M: Message> TimelineView<M> {
     /// # Errors
     /// As [`Timeline::get`].
     pub fn get(&self, seq: u64) -> Result<Option<TimelineEntry<M>>> {
-        let Place { snapshot, table, id, .. } = &self.place;
-        let entry = snapshot.inner.get(*table, id.as_bytes(), seq)?;
+        let (snapshot, table, id) = self.place.parts()?;
+        let entry = snapshot.get(table, id, seq)?;
         entry.map(TimelineEntry::decode).transpose()
     }
 
@@ -60,8 +78,8 @@ impl<M: Message> TimelineView<M> {
     /// # Errors
     /// As [`Timeline::get`].
     pub fn versions(&self, seq: u64) -> Result<Vec<TimelineEntry<M>>> {
-        let Place { snapshot, table, id, .. } = &self.place;
-        let versions = snapshot.inner.versions(*table, id.as_bytes(), seq)?;
+        let (snapshot, table, id) = self.place.parts()?;
+        let versions = snapshot.versions(table, id, seq)?;
         versions.into_iter().map(TimelineEntry::decode).collect()
     }
 
@@ -70,8 +88,8 @@ impl<M: Message> TimelineView<M> {
     /// # Errors
     /// As [`Timeline::get`].
     pub fn latest(&self) -> Result<Option<TimelineEntry<M>>> {
-        let Place { snapshot, table, id, .. } = &self.place;
-        let entry = snapshot.inner.latest(*table, id.as_bytes())?;
+        let (snapshot, table, id) = self.place.parts()?;
+        let entry = snapshot.latest(table, id)?;
         entry.map(TimelineEntry::decode).transpose()
     }
 
@@ -80,8 +98,8 @@ impl<M: Message> TimelineView<M> {
     /// # Errors
     /// As [`Timeline::get`].
     pub fn latest_seq(&self) -> Result<u64> {
-        let Place { snapshot, table, id, .. } = &self.place;
-        snapshot.inner.latest_seq(*table, id.as_bytes())
+        let (snapshot, table, id) = self.place.parts()?;
+        snapshot.latest_seq(table, id)
     }
 
     /// As [`Timeline::len`].
@@ -89,8 +107,8 @@ impl<M: Message> TimelineView<M> {
     /// # Errors
     /// As [`Timeline::get`].
     pub fn len(&self) -> Result<u64> {
-        let Place { snapshot, table, id, .. } = &self.place;
-        snapshot.inner.len(*table, id.as_bytes())
+        let (snapshot, table, id) = self.place.parts()?;
+        snapshot.len(table, id)
     }
 
     /// As [`Timeline::is_empty`].

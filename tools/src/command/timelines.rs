@@ -34,10 +34,11 @@ impl Timelines {
             let object = json!({
                 "table": self.table,
                 "timeline": name,
+                "latest_seq": timeline.latest_seq,
                 "next_seq": timeline.next_seq,
                 "last_time_ms": timeline.last_time_ms,
             });
-            let newest = timeline.next_seq.saturating_sub(1);
+            let newest = timeline.latest_seq;
             let time = time::format_commit_ms(timeline.last_time_ms);
             let safe = text::escape_controls(&name);
             output.either(&object, format_args!("{newest:>12}  {time}  {safe}"))?;

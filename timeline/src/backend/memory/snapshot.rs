@@ -274,7 +274,7 @@ impl BackendSnapshot for MemorySnapshot {
         let born = runs.filter(|(_, run)| (1..=self.commit).contains(&run.born));
         let found = born.map(|((_, key), run)| TimelineDescription {
             key: key.clone(),
-            next_seq: run.last_seq_at(self.commit) + 1,
+            latest_seq: run.last_seq_at(self.commit),
         });
         Ok(found.take(limit).collect())
     }
