@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! prove list
-//! prove SUBJECT --directory DIR [--count N | --all] [--seed N]     runs shards
-//! prove SUBJECT --seed N --case N                                  runs one case alone
-//! prove short --directory DIR                                      some of every subject
-//! prove report --directory DIR                                     all counts, as one JSON object
+//! prove SUBJECT --directory DIR [--count N | --all] [--seed N] [--part K/N]   shards
+//! prove SUBJECT --seed N --case N            one case alone
+//! prove short --directory DIR                some of every subject
+//! prove report --directory DIR               all counts, as one JSON object
 //! ```
 //! `report` also adds up what the fuzzers and the planted faults have noted in the folder:
 //! ```text
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tidelog_fuzz::processes;
 use tidelog_fuzz::prove::registry::{SUBJECTS, Subject, find};
-use tidelog_fuzz::prove::runner::{self, Amount};
+use tidelog_fuzz::prove::runner::{self, Amount, Part, Selection};
 use tidelog_fuzz::prove::{Counts, ledger};
 
 /// Proves the whole engine, at length.
@@ -41,6 +41,10 @@ struct Arguments {
     /// All shards that are not done yet.
     #[arg(long)]
     all: bool,
+    /// One of several parts of all shards, as 2/3 is the second of three: for processes that run
+    /// beside each other.
+    #[arg(long, default_value = "1/1")]
+    part: Part,
     /// What everything follows from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -93,7 +97,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
 
 fn shards(arguments: &Arguments, subject: &Subject, amount: Amount) -> Result<(), String> {
     let tell = &mut |line: &str| println!("{line}");
-    runner::run(subject, directory(arguments)?, arguments.seed, amount, tell)
+    let selection = Selection { seed: arguments.seed, amount, part: arguments.part };
+    runner::run(subject, directory(arguments)?, selection, tell)
 }
 
 fn named(name: &str) -> Result<&'static Subject, String> {

@@ -57,6 +57,8 @@ impl Ledger {
     pub fn add(&self, seed: u64, shard: u64, counts: &Counts) -> Result<()> {
         let mut file =
             File::options().create(true).read(true).write(true).truncate(false).open(&self.path)?;
+        // Another process may run other shards of the same subject. The lock goes with the file.
+        file.lock()?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1) as u64;
@@ -94,7 +96,8 @@ impl Ledger {
     }
 }
 
-/// The sums of every subject that has a file in the folder, as one object.
+/// The sums of every subject that has a file in the folder, as one object, and the mutants that
+/// have their lists in a folder inside it.
 ///
 /// # Errors
 /// Those of the files.
@@ -102,11 +105,36 @@ impl Ledger {
 pub fn report(directory: &Path) -> Result<Value> {
     let mut subjects = BTreeMap::new();
     for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
+        let lists = entry.path().join("mutants.out");
+        if lists.is_dir() {
+            let name = format!("mutants-{}", name.to_string_lossy());
+            subjects.insert(name, json!(mutants(&lists)?.0));
+        }
         let Some(subject) = name.to_str().and_then(|name| name.strip_suffix(ENDING)) else {
             continue;
         };
         subjects.insert(subject.to_owned(), json!(Ledger::of(directory, subject).sum()?.0));
     }
     Ok(Value::Object(subjects.into_iter().collect()))
+}
+
+/// What has become of mutants, by the lists of cargo-mutants: what was caught before, or could not
+/// be built, is in one list, and not tried again.
+#[expect(clippy::disallowed_methods, reason = "a folder of reports, beside no store")]
+fn mutants(lists: &Path) -> Result<Counts> {
+    let lines = |list: &str| match std::fs::read_to_string(lists.join(list)) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect::<BTreeSet<_>>()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error),
+    };
+    let mut done = lines("previously_caught.txt")?;
+    done.append(&mut lines("caught.txt")?);
+    done.append(&mut lines("unviable.txt")?);
+    let mut counts = Counts::default();
+    counts.add("caught_or_unviable", done.len() as u64);
+    counts.add("missed", lines("missed.txt")?.len() as u64);
+    counts.add("timeout", lines("timeout.txt")?.len() as u64);
+    Ok(counts)
 }
