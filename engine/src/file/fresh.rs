@@ -9,14 +9,15 @@
 //! 2. Inside the range that a check has named, reads that follow each other come from pieces that
 //!    are read ahead; all others read what is asked for, in whole blocks. So a pass over a
 //!    structure reads little more than its bytes.
-//! 3. It reads. Everything else is refused.
+//! 3. It reads. Everything else is refused, by [`ReadOnly`].
 //!
 //! # Concurrency
 //! One check has one. The lock guards the pieces and is never held across a read.
 
-use super::disk::{Disk, Flush, Geometry, Identity};
+use super::AlignedBuffer;
+use super::disk::{Disk, Geometry, Identity};
+use super::read_only::{ReadOnly, Reads};
 use super::read_pace::ReadPace;
-use super::{AlignedBuffer, Region};
 use crate::limits::BLOCK_SIZE;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::io;
@@ -26,7 +27,10 @@ use std::ops::Range;
 const PIECES: usize = 4;
 
 /// See the module.
-pub(crate) struct FreshDisk {
+pub(crate) type FreshDisk = ReadOnly<Fresh>;
+
+/// How it reads.
+pub(crate) struct Fresh {
     inner: Arc<dyn Disk>,
     pace: Arc<ReadPace>,
     /// Reads do not wait for the pace now.
@@ -57,28 +61,30 @@ impl Piece {
 impl FreshDisk {
     pub(crate) fn new(inner: Arc<dyn Disk>, pace: Arc<ReadPace>) -> FreshDisk {
         let (hurried, state) = (AtomicBool::new(false), Mutex::new(Pieces::default()));
-        FreshDisk { inner, pace, hurried, state }
+        ReadOnly(Fresh { inner, pace, hurried, state })
     }
 
     /// The pace that it keeps.
     pub(crate) fn pace(&self) -> &ReadPace {
-        &self.pace
+        &self.0.pace
     }
 
     /// Forgets what was read. From here on reads inside `range` may be read ahead.
     pub(crate) fn begin(&self, range: Range<u64>) {
         let range = range.start / BLOCK_SIZE * BLOCK_SIZE..range.end;
-        *self.state.lock() = Pieces { range, ..Pieces::default() };
+        *self.0.state.lock() = Pieces { range, ..Pieces::default() };
     }
 
     /// Runs something whose reads do not wait for the pace.
     pub(crate) fn hurried<T>(&self, run: impl FnOnce() -> T) -> T {
-        let before = self.hurried.swap(true, Ordering::Relaxed);
+        let before = self.0.hurried.swap(true, Ordering::Relaxed);
         let outcome = run();
-        self.hurried.store(before, Ordering::Relaxed);
+        self.0.hurried.store(before, Ordering::Relaxed);
         outcome
     }
+}
 
+impl Fresh {
     /// Bytes at `offset` that a piece holds.
     fn copy_held(&self, offset: u64, buffer: &mut [u8]) -> Option<usize> {
         let state = self.state.lock();
@@ -129,7 +135,9 @@ impl FreshDisk {
     }
 }
 
-impl Disk for FreshDisk {
+impl Reads for Fresh {
+    const REFUSAL: &'static str = "a check only reads";
+
     fn geometry(&self) -> Geometry {
         self.inner.geometry()
     }
@@ -171,44 +179,12 @@ impl Disk for FreshDisk {
         }
         Ok(given)
     }
-
-    fn write_at(&self, _: u64, _: &[u8], _: Flush) -> io::Result<usize> {
-        refuse()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        refuse()
-    }
-
-    fn allocate(&self, _: u64, _: u64) -> io::Result<()> {
-        refuse()
-    }
-
-    fn truncate(&self, _: u64) -> io::Result<()> {
-        refuse()
-    }
-
-    fn punch_hole(&self, _: u64, _: u64) -> io::Result<bool> {
-        refuse()
-    }
-
-    fn map(&self, _: u64, _: u64) -> io::Result<Region> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        refuse()
-    }
 }
 
 /// Where the blocks end that hold `length` bytes at `offset`.
 fn asked_end(offset: u64, length: u64) -> u64 {
     let end = offset.saturating_add(length);
     end.checked_next_multiple_of(BLOCK_SIZE).unwrap_or(end)
-}
-
-fn refuse<T>() -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "a check only reads"))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::segments::SegmentHealth;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::file::superblock::{Superblock, WalHead};
-use crate::file::{Allocator, Extent};
+use crate::file::{Allocator, Extent, ReadOnly};
 use crate::inspect::Inspector;
 use crate::limits::{COUNTER_MAX, UNSYNCED_ENTRIES_MAX};
 use crate::manifest::Manifest;
@@ -160,7 +160,7 @@ impl<'a> NewStore<'a> {
 
     /// Verifies the new store under the root that it will have.
     fn verify(&self, superblock: &Superblock) -> Result<()> {
-        let rooted = Rooted::new(Arc::clone(self.target.disk()), superblock)?;
+        let rooted = ReadOnly(Rooted::new(Arc::clone(self.target.disk()), superblock));
         let verified = Inspector::over(Arc::new(rooted)).verify()?;
         match verified.faults.first() {
             None => Ok(()),

@@ -194,6 +194,17 @@ pub(crate) fn write(disk: &dyn Disk, superblock: &Superblock) -> Result<()> {
     write_copies(disk, superblock, &[2, 3])
 }
 
+/// What lies before the ring once this is the state of the file.
+pub(crate) fn zone(superblock: &Superblock) -> Vec<u8> {
+    let mut zone = vec![0; usize::try_from(RING_OFFSET).expect("the ring begins at 64 KiB")];
+    for copy in 0..SUPERBLOCK_COPIES {
+        let start = usize::try_from(copy_offset(copy)).expect("the zone is 64 KiB");
+        let buffer = encode_copy(superblock, copy);
+        zone[start..start + SUPERBLOCK_SIZE].copy_from_slice(buffer.as_slice());
+    }
+    zone
+}
+
 /// Brings the state that `read` returned to all four copies, and returns how many did not hold it.
 /// Must be called, by the holder of the writer lock, before anything else is written.
 ///
@@ -310,19 +321,23 @@ fn read_raw(disk: &dyn Disk) -> [RawCopy; SUPERBLOCK_COPIES] {
 
 fn write_copies(disk: &dyn Disk, superblock: &Superblock, copies: &[usize]) -> Result<()> {
     for copy in copies {
-        let buffer: AlignedBuffer = format::encode(superblock, *copy);
-        // Pair assertion: a superblock that cannot be read back must never reach the file.
-        let decoded = RawCopy::verify(*copy, buffer.as_slice().to_vec());
-        let RawCopy::Verified(held) = decoded else {
-            panic!("an encoded superblock copy must verify");
-        };
-        let decoded = format::decode(held.bytes(), copy_offset(*copy));
-        assert!(
-            matches!(&decoded, Ok(read_back) if read_back == superblock),
-            "a superblock must be read back as it was written: {superblock:?}, {decoded:?}"
-        );
-        let offset = copy_offset(*copy);
+        let (buffer, offset) = (encode_copy(superblock, *copy), copy_offset(*copy));
         disk::write_all_at(disk, "write the superblock", offset, buffer.as_slice(), Flush::Later)?;
     }
     disk::sync(disk, "sync the superblock")
+}
+
+fn encode_copy(superblock: &Superblock, copy: usize) -> AlignedBuffer {
+    let buffer: AlignedBuffer = format::encode(superblock, copy);
+    // Pair assertion: a superblock that cannot be read back must never reach the file.
+    let decoded = RawCopy::verify(copy, buffer.as_slice().to_vec());
+    let RawCopy::Verified(held) = decoded else {
+        panic!("an encoded superblock copy must verify");
+    };
+    let decoded = format::decode(held.bytes(), copy_offset(copy));
+    assert!(
+        matches!(&decoded, Ok(read_back) if read_back == superblock),
+        "a superblock must be read back as it was written: {superblock:?}, {decoded:?}"
+    );
+    buffer
 }

@@ -90,6 +90,12 @@ fn golden_bytes() {
     assert_eq!(bytes, expected);
 }
 
+#[test]
+fn the_zone_of_a_state_is_what_its_update_writes() {
+    let ring = usize::try_from(RING_OFFSET).unwrap();
+    assert!(zone(&superblock(5)) == store(5).bytes()[..ring]);
+}
+
 /// Every combination of four copies, each new, old, or damaged.
 #[test]
 fn quorum_truth_table() {
