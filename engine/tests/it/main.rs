@@ -39,7 +39,8 @@
 //! - `regression_retention`: defects of expiry and retention, one test each
 //! - `regression_stores`: those of groups that are stored into the page cache
 //! - `scrub`: scrubs and verifications beside writers find all damage, and nothing else
-//! - `salvage`: what is left of a damaged store; `salvage_cases` and `salvage_sweep` damage it
+//! - `salvage`: what is left of a damaged store; `salvage_cases` and `salvage_sweep` damage that of
+//!   `salvage_store`, and `salvage_judge` says what must have been kept
 //! - `segments`: shared payloads on the disk: bytes, damage, crashes
 //! - `stats`: what a store counts, against its file and its disk
 //! - `tiers`: zstd and the cold tier
@@ -101,6 +102,8 @@ mod regression_retention;
 mod regression_stores;
 mod salvage;
 mod salvage_cases;
+mod salvage_judge;
+mod salvage_store;
 mod salvage_sweep;
 mod scrub;
 mod segments;

@@ -1,6 +1,7 @@
 //! Each kind of structure is damaged in turn: what is lost is what was in it, and it is named.
 
-use super::salvage::{Store, judge};
+use super::salvage_judge::judge;
+use super::salvage_store::Store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidelog_engine::inspect::{Inspector, SstableReport};

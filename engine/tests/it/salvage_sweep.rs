@@ -6,7 +6,8 @@
 //! ```
 
 use super::histories::seeds;
-use super::salvage::{Store, judge};
+use super::salvage_judge::judge;
+use super::salvage_store::Store;
 use tidelog_engine::ErrorKind;
 use tidelog_engine::testing::Random;
 
