@@ -3,7 +3,7 @@
 //! It is the original's `IStore`, for a whole store instead of one table. The embedded engine is
 //! the default; [`MemoryBackend`] serves tests; a program that outgrows one machine implements it
 //! over a distributed engine and changes one line. One conformance suite
-//! (`tests/it/conformance.rs`) runs against every backend.
+//! (`tests/it/conformance`) runs against every backend.
 //!
 //! # What a backend must keep
 //! 1. A batch is committed whole or not at all, under one commit number; numbers grow.
