@@ -41,7 +41,7 @@ pub const FUZZERS: &[Fuzzer] = &[
     fuzzer("sstable", 100, sstable::run, "SSTables by every read path: rot, repaired checksums"),
     fuzzer("segment", 1_000, segment::run, "payload segments: copies, rot, repaired checksums"),
     fuzzer("file", 200, file::run, "whole files: rot anywhere, lies anywhere, then every use"),
-    fuzzer("store", 250, store::run, "the whole engine: commits, kills, loss of power, recovery"),
+    fuzzer("store", 100, store::run, "the whole engine: writes, tiers, expiry, loss of power"),
     Fuzzer {
         name: "canary",
         about: "fails on purpose: shows that failures are seen",

@@ -14,7 +14,8 @@
 //! - `histories`, `crashes`: the long forms of what the engine's tests do in short
 //! - `kills`: real processes over real files, killed
 //! - `bounded`: every workload of a few operations, and every power loss in it
-//! - `whole`: the simulated machine, the reference and the workloads of those tests
+//! - `whole`: the simulated machine, the reference and the workloads of those tests; the store's
+//!   fuzzer is made of them too
 
 mod bounded;
 mod crashes;
@@ -30,7 +31,7 @@ mod shrink;
 mod tests;
 #[expect(dead_code, unused_imports, reason = "not all that the engine's tests use is used here")]
 #[expect(clippy::unwrap_used, reason = "they are tests: what cannot go on fails")]
-mod whole;
+pub(crate) mod whole;
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@
 #[path = "../../../../engine/tests/it/crash_sweep.rs"]
 pub(super) mod crash_sweep;
 #[path = "../../../../engine/tests/it/draw.rs"]
-pub(super) mod draw;
+pub(crate) mod draw;
 #[path = "../../../../engine/tests/it/history.rs"]
 pub(super) mod history;
 #[path = "../../../../engine/tests/it/images.rs"]
@@ -15,11 +15,11 @@ mod images;
 #[path = "../../../../engine/tests/it/linked_disk.rs"]
 mod linked_disk;
 #[path = "../../../../engine/tests/it/reference/mod.rs"]
-pub(super) mod reference;
+pub(crate) mod reference;
 #[path = "../../../../engine/tests/it/sim.rs"]
-pub(super) mod sim;
+pub(crate) mod sim;
 #[path = "../../../../engine/tests/it/world.rs"]
-pub(super) mod world;
+pub(crate) mod world;
 
 use super::{Counts, Failure};
 use crate::harness::panic_message;
