@@ -28,8 +28,8 @@ fn a_snapshot_of_another_store_is_refused() {
     refused(view.scan_items(Scan::forward()).unwrap().next().unwrap().unwrap_err());
 }
 
-/// An amendment did not wait for the message that it names, which lay in the buffer: it was refused,
-/// and the message was written behind it as it had been.
+/// An amendment did not wait for the message that it names, which lay in the buffer: it was
+/// refused, and the message was written behind it as it had been.
 #[test]
 fn an_amendment_waits_for_the_message_that_it_names() {
     let buffer = BufferOptions { delay: Duration::from_secs(3600), ..BufferOptions::default() };
