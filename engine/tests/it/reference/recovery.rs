@@ -50,7 +50,7 @@ pub(crate) struct Reference {
     clock: ExpiryClock,
     losses: u64,
     /// The highest seq that was ever given to somebody.
-    issued: BTreeMap<Id, u64>,
+    pub(crate) issued: BTreeMap<Id, u64>,
     last_time_ms: u64,
     /// Tables that have an erasure deadline, or had one.
     erasing: BTreeSet<TableId>,

@@ -84,6 +84,19 @@ mod tests {
         }
     }
 
+    /// A disk that takes nothing any more, and takes back what it had, was expected to tell.
+    #[test]
+    fn a_disk_that_cannot_be_told_of_a_loss_does_not_tell_of_it() {
+        use tidelog_engine::testing::AfterFailedSync::Reverted;
+        let (operation, times) = (FaultOperation::Sync, FaultTimes::Forever);
+        for effect in [FaultEffect::FailedSync(Reverted), FaultEffect::FullSync(Reverted)] {
+            for at in 20..30 {
+                let fault = Fault { operation, at, times, effect };
+                run::run(1, &Trial::Work { plan: 1, disk: 0, fault });
+            }
+        }
+    }
+
     #[test]
     fn no_fault_is_forgotten() {
         let faults = Faults { seed: 1, trials: Trials::of(1) };

@@ -9,7 +9,9 @@ use crate::prove::whole::world::{World, tiny, tiny_read, tiny_stored};
 use crate::prove::whole::{self, draw};
 use std::time::Duration;
 use tidelog_engine::limits::ERASE_AFTER_MS_MIN;
-use tidelog_engine::testing::{CrashPolicy, DiskCounts, Fault, FaultEffect, Random, SimDisk};
+use tidelog_engine::testing::{
+    CrashPolicy, DiskCounts, Fault, FaultEffect, FaultTimes, Random, SimDisk,
+};
 use tidelog_engine::{Compression, Durability, Error, ErrorKind, Options, Result, TableOptions};
 
 /// The workloads: those of power losses, and one that erases.
@@ -253,6 +255,15 @@ fn go_on(trial: &Trial, plan: usize, sim: &mut Sim, counts: &mut Counts) {
     panic!("{trial:?}: no write is taken though the faults are over: {last:?}");
 }
 
+/// Whether the disk does not even take a superblock that tells of a loss: no sync succeeds any
+/// more, and what they have lost is lost to that too. In the same boot nothing tells then that
+/// sequence ids were given to what is gone.
+fn is_mute(trial: &Trial) -> bool {
+    let (Trial::Work { fault, .. } | Trial::Open { fault, .. }) = trial else { return false };
+    let of_sync = matches!(fault.effect, FaultEffect::FailedSync(_) | FaultEffect::FullSync(_));
+    of_sync && fault.times == FaultTimes::Forever
+}
+
 /// What a store holds that is opened on a machine without faults. `kept`: nothing that was
 /// acknowledged may be lost; ids may jump all the same, since a poisoned store forgets the boot.
 fn finish(trial: &Trial, plan: usize, world: World, reference: &Reference, kept: bool) {
@@ -264,6 +275,9 @@ fn finish(trial: &Trial, plan: usize, world: World, reference: &Reference, kept:
     sim.options = options(plan);
     if kept {
         sim.reference.all_durable();
+    }
+    if is_mute(trial) {
+        sim.reference.issued.clear();
     }
     let outcome = sim.recover(LOSSES_MAX).and_then(|()| {
         sim.check()?;
