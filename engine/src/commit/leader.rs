@@ -368,7 +368,7 @@ fn assign(request: &mut Request, now_ms: u64) -> Result<Vec<u64>> {
             return Err(Error::Conflict {
                 what: "next sequence id".to_owned(),
                 expected: seq.to_string(),
-                found: cell.next_seq().to_string(),
+                found: cell.end().to_string(),
             });
         }
     }

@@ -174,8 +174,12 @@ impl Burial {
 impl DeadEntries for Burial {
     fn of_timeline(&self, key: &[u8]) -> Result<Dead> {
         let Some(core) = self.core.upgrade() else { return Ok(Dead::default()) };
+        let now_ms = core.expiry_now();
         match core.dead_of(self.table, key) {
-            Err(error) if error.is_unreadable() => Ok(Dead::default()),
+            // What has outlived its own time to live needs no look at anything else.
+            Err(error) if error.is_unreadable() => {
+                Ok(Dead { own: (now_ms, self.oldest), ..Dead::default() })
+            }
             dead => dead,
         }
     }

@@ -115,7 +115,8 @@ impl Mover {
                     return Ok(true);
                 }
             }
-            if let Some(reservation) = core.lower_place(extent)? {
+            let lower = core.allocator.reserve_before(extent.length, extent.offset, MOVED)?;
+            if let Some(reservation) = lower {
                 self.moving = Moving::begin(core, movable, extent, reservation);
                 return Ok(true);
             }
@@ -243,18 +244,9 @@ impl Core {
         (manifest, movable)
     }
 
-    /// A place for an extent below where it is. On a full disk there is none: giving back what lies
-    /// at the end needs no room.
-    fn lower_place(&self, extent: Extent) -> Result<Option<Reservation>> {
-        match self.allocator.reserve_before(extent.length, extent.offset, MOVED) {
-            Err(Error::NoSpace { .. }) => Ok(None),
-            place => place,
-        }
-    }
-
     /// Begins the manifest anew, if there is a place for it below its extent.
     fn lower_manifest(&self, extent: Extent) -> Result<bool> {
-        let lower = self.lower_place(extent)?;
+        let lower = self.allocator.reserve_before(extent.length, extent.offset, MOVED)?;
         if lower.is_none() {
             return Ok(false);
         }

@@ -58,8 +58,11 @@ impl WordMap {
         self.touched.fetch_max(end, Ordering::Relaxed);
     }
 
+    /// Models have no maps: nothing is there to be touched, and nothing is wanted any more.
     #[cfg(any(loom, shuttle))]
-    pub(super) fn touch(&self) {}
+    pub(super) fn touch(&self) {
+        self.touched.fetch_max(self.wanted.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
 
     #[cfg(not(any(loom, shuttle)))]
     fn words(&self) -> &[AtomicU64] {

@@ -93,13 +93,18 @@ pub(crate) fn send(random: &mut Random, reference: &Reference) -> Step {
             targets.push(id);
         }
     }
-    let entry = reference.contents().some_entry(random.index(1 << 20));
-    let from = match (random.below(8), entry) {
-        (0, Some(place)) => From::Entry(place),
-        (1, _) => From::Nowhere,
-        _ if targets.len() > 1 => From::First,
-        _ => From::Nowhere,
-    };
+    let from = from(random, reference, targets.len());
     let ttl_ms = random.chance(1, 4).then(|| 1 + random.below(30_000));
     Step::Send { targets, payload: payload(random), ttl_ms, from }
+}
+
+/// What a message to so many timelines comes from: nothing, the first of them, or an entry.
+pub(crate) fn from(random: &mut Random, reference: &Reference, targets: usize) -> From {
+    let entry = reference.contents().some_entry(random.index(1 << 20));
+    match (random.below(8), entry) {
+        (0, Some(place)) => From::Entry(place),
+        (1, _) => From::Nowhere,
+        _ if targets > 1 => From::First,
+        _ => From::Nowhere,
+    }
 }

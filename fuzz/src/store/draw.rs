@@ -6,7 +6,8 @@
 
 use super::setup::PLAIN;
 use crate::mutation::length;
-use crate::prove::whole::reference::{From, Id, Reference, Step, replace};
+use crate::prove::whole::draw::from;
+use crate::prove::whole::reference::{Id, Reference, Step, replace};
 use tidelog_engine::TableId;
 use tidelog_engine::limits::SEQ_MAX;
 use tidelog_engine::testing::Random;
@@ -70,13 +71,7 @@ fn id(random: &mut Random, reference: &Reference) -> Id {
 /// A message to some timelines, that comes from nowhere, from the first of them, or from an entry.
 fn send(random: &mut Random, reference: &Reference) -> Step {
     let targets: Vec<Id> = (0..=length(random, 5)).map(|_| id(random, reference)).collect();
-    let entry = reference.contents().some_entry(random.index(1 << 20));
-    let from = match (random.below(8), entry) {
-        (0, Some(place)) => From::Entry(place),
-        (1, _) => From::Nowhere,
-        _ if targets.len() > 1 => From::First,
-        _ => From::Nowhere,
-    };
+    let from = from(random, reference, targets.len());
     let ttl_ms = random.chance(1, 4).then(|| time_to_live(random));
     Step::Send { targets, payload: payload(random), ttl_ms, from }
 }

@@ -283,7 +283,8 @@ fn fan_out_delivers_once_and_names_its_origin() {
     assert_eq!(crowd.commit().unwrap_err().kind(), ErrorKind::TooLarge);
 }
 
-/// A memory backend that says that its reads block, so that they go to the store's threads.
+/// A memory backend that says that its reads block, so that they go to the store's threads; what is
+/// known of a timeline called `damaged` it cannot read.
 struct Blocking(MemoryBackend);
 
 impl tidelog::Backend for Blocking {
@@ -312,6 +313,10 @@ impl tidelog::Backend for Blocking {
         batch: tidelog::backend::Batch,
         durability: tidelog::Durability,
     ) -> Result<tidelog::backend::Committed> {
+        let damaged = tidelog::TimelineId::new("damaged").unwrap();
+        if batch.places().any(|(_, key)| key == damaged.as_bytes()) {
+            return Err(tidelog::Error::new(ErrorKind::Corruption, "its state cannot be read"));
+        }
         self.0.commit(batch, durability)
     }
 
@@ -393,6 +398,23 @@ fn reads_that_block_go_to_the_stores_threads() {
     let abandoned = room.scan_async(Scan::forward()).unwrap();
     drop(abandoned);
     store.close().unwrap();
+}
+
+/// A timeline whose state cannot be read failed all messages that were written with its own.
+#[test]
+fn one_unreadable_timeline_fails_alone() {
+    let buffer = BufferOptions { delay: Duration::from_secs(3600), ..BufferOptions::default() };
+    let backend = Arc::new(Blocking(MemoryBackend::new()));
+    let store = Store::options().buffer(buffer).open_with(backend).unwrap();
+    let table = store.table::<String>("t").create().unwrap();
+    let waiting = ["one", "damaged", "two"].map(|id| {
+        let timeline = table.timeline(id).unwrap();
+        timeline.batch(&text("hello")).unwrap()
+    });
+    assert_eq!(store.flush().unwrap_err().failures().len(), 1);
+    let outcomes = waiting.map(|pending| pending.wait().map(|entry| entry.seq));
+    assert_eq!((*outcomes[0].as_ref().unwrap(), *outcomes[2].as_ref().unwrap()), (1, 1));
+    assert_eq!(outcomes[1].as_ref().unwrap_err().kind(), ErrorKind::Corruption);
 }
 
 #[test]

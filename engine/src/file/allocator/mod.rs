@@ -149,10 +149,12 @@ impl Allocator {
         }
     }
 
-    /// A reservation of `bytes` that ends at `end` or before; `None` where nothing is free there.
+    /// A reservation of `bytes` that ends at `end` or before; `None` where nothing is free there,
+    /// or it is a hole for which a full disk has no room: whoever looks for a better place than
+    /// the one it has keeps that.
     ///
     /// # Errors
-    /// As [`Allocator::reserve`].
+    /// As [`Allocator::reserve`], but for a full disk.
     pub(crate) fn reserve_before(
         self: &Arc<Self>,
         bytes: u64,
@@ -164,7 +166,10 @@ impl Allocator {
             return Ok(None);
         };
         let reservation = Reservation::new(Arc::clone(self), extent);
-        self.fill_holes(extent, what).map(|()| Some(reservation))
+        match self.fill_holes(extent, what) {
+            Err(Error::NoSpace { .. }) => Ok(None),
+            filled => filled.map(|()| Some(reservation)),
+        }
     }
 
     /// The extent is in no version any more. `generation` is the sequence of the last superblock

@@ -331,6 +331,22 @@ fn what_lies_too_high_is_offered_a_lower_place() {
     assert!(lower(MEBI, START + MEBI - 1).is_none());
 }
 
+/// A look for space that began with a move ended with the error of a full disk, and never came to
+/// what is cut off without any room.
+#[test]
+fn a_hole_that_a_full_disk_cannot_fill_is_no_lower_place() {
+    let (disk, allocator) = mebibytes();
+    allocator.look();
+    while allocator.punch(Giving { keep_bytes: MEBI, ..COLD }).unwrap() {}
+    disk.set_capacity(Some(disk.used_bytes()));
+    let free = (allocator.holes(), allocator.free_bytes());
+    let lower = || allocator.reserve_before(3 * MEBI / 2, START + 4 * MEBI, "a test").unwrap();
+    assert!(lower().is_none());
+    assert_eq!((allocator.holes(), allocator.free_bytes()), free, "it is free as before");
+    disk.set_capacity(None);
+    assert!(lower().is_some());
+}
+
 #[test]
 fn what_readers_hold_is_counted() {
     let (_, allocator) = mebibytes();

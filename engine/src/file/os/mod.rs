@@ -286,10 +286,8 @@ impl Disk for OsDisk {
         length: u64,
         by: StoreBy,
     ) -> io::Result<Option<Arc<dyn Stores>>> {
-        // Whoever stores keeps away from blocks that must not be lost; the system writes its pages,
-        // or the blocks of the file system where those are larger.
-        let unit = rustix::param::page_size().max(platform::block_bytes(&self.buffered)?);
-        if self.direct.is_none() || unit != block_size() {
+        let system = (rustix::param::page_size(), platform::block_bytes(&self.buffered)?);
+        if self.direct.is_none() || !writes_single_blocks(system) {
             return Ok(None);
         }
         let file = &self.buffered;
@@ -375,6 +373,13 @@ fn check_same_file(direct: &File, inode: (u64, u64)) -> Result<()> {
     }
     let moved = io::Error::other("the file was replaced while it was being opened");
     Err(Error::io("opening the file", 0, moved))
+}
+
+/// Whether a store makes its own blocks dirty and none beside them: whoever stores keeps away from
+/// blocks that must not be lost, but the system writes pages, or the file system's blocks where
+/// those are larger.
+fn writes_single_blocks((page_bytes, file_system_bytes): (usize, usize)) -> bool {
+    page_bytes.max(file_system_bytes) == block_size()
 }
 
 fn block_size() -> usize {

@@ -384,3 +384,16 @@ fn the_lock_lives_as_long_as_a_write_that_was_begun() {
     drop(held);
     assert!(successor.try_lock().unwrap());
 }
+
+#[test]
+fn stores_need_pages_and_blocks_that_are_no_larger_than_ours() {
+    for (system, expected) in [
+        ((4096, 4096), true),
+        ((4096, 1024), true),
+        ((4096, 0), true),
+        ((4096, 8192), false),
+        ((16_384, 4096), false),
+    ] {
+        assert_eq!(writes_single_blocks(system), expected, "{system:?}");
+    }
+}
