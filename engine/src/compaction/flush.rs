@@ -16,7 +16,8 @@
 //!    key, less what no snapshot can see.
 //! 2. Then the state table: a Put for each timeline that needs it, in the order of its keys, that
 //!    is by table and timeline. It carries the commit and the time of the timeline's newest entry.
-//! 3. The last step hands over the SSTables of all tables, which the caller makes live together.
+//! 3. Where readers are at work in a table, its SSTables are brought into memory: `warm_up.rs`.
+//! 4. The last step hands over the SSTables of all tables, which the caller makes live together.
 //!
 //! # Invariants
 //! 1. The SSTables hold each timeline entry of the memtable that has not expired once: counted and
@@ -36,6 +37,7 @@ use super::flush_timelines::{Portion, TimelineStage};
 use super::keep::Keeper;
 use super::output::{OutputContext, PendingOutputs, SstableSink};
 use super::sharing::{SharedPayloads, SharingStage};
+use super::warm_up::WarmUp;
 use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::memtable::{KeyedRange, Memtable, Run};
@@ -89,6 +91,8 @@ pub(crate) struct FlushTable {
     pub(crate) now_ms: u64,
     /// The lowest window of the cold tier that it may go to, if it goes there.
     pub(crate) cold_from: Option<u64>,
+    /// Its SSTables are brought into memory before they are live.
+    pub(crate) is_warm: bool,
 }
 
 impl FlushTable {
@@ -105,12 +109,18 @@ impl FlushTable {
             alive_from_ms: record.alive_from_ms(now_ms),
             now_ms,
             cold_from: None,
+            is_warm: false,
         }
     }
 
     /// The same table, which goes to windows of the cold tier from the lowest on that is given.
     pub(crate) fn into_cold(self, cold_from: Option<u64>) -> FlushTable {
         FlushTable { cold_from, ..self }
+    }
+
+    /// The same table, whose SSTables are brought into memory, or not.
+    pub(crate) fn into_warm(self, is_warm: bool) -> FlushTable {
+        FlushTable { is_warm, ..self }
     }
 
     /// The shard that entries of a window of the grid go to.
@@ -140,6 +150,8 @@ pub(crate) struct FlushJob {
     outputs: PendingOutputs,
     /// Bytes of the memtable that were worked on, about.
     done_bytes: u64,
+    /// Somebody waits for the end.
+    is_waited_for: bool,
 }
 
 #[derive(Debug)]
@@ -150,6 +162,8 @@ enum Stage {
     Timelines(TimelineStage),
     Keyed(KeyedStage),
     State(StateStage),
+    /// All is written.
+    WarmUp(WarmUp),
     Over,
 }
 
@@ -179,12 +193,18 @@ impl FlushJob {
             stage,
             outputs,
             done_bytes: 0,
+            is_waited_for: false,
         }
     }
 
     /// Bytes that steps have worked on so far, about: in the end as many as the memtable has.
     pub(crate) fn done_bytes(&self) -> u64 {
         self.done_bytes
+    }
+
+    /// From now on it does nothing that can be left out: somebody waits for its end.
+    pub(crate) fn hurry(&mut self) {
+        self.is_waited_for = true;
     }
 
     /// The same job without these tables, which were dropped since they were written to.
@@ -220,6 +240,9 @@ impl FlushJob {
             Stage::Timelines(stage) => stage.step()?,
             Stage::Keyed(stage) => stage.step(&self.snapshots)?,
             Stage::State(stage) => stage.step()?,
+            Stage::WarmUp(warm_up) => {
+                Stepped { bytes: 0, finished: self.is_waited_for || !warm_up.step() }
+            }
             Stage::Over => return Err(Error::invalid("a step of a flush that is over")),
         };
         self.done_bytes += bytes as u64;
@@ -234,6 +257,7 @@ impl FlushJob {
             Stage::Timelines(stage) => (stage.sink, Some(stage.entries), false),
             Stage::Keyed(stage) => (stage.sink, None, false),
             Stage::State(stage) => (stage.sink, Some(stage.records), true),
+            Stage::WarmUp(_) => return Ok(Some(self.hand_over())),
             Stage::Next | Stage::Over => unreachable!("these have no steps of their own"),
         };
         let before = self.outputs.entries();
@@ -246,9 +270,24 @@ impl FlushJob {
         if !last {
             return Ok(None);
         }
+        self.stage = Stage::WarmUp(WarmUp::new(self.warm_outputs()));
+        Ok(None)
+    }
+
+    /// What was written for tables in which readers are at work.
+    fn warm_outputs(&self) -> Vec<Arc<Sstable>> {
+        let is_warm = |sstable: &&Arc<Sstable>| {
+            let meta = sstable.meta();
+            let mut warm = self.tables.iter().filter(|table| table.is_warm);
+            meta.shard.tier == Tier::Hot && warm.any(|table| table.id == meta.table)
+        };
+        self.outputs.sstables().iter().filter(is_warm).cloned().collect()
+    }
+
+    fn hand_over(&mut self) -> FlushOutput {
         self.stage = Stage::Over;
         let (sstables, segments) = (self.outputs.take(), self.outputs.take_segments());
-        Ok(Some(FlushOutput { sstables, segments }))
+        FlushOutput { sstables, segments }
     }
 
     fn next_table(&mut self) -> Result<Option<FlushOutput>> {

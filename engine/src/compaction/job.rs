@@ -94,7 +94,7 @@ enum Stage {
     Timelines(Box<TimelineMerge>),
     Keyed(Box<KeyedMerge>),
     /// All is written, with the state of timelines: the outputs are brought in.
-    WarmUp(WarmUp, PendingOutputs),
+    WarmUp(WarmUp, PendingOutputs, PendingOutputs),
     Over,
 }
 
@@ -198,7 +198,7 @@ impl CompactionJob {
             Stage::Keyed(merge) => {
                 merge.step(&self.kept, self.dead.as_deref(), self.retracted.as_deref())?
             }
-            Stage::WarmUp(warm_up, _) => !warm_up.step(),
+            Stage::WarmUp(warm_up, ..) => !warm_up.step(),
             Stage::Over => return Err(Error::invalid("a step of a compaction that is over")),
         };
         if !finished {
@@ -208,8 +208,8 @@ impl CompactionJob {
         let (sink, left_out, records) = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Timelines(merge) => (merge.sink, Some(merge.left_out), Some(merge.records)),
             Stage::Keyed(merge) => (merge.sink, None, None),
-            Stage::WarmUp(warm_up, recorded) => {
-                return Ok(Some(self.hand_over(warm_up.into_outputs(), recorded)));
+            Stage::WarmUp(_, outputs, recorded) => {
+                return Ok(Some(self.hand_over(outputs, recorded)));
             }
             Stage::Manifest | Stage::Over if self.job.kind == JobKind::Drop => {
                 let removed = self.job.numbers().collect();
@@ -232,7 +232,8 @@ impl CompactionJob {
         recorded.extend(records.map(SstableSink::finish).transpose()?.unwrap_or_default());
         let inputs = self.job.inputs.iter().map(|(_, input)| input);
         if self.job.shard.tier == Tier::Hot && WarmUp::is_due(inputs.clone()) {
-            self.stage = Stage::WarmUp(WarmUp::new(outputs, inputs), recorded);
+            let warm_up = WarmUp::in_place_of(inputs, outputs.sstables().to_vec());
+            self.stage = Stage::WarmUp(warm_up, outputs, recorded);
             return Ok(None);
         }
         Ok(Some(self.hand_over(outputs, recorded)))

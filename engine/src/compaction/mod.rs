@@ -70,3 +70,4 @@ pub(crate) use locality::pick_scattered;
 pub(crate) use output::{ColdPlace, OutputContext, OutputMemory, SstableSink};
 pub(crate) use picker::{Job, JobKind, PickerOptions, debt_bytes, pick};
 pub(crate) use tiering::{cold_flush, due_moves, next_move_ms, pick_move};
+pub(crate) use warm_up::WarmUp;

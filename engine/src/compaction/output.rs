@@ -135,8 +135,9 @@ impl PendingOutputs {
         self.sstables.extend(sstables);
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<&Arc<Sstable>> {
-        self.sstables.get(index)
+    /// All of them so far.
+    pub(super) fn sstables(&self) -> &[Arc<Sstable>] {
+        &self.sstables
     }
 
     /// Entries, or versions, of all of them.

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// The active memtable's fill, in thousandths, at which a flush should be over.
 const DONE_AT: u64 = 600;
+/// The fill at which it does nothing that can be left out.
+const WAITED_FOR_AT: u64 = 800;
 /// One pause.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Pauses in a row: more than a piece at the least rate needs.
@@ -103,11 +105,16 @@ impl Core {
     /// Whether somebody waits for the flush that runs, or writers may soon have to: then it is not
     /// slowed down for good manners.
     pub(super) fn flush_presses(&self) -> bool {
+        self.flush_is_waited_for() || self.active_fill() >= DONE_AT
+    }
+
+    /// Whether somebody waits for the flush that runs, or writers are about to.
+    pub(super) fn flush_is_waited_for(&self) -> bool {
         self.flush_waiters.any()
             || self.closing.load(Ordering::Acquire)
             || self.without_log.check().is_err()
-            || self.active_fill() >= DONE_AT
             || self.log.free_bytes() < self.options.ring_bytes / 4
+            || self.active_fill() >= WAITED_FOR_AT
     }
 }
 

@@ -12,7 +12,7 @@ use super::kept_memory::KeptMemory;
 use super::root::{Change, Root};
 use super::space::SpaceWorker;
 use super::{Core, Counters};
-use crate::compaction::{FlushJob, FlushOutput, FlushTable, cold_flush};
+use crate::compaction::{FlushJob, FlushOutput, FlushTable, WarmUp, cold_flush};
 use crate::entry::TableId;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -211,6 +211,9 @@ impl FlushWorker {
             return Ok(Progress::Idle(Some(limit)));
         }
         core.set_urgency();
+        if core.flush_is_waited_for() {
+            job.hurry();
+        }
         if let Some(output) = job.step()? {
             // The job stays until its outcome is live: it says whose failure a failure is.
             core.finish_flush(Arc::clone(frozen), output)?;
@@ -232,7 +235,8 @@ impl Core {
         let usable = self.cold_usable();
         let table = |record: &TableRecord| {
             let cold = cold_flush(&view.version, record.id, &record.options, usable);
-            FlushTable::new(record, now_ms).into_cold(cold)
+            let warm = WarmUp::is_due_above(&view.version, record.id);
+            FlushTable::new(record, now_ms).into_cold(cold).into_warm(warm)
         };
         let tables = view.tables.values().map(table).collect();
         FlushJob::new(

@@ -16,9 +16,10 @@
 //! the system pushes out again comes back by blocks. A piece on the edge is none: a direct write
 //! into the neighbour would drop all of a huge page.
 //!
-//! A compaction writes past the page cache, too: what readers had warmed up would be cold again. So
-//! it asks for the pieces of its outputs before it hands them over, where readers have touched much
-//! of its inputs (`compaction/warm_up.rs`), and out of the share that these give back.
+//! Flushes and compactions write past the page cache: what readers had warmed up would be cold
+//! again. So these ask for the pieces of their outputs before they hand them over, where readers
+//! have touched much of what they take the place of, or lie upon (`compaction/warm_up.rs`). A
+//! compaction does it out of the share that its inputs give back.
 //!
 //! # Invariants
 //! 1. A piece is asked for once, while its SSTable is open.

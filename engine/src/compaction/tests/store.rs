@@ -5,7 +5,7 @@ use crate::batch::{KeyedOperation, WriteBatch};
 use crate::cache::{BlockCache, Source};
 use crate::compaction::job::JobOutput;
 use crate::compaction::{
-    CompactionJob, FlushJob, FlushTable, Kept, OutputContext, PickerOptions, fold, pick,
+    CompactionJob, FlushJob, FlushTable, Kept, OutputContext, PickerOptions, WarmUp, fold, pick,
 };
 use crate::entry::{Direction, Entry, KeyedVersion, Origin, Payload, TableId};
 use crate::error::Result;
@@ -259,12 +259,22 @@ impl Store {
 
     pub(super) fn flush_job(&self) -> FlushJob {
         let memtable = Arc::clone(&self.memtable);
-        FlushJob::new(self.context.clone(), memtable, Store::tables(), self.snapshots.clone())
+        let is_warm = |table: &FlushTable| WarmUp::is_due_above(&self.version, table.id);
+        let tables = Store::tables().into_iter().map(|table| {
+            let is_warm = is_warm(&table);
+            table.into_warm(is_warm)
+        });
+        let snapshots = self.snapshots.clone();
+        FlushJob::new(self.context.clone(), memtable, tables.collect(), snapshots)
     }
 
     /// Flushes the memtable. On an error it stays.
     pub(super) fn flush(&mut self) -> Result<()> {
-        let mut job = self.flush_job();
+        self.run_flush(self.flush_job())
+    }
+
+    /// Runs a flush of the memtable to its end. On an error the memtable stays.
+    pub(super) fn run_flush(&mut self, mut job: FlushJob) -> Result<()> {
         let output = loop {
             if let Some(output) = job.step()? {
                 break output;

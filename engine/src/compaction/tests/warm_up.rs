@@ -65,6 +65,78 @@ fn a_job_is_no_reader() {
     store.settle().unwrap();
 }
 
+/// The live SSTables with numbers from `number` on.
+fn sstables_since(store: &Store, number: u64) -> Vec<Arc<Sstable>> {
+    let live = store.version.iter().map(|(.., sstable)| sstable);
+    live.filter(|sstable| sstable.meta().number >= number).cloned().collect()
+}
+
+fn write_and_flush(store: &mut Store, hurry: bool) -> Vec<Arc<Sstable>> {
+    let live = store.version.iter().map(|(.., sstable)| sstable.meta().number);
+    let next = live.max().map_or(0, |newest| newest + 1);
+    (0..200).for_each(|_| store.write());
+    let mut job = store.flush_job();
+    if hurry {
+        job.hurry();
+    }
+    store.run_flush(job).unwrap();
+    sstables_since(store, next)
+}
+
+/// The first reader behind a flush waited for a whole piece of what it had written: 30 ms of a
+/// disk that is written to.
+#[test]
+fn what_a_flush_writes_is_brought_in_where_readers_have_warmed_up_the_top() {
+    let (mut store, allowance) = store(ReadMode::Map);
+    let cold = write_and_flush(&mut store, false);
+    assert!(cold.iter().all(|sstable| sstable.asked_bytes() == 0), "nobody reads");
+    assert_eq!(allowance.left(), ALLOWED);
+    drop(cold);
+    store.check();
+    let warm = write_and_flush(&mut store, false);
+    let tables: BTreeSet<_> = warm.iter().map(|sstable| sstable.meta().table).collect();
+    assert!(tables.contains(&FEED));
+    for sstable in &warm {
+        let expected =
+            if sstable.meta().table.is_engine_owned() { 0 } else { sstable.meta().bytes };
+        assert_eq!(sstable.asked_bytes(), expected, "{:?}", sstable.meta().table);
+        assert_eq!(sstable.touched_bytes(), 0, "bringing in is not reading");
+    }
+    drop(warm);
+    store.check();
+    store.version = Default::default();
+    assert_eq!(allowance.left(), ALLOWED);
+}
+
+#[test]
+fn a_flush_that_others_wait_for_brings_nothing_in() {
+    let (mut store, _) = store(ReadMode::Map);
+    store.check();
+    let outputs = write_and_flush(&mut store, true);
+    assert!(!outputs.is_empty());
+    assert!(outputs.iter().all(|sstable| sstable.asked_bytes() == 0));
+}
+
+#[test]
+fn a_flush_that_is_dropped_while_it_brings_in_gives_all_back() {
+    let (mut store, allowance) = store(ReadMode::Map);
+    store.check();
+    let left = allowance.left();
+    (0..200).for_each(|_| store.write());
+    let mut steps = 0;
+    let mut job = store.flush_job();
+    while allowance.left() == left {
+        assert!(job.step().unwrap().is_none(), "it brings in");
+        steps += 1;
+        assert!(steps < 1000, "it comes to an end");
+    }
+    drop(job);
+    assert_eq!(allowance.left(), left);
+    store.check_space();
+    store.flush().unwrap();
+    store.check();
+}
+
 #[test]
 fn what_is_not_mapped_is_not_brought_in() {
     let (mut store, allowance) = store(ReadMode::Read);
