@@ -270,7 +270,11 @@ impl FlushJob {
         if !last {
             return Ok(None);
         }
-        self.stage = Stage::WarmUp(WarmUp::new(self.warm_outputs()));
+        let warm = self.warm_outputs();
+        if warm.is_empty() {
+            return Ok(Some(self.hand_over()));
+        }
+        self.stage = Stage::WarmUp(WarmUp::new(warm));
         Ok(None)
     }
 
