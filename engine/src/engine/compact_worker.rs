@@ -295,6 +295,10 @@ impl CompactWorker {
             Search::Running => return Ok(Progress::Busy),
             Search::Rests(again) => again,
         };
+        if asked && !core.claims.numbers().is_empty() {
+            // What others are about to take away is part of what was asked for.
+            return Ok(Progress::Idle(Some(RETRY)));
+        }
         self.asked = false;
         *core.compaction_error.lock() = None;
         if asked {

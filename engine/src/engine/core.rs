@@ -459,6 +459,7 @@ impl Core {
         *self.compaction_error.lock() = None;
         *self.unread_error.lock() = None;
         self.retry_cold();
+        self.wake(|wakes| &wakes.expire);
         self.compact_all.store(true, Ordering::Release);
         while self.compact_all.load(Ordering::Acquire) {
             self.check_writable()?;

@@ -36,6 +36,8 @@ const TICK_MS: u64 = 1000;
 const LOOK_MS: u64 = 10_000;
 /// Extents that are moved for one wish, for each SSTable and segment that there is: an end to it.
 const MOVES_PER_EXTENT: usize = 8;
+/// Roots that free what the newest one has released.
+const ROOTS: usize = 2;
 /// A wish for everything: nothing is kept, nothing has to be cold.
 const ALL: Giving = Giving { keep_bytes: 0, least_bytes: BLOCK_SIZE, warm: true };
 
@@ -53,6 +55,8 @@ pub(crate) struct SpaceWish {
 enum Stage {
     /// Nothing until the next tick.
     Rest,
+    /// Writes roots, so that what was released a moment ago is a place to move to.
+    Release,
     /// Moves what lies highest.
     Move,
     /// Writes roots until nothing waits for them.
@@ -108,21 +112,22 @@ impl SpaceWorker {
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
         if !self.all && core.space.asked.load(Ordering::Acquire) {
             self.all = true;
+            core.views.free_retired();
             core.allocator.look();
-            self.begin(core, Stage::Move);
+            self.begin(core, Stage::Release);
         }
         let giving = if self.all { ALL } else { core.giving() };
         let stage = self.stage;
         self.stage = match stage {
             Stage::Rest => return self.rest(core),
+            Stage::Release if self.write_root(core)? => Stage::Release,
+            Stage::Release => {
+                self.roots_left = ROOTS;
+                Stage::Move
+            }
             Stage::Move if self.mover.step(core, self.all)? => Stage::Move,
             Stage::Move => Stage::Roots,
-            // Two roots free what the newest one has released.
-            Stage::Roots if self.roots_left > 0 && core.released() > 0 => {
-                core.commit_root(Change::default())?;
-                self.roots_left -= 1;
-                Stage::Roots
-            }
+            Stage::Roots if self.write_root(core)? => Stage::Roots,
             Stage::Roots => Stage::Cut,
             Stage::Cut => {
                 // What a steady store needs next is not cut off and allocated again for a little.
@@ -151,12 +156,22 @@ impl SpaceWorker {
 
     fn begin(&mut self, core: &Core, stage: Stage) {
         self.stage = stage;
-        self.roots_left = 2;
+        self.roots_left = ROOTS;
         let view = core.views.current();
         let extents = view.version.iter().count() as u64 + view.segments.count;
         let extents = usize::try_from(extents).unwrap_or(usize::MAX);
         self.mover.allow(extents.saturating_add(1).saturating_mul(MOVES_PER_EXTENT));
         self.mover.try_again(core.raw_clock.monotonic_ms(), self.all);
+    }
+
+    /// Writes a root if something waits for one. Returns whether it did.
+    fn write_root(&mut self, core: &Core) -> Result<bool> {
+        if self.roots_left == 0 || core.released() == 0 {
+            return Ok(false);
+        }
+        core.commit_root(Change::default())?;
+        self.roots_left -= 1;
+        Ok(true)
     }
 
     /// What was begun is done, or given up.

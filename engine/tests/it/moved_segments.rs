@@ -87,11 +87,15 @@ fn pass(world: &World, process: &Process, seconds: u64) {
     process.scheduler.run_until_idle(10_000);
 }
 
+/// A compaction that was asked for ended, and space was looked for, while expiry was still taking
+/// away what lay below: nothing had a place to move to. Whether it does depends on who is where
+/// when it begins.
 #[test]
 fn compacting_after_expiry_makes_the_file_as_long_as_what_it_holds() {
-    for options in [tiny(), tiny_read()] {
+    for (options, skew) in [tiny(), tiny_read()].iter().flat_map(|it| (0..6).map(move |k| (it, k)))
+    {
         let world = World::new(61);
-        let process = world.open(&options).unwrap();
+        let process = world.open(options).unwrap();
         let kept = fill(&process);
         let before = process.engine.stats();
         assert!(before.file_bytes > FIXED + 1_500_000, "{before:?}");
@@ -104,6 +108,7 @@ fn compacting_after_expiry_makes_the_file_as_long_as_what_it_holds() {
         // A root brings the superblock's clock along: what expires never runs a minute ahead of it.
         process.engine.create_table("other", TableOptions::timeline()).unwrap();
         world.clock.advance(Duration::from_secs(20));
+        process.scheduler.run_until_idle(skew * 7);
         process.engine.compact().unwrap();
         let low = places(&world);
         let moved =
@@ -122,7 +127,7 @@ fn compacting_after_expiry_makes_the_file_as_long_as_what_it_holds() {
         assert!(stats.file_bytes < FIXED + live + 128 * 1024, "{before:?}, then {stats:?}");
         check(&process, kept);
         process.kill();
-        let process = world.open(&options).unwrap();
+        let process = world.open(options).unwrap();
         check(&process, kept);
         process.engine.close().unwrap();
         let report = Inspector::over(Arc::new(world.disk.reopen())).verify().unwrap();
