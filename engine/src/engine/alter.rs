@@ -100,3 +100,47 @@ fn alterable<'a>(root: &'a Root, id: TableId, options: &TableOptions) -> Result<
     }
     Ok(record)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{Store, append, finish, flush, freeze};
+    use std::time::Duration;
+
+    const KEY: &[u8] = b"room";
+
+    /// A longer time to live was shown with its grid before it was durable. A flush that began then
+    /// went by that grid; and where the root failed, the old one held again. The next flush went to
+    /// a lower window than the one before, so newer entries lay behind older ones, and every read
+    /// of the timeline ended with `Corruption`.
+    #[test]
+    fn no_flush_goes_by_a_grid_that_is_taken_back() {
+        let store = Store::by_hand();
+        let core = store.core();
+        let ttl = |seconds| TableOptions::timeline().ttl(Duration::from_secs(seconds));
+        let table = store.engine.create_table("message", ttl(8)).unwrap();
+        append(core, table, KEY, b"in a window of the only piece");
+        flush(core);
+        store.clock.advance(Duration::from_millis(5_141));
+        append(core, table, KEY, b"at the end of that piece");
+        let frozen = freeze(core);
+        let mut job = None;
+        let altered = core.commit_root_with(|root| {
+            let old = alterable(root, table, &ttl(40))?;
+            let record = core.altered(root, old, &ttl(40));
+            assert_ne!(record.grid, old.grid);
+            let shown = core.views.current().tables[&table].options.clone();
+            assert_eq!(shown, record.options, "readers are shown more at once");
+            job = Some(core.flush_job(&frozen));
+            Err(Error::NoSpace { what: "a manifest extent", needed: 1 })
+        });
+        assert!(altered.is_err());
+        // As `alter_table` does then.
+        let tables = Arc::new(core.root.lock().catalog.tables.clone());
+        core.views.replace(|view| view.tables = tables);
+        finish(core, frozen, job.expect("the flush has begun"));
+        append(core, table, KEY, b"in the same moment");
+        flush(core);
+        assert_eq!(store.seqs(table, KEY), [1, 2, 3]);
+    }
+}

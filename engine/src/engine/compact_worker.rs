@@ -36,8 +36,8 @@ pub(super) struct CompactWorker {
     job: Option<Work>,
     /// SSTables that jobs failed over.
     unreadable: Unreadable,
-    /// The present wish of a user for a compaction has been seen.
-    asked: bool,
+    /// The newest wish of a user for a compaction that has been seen.
+    seen: u64,
     /// What is dead in which SSTable.
     shares: DeadShares,
     /// Whether the next job should be a compaction or a move to the cold tier.
@@ -89,9 +89,10 @@ impl CompactWorker {
         Progress::Idle(Some(RETRY * 10))
     }
 
-    /// Has what was left alone tried again, where it is time, or a user asks for it.
-    fn try_unreadable_again(&mut self, core: &Core, asked: bool) {
-        let asked = asked && !std::mem::replace(&mut self.asked, asked);
+    /// Has what was left alone tried again, where it is time, or a user asks for it by a new wish.
+    fn try_unreadable_again(&mut self, core: &Core, wish: Option<u64>) {
+        let asked = wish.is_some_and(|wish| wish > self.seen);
+        self.seen = wish.unwrap_or(self.seen);
         let again = if asked { self.unreadable.clear() } else { false };
         if self.unreadable.end_rests(core.raw_clock.monotonic_ms()) || again {
             if self.unreadable.numbers().is_empty() {
@@ -172,13 +173,13 @@ impl Core {
     }
 
     /// The most urgent compaction that needs nothing `damaged` and nothing that others work on, if
-    /// any is due.
+    /// any is due. `asked`: a user wants everything compacted.
     fn pick_compaction(
         self: &Arc<Self>,
         shares: &DeadShares,
         damaged: &BTreeSet<u64>,
+        asked: bool,
     ) -> Option<Work> {
-        let asked = self.compact_all.load(Ordering::Acquire);
         let options = self.picker_options(asked);
         let damaged = &self.with_unusable_cold(damaged);
         let now_ms = self.expiry_now();
@@ -271,17 +272,17 @@ impl Core {
 impl CompactWorker {
     /// Picks the next job, or else looks for what is dead.
     fn pick(&mut self, core: &Arc<Core>) -> Result<Progress> {
-        let asked = core.compact_all.load(Ordering::Acquire);
-        self.try_unreadable_again(core, asked);
+        let wish = core.compact_all.newest();
+        let asked = wish.is_some();
+        self.try_unreadable_again(core, wish);
         if core.drop_dead_amendments()? {
             return Ok(Progress::Busy);
         }
         let (shares, damaged) = (&self.shares, self.unreadable.numbers());
+        let compaction = || core.pick_compaction(shares, damaged, asked);
         self.job = match self.turn.next() {
-            Turn::Compaction => {
-                core.pick_compaction(shares, damaged).or_else(|| core.pick_move(damaged))
-            }
-            Turn::Move => core.pick_move(damaged).or_else(|| core.pick_compaction(shares, damaged)),
+            Turn::Compaction => compaction().or_else(|| core.pick_move(damaged)),
+            Turn::Move => core.pick_move(damaged).or_else(compaction),
         };
         if let Some(work) = &self.job {
             if work.is_of_metadata() {
@@ -299,11 +300,10 @@ impl CompactWorker {
             // What others are about to take away is part of what was asked for.
             return Ok(Progress::Idle(Some(RETRY)));
         }
-        self.asked = false;
         *core.compaction_error.lock() = None;
-        if asked {
-            // Who asks behind that look is still to be heard.
-            core.compact_all.store(false, Ordering::Release);
+        // Who has asked since that look is still to be heard.
+        if let Some(wish) = wish {
+            core.compact_all.hear(wish);
         }
         let again = again.map(Duration::from_millis);
         let own = DeadShares::until_own_share(core).map(Duration::from_millis);

@@ -9,6 +9,7 @@ use super::open::WithoutLog;
 use super::root::{Change, Root};
 use super::space::SpaceWish;
 use super::tiers::ColdState;
+use super::wish::Wishes;
 use super::workers::Wakes;
 use super::{Claims, Counters, Erasure, ScrubState};
 use crate::commit::{CommitQueue, Leader, Pressure, Slot, Stall, stall};
@@ -87,8 +88,8 @@ pub(crate) struct Core {
     pub(crate) root_writes: Arc<AtomicU64>,
     /// When the log must be synced, on the monotonic clock; `u64::MAX` is never.
     pub(crate) sync_due_ms: AtomicU64,
-    /// Compaction goes on until there is one level: asked for by a user.
-    pub(crate) compact_all: AtomicBool,
+    /// Users' wishes for compaction to go on until there is one level.
+    pub(crate) compact_all: Wishes,
     /// The superblock says that unsynced entries may have been published.
     pub(crate) unsynced_declared: AtomicBool,
     /// The superblock says nothing of this boot any more, see `poison_log`.
@@ -460,8 +461,8 @@ impl Core {
         *self.unread_error.lock() = None;
         self.retry_cold();
         self.wake(|wakes| &wakes.expire);
-        self.compact_all.store(true, Ordering::Release);
-        while self.compact_all.load(Ordering::Acquire) {
+        let wish = self.compact_all.make();
+        while !self.compact_all.is_heard(wish) {
             self.check_writable()?;
             if let Some(error) = self.compaction_error.lock().clone() {
                 return Err(error);

@@ -22,8 +22,11 @@ mod segment_copy;
 mod segment_copy_tests;
 mod space;
 mod space_moves;
+#[cfg(test)]
+mod tests;
 mod tiers;
 mod unreadable;
+mod wish;
 mod work;
 mod workers;
 

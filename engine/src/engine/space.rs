@@ -21,13 +21,14 @@
 use super::Core;
 use super::root::Change;
 use super::space_moves::Mover;
+use super::wish::Wishes;
 use super::workers::Task;
 use crate::codec::round_up;
 use crate::error::{Error, Result};
 use crate::file::Giving;
 use crate::limits::{BLOCK_SIZE, FREE_KEPT_BYTES_MIN, PUNCH_BYTES_MIN, PUNCH_PAUSE_MS};
 use crate::runtime::Progress;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How often is looked whether older roots keep space back.
@@ -44,8 +45,8 @@ const ALL: Giving = Giving { keep_bytes: 0, least_bytes: BLOCK_SIZE, warm: true 
 /// What a user and the worker tell each other.
 #[derive(Default)]
 pub(crate) struct SpaceWish {
-    /// All free space is to be given back.
-    asked: AtomicBool,
+    /// For all free space to be given back.
+    wishes: Wishes,
     /// Why giving space back failed last, until it succeeds.
     error: Mutex<Option<Error>>,
 }
@@ -69,8 +70,8 @@ enum Stage {
 /// See the module.
 pub(super) struct SpaceWorker {
     stage: Stage,
-    /// A user has asked for everything.
-    all: bool,
+    /// The wish for everything that it works for.
+    all: Option<u64>,
     next_tick_ms: u64,
     next_look_ms: u64,
     /// What waited for roots at the last tick, and the root then.
@@ -84,7 +85,7 @@ impl SpaceWorker {
     pub(super) fn new() -> SpaceWorker {
         SpaceWorker {
             stage: Stage::Rest,
-            all: false,
+            all: None,
             next_tick_ms: 0,
             next_look_ms: 0,
             waited: (0, 0),
@@ -110,13 +111,16 @@ impl Task for SpaceWorker {
 
 impl SpaceWorker {
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
-        if !self.all && core.space.asked.load(Ordering::Acquire) {
-            self.all = true;
+        if self.all.is_none()
+            && let Some(wish) = core.space.wishes.newest()
+        {
+            self.all = Some(wish);
             core.views.free_retired();
             core.allocator.look();
             self.begin(core, Stage::Release);
         }
-        let giving = if self.all { ALL } else { core.giving() };
+        let all = self.all.is_some();
+        let giving = if all { ALL } else { core.giving() };
         let stage = self.stage;
         self.stage = match stage {
             Stage::Rest => return self.rest(core),
@@ -125,7 +129,7 @@ impl SpaceWorker {
                 self.roots_left = ROOTS;
                 Stage::Move
             }
-            Stage::Move if self.mover.step(core, self.all)? => Stage::Move,
+            Stage::Move if self.mover.step(core, all)? => Stage::Move,
             Stage::Move => Stage::Roots,
             Stage::Roots if self.write_root(core)? => Stage::Roots,
             Stage::Roots => Stage::Cut,
@@ -133,7 +137,7 @@ impl SpaceWorker {
                 // What a steady store needs next is not cut off and allocated again for a little.
                 let least_bytes = giving.least_bytes.max(core.used_bytes() / 32);
                 let little = Giving { least_bytes, ..giving };
-                if core.allocator.cut(if self.all { giving } else { little }) {
+                if core.allocator.cut(if all { giving } else { little }) {
                     core.commit_root(Change::default())?;
                 }
                 Stage::Shorten
@@ -161,7 +165,7 @@ impl SpaceWorker {
         let extents = view.version.iter().count() as u64 + view.segments.count;
         let extents = usize::try_from(extents).unwrap_or(usize::MAX);
         self.mover.allow(extents.saturating_add(1).saturating_mul(MOVES_PER_EXTENT));
-        self.mover.try_again(core.raw_clock.monotonic_ms(), self.all);
+        self.mover.try_again(core.raw_clock.monotonic_ms(), self.all.is_some());
     }
 
     /// Writes a root if something waits for one. Returns whether it did.
@@ -177,9 +181,9 @@ impl SpaceWorker {
     /// What was begun is done, or given up.
     fn end(&mut self, core: &Core) {
         self.stage = Stage::Rest;
-        if std::mem::take(&mut self.all) {
-            // Who asks while less is done is still to be heard.
-            core.space.asked.store(false, Ordering::Release);
+        // Who has asked since then, or while less was done, is still to be heard.
+        if let Some(wish) = self.all.take() {
+            core.space.wishes.hear(wish);
         }
     }
 
@@ -252,8 +256,8 @@ impl Core {
     /// Gives back all that is free, and waits for it.
     pub(crate) fn give_space_back(&self) -> Result<()> {
         *self.space.error.lock() = None;
-        self.space.asked.store(true, Ordering::Release);
-        while self.space.asked.load(Ordering::Acquire) {
+        let wish = self.space.wishes.make();
+        while !self.space.wishes.is_heard(wish) {
             self.check_writable()?;
             self.wake(|wakes| &wakes.space);
             self.scheduler.pause(Duration::from_micros(500));
@@ -261,6 +265,97 @@ impl Core {
         match self.space.error.lock().clone() {
             Some(error) => Err(error),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{Store, append, flush};
+    use crate::options::TableOptions;
+    use crate::sync::Ordering;
+
+    const MEBI: u64 = 1 << 20;
+
+    fn until(core: &Arc<Core>, worker: &mut SpaceWorker, stage: Stage) {
+        for _ in 0..1000 {
+            worker.step(core);
+            if worker.stage == stage {
+                return;
+            }
+        }
+        panic!("{stage:?} does not come");
+    }
+
+    /// Who asked in the moment in which a look ended was told that all was given back when nothing
+    /// was: where less was looked for, and, once that was mended, still where the look was for the
+    /// wish of somebody else.
+    #[test]
+    fn a_wish_outlives_the_look_that_ends_meanwhile() {
+        for asked in [false, true] {
+            let store = Store::by_hand();
+            let core = store.core();
+            let mut worker = SpaceWorker::new();
+            if asked {
+                core.space.wishes.make();
+                until(core, &mut worker, Stage::Punch);
+            } else {
+                worker.begin(core, Stage::Punch);
+            }
+            drop(core.allocator.reserve(8 * MEBI, "a test").unwrap());
+            let before = core.allocator.file_length();
+            let wish = core.space.wishes.make();
+            if !asked {
+                // In a step that had looked for wishes before.
+                worker.end(core);
+            }
+            let mut steps = 0;
+            while !core.space.wishes.is_heard(wish) {
+                worker.step(core);
+                steps += 1;
+                assert!(steps < 1000, "asked {asked}: it is never heard");
+            }
+            let after = core.allocator.file_length();
+            assert!(after + 8 * MEBI <= before, "asked {asked}: {before} bytes, then {after}");
+        }
+    }
+
+    /// A look for space ended with the first move for which a full disk had no room: the file kept
+    /// its length although cutting needs none.
+    #[test]
+    fn what_lies_at_the_end_is_given_back_on_a_full_disk() {
+        for asked in [false, true] {
+            let store = Store::by_hand();
+            let core = store.core();
+            let table = store.engine.create_table("message", TableOptions::timeline()).unwrap();
+            // A hole that SSTables would fit into, SSTables, and free space behind them.
+            let hole = core.allocator.reserve(8 * MEBI, "a test").unwrap();
+            append(core, table, b"t", b"it could lie lower");
+            flush(core);
+            let end = core.allocator.reserve(8 * MEBI, "a test").unwrap();
+            drop((hole, end));
+            core.allocator.look();
+            while core.allocator.punch(ALL).unwrap() {}
+            store.disk.set_capacity(Some(store.disk.used_bytes()));
+            let relocated = || core.counters.relocated_bytes.load(Ordering::Relaxed);
+            let before = core.allocator.file_length();
+            let mut worker = SpaceWorker::new();
+            if asked {
+                core.space.wishes.make();
+            } else {
+                worker.begin(core, Stage::Move);
+            }
+            until(core, &mut worker, Stage::Rest);
+            let after = core.allocator.file_length();
+            let error = core.space.error.lock().clone();
+            assert!(error.is_none() && relocated() == 0, "asked {asked}: {error:?}");
+            assert!(after + 4 * MEBI <= before, "asked {asked}: {before} bytes, then {after}");
+            // With room they move down, so that there was a move to begin with.
+            store.disk.set_capacity(None);
+            core.space.wishes.make();
+            until(core, &mut worker, Stage::Rest);
+            assert!(relocated() > 0, "asked {asked}");
         }
     }
 }

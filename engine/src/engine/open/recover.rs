@@ -4,6 +4,7 @@ use super::super::flush_pace::FlushWaiters;
 use super::super::root::{Change, Root};
 use super::super::space::SpaceWish;
 use super::super::tiers::ColdState;
+use super::super::wish::Wishes;
 use super::super::{Core, Counters, Erasure};
 use super::Parts;
 use super::cold::{self, ColdFile};
@@ -218,7 +219,7 @@ fn assemble(
         scrub: Arc::default(),
         root_writes: Arc::default(),
         sync_due_ms: AtomicU64::new(u64::MAX),
-        compact_all: AtomicBool::new(false),
+        compact_all: Wishes::default(),
         claims: Arc::default(),
         unsynced_declared: AtomicBool::new(false),
         boot_forgotten: AtomicBool::new(false),
