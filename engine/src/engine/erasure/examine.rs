@@ -85,7 +85,7 @@ impl Examination {
             AtWork::Entries(sstable, cursor) => self.read_entries(sstable, cursor)?,
             AtWork::Versions(sstable, cursor) => self.read_versions(sstable, cursor)?,
             AtWork::Found(number) => return self.begin_job(core, number),
-            AtWork::Writes(job, claim) => self.write(core, job, claim)?,
+            AtWork::Writes(job, claim) => return self.write(core, job, claim),
         }
         Ok(Examined::Running)
     }
@@ -252,20 +252,28 @@ impl Examination {
         Ok(Examined::Running)
     }
 
-    fn write(&mut self, core: &Core, mut job: Box<CompactionJob>, claim: Claim) -> Result<()> {
+    fn write(
+        &mut self,
+        core: &Core,
+        mut job: Box<CompactionJob>,
+        claim: Claim,
+    ) -> Result<Examined> {
         if claim.is_asked() {
-            // Its inputs are to be dropped: what it has written is given back.
-            return Ok(());
+            // Its inputs are to be dropped: what it has written is given back. Whoever asked gets
+            // the time to take them, or else the same job would be begun and asked again.
+            drop((job, claim));
+            core.wake(|wakes| &wakes.expire);
+            return Ok(Examined::Waits("the drop of SSTables"));
         }
         let Some(output) = job.step()? else {
             self.at_work = AtWork::Writes(job, claim);
-            return Ok(());
+            return Ok(Examined::Running);
         };
         let bytes = output.added.iter().map(|(_, sstable)| sstable.meta().extent.length).sum();
         core.finish_compaction(job.table(), output)?;
         Counters::add(&core.counters.compacted_bytes, bytes);
         Counters::add(&core.counters.compactions, 1);
         core.wake(|wakes| &wakes.compact);
-        Ok(())
+        Ok(Examined::Running)
     }
 }

@@ -1,9 +1,11 @@
-//! The workers that compact and drop, beside each other and beside users.
+//! The workers that compact, erase and drop, beside each other and beside users.
 
 use super::{Store, append, commit, flush, numbers, options, until_idle};
 use crate::batch::WriteBatch;
 use crate::engine::Core;
 use crate::engine::compact_worker::CompactWorker;
+use crate::engine::erasure::EraseWorker;
+use crate::engine::expiry::ExpiryWorker;
 use crate::engine::workers::Task;
 use crate::options::TableOptions;
 use crate::runtime::Progress;
@@ -94,6 +96,40 @@ fn a_merge_that_gives_way_to_expiry_leaves_it_the_time() {
     store.scheduler.run_until_idle(10_000);
     assert_eq!(numbers(core, table), BTreeSet::new());
     assert_eq!(store.engine.stats().dropped_sstables, 4);
+}
+
+/// The same of an erasure: it began the job anew at once, and was asked again at the next tick. One
+/// that took longer than a tick never ended, and nothing was dropped.
+#[test]
+fn an_erasure_that_gives_way_to_expiry_leaves_it_the_time() {
+    let store = Store::by_hand();
+    let core = store.core();
+    let brief = TableOptions::timeline().ttl(Duration::from_secs(40));
+    let brief = brief.erase_after(Duration::from_secs(60));
+    let table = store.engine.create_table("message", brief).unwrap();
+    for _ in 0..4 {
+        append(core, table, b"t", &[7; 200_000]);
+        flush(core);
+    }
+    let mut batch = WriteBatch::new();
+    batch.retract(table, b"t", 1).unwrap();
+    commit(core, batch);
+    flush(core);
+    let inputs = numbers(core, table);
+    assert_eq!(inputs.len(), 4);
+    // Half of the deadline has passed.
+    store.clock.advance(Duration::from_secs(31));
+    let mut erase = EraseWorker::default();
+    until_at_work(core, &mut erase, &inputs);
+    store.clock.advance(Duration::from_secs(14));
+    let mut expire = ExpiryWorker::default();
+    until_idle(core, &mut expire);
+    assert_eq!(numbers(core, table), inputs, "what is claimed is asked for, and not dropped");
+    let progress = erase.step(core);
+    assert!(matches!(progress, Progress::Idle(Some(_))), "it would begin again: {progress:?}");
+    assert_eq!(core.claims.numbers(), BTreeSet::new());
+    until_idle(core, &mut expire);
+    assert_eq!(numbers(core, table), BTreeSet::new());
 }
 
 /// Amendments that nobody could meet any more were dropped whoever worked on them: the root of an
