@@ -29,16 +29,26 @@ fn pass(world: &World, process: &Process, seconds: u64) {
     }
 }
 
-/// A time to live that was lengthened while a merge was at work was read as it had been when the
-/// merge was picked, but by a later clock: the merge left out what everybody was shown.
-#[test]
-fn a_longer_time_to_live_holds_in_a_merge_that_is_at_work() {
-    let noise = |number: u64| {
-        let mut bytes = vec![0; 64 * 1024];
-        Random::new(number).fill(&mut bytes);
-        bytes
-    };
-    for longer in [Some(Duration::from_secs(3600)), None] {
+/// What is said of a timeline: how long, in seconds, or how many of its entries are kept.
+#[derive(Debug, Clone, Copy)]
+enum Kept {
+    For(Option<u64>),
+    Last(Option<u64>),
+}
+
+/// A store with sixteen SSTables, three seconds apart. Each has an entry of `KEY` behind a long
+/// timeline, so that a merge of them comes to `KEY` at its end.
+struct Merging {
+    world: World,
+    process: Process,
+    table: TableId,
+    /// Compactions before the merge.
+    before: u64,
+}
+
+impl Merging {
+    /// `few` goes with the last flush, which makes the merge due.
+    fn new(few: Kept) -> Merging {
         let world = World::new(45);
         let options = Options {
             ring_bytes: 32 << 20,
@@ -50,41 +60,110 @@ fn a_longer_time_to_live_holds_in_a_merge_that_is_at_work() {
         let process = world.open(&options).unwrap();
         let engine = &process.engine;
         let table = engine.create_table("message", TableOptions::timeline()).unwrap();
-        let set = |ttl: Option<Duration>| {
-            let mut batch = WriteBatch::new();
-            batch.set_timeline_ttl(table, KEY, ttl).unwrap();
-            engine.commit(batch, Durability::Sync).unwrap();
-        };
-        set(Some(Duration::from_secs(60)));
         for flush in 0..16 {
             for number in 0..20 {
+                let mut noise = vec![0; 64 * 1024];
+                Random::new(flush * 20 + number).fill(&mut noise);
                 let mut batch = WriteBatch::new();
-                batch.append(table, b"a long one", &noise(flush * 20 + number), None).unwrap();
+                batch.append(table, b"a long one", &noise, None).unwrap();
                 engine.commit(batch, Durability::Buffered).unwrap();
             }
             append(engine, table, b"short");
+            if flush == 15 {
+                say(engine, table, few);
+            }
             engine.flush().unwrap();
             world.clock.advance(Duration::from_secs(3));
         }
-        let merges = engine.stats().compactions;
-        let until = |what: &str, wanted: &dyn Fn(&Stats) -> bool| {
-            for _ in 0..100_000 {
-                if wanted(&engine.stats()) {
-                    return;
-                }
-                if !process.scheduler.step_one() {
-                    world.clock.advance(Duration::from_millis(50));
-                }
+        let before = engine.stats().compactions;
+        Merging { world, process, table, before }
+    }
+
+    fn say(&self, kept: Kept) {
+        say(&self.process.engine, self.table, kept);
+    }
+
+    fn until(&self, what: &str, wanted: impl Fn(&Stats) -> bool) {
+        let engine = &self.process.engine;
+        for _ in 0..100_000 {
+            if wanted(&engine.stats()) {
+                return;
             }
-            panic!("{what}: {:?}", engine.stats());
-        };
+            if !self.process.scheduler.step_one() {
+                self.world.clock.advance(Duration::from_millis(50));
+            }
+        }
+        panic!("{what}: {:?}", engine.stats());
+    }
+
+    fn until_at_work(&self) {
         // What a flush writes is less than what is in memory.
-        until("a merge is at work", &|it| it.output_bytes > 0 && it.memtable_bytes < 64 * 1024);
-        set(longer);
-        world.clock.advance(Duration::from_secs(50));
-        assert_eq!(seqs(engine, table), (1..=16).collect::<Vec<_>>());
-        until("the merge has come through", &|it| it.compactions > merges);
-        assert_eq!(seqs(engine, table), (1..=16).collect::<Vec<_>>(), "{longer:?}");
+        self.until("a merge is at work", |it| it.output_bytes > 0 && it.memtable_bytes < 64 * 1024);
+    }
+
+    /// All is shown while the merge is at work, though it is old by now, and when it has ended.
+    fn check(&self, context: &str) {
+        let engine = &self.process.engine;
+        let all: Vec<u64> = (1..=16).collect();
+        self.world.clock.advance(Duration::from_secs(50));
+        assert_eq!(engine.stats().compactions, self.before, "{context}: it is still at work");
+        assert_eq!(seqs(engine, self.table), all, "{context}");
+        self.until("the merge has come through", |it| it.compactions > self.before);
+        assert_eq!(seqs(engine, self.table), all, "{context}");
+    }
+}
+
+fn say(engine: &Engine, table: TableId, kept: Kept) {
+    let mut batch = WriteBatch::new();
+    match kept {
+        Kept::For(seconds) => {
+            let ttl = seconds.map(Duration::from_secs);
+            batch.set_timeline_ttl(table, KEY, ttl).unwrap();
+        }
+        Kept::Last(count) => batch.set_keep_last(table, KEY, count).unwrap(),
+    }
+    engine.commit(batch, Durability::Sync).unwrap();
+}
+
+/// A time to live that was lengthened while a merge was at work was read as it had been when the
+/// merge was picked, but by a later clock: the merge left out what everybody was shown.
+#[test]
+fn a_longer_time_to_live_holds_in_a_merge_that_is_at_work() {
+    for longer in [Some(3600), None] {
+        let merging = Merging::new(Kept::For(Some(60)));
+        merging.until_at_work();
+        merging.say(Kept::For(longer));
+        merging.check(&format!("{longer:?}"));
+    }
+}
+
+/// The same of how many entries are kept: a merge left out what a larger number, said while it was
+/// at work, had shown again.
+#[test]
+fn a_larger_number_to_keep_holds_in_a_merge_that_is_at_work() {
+    for larger in [Some(100), None] {
+        let merging = Merging::new(Kept::Last(Some(4)));
+        merging.until_at_work();
+        merging.say(Kept::Last(larger));
+        merging.check(&format!("{larger:?}"));
+    }
+}
+
+/// A flush makes one change of two of a timeline, the later one. Where a merge had been picked
+/// between them it read, at the commit of that moment, what had held before both, and left out what
+/// the first of them had shown again.
+#[test]
+fn changes_that_a_flush_makes_one_hold_in_a_merge_that_is_at_work() {
+    for [few, more, all] in [
+        [Kept::For(Some(60)), Kept::For(Some(3600)), Kept::For(None)],
+        [Kept::Last(Some(4)), Kept::Last(Some(100)), Kept::Last(None)],
+    ] {
+        let merging = Merging::new(few);
+        merging.say(more);
+        merging.until_at_work();
+        merging.say(all);
+        merging.process.engine.flush().unwrap();
+        merging.check(&format!("{few:?}"));
     }
 }
 
