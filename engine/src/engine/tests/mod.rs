@@ -2,6 +2,7 @@
 //! the midst of a step: what takes two threads and luck elsewhere is a sequence here.
 
 mod compaction;
+mod warm_up;
 
 use super::workers::Task;
 use super::{Core, Engine, Parts};
