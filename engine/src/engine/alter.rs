@@ -9,6 +9,9 @@
 //! clock before the view: who still has the old record looked at the clock before the new one was
 //! shown, and did not hide more than it does.
 //!
+//! A new grid holds from the moment at which the root is locked on. A flush looks at the grid under
+//! that lock: what it takes was committed before, or it goes by the new grid.
+//!
 //! # Concurrency
 //! Under the `root` lock, as every root; the view is swapped under its own.
 
@@ -70,7 +73,7 @@ impl Core {
         let mut record = None;
         self.views.replace(|view| {
             let altered = old.altered(options.clone(), grid, self.expiry_now());
-            // A flush that begins meanwhile must not go by a grid that may be taken back.
+            // A flush that begins behind a failure must not go by a grid that is taken back.
             let shown = TableRecord { grid: old.grid.clone(), ..altered.clone() };
             Arc::make_mut(&mut view.tables).insert(old.id, shown);
             record = Some(altered);
@@ -124,21 +127,55 @@ mod tests {
         store.clock.advance(Duration::from_millis(5_141));
         append(core, table, KEY, b"at the end of that piece");
         let frozen = freeze(core);
-        let mut job = None;
         let altered = core.commit_root_with(|root| {
             let old = alterable(root, table, &ttl(40))?;
             let record = core.altered(root, old, &ttl(40));
             assert_ne!(record.grid, old.grid);
             let shown = core.views.current().tables[&table].options.clone();
             assert_eq!(shown, record.options, "readers are shown more at once");
-            job = Some(core.flush_job(&frozen));
             Err(Error::NoSpace { what: "a manifest extent", needed: 1 })
         });
         assert!(altered.is_err());
+        let job = core.flush_job(&frozen);
         // As `alter_table` does then.
         let tables = Arc::new(core.root.lock().catalog.tables.clone());
         core.views.replace(|view| view.tables = tables);
-        finish(core, frozen, job.expect("the flush has begun"));
+        finish(core, frozen, job);
+        append(core, table, KEY, b"in the same moment");
+        flush(core);
+        assert_eq!(store.seqs(table, KEY), [1, 2, 3]);
+    }
+
+    /// A flush that began between the moment from which a new grid holds and its root went by the
+    /// old one. Where a window of that ended in between, its entries lay in a higher window than
+    /// those that came later, and every read of the timeline ended with `Corruption`.
+    #[test]
+    fn no_flush_begins_while_a_grid_changes() {
+        let store = Store::by_hand();
+        let core = store.core();
+        let ttl = |seconds| TableOptions::timeline().ttl(Duration::from_secs(seconds));
+        let table = store.engine.create_table("message", ttl(8)).unwrap();
+        append(core, table, KEY, b"in a window of the old grid");
+        flush(core);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let mut begun = Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+            let altered = core.commit_root_with(|root| {
+                let record = core.altered(root, alterable(root, table, &ttl(40))?, &ttl(40));
+                store.clock.advance(Duration::from_millis(500));
+                append(core, table, KEY, b"behind the end of that window");
+                let frozen = freeze(core);
+                scope.spawn(move || sender.send((core.flush_job(&frozen), frozen)));
+                begun = receiver.recv_timeout(Duration::from_millis(100));
+                Ok(Change { edits: vec![Edit::TableAltered(record)], ..Change::default() })
+            });
+            altered.unwrap();
+            let (job, frozen) = match begun {
+                Ok(begun) => begun,
+                Err(_) => receiver.recv().unwrap(),
+            };
+            finish(core, frozen, job);
+        });
         append(core, table, KEY, b"in the same moment");
         flush(core);
         assert_eq!(store.seqs(table, KEY), [1, 2, 3]);
