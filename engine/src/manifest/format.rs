@@ -49,7 +49,7 @@ use super::table::{decode_table, encode_table};
 use crate::codec::{DecodeError, Decoder, Encode, checksum_seeded, round_up};
 use crate::entry::TableId;
 use crate::file::{AlignedBuffer, Extent, FileId};
-use crate::limits::BLOCK_SIZE;
+use crate::limits::{BLOCK_SIZE, SEGMENTS_PER_SSTABLE_MAX};
 use crate::own_ttl::OwnTtl;
 use crate::version::{Edit, Shard, SstableMeta, TableKind, Tier};
 
@@ -57,12 +57,15 @@ use crate::version::{Edit, Shard, SstableMeta, TableKind, Tier};
 pub(super) const HEADER_SIZE: usize = 32;
 /// The longest record, padding not counted: a reader never needs more memory than this.
 pub(super) const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// No edit is longer: that of an SSTable with the most segments, and what else an edit says.
+pub(super) const EDIT_BYTES_MAX: usize = 8 * SEGMENTS_PER_SSTABLE_MAX + 4096;
 /// The kind of the first record of an extent.
 pub(super) const KIND_BASE: u8 = 1;
 /// The kind of all others.
 pub(super) const KIND_EDITS: u8 = 2;
 
 const _: () = assert!((RECORD_BYTES_MAX as u64).is_multiple_of(BLOCK_SIZE));
+const _: () = assert!(HEADER_SIZE + EDIT_BYTES_MAX <= RECORD_BYTES_MAX);
 
 /// The tags of edits. Persisted.
 mod tag {

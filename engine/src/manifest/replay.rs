@@ -3,7 +3,7 @@
 //! One record is in memory at a time, and no record is longer than 1 MiB: a hostile length costs
 //! nothing.
 
-use super::format::{self, Header, KIND_BASE, KIND_EDITS};
+use super::format::{self, EDIT_BYTES_MAX, Header, KIND_BASE, KIND_EDITS, RECORD_BYTES_MAX};
 use crate::codec::{DecodeError, round_up};
 use crate::error::{Error, Result};
 use crate::file::disk::{self, Disk};
@@ -27,6 +27,15 @@ pub(crate) struct RecordInfo {
     pub(crate) checksum: u32,
     /// What it says.
     pub(crate) edits: Vec<Edit>,
+}
+
+impl RecordInfo {
+    /// Whether the change that it is of ends with it for certain. A change goes on in the next
+    /// record only where an edit had no room any more; a base ends with its counters.
+    fn ends_a_change(&self) -> bool {
+        let has_room = self.bytes <= (RECORD_BYTES_MAX - EDIT_BYTES_MAX) as u64;
+        has_room || matches!(self.edits.last(), Some(Edit::Counters { .. }))
+    }
 }
 
 /// The catalog that the manifest makes.
@@ -63,6 +72,12 @@ pub(crate) struct Prefix {
     pub(crate) damage: Option<Error>,
     /// Bytes behind the last record that counts, which may be as many records as blocks.
     pub(crate) unread: u64,
+    /// The greatest commit of any SSTable that was added so far. A flush writes all commits up to
+    /// its last one, so the log is needed behind that alone.
+    pub(crate) flushed: u64,
+    /// The same up to the last change that was read as a whole: one change may take several
+    /// records, and what those behind the damage added may be of any commit behind this one.
+    pub(crate) certain: u64,
 }
 
 /// The catalog that the manifest makes up to the first damage. A base that is the first record ever
@@ -81,15 +96,20 @@ pub(crate) fn replay_prefix(disk: &dyn Disk, file: FileId, reference: &ManifestR
         }
     }
     let mut catalog = Catalog::new();
-    let mut read = base;
-    for record in records {
-        let mut next = catalog.clone();
-        let applied = record.edits.iter().try_for_each(|edit| next.apply(edit));
+    let (mut read, mut flushed, mut certain) = (base, 0, 0);
+    for (index, record) in records.iter().enumerate() {
+        let applied = record.edits.iter().try_for_each(|edit| catalog.apply(edit));
         if let Err(detail) = applied {
             damage = damage.or(Some(Error::corruption("manifest", record.offset, detail)));
+            // Half of the record was applied. A copy before each record would take the square of
+            // their number.
+            catalog = catalog_of(&records[..index]);
             break;
         }
-        catalog = next;
+        flushed = record.edits.iter().filter_map(commit_of).fold(flushed, u64::max);
+        if record.ends_a_change() {
+            certain = flushed;
+        }
         read += record.bytes;
     }
     // Those of a change of which the rest cannot be read.
@@ -98,7 +118,24 @@ pub(crate) fn replay_prefix(disk: &dyn Disk, file: FileId, reference: &ManifestR
         let removed = catalog.apply(&Edit::SegmentRemoved { number });
         debug_assert!(removed.is_ok(), "an unused segment can be removed");
     }
-    Prefix { catalog, damage, unread: reference.length.saturating_sub(read) }
+    Prefix { catalog, damage, unread: reference.length.saturating_sub(read), flushed, certain }
+}
+
+/// The catalog that these records make, all of which can be applied.
+fn catalog_of(records: &[RecordInfo]) -> Catalog {
+    let mut catalog = Catalog::new();
+    for edit in records.iter().flat_map(|record| &record.edits) {
+        catalog.apply(edit).expect("the same edits were applied a moment ago");
+    }
+    catalog
+}
+
+/// The last commit of the SSTable that an edit adds.
+fn commit_of(edit: &Edit) -> Option<u64> {
+    match edit {
+        Edit::SstableAdded { meta, .. } => Some(meta.commits.1),
+        _ => None,
+    }
 }
 
 /// What a file that was cut short still has of its manifest.

@@ -1,5 +1,5 @@
 use super::format::{self, Header};
-use super::replay::records;
+use super::replay::{RecordInfo, records};
 use super::*;
 use crate::codec::Decoder;
 use crate::error::{Error, ErrorKind};
@@ -285,6 +285,46 @@ fn a_large_catalog_takes_several_records() {
     assert!(found.len() > 1 && found[0].base && !found[1].base);
     assert!(found.iter().all(|record| record.bytes <= 1 << 20));
     assert_eq!(replay(&disk, FILE, &reference).unwrap(), catalog);
+}
+
+/// Story: the second record of a large base is damaged. The SSTables that it named hold commits
+/// from the first on, and a salvage said that all up to the newest of the others were there.
+#[test]
+fn a_change_that_was_cut_is_certain_of_none_of_its_commits() {
+    let mut catalog = Catalog::new();
+    apply(&mut catalog, &[Edit::TableCreated(timeline_table(16, "inbox"))]);
+    apply(&mut catalog, &(1..12_000).map(added).collect::<Vec<Edit>>());
+    let (disk, _, mut manifest) = create(&catalog);
+    apply(&mut catalog, &[added(12_000)]);
+    let reference = manifest.append(&[added(12_000)], &catalog).unwrap();
+    let found = records(&disk, FILE, &reference).unwrap();
+    assert!(found.len() > 2 && found[0].base && !found[1].base);
+    let prefix = |damaged: &RecordInfo| {
+        disk.flip_bit(damaged.offset + 40, 3);
+        let prefix = replay_prefix(&disk, FILE, &reference);
+        disk.flip_bit(damaged.offset + 40, 3);
+        assert!(prefix.damage.is_some() && prefix.unread >= damaged.bytes);
+        let newest = prefix.catalog.version.iter().map(|(_, _, meta)| meta.commits.1).max();
+        assert_eq!(prefix.flushed, newest.unwrap());
+        prefix.certain
+    };
+    // The base is whole, and what comes behind it is another change.
+    assert_eq!(prefix(found.last().unwrap()), 11_999 + 10);
+    assert_eq!(prefix(&found[1]), 0);
+}
+
+/// Of a record that cannot be applied as a whole nothing counts.
+#[test]
+fn the_front_of_a_manifest_ends_before_what_cannot_be_applied() {
+    let (disk, _, mut manifest, catalog) = sample();
+    let whole = replay_prefix(&disk, FILE, &manifest.reference());
+    assert!(whole.damage.is_none() && whole.catalog == catalog && whole.unread == 0);
+    assert_eq!(whole.certain, 13);
+    let reference =
+        manifest.append(&[added(4), Edit::SstableRemoved { number: 99 }], &catalog).unwrap();
+    let front = replay_prefix(&disk, FILE, &reference);
+    assert!(front.damage.is_some() && front.catalog == catalog && front.unread == BLOCK_SIZE);
+    assert_eq!((front.flushed, front.certain), (13, 13));
 }
 
 #[test]

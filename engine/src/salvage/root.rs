@@ -40,7 +40,7 @@ impl Root {
         let (superblock, by_quorum) = choose(disk, findings)?;
         superblock.check_writable()?;
         let prefix = manifest::replay_prefix(disk, superblock.file, &superblock.manifest);
-        let Prefix { catalog, damage, unread } = prefix;
+        let Prefix { catalog, damage, unread, flushed, certain } = prefix;
         let mut root = Root {
             commit: superblock.commit,
             superblock,
@@ -50,13 +50,13 @@ impl Root {
             unread: unread / crate::limits::BLOCK_SIZE,
         };
         if let Some(error) = damage {
-            root.commit = root.flushed();
+            root.commit = flushed.min(root.superblock.commit);
             let offset = match &error {
                 Error::Corruption(corruption) => corruption.offset,
                 _ => root.superblock.manifest.extent.offset,
             };
             findings.absorb("manifest", offset, error)?;
-            findings.lose(Loss::Manifest { offset, commit: root.commit });
+            findings.lose(Loss::Manifest { offset, commit: certain.min(root.commit) });
         }
         Ok(root)
     }
@@ -79,12 +79,6 @@ impl Root {
             };
             findings.report.damaged("manifest", self.superblock.manifest.extent.offset, detail);
         }
-    }
-
-    /// The last commit that is in an SSTable. A flush writes all commits up to its last one.
-    fn flushed(&self) -> u64 {
-        let metas = self.catalog.version.iter().map(|(_, _, meta)| meta.commits.1);
-        metas.max().unwrap_or(0).min(self.superblock.commit)
     }
 }
 

@@ -39,7 +39,9 @@ impl Disk for SimDisk {
         if state.unreadable.iter().any(|(from, to)| offset < *to && end > *from) {
             return Err(device_error());
         }
-        Ok(state.volatile.read(offset, &mut buffer[..length]))
+        let count = state.volatile.read(offset, &mut buffer[..length]);
+        state.counts.read_bytes += count as u64;
+        Ok(count)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8], flush: Flush) -> io::Result<usize> {

@@ -68,6 +68,8 @@ impl Default for SimOptions {
 pub struct DiskCounts {
     /// Reads; what is read through a map is not seen.
     pub reads: u64,
+    /// Bytes that reads have given.
+    pub read_bytes: u64,
     /// Writes.
     pub writes: u64,
     /// Syncs.
