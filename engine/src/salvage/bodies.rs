@@ -118,7 +118,7 @@ impl<'a> Bodies<'a> {
                 Ok(placed) => placed,
                 Err(error) => {
                     // Nobody wrote it like that: the commit is lost as a whole.
-                    self.findings.report.damaged("WAL", place, error.to_string());
+                    self.findings.damaged("WAL", place, error.to_string());
                     let (first, last, offset) = (commit, Some(commit), place);
                     self.findings.lose(Loss::Commits { first, last, offset });
                     self.findings.jump(body.len() as u64);

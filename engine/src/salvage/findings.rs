@@ -17,6 +17,10 @@ use std::collections::BTreeMap;
 
 /// The most jumps that are made.
 const EPOCHS_MAX: u64 = 1_000;
+/// The most damaged places that are named, and the most losses before those of one timeline are
+/// told as one stretch: each has a name, and a hostile file can be wrong at each entry.
+const PLACES_MAX: usize = 10_000;
+const LOSSES_MAX: usize = 100_000;
 
 /// Why ids have to jump. One timeline may have lost entries to each of these, one behind the other:
 /// so what they ask for adds up.
@@ -54,11 +58,11 @@ impl Findings {
     pub(super) fn absorb(&mut self, what: &'static str, offset: u64, error: Error) -> Result<()> {
         match error {
             Error::Corruption(Corruption { what, offset, detail }) => {
-                self.report.damaged(what, offset, detail);
+                self.damaged(what, offset, detail);
                 Ok(())
             }
             Error::Io { .. } | Error::ColdFile { .. } => {
-                self.report.damaged(what, offset, error.to_string());
+                self.damaged(what, offset, error.to_string());
                 Ok(())
             }
             other => Err(other),
@@ -66,10 +70,17 @@ impl Findings {
     }
 
     pub(super) fn note_damage(&mut self, damage: Vec<Corruption>, of: &str) {
-        self.report.damage.extend(damage.into_iter().map(|corruption| {
-            let Corruption { what, offset, detail } = corruption;
-            DamagedPlace { what, offset, detail: format!("{of}: {detail}") }
-        }));
+        for Corruption { what, offset, detail } in damage {
+            self.damaged(what, offset, format!("{of}: {detail}"));
+        }
+    }
+
+    /// A damaged place.
+    pub(super) fn damaged(&mut self, what: &'static str, offset: u64, detail: impl Into<String>) {
+        match self.report.damage.len() < PLACES_MAX {
+            true => self.report.damage.push(DamagedPlace { what, offset, detail: detail.into() }),
+            false => self.report.more_damage += 1,
+        }
     }
 
     pub(super) fn lose(&mut self, loss: Loss) {
@@ -84,13 +95,14 @@ impl Findings {
         seqs: (u64, u64),
         entries: u64,
     ) {
+        let many = self.report.lost.len() >= LOSSES_MAX;
         if let Some(Loss::Entries { table: of, key: last, seqs: (_, to), entries: count }) =
             self.report.lost.last_mut()
             && (*of, &**last) == (table, key)
-            && to.checked_add(1) == Some(seqs.0)
+            && (to.checked_add(1) == Some(seqs.0) || (many && *to < seqs.0))
         {
             *to = seqs.1;
-            *count += entries;
+            *count = count.saturating_add(entries);
             return;
         }
         self.lose(Loss::Entries { table, key: key.into(), seqs, entries });
@@ -165,6 +177,27 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every other entry of a timeline is gone: beyond a bound they are one stretch.
+    #[test]
+    fn many_stretches_and_places_become_few() {
+        let mut findings = Findings::default();
+        for number in 0..LOSSES_MAX as u64 + 5 {
+            let seq = 2 * number + 1;
+            findings.lose_entries(TableId(16), b"t", (seq, seq), 1);
+            findings.damaged("WAL", number, "damaged");
+        }
+        assert_eq!(findings.report.lost.len(), LOSSES_MAX);
+        let last = 2 * LOSSES_MAX as u64 - 1;
+        let Some(Loss::Entries { seqs, entries, .. }) = findings.report.lost.last() else {
+            panic!("{:?}", findings.report.lost.last());
+        };
+        assert_eq!((*seqs, *entries), ((last, last + 10), 6));
+        findings.lose_entries(TableId(16), b"u", (1, 1), 1);
+        assert_eq!(findings.report.lost.len(), LOSSES_MAX + 1);
+        assert_eq!(findings.report.damage.len(), PLACES_MAX);
+        assert_eq!(findings.report.more_damage, (LOSSES_MAX - PLACES_MAX) as u64 + 5);
+    }
 
     /// A timeline of which 600,000 entries are gone from an SSTable and as many from the log behind
     /// it had ids that one jump does not get over.

@@ -95,7 +95,7 @@ impl<'a> Log<'a> {
         for group in self.groups.extract_if(.., |group| !is_possible(group)).collect::<Vec<_>>() {
             let (last, time_ms) = (last_commit(&group), group.time_ms);
             let detail = format!("commit {last} at {time_ms} ms is above {COUNTER_MAX}");
-            findings.report.damaged("WAL", group.offset, detail);
+            findings.damaged("WAL", group.offset, detail);
             self.lose(group.lsn..group.end, group.first_commit, Some(last), findings);
         }
     }
@@ -112,7 +112,7 @@ impl<'a> Log<'a> {
         let detail = format!(
             "the {room} bytes that a log may take have no room for commits {first} to {last}"
         );
-        findings.report.damaged("WAL", oldest.offset, detail);
+        findings.damaged("WAL", oldest.offset, detail);
         self.lose(oldest.lsn..newest.end, first, Some(last), findings);
     }
 

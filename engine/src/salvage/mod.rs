@@ -166,7 +166,7 @@ impl Salvage {
             Some(disk) => {
                 // Its blocks say themselves whether they are the right ones.
                 if let Err(error) = cold::check(&**disk, superblock.file, root, &[], false) {
-                    findings.report.damaged("cold file", 0, error.to_string());
+                    findings.damaged("cold file", 0, error.to_string());
                 }
                 Ok(Arc::clone(disk))
             }

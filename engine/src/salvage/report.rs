@@ -10,8 +10,10 @@ pub struct Report {
     pub tables: Vec<TableReport>,
     /// What is not in the new store, or may not be right there. Empty: nothing was lost.
     pub lost: Vec<Loss>,
-    /// Every damaged place that was met, whether or not it cost anything.
+    /// Every damaged place that was met, whether or not it cost anything: the first 10,000 of them.
     pub damage: Vec<DamagedPlace>,
+    /// How many more there were. What they cost is in `lost` all the same.
+    pub more_damage: u64,
     /// How often the next sequence ids of all timelines jump by 1,000,000 beyond what an opening of
     /// the old store would make of them: so that no id that was seen is given again where it is not
     /// known which were.
@@ -27,10 +29,6 @@ impl Report {
     /// Whether everything is in the new store, and right.
     pub fn is_whole(&self) -> bool {
         self.lost.is_empty()
-    }
-
-    pub(super) fn damaged(&mut self, what: &'static str, offset: u64, detail: impl Into<String>) {
-        self.damage.push(DamagedPlace { what, offset, detail: detail.into() });
     }
 }
 

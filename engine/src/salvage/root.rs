@@ -77,7 +77,7 @@ impl Root {
                 Ok(()) => format!("table {} is called {name:?}, and has the usual options", id.0),
                 Err(detail) => detail,
             };
-            findings.report.damaged("manifest", self.superblock.manifest.extent.offset, detail);
+            findings.damaged("manifest", self.superblock.manifest.extent.offset, detail);
         }
     }
 }
@@ -89,13 +89,13 @@ fn choose(disk: &dyn Disk, findings: &mut Findings) -> Result<(Superblock, bool)
         match state {
             CopyState::Valid(found) => {
                 if let Err(detail) = found.check_counters() {
-                    findings.report.damaged("superblock copy", copy * SUPERBLOCK_STRIDE, detail);
+                    findings.damaged("superblock copy", copy * SUPERBLOCK_STRIDE, detail);
                 } else if best.as_ref().is_none_or(|best| best.sequence < found.sequence) {
                     best = Some(*found);
                 }
             }
             CopyState::Unsupported(detail) | CopyState::Damaged(detail) => {
-                findings.report.damaged("superblock copy", copy * SUPERBLOCK_STRIDE, detail);
+                findings.damaged("superblock copy", copy * SUPERBLOCK_STRIDE, detail);
             }
         }
     }

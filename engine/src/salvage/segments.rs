@@ -5,7 +5,9 @@
 //!
 //! # Invariants
 //! 1. `reads` says yes only to records that were verified; of a damaged segment exactly those are
-//!    written.
+//!    written. They do not lie over each other.
+//! 2. A damaged segment is read a few times at most, whatever references and records say: honest
+//!    ones together name no more than it has.
 
 use super::findings::Findings;
 use super::target::Target;
@@ -26,8 +28,23 @@ struct Known {
 enum State {
     /// These are its records.
     Whole(RecordPlaces),
-    /// Offsets that were asked for, and whether a record can be read there.
-    Damaged(BTreeMap<u64, bool>),
+    Damaged(Asked),
+}
+
+/// Answers about a damaged segment may take so many times its own bytes.
+const ASKED_SHARE: u64 = 4;
+
+/// The records of a damaged segment that were asked for.
+#[derive(Default)]
+struct Asked {
+    /// Where those end that can be read, by offset.
+    readable: BTreeMap<u64, u64>,
+    /// The offsets of the others.
+    unreadable: BTreeSet<u64>,
+    /// Bytes in which they were looked for.
+    bytes: u64,
+    /// Whether a segment of the log is what the log says once it is written anew.
+    fits_log: Option<bool>,
 }
 
 /// See the module.
@@ -41,7 +58,7 @@ impl SegmentHealth {
         let (damage, places) = segment.verify_all();
         let state = match damage.is_empty() {
             true => State::Whole(places),
-            false => State::Damaged(BTreeMap::new()),
+            false => State::Damaged(Asked::default()),
         };
         findings.note_damage(damage, &format!("segment {number}"));
         self.0.insert(number, Known { segment, state });
@@ -72,16 +89,30 @@ impl SegmentHealth {
         };
         match &mut known.state {
             State::Whole(places) => places.contains(reference),
-            State::Damaged(asked) => *asked
-                .entry(reference.offset())
-                .or_insert_with(|| known.segment.record(reference).is_ok()),
+            State::Damaged(asked) => asked.reads(&known.segment, reference.offset()),
         }
     }
 
     /// Whether the payload that a message of the log names can be read.
     pub(super) fn reads_large(&mut self, large: &LargePayload) -> bool {
         let same = self.0.get(&large.number).is_some_and(|known| large.is_of(&known.segment));
-        same && self.reads(large.reference())
+        same && self.reads(large.reference()) && self.fits_log(large.number)
+    }
+
+    /// Whether a segment that the log names can be in the new store: there, too, the log says what
+    /// its footer says.
+    fn fits_log(&mut self, number: u64) -> bool {
+        let Some(known) = self.0.get_mut(&number) else {
+            return false;
+        };
+        let State::Damaged(asked) = &mut known.state else {
+            return true;
+        };
+        let segment = &known.segment;
+        *asked.fits_log.get_or_insert_with(|| {
+            let written = segment.write_remains(&BTreeSet::from([0]), &mut |_| Ok(()));
+            written.is_ok_and(|written| written == *segment.meta())
+        })
     }
 
     /// Whether the segment of this number was added.
@@ -125,8 +156,7 @@ impl Known {
             let extent = target.copy(&**self.segment.disk(), meta.extent, meta.bytes, true)??;
             return Ok(SegmentMeta { extent, ..meta.clone() });
         };
-        let needed = asked.iter().filter(|(_, readable)| **readable).map(|(offset, _)| *offset);
-        let needed: BTreeSet<u64> = needed.collect();
+        let needed: BTreeSet<u64> = asked.readable.keys().copied().collect();
         let mut appender = target.appender();
         let written = self.segment.write_remains(&needed, &mut |bytes| appender.write(bytes))?;
         let extent = target.place(appender)?;
@@ -141,5 +171,92 @@ impl Known {
         let disk = target.disk().clone();
         target.copy_within(&*disk, extent, meta)?;
         Ok(written)
+    }
+}
+
+impl Asked {
+    fn reads(&mut self, segment: &Segment, offset: u64) -> bool {
+        if self.readable.contains_key(&offset) {
+            return true;
+        }
+        if self.unreadable.contains(&offset) {
+            return false;
+        }
+        let left = (segment.meta().bytes * ASKED_SHARE).saturating_sub(self.bytes);
+        let (end, bytes) = segment.remaining_record(offset, left);
+        self.bytes += bytes;
+        // Only a hostile file has records that lie over each other: the first one counts.
+        let taken = end.filter(|end| self.is_free(offset, *end));
+        match taken {
+            Some(end) => {
+                self.readable.insert(offset, end);
+            }
+            None => {
+                self.unreadable.insert(offset);
+            }
+        }
+        taken.is_some()
+    }
+
+    /// Whether no record lies there that can be read.
+    fn is_free(&self, offset: u64, end: u64) -> bool {
+        let before = self.readable.range(..offset).next_back();
+        let behind = self.readable.range(offset..).next();
+        before.is_none_or(|(_, before)| *before <= offset)
+            && behind.is_none_or(|(behind, _)| end <= *behind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Source;
+    use crate::entry::TableId;
+    use crate::file::{Extent, FileId};
+    use crate::sync::Arc;
+    use crate::testing::{SimDisk, SimOptions};
+
+    /// References may be asked for one by one, and each head says a length that can be: the segment
+    /// was read once for each of them.
+    #[test]
+    fn references_into_damage_cost_no_more_than_the_segment() {
+        const BYTES: u64 = 2 << 20;
+        let head: [u8; 16] = [0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let disk = SimDisk::from_bytes(SimOptions::default(), &head.repeat(1 << 17));
+        let meta = SegmentMeta {
+            number: 9,
+            table: TableId(16),
+            extent: Extent { offset: 0, length: BYTES },
+            bytes: BYTES,
+            footer_checksum: 1,
+            records: 1,
+            payload_bytes: 1,
+        };
+        let source = Source::uncached(Arc::new(disk.clone()), FileId([7; 16]));
+        let mut health = SegmentHealth::default();
+        health.add(Segment::new(meta, source, None), &mut Findings::default());
+        let before = disk.counts().read_bytes;
+        for unit in 0..300 {
+            assert!(!health.reads(Reference::new(9, unit * 16)));
+        }
+        let read = disk.counts().read_bytes - before;
+        assert!(read < 5 * BYTES, "{read} bytes were read");
+    }
+
+    #[test]
+    fn records_do_not_lie_over_each_other() {
+        let mut asked = Asked::default();
+        asked.readable.extend([(160, 320), (640, 656)]);
+        for (offset, end, free) in [
+            (0, 160, true),
+            (0, 176, false),
+            (176, 192, false),
+            (304, 336, false),
+            (320, 640, true),
+            (320, 656, false),
+            (656, 700, true),
+        ] {
+            assert_eq!(asked.is_free(offset, end), free, "{offset} to {end}");
+        }
     }
 }

@@ -23,6 +23,30 @@ use std::collections::BTreeSet;
 const FILLER_BYTES_MAX: usize = (PAYLOAD_LENGTH_MAX + RECORD_HEADER) / RECORD_UNIT * RECORD_UNIT;
 
 impl Segment {
+    /// Where the record at `offset` ends with its padding, if it can be read; and how many bytes
+    /// that was looked for in. One that says more than `bytes_max` is not looked at.
+    pub(crate) fn remaining_record(&self, offset: u64, bytes_max: u64) -> (Option<u64>, u64) {
+        let cost = RECORD_HEADER as u64;
+        let whole = self.data_length().is_multiple_of(RECORD_UNIT as u64);
+        if !whole || self.data_length().saturating_sub(offset) < RECORD_UNIT as u64 {
+            return (None, 0);
+        }
+        let mut bytes = vec![0; RECORD_HEADER];
+        if bytes_max < cost || self.read(offset, &mut bytes).is_err() {
+            return (None, cost);
+        }
+        let Ok(head) = self.whole_head(offset, &bytes) else {
+            return (None, cost);
+        };
+        let padded = head.padded() as u64;
+        if padded > bytes_max {
+            return (None, cost);
+        }
+        bytes.resize(head.length(), 0);
+        let sound = self.read(offset, &mut bytes).and_then(|()| self.verify(offset, &bytes));
+        (sound.is_ok().then_some(offset + padded), padded)
+    }
+
     /// Hands the segment to `write`, front to back, with the records at these offsets and no
     /// others. Gives what a manifest says of it, at the extent that it has.
     ///

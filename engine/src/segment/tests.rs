@@ -272,3 +272,48 @@ fn verification_goes_on_behind_damaged_records() {
         (0..300).filter(|index| !lost.contains(index)).map(|index| references[index].offset());
     assert_eq!(found, sound.collect::<Vec<_>>());
 }
+
+/// Story: at every other record a head says a length that can be. The segment was read once for
+/// each of them, which is the square of its length.
+#[test]
+fn lengths_that_can_be_one_by_one_cost_little_more_than_the_segment() {
+    let plain = |payload: Vec<u8>| Item { event_ms: None, origin: None, payload };
+    let mut items: Vec<Item> = (0..1200).map(|_| plain(vec![7; 4])).collect();
+    items.push(plain(vec![0xff; 512 * 1024]));
+    let (disk, meta, references) = write(&items);
+    for reference in references[..1200].iter().step_by(2) {
+        disk.set_bytes(OFFSET + reference.offset() + 4, &400_000_u32.to_le_bytes());
+    }
+    let before = disk.counts().read_bytes;
+    let (damage, places) = open(&disk, &meta, ReadMode::Read).verify_all();
+    let read = disk.counts().read_bytes - before;
+    assert!(damage.len() > 2 && !places.whole, "{} places", damage.len());
+    assert!(read < 8 << 20, "{read} bytes were read");
+}
+
+/// A segment of damage has a thousand places at most that are named.
+#[test]
+fn damage_at_every_other_record_is_named_a_thousand_times() {
+    let plain = |byte| Item { event_ms: None, origin: None, payload: vec![byte; 4] };
+    let items: Vec<Item> = (0..3000).map(|_| plain(7)).collect();
+    let (disk, meta, references) = write(&items);
+    references.iter().step_by(2).for_each(|it| disk.flip_bit(OFFSET + it.offset() + 13, 2));
+    let (damage, _) = open(&disk, &meta, ReadMode::Read).verify_all();
+    assert_eq!(damage.len(), 1001);
+    assert!(damage[1000].detail.contains("nothing is looked at"), "{:?}", damage[1000]);
+}
+
+#[test]
+fn what_is_left_is_told_with_its_end_and_its_cost() {
+    let items = items(20);
+    let (disk, meta, references) = write(&items);
+    disk.flip_bit(OFFSET + references[9].offset() + 5_000, 3);
+    let segment = open(&disk, &meta, ReadMode::Read);
+    let end = |index: usize| references[index + 1].offset();
+    let bytes = |index: usize| end(index) - references[index].offset();
+    let asked = |index: usize, most| segment.remaining_record(references[index].offset(), most);
+    assert_eq!(asked(3, 1 << 20), (Some(end(3)), bytes(3)));
+    assert_eq!(asked(3, bytes(3) - 1), (None, 12));
+    assert_eq!(asked(9, 1 << 20), (None, bytes(9)));
+    assert_eq!(segment.remaining_record(1 << 20, 1 << 20), (None, 0));
+}

@@ -14,10 +14,14 @@ use super::{Reference, Segment};
 use crate::error::{Corruption, Error, Result};
 use crc32fast::Hasher;
 
-/// Bytes that are read at most to find the next sound record behind a damaged one.
-const SEARCHED_BYTES: usize = 64 << 20;
-/// Reads of that search that may fail.
-const FAILURES_MAX: usize = 16;
+/// So many times its bytes are read at most to find sound records behind damaged ones: of the
+/// segment, up to `SEARCHED_BYTES`, and once more of what was passed.
+const SEARCHED_SHARE: u64 = 4;
+const SEARCHED_BYTES: u64 = 16 << 20;
+/// Bytes that a read which fails counts as.
+const FAILURE_BYTES: u64 = 4 << 20;
+/// Damaged records of a segment that are named.
+const DAMAGE_MAX: usize = 1000;
 
 /// Where the records of a segment begin: what references must name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,15 +74,20 @@ impl Segment {
         let mut damage = Vec::new();
         let mut places = RecordPlaces::default();
         let footer = self.footer();
-        let mut begin = 0;
+        let (mut begin, mut searched) = (0, 0);
         let mut found = Totals::default();
         while let Err((offset, error)) = self.walk_on(begin, &mut found, &mut |_, offset, _| {
             let unit = u32::try_from(offset / RECORD_UNIT as u64);
             places.units.push(unit.expect("a segment has at most 2^24 units"));
         }) {
             damage.push(self.corruption(error));
-            match self.next_record(offset) {
-                Some(next) => begin = next,
+            match self.next_record(offset, &mut searched) {
+                Some(next) if damage.len() < DAMAGE_MAX => begin = next,
+                Some(next) => {
+                    let detail = format!("behind {DAMAGE_MAX} damaged places nothing is looked at");
+                    damage.push(self.corruption(self.damage(next, detail)));
+                    break;
+                }
                 None => break,
             }
         }
@@ -192,8 +201,10 @@ impl Segment {
         self.verify_padded(offset, bytes)
     }
 
-    /// The next sound record behind a damaged one.
-    fn next_record(&self, damaged: u64) -> Option<u64> {
+    /// The next sound record behind a damaged one. `searched` counts the bytes that were read in
+    /// vain so far: a record at every few bytes may say a length that can be, and all of them
+    /// together the square of the segment's.
+    fn next_record(&self, damaged: u64, searched: &mut u64) -> Option<u64> {
         let mut bytes = vec![0; RECORD_HEADER];
         // Where only the payload is damaged, the length is right.
         let head = self.read(damaged, &mut bytes).ok().and_then(|()| {
@@ -203,16 +214,20 @@ impl Segment {
         if head == Some(self.data_length()) {
             return None;
         }
+        // It was read before it was found to be damaged.
+        *searched += head.map_or(0, |end| end - damaged);
+        let base = self.data_length().min(SEARCHED_BYTES);
         let units = (damaged + RECORD_UNIT as u64..self.data_length()).step_by(RECORD_UNIT);
-        let mut left = SEARCHED_BYTES;
         for offset in head.into_iter().chain(units) {
-            let searched = match self.padded_record(offset, &mut bytes) {
+            if *searched > SEARCHED_SHARE * (base + offset) {
+                return None;
+            }
+            *searched += match self.padded_record(offset, &mut bytes) {
                 Ok(_) => return Some(offset),
-                Err(Error::Corruption(_)) => bytes.len().max(RECORD_UNIT),
+                Err(Error::Corruption(_)) => bytes.len().max(RECORD_UNIT) as u64,
                 // A disk that fails is not asked again and again.
-                Err(_) => SEARCHED_BYTES / FAILURES_MAX,
+                Err(_) => FAILURE_BYTES,
             };
-            left = left.checked_sub(searched)?;
         }
         None
     }

@@ -12,9 +12,10 @@
 //! # Invariants
 //! 1. Nothing is given out that did not verify: block, fragment and version.
 //! 2. Blocks are given in the order of the file, which is that of the keys.
-//! 3. Memory is a window, a block, eight bytes for each block, and the directory's entries. No
-//!    length of the file is believed before its checksum holds, and time is bounded by the file,
-//!    whatever length the manifest gives the SSTable.
+//! 3. Memory is a window, a block, sixteen bytes for each block, and the directory's entries, of
+//!    which a page has no more than its bytes can hold. No length of the file is believed before
+//!    its checksum holds, and time is bounded by the file, whatever length the manifest gives the
+//!    SSTable, and whatever lengths headers say that do not verify.
 //! 4. What cannot be read counts as damaged, and is named with the rest.
 
 use super::block::{Block, Identity, verify};
@@ -42,6 +43,9 @@ use std::ops::Range;
 const WINDOW_BYTES: usize = 1024 * 1024;
 /// Where a header names its SSTable and its own offset.
 const NAMED_AT: usize = 24;
+/// Headers that do not verify may have read so many times the bytes of the SSTable in vain, and once
+/// more those that were passed. One that would take more is passed over.
+const VAIN_SHARE: u64 = 4;
 
 /// See the module.
 #[derive(Debug)]
@@ -155,11 +159,11 @@ impl Remains {
         // A file that does not tell its length cannot be read either.
         let length = self.source.disk.length().unwrap_or(0);
         let readable = length.saturating_sub(self.meta.extent.offset).min(self.meta.bytes);
-        let mut offset = 0;
+        let (mut offset, mut vain) = (0, Vain { bytes: 0, length: readable });
         // Where the last block ended, and whether anything but zeros lies behind it.
         let (mut end, mut written) = (0, false);
         while offset < readable {
-            let Some((header, bytes)) = self.block_at(&mut window, offset) else {
+            let Some((header, bytes)) = self.block_at(&mut window, offset, &mut vain) else {
                 written |= window.byte(offset) != 0;
                 offset += 1;
                 continue;
@@ -187,8 +191,15 @@ impl Remains {
         }
     }
 
-    /// The verified block that begins at `offset`.
-    fn block_at(&self, window: &mut Window, offset: u64) -> Option<(BlockHeader, Vec<u8>)> {
+    /// The verified block that begins at `offset`. What is read and does not verify is counted: a
+    /// header by itself may say a length that can be, and one at every few bytes would have the
+    /// SSTable read as often.
+    fn block_at(
+        &self,
+        window: &mut Window,
+        offset: u64,
+        vain: &mut Vain,
+    ) -> Option<(BlockHeader, Vec<u8>)> {
         let fields = window.header(offset)?;
         let named = fields[NAMED_AT..NAMED_AT + 8] == self.meta.number.to_le_bytes()
             && fields[NAMED_AT + 8..NAMED_AT + 16] == offset.to_le_bytes();
@@ -196,14 +207,19 @@ impl Remains {
         let stored = u32::from_le_bytes(*fields[8..].first_chunk()?) as usize;
         let room = usize::try_from(self.meta.bytes - offset).unwrap_or(usize::MAX);
         let length = HEADER_SIZE.checked_add(stored)?;
-        if stored > RAW_LENGTH_MAX || length > room {
+        if stored > RAW_LENGTH_MAX || length > room || !vain.has_room(offset, length) {
             return None;
         }
         let mut bytes = vec![0; length];
         let place = self.meta.extent.offset.checked_add(offset)?;
         read_readable_at(&*self.source.disk, place, &mut bytes);
-        let header = verify(self.identity(), offset, kind, None, &bytes).ok()?;
-        Some((header, bytes))
+        match verify(self.identity(), offset, kind, None, &bytes) {
+            Ok(header) => Some((header, bytes)),
+            Err(_) => {
+                vain.bytes += Vain::cost(length);
+                None
+            }
+        }
     }
 
     /// Keeps what a block says.
@@ -213,15 +229,10 @@ impl Remains {
                 let length = u32::try_from(bytes.len()).expect("a block is far below 4 GiB");
                 self.blocks.push((header.offset, length));
             }
-            BlockKind::Directory if self.meta.kind == TableKind::Timeline => {
-                let content = &bytes[HEADER_SIZE..];
-                let bases = Bases::of(&self.meta);
-                for slot in 0..header.items as usize {
-                    let entry =
-                        directory::timeline_entry(content, header.items as usize, bases, slot);
-                    let Ok((key, run)) = entry else { break };
-                    self.runs.insert(key.into(), run);
-                }
+            BlockKind::Directory
+                if self.meta.kind == TableKind::Timeline && bytes.len() == PAGE_SIZE =>
+            {
+                self.take_page(&bytes[HEADER_SIZE..], header.items as usize);
             }
             BlockKind::Dictionary => {
                 if !zstd::AVAILABLE {
@@ -232,6 +243,21 @@ impl Remains {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Keeps what a page of the directory says.
+    fn take_page(&mut self, content: &[u8], items: usize) {
+        let bases = Bases::of(&self.meta);
+        let mut room = content.len();
+        for slot in 0..items {
+            let entry = directory::timeline_entry(content, items, bases, slot);
+            let Ok((key, run)) = entry else { break };
+            // Entries that lie over each other could name many times the bytes of the page.
+            let taken = directory::timeline_entry_size(key, &run, bases);
+            let Some(left) = room.checked_sub(taken) else { break };
+            room = left;
+            self.runs.insert(key.into(), run);
+        }
     }
 
     /// Data block `index`, decompressed.
@@ -254,6 +280,25 @@ impl Remains {
         let digest = self.dictionary.as_ref().filter(|_| header.codec == Codec::ZstdDictionary);
         let raw = unpacking.decompress(&header, &bytes, digest)?.map_err(damage)?;
         Ok(Block::new(Region::from_memory(raw), 0, header, place))
+    }
+}
+
+/// What was read in vain of an SSTable of which so many bytes can be read.
+struct Vain {
+    bytes: u64,
+    length: u64,
+}
+
+impl Vain {
+    /// Whether a header at `offset` may have so many bytes read.
+    fn has_room(&self, offset: u64, bytes: usize) -> bool {
+        let allowed = self.length.saturating_add(offset).saturating_mul(VAIN_SHARE);
+        self.bytes.saturating_add(Vain::cost(bytes)) <= allowed
+    }
+
+    /// What bytes that do not verify count as: a read of a few is a read.
+    fn cost(bytes: usize) -> u64 {
+        bytes.max(PAGE_SIZE) as u64
     }
 }
 

@@ -35,6 +35,9 @@ use crate::version::TableKind;
 use crc32fast::Hasher;
 use std::collections::BTreeSet;
 
+/// Damaged places of one SSTable that are named: a hostile one can be wrong at each entry.
+const DAMAGE_MAX: usize = 1000;
+
 /// How much is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
@@ -90,6 +93,7 @@ impl Sstable {
             fetcher,
             depth,
             damage: Vec::new(),
+            told: BTreeSet::new(),
             unbounded: Vec::new(),
             gap: false,
             totals: Properties::default(),
@@ -131,6 +135,8 @@ struct Verifier<'a> {
     fetcher: &'a Fetcher,
     depth: Depth,
     damage: Vec<Damage>,
+    /// Where it is.
+    told: BTreeSet<u64>,
     /// Damage of the data behind which nothing sound has been met yet.
     unbounded: Vec<usize>,
     /// A block before could not be read.
@@ -305,7 +311,8 @@ impl Verifier<'_> {
     /// Something sound comes behind what was lost.
     fn go_on_at(&mut self, key: &[u8], seq: u64) {
         for index in self.unbounded.drain(..) {
-            self.damage[index].span.last = (key.into(), seq);
+            let named = self.damage.get_mut(index).into_iter();
+            named.for_each(|damage| damage.span.last = (key.into(), seq));
         }
     }
 
@@ -564,13 +571,16 @@ impl Verifier<'_> {
         if kind == self.fetcher.data_kind() {
             span.first = self.reached();
         }
-        self.damage.push(Damage { corruption, span });
+        self.told.insert(corruption.offset);
+        if self.damage.len() < DAMAGE_MAX {
+            self.damage.push(Damage { corruption, span });
+        }
     }
 
     /// Damage of a page that many keys meet is reported once.
     fn report_once(&mut self, error: Error) {
         let found = corruption(error, BlockKind::Directory.name(), self.fetcher.file_offset(0));
-        if !self.damage.iter().any(|known| known.corruption.offset == found.offset) {
+        if !self.told.contains(&found.offset) {
             self.push(BlockKind::Directory, found);
         }
     }

@@ -12,6 +12,8 @@
 //! # Invariants
 //! 1. Only groups of this log, of which header, body and frames verify, are given out.
 //! 2. Memory is a window, the largest group, and a line for each group, whatever the bytes say.
+//! 3. Time is that of reading the ring twice and two of the largest groups: groups of one log do
+//!    not lie over each other, so what headers say together is no more than that.
 
 use super::format::{
     FRAME_BATCH, FrameFault, Frames, GROUP_STEP, HEADER_SIZE, Header, HeaderFault, LogId,
@@ -57,7 +59,8 @@ pub(crate) struct RemainingGroups {
 /// `Corruption` where there can be no such ring; `Unsupported` for what a later version wrote.
 pub(crate) fn remaining_groups(log: &LogPlace<'_>, lsns: Range<u64>) -> Result<RemainingGroups> {
     let ring = Ring::new(log.ring)?;
-    let mut found = RemainingGroups::default();
+    let found = RemainingGroups::default();
+    let mut search = Search { log, ring, lsns, found, body_bytes: 0 };
     let mut window = vec![0; WINDOW_BYTES];
     let mut start = 0;
     while start < ring.length() {
@@ -67,10 +70,11 @@ pub(crate) fn remaining_groups(log: &LogPlace<'_>, lsns: Range<u64>) -> Result<R
         let step = usize::try_from(GROUP_STEP).expect("a step is 512 bytes");
         for (place, sector) in (start..).step_by(step).zip(bytes.chunks_exact(step)) {
             let header: &[u8; HEADER_SIZE] = sector.first_chunk().expect("shorter than a step");
-            look_at(log, &ring, place, header, &lsns, &mut found)?;
+            search.look_at(place, header)?;
         }
         start += bytes.len() as u64;
     }
+    let mut found = search.found;
     found.whole.sort_by_key(|(group, _)| group.lsn);
     found.broken.sort_by_key(|group| group.lsn);
     Ok(found)
@@ -93,55 +97,65 @@ pub(crate) fn group_bodies(log: &LogPlace<'_>, group: &GroupInfo) -> Result<Vec<
     Ok(frames.filter(|(kind, _)| *kind == FRAME_BATCH).map(|(_, body)| body.to_vec()).collect())
 }
 
-/// Takes the group at a place of the ring, if there is one.
-fn look_at(
-    log: &LogPlace<'_>,
-    ring: &Ring,
-    place: u64,
-    bytes: &[u8; HEADER_SIZE],
-    lsns: &Range<u64>,
-    found: &mut RemainingGroups,
-) -> Result<()> {
-    let lsn = u64::from_le_bytes(*bytes[24..].first_chunk().expect("inside the header"));
-    if !lsns.contains(&lsn) || lsn % ring.length() != place {
-        return Ok(());
-    }
-    let header = match Header::decode(bytes, &LogId { file: log.file, salt: log.salt }, lsn) {
-        Ok(header) => header,
-        Err(HeaderFault::Version(version)) => {
-            return Err(unsupported("group version", u64::from(version), lsn));
-        }
-        Err(HeaderFault::Absent | HeaderFault::Checksum | HeaderFault::Malformed(_)) => {
+/// One pass over the ring.
+struct Search<'a> {
+    log: &'a LogPlace<'a>,
+    ring: Ring,
+    lsns: Range<u64>,
+    found: RemainingGroups,
+    /// Bytes of the groups whose bodies were looked at.
+    body_bytes: u64,
+}
+
+impl Search<'_> {
+    /// Takes the group at a place of the ring, if there is one.
+    fn look_at(&mut self, place: u64, bytes: &[u8; HEADER_SIZE]) -> Result<()> {
+        let (log, ring) = (self.log, &self.ring);
+        let lsn = u64::from_le_bytes(*bytes[24..].first_chunk().expect("inside the header"));
+        if !self.lsns.contains(&lsn) || lsn % ring.length() != place {
             return Ok(());
         }
-    };
-    if header.padded_length() > log.group_bytes_max.min(ring.length()) {
-        return Ok(());
-    }
-    let Some(end) = lsn.checked_add(header.padded_length()) else {
-        return Ok(());
-    };
-    let group = GroupInfo {
-        lsn,
-        end,
-        offset: ring.place(lsn),
-        first_commit: header.first_commit,
-        frame_count: header.frame_count,
-        time_ms: header.time_ms,
-        synced_lsn: header.synced_lsn,
-    };
-    let Some(body) = read_body(log, ring, &header) else {
-        found.broken.push(group);
-        return Ok(());
-    };
-    match Frames::check(&body, header.frame_count) {
-        Ok(_) => found.whole.push((group, group_checksum(bytes))),
-        Err(FrameFault::Kind(kind)) => {
-            return Err(unsupported("frame kind", u64::from(kind), lsn));
+        let header = match Header::decode(bytes, &LogId { file: log.file, salt: log.salt }, lsn) {
+            Ok(header) => header,
+            Err(HeaderFault::Version(version)) => {
+                return Err(unsupported("group version", u64::from(version), lsn));
+            }
+            Err(HeaderFault::Absent | HeaderFault::Checksum | HeaderFault::Malformed(_)) => {
+                return Ok(());
+            }
+        };
+        let longest = log.group_bytes_max.min(ring.length());
+        // Each header by itself may say a length that can be, and all of them together one that
+        // would have the ring read as often as it has steps.
+        let is_possible = header.padded_length() <= longest
+            && self.body_bytes <= place.saturating_add(longest.saturating_mul(2));
+        let end = lsn.checked_add(header.padded_length());
+        let Some(end) = end.filter(|_| is_possible) else {
+            return Ok(());
+        };
+        self.body_bytes += header.padded_length();
+        let group = GroupInfo {
+            lsn,
+            end,
+            offset: ring.place(lsn),
+            first_commit: header.first_commit,
+            frame_count: header.frame_count,
+            time_ms: header.time_ms,
+            synced_lsn: header.synced_lsn,
+        };
+        let Some(body) = read_body(log, ring, &header) else {
+            self.found.broken.push(group);
+            return Ok(());
+        };
+        match Frames::check(&body, header.frame_count) {
+            Ok(_) => self.found.whole.push((group, group_checksum(bytes))),
+            Err(FrameFault::Kind(kind)) => {
+                return Err(unsupported("frame kind", u64::from(kind), lsn));
+            }
+            Err(FrameFault::Malformed(_)) => self.found.broken.push(group),
         }
-        Err(FrameFault::Malformed(_)) => found.broken.push(group),
+        Ok(())
     }
-    Ok(())
 }
 
 /// The bytes behind a verified header, if they verify too. Their length was bounded.

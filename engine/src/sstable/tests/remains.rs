@@ -1,7 +1,9 @@
 //! What is found of an SSTable of which any byte was changed: all blocks but those that hold it.
 
+use crate::codec::checksum_seeded;
 use crate::options::{Compression, ReadMode};
-use crate::sstable::testing::{Fixture, options};
+use crate::sstable::format::{BlockHeader, BlockKind, Codec};
+use crate::sstable::testing::{EXTENT_OFFSET, FILE, Fixture, options};
 use crate::sstable::{EntryRef, Remains};
 use crate::version::TableKind;
 
@@ -127,4 +129,64 @@ fn a_length_that_no_file_has_takes_no_time() {
     assert_eq!(entries(&remains), all);
     let behind_the_file = bytes..1 << 60;
     assert_eq!(remains.damaged(), std::slice::from_ref(&behind_the_file));
+}
+
+/// Story: a header at every few bytes that names its place and says a length that can be. The
+/// SSTable was read once for each of them, which is the square of its length.
+#[test]
+fn lengths_that_can_be_one_by_one_cost_little_more_than_the_sstable() {
+    let mut fixture = fixture(Compression::None);
+    let all = entries(&fixture.open(ReadMode::Read).remains().unwrap());
+    let (begin, bytes) = (fixture.meta.bytes, 4u64 << 20);
+    let mut behind = vec![0u8; usize::try_from(bytes - begin).unwrap()];
+    for at in (0..300usize).map(|number| number * 64) {
+        let header = &mut behind[at..at + 40];
+        header[4] = BlockKind::TimelineData as u8;
+        header[8..12].copy_from_slice(&(1u32 << 20).to_le_bytes());
+        header[24..32].copy_from_slice(&fixture.meta.number.to_le_bytes());
+        header[32..40].copy_from_slice(&(begin + at as u64).to_le_bytes());
+    }
+    fixture.disk.set_bytes(EXTENT_OFFSET + begin, &behind);
+    fixture.meta.bytes = bytes;
+    fixture.meta.extent.length = bytes;
+    let before = fixture.disk.counts().read_bytes;
+    let remains = fixture.open(ReadMode::Read).remains().unwrap();
+    let read = fixture.disk.counts().read_bytes - before;
+    assert!(read < 40 << 20, "{read} bytes were read");
+    assert_eq!(entries(&remains), all);
+}
+
+/// Each entry of a page can be read, and they lie over each other: their keys together were many
+/// times the page.
+#[test]
+fn a_page_of_the_directory_names_no_more_than_it_can_hold() {
+    const ITEMS: u16 = 396;
+    let mut fixture = fixture(Compression::None);
+    let (number, offset) = (fixture.meta.number, fixture.meta.bytes);
+    let header = BlockHeader {
+        kind: BlockKind::Directory,
+        codec: Codec::None,
+        flags: 0,
+        stored_length: 4056,
+        raw_length: 4056,
+        items: u32::from(ITEMS),
+        number,
+        offset,
+    };
+    let mut page = Vec::new();
+    header.encode(&mut page);
+    page.resize(page.len() + 2 * usize::from(ITEMS), 0);
+    (0..ITEMS).for_each(|slot| page.extend((4 * ITEMS + slot).to_le_bytes()));
+    let mut random = crate::runtime::Random::new(8);
+    page.resize_with(4096, || 2 * (1 + u8::try_from(random.index(50)).unwrap()));
+    let checksum = checksum_seeded(FILE, number, offset, &page[4..]);
+    page[..4].copy_from_slice(&checksum.to_le_bytes());
+    fixture.disk.set_bytes(EXTENT_OFFSET + offset, &page);
+    fixture.meta.bytes += 4096;
+    fixture.meta.extent.length += 4096;
+    let runs = fixture.open(ReadMode::Read).remains().unwrap().take_runs();
+    assert!(runs.len() > 40, "{} runs", runs.len());
+    let hostile = runs.keys().filter(|key| key.iter().all(|byte| *byte <= 100));
+    let named: usize = hostile.map(|key| 12 + key.len()).sum();
+    assert!(named <= 4056, "{named} bytes were named by a page");
 }

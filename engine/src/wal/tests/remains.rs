@@ -1,6 +1,7 @@
 //! Groups by themselves: all that verify are found, whatever lies between them.
 
 use super::*;
+use crate::testing::{SimDisk, SimOptions};
 use crate::wal::{LogPlace, Writer, group_bodies, remaining_groups};
 
 const RING: Extent = Extent { offset: 4096, length: 64 * 1024 };
@@ -73,6 +74,36 @@ fn a_hostile_length_is_no_group() {
         let left = remaining_groups(&log(&disk), lap).unwrap();
         assert_eq!((left.whole.len(), left.broken.len()), (11, 0));
     }
+}
+
+/// A header at each step, whose checksum holds and whose length can be: the ring was read as often
+/// as it has steps.
+#[test]
+fn lengths_that_can_be_one_by_one_cost_no_more_than_the_ring() {
+    let (disk, start) = wrapped();
+    let end = remaining_groups(&log(&disk), start.lsn..start.lsn + RING.length).unwrap();
+    let end = end.whole.last().unwrap().0.end;
+    for lsn in (end..start.lsn + RING.length).step_by(512) {
+        let header = Header {
+            body_checksum: 0,
+            alignment_shift: 9,
+            length: 60 * 1024,
+            frame_count: 1,
+            lsn,
+            synced_lsn: 0,
+            first_commit: 1,
+            time_ms: 1,
+            previous: 0,
+        };
+        let header = header.encode(&LogId { file: FILE, salt: SALT });
+        disk.poke(RING.offset + lsn % RING.length, &header);
+    }
+    let sim = SimDisk::from_bytes(SimOptions::default(), &disk.bytes.lock());
+    let place = LogPlace { disk: &sim, ..log(&disk) };
+    let left = remaining_groups(&place, start.lsn..start.lsn + RING.length).unwrap();
+    assert!(left.whole.len() >= 6, "{}", left.whole.len());
+    let read = sim.counts().read_bytes;
+    assert!(read < 6 * RING.length, "{read} bytes were read");
 }
 
 #[test]
