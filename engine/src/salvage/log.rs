@@ -93,9 +93,8 @@ impl<'a> Log<'a> {
     /// Groups whose checksums hold, and which no opening believes: nobody wrote them like that.
     fn refuse_impossible(&mut self, findings: &mut Findings) {
         for group in self.groups.extract_if(.., |group| !is_possible(group)).collect::<Vec<_>>() {
-            let (last, time_ms) = (last_commit(&group), group.time_ms);
-            let detail = format!("commit {last} at {time_ms} ms is above {COUNTER_MAX}");
-            findings.damaged("WAL", group.offset, detail);
+            note_impossible(&group, findings);
+            let last = last_commit(&group);
             self.lose(group.lsn..group.end, group.first_commit, Some(last), findings);
         }
     }
@@ -133,8 +132,21 @@ impl<'a> Log<'a> {
         let mut commit = self.base_commit;
         let mut checksum = self.head.previous;
         for (group, of_header) in wal::remaining_groups(&self.place, lsns)?.whole {
+            if !is_possible(&group) {
+                // What it says must not decide about those behind it: it is a gap between groups.
+                note_impossible(&group, findings);
+                continue;
+            }
             let last = last_commit(&group);
             let behind = end.is_none_or(|end| group.lsn >= end);
+            if behind && group.first_commit <= commit && !self.groups.is_empty() {
+                // Commits rise along a log, so one of the two is not what it says.
+                let first = group.first_commit;
+                let detail = format!("commits {first} to {last} stand behind commit {commit}");
+                findings.damaged("WAL", group.offset, detail);
+                self.lose(group.lsn..group.end, first, Some(last), findings);
+                continue;
+            }
             if last <= commit || !behind || (group.first_commit <= commit && end.is_some()) {
                 continue;
             }
@@ -151,8 +163,12 @@ impl<'a> Log<'a> {
     /// Whether anything is lost behind the last group that was found.
     fn judge_end(&mut self, previous: u32, synced: u64, findings: &mut Findings) -> Result<()> {
         let lsn = self.groups.last().map_or(self.head.lsn, |group| group.end);
-        let ending = self.list(WalPosition { lsn, previous }, synced)?.ending;
-        match ending {
+        let listing = self.list(WalPosition { lsn, previous }, synced)?;
+        if listing.groups.iter().any(|group| !is_possible(group)) {
+            self.lose(lsn..listing.end.lsn, self.last_commit() + 1, None, findings);
+            return Ok(());
+        }
+        match listing.ending {
             Ok(Ending::Clean) => {}
             Ok(Ending::Torn(trace) | Ending::Gap(trace)) => {
                 self.note_torn(trace.to_string(), findings)
@@ -295,6 +311,12 @@ fn beyond_room(groups: &[GroupInfo], room: u64) -> usize {
     groups.iter().take_while(too_many).count()
 }
 
+fn note_impossible(group: &GroupInfo, findings: &mut Findings) {
+    let (last, time_ms) = (last_commit(group), group.time_ms);
+    let detail = format!("commit {last} at {time_ms} ms is above {COUNTER_MAX}");
+    findings.damaged("WAL", group.offset, detail);
+}
+
 /// Whether an opening believes the numbers of a group.
 fn is_possible(group: &GroupInfo) -> bool {
     last_commit(group) <= COUNTER_MAX && group.time_ms <= COUNTER_MAX
@@ -308,6 +330,8 @@ pub(super) fn last_commit(group: &GroupInfo) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::{Extent, FileId};
+    use crate::testing::{SimDisk, SimOptions};
 
     #[test]
     fn the_oldest_groups_are_left_out_until_the_others_have_room() {
@@ -325,6 +349,47 @@ mod tests {
             assert_eq!(beyond_room(&groups, room), left_out, "{room}");
         }
         assert_eq!(beyond_room(&[], 0), 0);
+    }
+
+    const RING: Extent = Extent { offset: 4096, length: 262_144 };
+
+    /// What is taken of a log with one group for each of these first commits, of two commits each,
+    /// whose second group is damaged; and which commits are said to be lost.
+    fn taken(commits: &[u64]) -> (Vec<u64>, Vec<(u64, Option<u64>)>) {
+        let disk = SimDisk::from_bytes(SimOptions::default(), &vec![0; 4096 + 262_144]);
+        let (file, salt, head) = (FileId([7; 16]), 5, WalPosition::default());
+        let mut writer = Writer::new(Arc::new(disk.clone()), file, RING, salt, head);
+        for commit in commits {
+            writer.write_group(*commit, 1, [[3u8; 9], [4; 9]], true).unwrap();
+        }
+        disk.flip_bit(RING.offset + 512 + 100, 3);
+        let place = LogPlace { disk: &disk, file, ring: RING, salt, group_bytes_max: 65_536 };
+        let (groups, base_commit) = (Vec::new(), 0);
+        let mut log = Log { place, head, groups, base_commit, has_losses: false, jumps: 0 };
+        let mut findings = Findings::default();
+        let last = log.take_remains(0..RING.length, false, &mut findings).unwrap();
+        log.judge_end(last, 0, &mut findings).unwrap();
+        let lost = findings.report.lost.iter().map(|loss| match loss {
+            Loss::Commits { first, last, .. } => (*first, *last),
+            other => panic!("{other:?}"),
+        });
+        (log.groups.iter().map(|group| group.first_commit).collect(), lost.collect())
+    }
+
+    /// Groups whose checksums hold, and whose commits cannot be: one of them hid all that came
+    /// behind it, and nobody was told.
+    #[test]
+    fn what_a_group_says_of_commits_hides_no_other() {
+        assert_eq!(taken(&[1, 3, 5, 7]), (vec![1, 5, 7], vec![(3, Some(4))]));
+        let impossible = COUNTER_MAX + 5;
+        assert_eq!(
+            taken(&[1, 3, 5, impossible, 9, 11]),
+            (vec![1, 5, 9, 11], vec![(3, Some(4)), (7, Some(8))])
+        );
+        assert_eq!(taken(&[1, 3, 5, impossible]), (vec![1, 5], vec![(3, Some(4)), (7, None)]));
+        let (groups, lost) = taken(&[1, 3, 50, 5, 7, 52]);
+        assert_eq!(groups, [1, 50, 52]);
+        assert_eq!(lost, [(3, Some(49)), (5, Some(6)), (7, Some(8))]);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! | `root` | superblock and catalog, as far as they can be read |
 //! | `log`, `bodies` | the groups that are left, and the commits that are not; their bodies |
 //! | `segments` | which payload records can be read |
+//! | `extents` | what lies over something else is not looked at |
 //! | `timelines`, `keyed` | one damaged SSTable, block by block |
 //! | `keys` | between which keys a damaged stretch lies |
 //! | `sstables`, `rebuild` | all SSTables: which are copied; one being written anew |
@@ -35,6 +36,7 @@
 //! None. Beside a live writer what is read may be replaced: that is an error, not a loss.
 
 mod bodies;
+mod extents;
 mod findings;
 mod keyed;
 mod keys;
@@ -62,14 +64,20 @@ use crate::segment::Segment;
 use crate::sync::Arc;
 use crate::wal::LogPlace;
 use bodies::Contents;
+use extents::Extents;
 use findings::Findings;
 use log::Log;
 use root::Root;
 use segments::SegmentHealth;
 use sstables::Sstables;
+use std::collections::BTreeSet;
 use std::path::Path;
 use store::NewStore;
 use target::Target;
+
+/// Large payloads that the log names may be read in vain: so many bytes, and twice those of the
+/// file.
+const LARGE_IN_VAIN_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// A damaged store, and what may be read beside it.
 ///
@@ -146,12 +154,12 @@ impl Salvage {
         let log = Log::read(place, &root.superblock, scope, &mut findings)?;
         let contents = log.contents();
         root.create_unknown_tables(&contents, &mut findings);
-        let mut health = self.segments(&root, &contents, &mut findings);
+        let (mut health, places) = self.segments(&root, &contents, &mut findings);
         let mut target =
             Target::begin(target, root.superblock.ring, self.kept_end(&root, &health)?)?;
         let disks = (Arc::clone(&self.disk), cold);
-        let mut sstables = Sstables::new(&root, disks, &mut health, &mut target, &mut findings);
-        let metas = sstables.salvage_all()?;
+        let outcome = (&mut target, &mut findings);
+        let metas = Sstables::new(&root, disks, &mut health, places, outcome).salvage_all()?;
         let store = NewStore::new(&root, metas, &health, (target, findings));
         store.finish(&log, &mut health, &|| self.check_unchanged(&root))
     }
@@ -175,20 +183,54 @@ impl Salvage {
         }
     }
 
-    /// The segments that manifest and log name.
-    fn segments(&self, root: &Root, contents: &Contents, findings: &mut Findings) -> SegmentHealth {
+    /// The segments that manifest and log name, and where those of the manifest lie.
+    fn segments(
+        &self,
+        root: &Root,
+        contents: &Contents,
+        findings: &mut Findings,
+    ) -> (SegmentHealth, Extents) {
         let source = Source::uncached(Arc::clone(&self.disk), root.superblock.file);
-        let mut health = SegmentHealth::default();
+        let (mut health, mut places) = (SegmentHealth::default(), Extents::default());
         for meta in root.catalog.segments.iter() {
-            health.add(Segment::new(meta.clone(), source.clone(), None), findings);
-        }
-        for large in &contents.large {
-            // Two of one number cannot be; what the manifest says was there first.
-            if !root.catalog.is_number_used(large.number) && !health.contains(large.number) {
-                health.add(Segment::new(large.meta(), source.clone(), None), findings);
+            if places.take(meta.extent, meta.bytes) {
+                let segment = Segment::new(meta.clone(), source.clone(), None);
+                health.add(segment, false, findings);
+            } else {
+                let detail = format!("segment {} lies over another one", meta.number);
+                findings.damaged("manifest", meta.extent.offset, detail);
             }
         }
-        health
+        self.large_segments(root, contents, (&source, &mut health), findings);
+        (health, places)
+    }
+
+    /// Those that the log names, the newest first. An older log names some whose place was given to
+    /// others since; and a hostile one names any number: so not all of them are read.
+    fn large_segments(
+        &self,
+        root: &Root,
+        contents: &Contents,
+        (source, health): (&Source, &mut SegmentHealth),
+        findings: &mut Findings,
+    ) {
+        let length = self.disk.length().unwrap_or(0);
+        let mut left = length.saturating_mul(2).saturating_add(LARGE_IN_VAIN_BYTES);
+        let mut seen = BTreeSet::new();
+        for large in contents.large.iter().rev() {
+            // Two of one number cannot be; what the manifest says was there first.
+            if root.catalog.is_number_used(large.number) || !seen.insert(large.number) {
+                continue;
+            }
+            let meta = large.meta();
+            let (offset, bytes) = (meta.extent.offset, meta.bytes);
+            if health.is_written_over(&meta) || bytes > left {
+                let detail = format!("segment {} lies over others", meta.number);
+                findings.damaged("large payload", offset, detail);
+            } else if !health.add(Segment::new(meta, source.clone(), None), true, findings) {
+                left -= bytes;
+            }
+        }
     }
 
     /// The end of what may keep its place.

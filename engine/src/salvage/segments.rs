@@ -8,11 +8,14 @@
 //!    written. They do not lie over each other.
 //! 2. A damaged segment is read a few times at most, whatever references and records say: honest
 //!    ones together name no more than it has.
+//! 3. What keeps its place in the new store lies over nothing else that does.
 
+use super::extents::Extents;
 use super::findings::Findings;
 use super::target::Target;
 use crate::codec::round_up;
 use crate::error::{Error, Result};
+use crate::file::Extent;
 use crate::limits::BLOCK_SIZE;
 use crate::segment::{LargePayload, RecordPlaces, Reference, Segment};
 use crate::sstable::Output;
@@ -23,6 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 struct Known {
     segment: Segment,
     state: State,
+    /// The log names it, and its place: it keeps that.
+    in_log: bool,
 }
 
 enum State {
@@ -49,24 +54,55 @@ struct Asked {
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct SegmentHealth(BTreeMap<u64, Known>);
+pub(super) struct SegmentHealth {
+    known: BTreeMap<u64, Known>,
+    /// Where the whole ones lie.
+    whole: Extents,
+}
 
 impl SegmentHealth {
-    /// Verifies a segment that the manifest or the log names.
-    pub(super) fn add(&mut self, segment: Segment, findings: &mut Findings) {
-        let number = segment.meta().number;
+    /// Verifies a segment that the manifest or the log names, and says whether it is whole.
+    pub(super) fn add(&mut self, segment: Segment, in_log: bool, findings: &mut Findings) -> bool {
+        let SegmentMeta { number, extent, bytes, .. } = *segment.meta();
         let (damage, places) = segment.verify_all();
         let state = match damage.is_empty() {
             true => State::Whole(places),
             false => State::Damaged(Asked::default()),
         };
         findings.note_damage(damage, &format!("segment {number}"));
-        self.0.insert(number, Known { segment, state });
+        let is_whole = matches!(state, State::Whole(_));
+        if is_whole {
+            self.whole.take(extent, bytes);
+        }
+        self.known.insert(number, Known { segment, state, in_log });
+        is_whole
+    }
+
+    /// Whether whole segments lie where this one should: then it was there before them.
+    pub(super) fn is_written_over(&self, meta: &SegmentMeta) -> bool {
+        self.whole.have(meta.extent, meta.bytes)
+    }
+
+    /// Gives up what the log names and cannot have its place, since something that can be read has
+    /// it: `sstables` keep theirs, with so many bytes. Of two that are damaged the newer has it.
+    pub(super) fn settle(&mut self, sstables: impl Iterator<Item = (Extent, u64)>) {
+        let mut kept = self.whole.clone();
+        for (extent, bytes) in sstables {
+            kept.take(extent, bytes);
+        }
+        for known in self.known.values_mut().rev().filter(|known| known.in_log) {
+            let SegmentMeta { extent, bytes, .. } = *known.segment.meta();
+            if let State::Damaged(asked) = &mut known.state
+                && !kept.take(extent, bytes)
+            {
+                asked.fits_log = Some(false);
+            }
+        }
     }
 
     /// What is wrong with a reference by itself.
     pub(super) fn wrong(&self, reference: Reference) -> Option<String> {
-        match self.0.get(&reference.number()).map(|known| &known.state) {
+        match self.known.get(&reference.number()).map(|known| &known.state) {
             Some(State::Whole(places)) if places.contains(reference) => None,
             Some(State::Whole(_)) => Some("there is no record".to_owned()),
             // That it is damaged was noted once; which entries that costs is told as lost.
@@ -78,13 +114,13 @@ impl SegmentHealth {
     /// Whether what a reference names may have been lost: an SSTable with such a one is looked at
     /// closely.
     pub(super) fn is_in_doubt(&self, reference: Reference) -> bool {
-        let state = self.0.get(&reference.number()).map(|known| &known.state);
+        let state = self.known.get(&reference.number()).map(|known| &known.state);
         matches!(state, Some(State::Damaged(_)))
     }
 
     /// Whether the record can be read; then it will be in the new store.
     pub(super) fn reads(&mut self, reference: Reference) -> bool {
-        let Some(known) = self.0.get_mut(&reference.number()) else {
+        let Some(known) = self.known.get_mut(&reference.number()) else {
             return false;
         };
         match &mut known.state {
@@ -95,14 +131,14 @@ impl SegmentHealth {
 
     /// Whether the payload that a message of the log names can be read.
     pub(super) fn reads_large(&mut self, large: &LargePayload) -> bool {
-        let same = self.0.get(&large.number).is_some_and(|known| large.is_of(&known.segment));
+        let same = self.known.get(&large.number).is_some_and(|known| large.is_of(&known.segment));
         same && self.reads(large.reference()) && self.fits_log(large.number)
     }
 
     /// Whether a segment that the log names can be in the new store: there, too, the log says what
     /// its footer says.
     fn fits_log(&mut self, number: u64) -> bool {
-        let Some(known) = self.0.get_mut(&number) else {
+        let Some(known) = self.known.get_mut(&number) else {
             return false;
         };
         let State::Damaged(asked) = &mut known.state else {
@@ -115,15 +151,10 @@ impl SegmentHealth {
         })
     }
 
-    /// Whether the segment of this number was added.
-    pub(super) fn contains(&self, number: u64) -> bool {
-        self.0.contains_key(&number)
-    }
-
     /// Where the segments end that whole ones keep, and those that the log names: such a one has
     /// its place also where the file of `length` bytes was cut off in the middle of it.
     pub(super) fn end(&self, length: u64) -> u64 {
-        let metas = self.0.values().map(|known| known.segment.meta());
+        let metas = self.known.values().map(|known| known.segment.meta());
         let begun = metas.filter(|meta| meta.extent.offset < length);
         let end = |meta: &SegmentMeta| {
             meta.extent.offset.saturating_add(round_up(meta.bytes, BLOCK_SIZE))
@@ -133,7 +164,7 @@ impl SegmentHealth {
 
     /// The greatest number.
     pub(super) fn last_number(&self) -> u64 {
-        self.0.keys().next_back().copied().unwrap_or(0)
+        self.known.keys().next_back().copied().unwrap_or(0)
     }
 
     /// Writes the segments of these numbers to the target; gives what its manifest says of them.
@@ -144,7 +175,7 @@ impl SegmentHealth {
         in_place: bool,
         target: &mut Target,
     ) -> Result<Vec<SegmentMeta>> {
-        let known = numbers.iter().filter_map(|number| self.0.get(number));
+        let known = numbers.iter().filter_map(|number| self.known.get(number));
         known.map(|known| known.write(in_place, target)).collect()
     }
 }
@@ -212,9 +243,11 @@ mod tests {
     use super::*;
     use crate::cache::Source;
     use crate::entry::TableId;
-    use crate::file::{Extent, FileId};
+    use crate::file::{ExtentWriter, FileId, Pacer};
     use crate::sync::Arc;
-    use crate::testing::{SimDisk, SimOptions};
+    use crate::testing::{SimClock, SimDisk, SimOptions, SimScheduler};
+
+    const FILE: FileId = FileId([7; 16]);
 
     /// References may be asked for one by one, and each head says a length that can be: the segment
     /// was read once for each of them.
@@ -232,15 +265,58 @@ mod tests {
             records: 1,
             payload_bytes: 1,
         };
-        let source = Source::uncached(Arc::new(disk.clone()), FileId([7; 16]));
+        let source = Source::uncached(Arc::new(disk.clone()), FILE);
         let mut health = SegmentHealth::default();
-        health.add(Segment::new(meta, source, None), &mut Findings::default());
+        assert!(!health.add(Segment::new(meta, source, None), false, &mut Findings::default()));
         let before = disk.counts().read_bytes;
         for unit in 0..300 {
             assert!(!health.reads(Reference::new(9, unit * 16)));
         }
         let read = disk.counts().read_bytes - before;
         assert!(read < 5 * BYTES, "{read} bytes were read");
+    }
+
+    /// A large payload at 4,096 of a disk, whose footer is damaged.
+    fn large_with_a_damaged_footer() -> (SimDisk, LargePayload) {
+        let disk = SimDisk::from_bytes(SimOptions::default(), &[0; 65_536]);
+        let extent = Extent { offset: 4096, length: 12_288 };
+        let clock = SimClock::new(1);
+        let scheduler = SimScheduler::new(1, clock.clone());
+        let pacer = Pacer::new(Arc::new(clock), Arc::new(scheduler), 0);
+        let output = ExtentWriter::new(Arc::new(disk.clone()), extent, Arc::new(pacer));
+        let place = (FILE, 9, TableId(16));
+        let large = LargePayload::write(output, extent, place, &[3; 8000]).unwrap();
+        disk.flip_bit(4096 + large.meta().bytes - 20, 3);
+        (disk, large)
+    }
+
+    fn health_of(disk: &SimDisk, large: &LargePayload) -> SegmentHealth {
+        let source = Source::uncached(Arc::new(disk.clone()), FILE);
+        let mut health = SegmentHealth::default();
+        let segment = Segment::new(large.meta(), source, None);
+        assert!(!health.add(segment, true, &mut Findings::default()));
+        health
+    }
+
+    /// It is written anew at its place. Where an SSTable was copied to that, it would lie over it,
+    /// and the new store would not verify: there would be none.
+    #[test]
+    fn a_large_payload_gives_way_to_what_keeps_its_place() {
+        let (disk, large) = large_with_a_damaged_footer();
+        for (offset, readable) in [(0, true), (8192, false), (16_384, true)] {
+            let mut health = health_of(&disk, &large);
+            health.settle([(Extent { offset, length: 4096 }, 4096)].into_iter());
+            assert_eq!(health.reads_large(&large), readable, "{offset}");
+        }
+    }
+
+    /// The log goes on saying what its footer says: what is written anew must fit.
+    #[test]
+    fn a_large_payload_that_is_not_what_the_log_says_is_lost() {
+        let (disk, large) = large_with_a_damaged_footer();
+        let other = LargePayload { footer_checksum: large.footer_checksum ^ 1, ..large };
+        assert!(!health_of(&disk, &other).reads_large(&other));
+        assert!(health_of(&disk, &large).reads_large(&large));
     }
 
     #[test]

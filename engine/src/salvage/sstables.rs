@@ -2,8 +2,11 @@
 //!
 //! # Invariants
 //! 1. An SSTable is copied only if all of it verifies, each reference of it included.
+//! 2. No place of a file is read for two SSTables, or for a segment and one.
 
+use super::extents::Extents;
 use super::findings::Findings;
+use super::keys::KeyBounds;
 use super::root::Root;
 use super::segments::SegmentHealth;
 use super::target::Target;
@@ -22,6 +25,8 @@ pub(super) struct Sstables<'a> {
     root: &'a Root,
     /// The first file, and where cold SSTables are read.
     disks: (Arc<dyn Disk>, Arc<dyn Disk>),
+    /// What of the two is taken.
+    places: (Extents, Extents),
     health: &'a mut SegmentHealth,
     target: &'a mut Target,
     findings: &'a mut Findings,
@@ -32,10 +37,11 @@ impl<'a> Sstables<'a> {
         root: &'a Root,
         disks: (Arc<dyn Disk>, Arc<dyn Disk>),
         health: &'a mut SegmentHealth,
-        target: &'a mut Target,
-        findings: &'a mut Findings,
+        places: Extents,
+        (target, findings): (&'a mut Target, &'a mut Findings),
     ) -> Sstables<'a> {
-        Sstables { root, disks, health, target, findings }
+        let places = (places, Extents::default());
+        Sstables { root, disks, places, health, target, findings }
     }
 
     /// Writes them to the target; gives level and meta of each.
@@ -52,6 +58,11 @@ impl<'a> Sstables<'a> {
 
     fn salvage(&mut self, meta: &SstableMeta) -> Result<Option<SstableMeta>> {
         let in_cold_file = self.root.catalog.is_in_cold_file(meta);
+        let places = if in_cold_file { &mut self.places.1 } else { &mut self.places.0 };
+        if !places.take(meta.extent, meta.bytes) {
+            self.leave_out(meta);
+            return Ok(None);
+        }
         let disk = Arc::clone(if in_cold_file { &self.disks.1 } else { &self.disks.0 });
         let file = self.root.superblock.file;
         // Each key is looked up: without a cache it would cost reads of its own.
@@ -85,6 +96,18 @@ impl<'a> Sstables<'a> {
                 self.findings,
             ),
             TableKind::Keyed => keyed::salvage(&sstable, record, file, self.target, self.findings),
+        }
+    }
+
+    /// An SSTable whose place is that of something else.
+    fn leave_out(&mut self, meta: &SstableMeta) {
+        let detail = format!("SSTable {} lies over something else", meta.number);
+        self.findings.damaged("manifest", meta.extent.offset, detail);
+        let keys = KeyBounds::default().around(meta);
+        self.findings.note_seq(meta.first.1.max(meta.last.1));
+        match meta.kind {
+            TableKind::Timeline => timelines::lose_unnamed(meta, keys, meta.entries, self.findings),
+            TableKind::Keyed => self.findings.lose_versions(meta, keys, meta.entries),
         }
     }
 }

@@ -65,6 +65,7 @@ impl<'a> NewStore<'a> {
     ) -> Result<Report> {
         let (root, file) = (self.root, self.root.superblock.file);
         let known = Known::over(self.target.disk(), file, &self.metas);
+        health.settle(self.metas.iter().map(|(_, meta)| (meta.extent, meta.bytes)));
         let (written, head, end_lsn) =
             log.write(&root.catalog, (health, &known), &self.target, &mut self.findings)?;
         known.note_unrecorded(&mut self.findings)?;

@@ -231,17 +231,27 @@ impl Work<'_> {
         let entries = self.meta.entries.saturating_sub(self.accounted);
         if entries > 0 {
             self.note_seq(self.meta.last.1.max(self.meta.first.1));
-            // What is cold of a timeline is never needed to know its next id: a record tells it.
-            if self.meta.shard.tier == Tier::Hot {
-                self.findings.jump(entries);
-            }
-            self.findings.lose(Loss::UnknownEntries {
-                table: self.meta.table,
-                keys: self.bounds.around(self.meta),
-                entries,
-                sstable: self.meta.number,
-                offset: self.meta.extent.offset,
-            });
+            lose_unnamed(self.meta, self.bounds.around(self.meta), entries, self.findings);
         }
     }
+}
+
+/// Entries of an SSTable that nothing names.
+pub(super) fn lose_unnamed(
+    meta: &SstableMeta,
+    keys: (Box<[u8]>, Box<[u8]>),
+    entries: u64,
+    findings: &mut Findings,
+) {
+    // What is cold of a timeline is never needed to know its next id: a record tells it.
+    if meta.shard.tier == Tier::Hot {
+        findings.jump(entries);
+    }
+    findings.lose(Loss::UnknownEntries {
+        table: meta.table,
+        keys,
+        entries,
+        sstable: meta.number,
+        offset: meta.extent.offset,
+    });
 }

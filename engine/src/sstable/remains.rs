@@ -43,8 +43,8 @@ use std::ops::Range;
 const WINDOW_BYTES: usize = 1024 * 1024;
 /// Where a header names its SSTable and its own offset.
 const NAMED_AT: usize = 24;
-/// Headers that do not verify may have read so many times the bytes of the SSTable in vain, and once
-/// more those that were passed. One that would take more is passed over.
+/// Headers that do not verify may have read so many times the bytes of the SSTable in vain, and
+/// once more those that were passed. One that would take more is passed over.
 const VAIN_SHARE: u64 = 4;
 
 /// See the module.
