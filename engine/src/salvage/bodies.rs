@@ -81,6 +81,8 @@ pub(super) struct Bodies<'a> {
     left: BTreeSet<TimelineName>,
     /// The last commit before the log.
     base_commit: u64,
+    /// Entries whose payload cannot be read.
+    unread: u64,
     written: Written,
 }
 
@@ -93,7 +95,18 @@ impl<'a> Bodies<'a> {
         (base_commit, has_losses): (u64, bool),
     ) -> Bodies<'a> {
         let (newest, left, written) = (Newest::new(), BTreeSet::new(), Written::default());
-        Bodies { catalog, health, known, findings, has_losses, newest, left, base_commit, written }
+        Bodies {
+            catalog,
+            health,
+            known,
+            findings,
+            has_losses,
+            newest,
+            left,
+            base_commit,
+            unread: 0,
+            written,
+        }
     }
 
     /// What became of them.
@@ -112,19 +125,17 @@ impl<'a> Bodies<'a> {
 
     /// The body of a commit as it goes into the new log. `place`: that of its group in the file.
     pub(super) fn take(&mut self, place: u64, commit: u64, body: &[u8]) -> Result<Vec<u8>> {
+        // Before any of it counts as taken.
+        if let Some(error) = decode_placed(body).find_map(std::result::Result::err) {
+            // Nobody wrote it like that: the commit is lost as a whole.
+            self.findings.damaged("WAL", place, error.to_string());
+            let (first, last, offset) = (commit, Some(commit), place);
+            self.findings.lose(Loss::Commits { first, last, offset });
+            self.findings.jump(body.len() as u64);
+            return Ok(Vec::new());
+        }
         let mut kept = Vec::with_capacity(body.len());
-        for op in decode_placed(body) {
-            let (range, op) = match op {
-                Ok(placed) => placed,
-                Err(error) => {
-                    // Nobody wrote it like that: the commit is lost as a whole.
-                    self.findings.damaged("WAL", place, error.to_string());
-                    let (first, last, offset) = (commit, Some(commit), place);
-                    self.findings.lose(Loss::Commits { first, last, offset });
-                    self.findings.jump(body.len() as u64);
-                    return Ok(Vec::new());
-                }
-            };
+        for (range, op) in decode_placed(body).map_while(std::result::Result::ok) {
             if self.takes(commit, &op)? {
                 kept.extend_from_slice(&body[range]);
             }
@@ -157,8 +168,11 @@ impl<'a> Bodies<'a> {
                 continue;
             }
             self.findings.lose_entries(table, key, (seq, seq), 1);
-            // The log that is left is believed before any record.
-            self.findings.jump_times(Cause::Payloads, 1);
+            // The log that is left is believed before any record. All of them may have gone to one
+            // timeline: a message may name it a million times.
+            self.unread += 1;
+            let times = 1 + self.unread / UNSYNCED_ENTRIES_MAX;
+            self.findings.jump_times(Cause::Payloads, times);
         }
         if readable {
             self.written.large.extend(message.large.map(|large| large.number));
@@ -203,7 +217,10 @@ impl<'a> Bodies<'a> {
                 (state.next_seq - 1, state.last_commit)
             }
         };
-        let jumped = self.catalog.epochs.iter().any(|epoch| (at..commit).contains(epoch));
+        // They never fall.
+        let epochs = &self.catalog.epochs;
+        let next = epochs.partition_point(|epoch| *epoch < at);
+        let jumped = epochs.get(next).is_some_and(|epoch| *epoch < commit);
         if !jumped && seq > newest + 1 {
             self.findings.lose_entries(table, key, (newest + 1, seq - 1), seq - 1 - newest);
         }

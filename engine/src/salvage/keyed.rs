@@ -41,7 +41,7 @@ pub(super) fn salvage(
             bounds.readable(place.clone(), &first.key, &last.key);
         }
         for version in &versions {
-            match rebuild.add_version(version) {
+            match expect_in_range(meta, &version.key).and_then(|()| rebuild.add_version(version)) {
                 Ok(()) => met += 1,
                 // Nobody wrote it like that.
                 Err(error @ Error::Corruption(_)) => {
@@ -57,4 +57,14 @@ pub(super) fn salvage(
         findings.lose_versions(meta, bounds.around(meta), lost);
     }
     rebuild.finish(meta, target)
+}
+
+/// Refuses what lies outside of what the manifest says: in the new store it would lie over another
+/// SSTable of the level.
+fn expect_in_range(meta: &SstableMeta, key: &[u8]) -> Result<()> {
+    if (&*meta.first.0..=&*meta.last.0).contains(&key) {
+        return Ok(());
+    }
+    let detail = "a key lies outside of the range that the manifest says";
+    Err(Error::corruption("SSTable keyed block", meta.extent.offset, detail))
 }

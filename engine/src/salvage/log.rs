@@ -16,7 +16,7 @@
 use super::bodies::{Bodies, Contents, Written};
 use super::findings::{Cause, Findings};
 use super::next_ids::Known;
-use super::report::Loss;
+use super::report::{Loss, TornTail};
 use super::segments::SegmentHealth;
 use super::target::Target;
 use crate::batch::decode_placed;
@@ -75,18 +75,20 @@ impl<'a> Log<'a> {
         if let (Some(_), false) = (end, whole_lap) {
             log.groups = listing.groups;
             log.refuse_impossible(findings);
-            return Ok(log);
+        } else {
+            let lap = place.ring.length;
+            let from = if whole_lap { head.lsn.saturating_sub(lap) } else { head.lsn };
+            let to = end.unwrap_or_else(|| head.lsn.saturating_add(lap));
+            let checksum = log.take_remains(from..to, whole_lap, findings)?;
+            if end.is_none() {
+                let synced = log.groups.iter().map(|group| group.synced_lsn).max().unwrap_or(0);
+                log.judge_end(checksum, synced.max(superblock.synced_lsn), findings)?;
+            }
+            log.leave_out_the_oldest(findings);
         }
-        let lap = place.ring.length;
-        let from = if whole_lap { head.lsn.saturating_sub(lap) } else { head.lsn };
-        let to = end.unwrap_or_else(|| head.lsn.saturating_add(lap));
-        let checksum = log.take_remains(from..to, whole_lap, findings)?;
-        if end.is_none() {
-            let synced = log.groups.iter().map(|group| group.synced_lsn).max().unwrap_or(0);
-            log.judge_end(checksum, synced.max(superblock.synced_lsn), findings)?;
+        if let Some(tail) = &mut findings.report.torn_tail {
+            tail.commit = log.last_commit() + 1;
         }
-        log.refuse_impossible(findings);
-        log.leave_out_the_oldest(findings);
         Ok(log)
     }
 
@@ -182,11 +184,12 @@ impl<'a> Log<'a> {
     }
 
     /// An unfinished end may be the last synced group, damaged: ids in it may have been seen.
-    fn note_torn(&mut self, trace: String, findings: &mut Findings) {
+    fn note_torn(&mut self, detail: String, findings: &mut Findings) {
         let entries = self.place.group_bytes_max / TARGET_BYTES_MIN as u64;
         self.jumps += 1 + entries / UNSYNCED_ENTRIES_MAX;
         findings.jump_times(Cause::Log, self.jumps);
-        findings.report.torn_tail = Some(trace);
+        // Its commit is known once all groups are.
+        findings.report.torn_tail = Some(TornTail { detail, commit: 0 });
     }
 
     fn lose(

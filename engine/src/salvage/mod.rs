@@ -52,7 +52,7 @@ mod store;
 mod target;
 mod timelines;
 
-pub use report::{DamagedPlace, Loss, Report, TableReport, TimelineName};
+pub use report::{DamagedPlace, Loss, Report, TableReport, TimelineName, TornTail};
 
 use crate::cache::Source;
 use crate::check::group_bytes_max;
@@ -130,7 +130,7 @@ impl Salvage {
     /// # Errors
     /// As [`Salvage::run`]. A target that was begun is no store, and may be deleted.
     pub fn run_to(&self, path: impl AsRef<Path>) -> Result<Report> {
-        self.run(Arc::new(OsDisk::open(path.as_ref(), OpenMode::CreateReadWrite)?))
+        self.run_into(|| Ok(Arc::new(OsDisk::open(path.as_ref(), OpenMode::CreateReadWrite)?)))
     }
 
     /// The same, to an empty file behind another disk. Damage of the old store is no error but part
@@ -146,9 +146,16 @@ impl Salvage {
     /// - `SnapshotTooOld` where a writer has replaced what was being read.
     /// - `Io` where the target cannot be written. What cannot be read of the old store is damage.
     pub fn run(&self, target: Arc<dyn Disk>) -> Result<Report> {
+        self.run_into(|| Ok(target))
+    }
+
+    /// The same. `target` is opened once it is known that there is something to salvage: a file
+    /// that is no store leaves no other behind.
+    fn run_into(&self, target: impl FnOnce() -> Result<Arc<dyn Disk>>) -> Result<Report> {
         let mut findings = Findings::default();
         let mut root = Root::read(&*self.disk, &mut findings)?;
         let cold = self.cold_disk(&root.superblock, &mut findings)?;
+        let target = target()?;
         let place = log_place(&*self.disk, &root.superblock);
         let scope = (root.commit, !root.whole);
         let log = Log::read(place, &root.superblock, scope, &mut findings)?;

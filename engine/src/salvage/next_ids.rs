@@ -71,19 +71,15 @@ impl Known {
     /// Notes what directories say of timelines whose records are lost: lists of timelines go by the
     /// records.
     pub(super) fn note_unrecorded(&self, findings: &mut Findings) -> Result<()> {
-        let lost = std::mem::take(&mut findings.lost_records);
-        if lost.is_empty() {
+        let lost = LostRecords::new(std::mem::take(&mut findings.lost_records));
+        if lost.is_none() {
             return Ok(());
         }
-        let is_lost = |name: &TimelineName| {
-            lost.iter()
-                .any(|range| range.as_ref().is_none_or(|(from, to)| (from..=to).contains(&name)))
-        };
         for sstable in self.0.iter().filter(|sstable| sstable.meta().kind == TableKind::Timeline) {
             let mut timelines = sstable.timelines(Bound::Unbounded)?;
             while let Some((key, run)) = timelines.next()? {
                 let name = (sstable.meta().table, key);
-                if is_lost(&name) {
+                if lost.contain(&name) {
                     findings.note_state(name.0, &name.1, state_of_run(&run));
                 }
             }
@@ -123,6 +119,42 @@ impl Known {
     }
 }
 
+/// Which timelines may have lost their records.
+enum LostRecords {
+    Any,
+    /// First and last, in order and apart: there may be as many as SSTables of the state table.
+    Between(Vec<(TimelineName, TimelineName)>),
+}
+
+impl LostRecords {
+    fn new(ranges: Vec<Option<(TimelineName, TimelineName)>>) -> LostRecords {
+        let Some(mut ranges) = ranges.into_iter().collect::<Option<Vec<_>>>() else {
+            return LostRecords::Any;
+        };
+        ranges.sort_unstable();
+        ranges.dedup_by(|next, last| {
+            let meet = next.0 <= last.1;
+            if meet && last.1 < next.1 {
+                last.1 = next.1.clone();
+            }
+            meet
+        });
+        LostRecords::Between(ranges)
+    }
+
+    fn is_none(&self) -> bool {
+        matches!(self, LostRecords::Between(ranges) if ranges.is_empty())
+    }
+
+    fn contain(&self, name: &TimelineName) -> bool {
+        let LostRecords::Between(ranges) = self else {
+            return true;
+        };
+        let next = ranges.partition_point(|(_, last)| last < name);
+        ranges.get(next).is_some_and(|(first, _)| first <= name)
+    }
+}
+
 fn empty_meta(number: u64) -> SstableMeta {
     SstableMeta {
         number,
@@ -142,5 +174,28 @@ fn empty_meta(number: u64) -> SstableMeta {
         oldest_origin: 0,
         own_ttl: OwnTtl::default(),
         segments: [].into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_records_are_between_any_of_their_ranges() {
+        let name = |key: &str| (TableId(16), Box::from(key.as_bytes()));
+        let range = |first: &str, last: &str| Some((name(first), name(last)));
+        let lost = |ranges: &[Option<(TimelineName, TimelineName)>]| {
+            let lost = LostRecords::new(ranges.to_vec());
+            let held = ["a", "b", "c", "d", "e", "f", "g", "h"];
+            held.into_iter().filter(|key| lost.contain(&name(key))).collect::<String>()
+        };
+        assert!(LostRecords::new(Vec::new()).is_none());
+        assert_eq!(lost(&[]), "");
+        assert_eq!(lost(&[range("b", "c")]), "bc");
+        assert_eq!(lost(&[range("f", "g"), range("b", "b")]), "bfg");
+        assert_eq!(lost(&[range("b", "g"), range("c", "d"), range("h", "h")]), "bcdefgh");
+        assert_eq!(lost(&[range("b", "c"), range("c", "e")]), "bcde");
+        assert_eq!(lost(&[range("b", "c"), None]), "abcdefgh");
     }
 }

@@ -22,14 +22,26 @@ pub struct Report {
     /// durable, unless the last group that was is damaged and looks like one that was not. So ids
     /// jump. (Where the last group is gone without a trace, nothing tells: an opening has the same
     /// doubt, see `docs/DURABILITY.md`.)
-    pub torn_tail: Option<String>,
+    pub torn_tail: Option<TornTail>,
 }
 
 impl Report {
-    /// Whether everything is in the new store, and right.
+    /// Whether nothing is known to be lost: all is in the new store, and right. Where
+    /// [`Report::torn_tail`] is there, what that may have held is not, and nothing tells whether
+    /// anything of it had been promised.
     pub fn is_whole(&self) -> bool {
         self.lost.is_empty()
     }
+}
+
+/// An unfinished end of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// Where it is, and what was found of it.
+    pub detail: String,
+    /// The first commit that may have been in it: those before are in the new store, or among the
+    /// losses.
+    pub commit: u64,
 }
 
 /// A table of the new store.

@@ -116,8 +116,10 @@ impl Work<'_> {
             Error::corruption(WHAT, self.meta.extent.offset, error.to_string())
         };
         let last = fragment.count() - 1;
+        let last_seq = fragment.last_seq().map_err(damaged)?;
+        self.expect_in_range((fragment.key(), fragment.first_seq()), (fragment.key(), last_seq))?;
         let newest = StateRecord {
-            next_seq: fragment.last_seq().map_err(damaged)?.saturating_add(1),
+            next_seq: last_seq.saturating_add(1),
             last_commit: fragment.commit(last).map_err(damaged)?,
             last_time_ms: fragment.time_ms(last).map_err(damaged)?,
         };
@@ -143,6 +145,17 @@ impl Work<'_> {
             open.newest = newest;
         }
         Ok(())
+    }
+
+    /// Refuses what lies outside of what the manifest says: in the new store it would lie over
+    /// another SSTable of the level.
+    fn expect_in_range(&self, first: (&[u8], u64), last: (&[u8], u64)) -> Result<()> {
+        let (from, to) = (&self.meta.first, &self.meta.last);
+        if first >= (&*from.0, from.1) && last <= (&*to.0, to.1) {
+            return Ok(());
+        }
+        let detail = "a fragment lies outside of the range that the manifest says";
+        Err(Error::corruption(WHAT, self.meta.extent.offset, detail))
     }
 
     /// For each entry, whether all of it can be read.
@@ -254,4 +267,57 @@ pub(super) fn lose_unnamed(
         sstable: meta.number,
         offset: meta.extent.offset,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::Extent;
+    use crate::options::{Compression, ReadMode, TableOptions};
+    use crate::sstable::EntryRef;
+    use crate::sstable::testing::{FILE, Fixture, options};
+    use crate::sync::Arc;
+    use crate::testing::{SimDisk, SimOptions};
+    use crate::version::TableKind;
+
+    /// A manifest whose checksums hold may say any range. What was taken beyond it lay over another
+    /// SSTable, and the new store was none.
+    #[test]
+    fn what_lies_outside_of_the_range_of_the_manifest_is_lost() {
+        let options = options(TableKind::Timeline, Compression::None);
+        let mut fixture = Fixture::build(options, 700, |builder| {
+            for key in [&b"alice"[..], b"bob", b"carol"] {
+                for seq in 1..=50 {
+                    let entry = EntryRef {
+                        seq,
+                        commit: seq,
+                        time_ms: 100 + seq,
+                        ttl_ms: None,
+                        event_ms: None,
+                        origin: None,
+                        payload: b"a text of some bytes",
+                        shared: None,
+                        erased: false,
+                    };
+                    builder.append(key, &entry)?;
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+        fixture.meta.last = (b"bob"[..].into(), 50);
+        let ring = Extent { offset: 65_536, length: 262_144 };
+        let disk = Arc::new(SimDisk::new(SimOptions::default()));
+        let mut target = Target::begin(disk, ring, 0).unwrap();
+        let record = TableRecord::new(fixture.meta.table, "t", TableOptions::timeline());
+        let (mut health, mut findings) = (SegmentHealth::default(), Findings::default());
+        let sstable = fixture.open(ReadMode::Read);
+        let of = (&record, FILE);
+        let meta = salvage(&sstable, of, &mut health, &mut target, &mut findings).unwrap().unwrap();
+        assert_eq!((meta.entries, &*meta.last.0, meta.last.1), (100, &b"bob"[..], 50));
+        let [Loss::Entries { key, entries: 50, .. }] = &findings.report.lost[..] else {
+            panic!("{:?}", findings.report.lost);
+        };
+        assert_eq!(&**key, b"carol");
+    }
 }

@@ -11,6 +11,12 @@ use tidelog_engine::TableId;
 use tidelog_engine::salvage::{Loss, Report, Salvage as Salvaging, TimelineName};
 
 /// Write everything that is not damaged to a new store, and name what is lost
+///
+/// Exit codes: 0 nothing is known to be lost; 1 something is, and is named, and the new store has
+/// the rest, or (without a summary) nothing could be saved, and there is no new store; 2 wrong use;
+/// 3 anything else, and there is no new store. A log whose end is unfinished, as each crash may
+/// leave it, ends with 0: the last line and the summary say so, and from which commit on something
+/// may have been in it, since the last commits that were promised, once damaged, look the same.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Salvage {
     /// The damaged store; it is only read, and should have no writer
@@ -76,6 +82,10 @@ fn print(report: &Report, output: &mut Output) -> Outcome {
             format_args!("table {name}: {recovered} recovered"),
         )?;
     }
+    if report.more_damage > 0 && !output.json() {
+        let count = text::grouped(report.more_damage);
+        output.line(format_args!("damaged: {count} more places"))?;
+    }
     summarise(report, output)?;
     Ok(output.flush()?)
 }
@@ -84,22 +94,32 @@ fn summarise(report: &Report, output: &mut Output) -> Outcome {
     if output.json() {
         return Ok(output.object(&json!({
             "losses": report.lost.len(),
-            "damaged_places": report.damage.len(),
+            "damaged_places": report.damage.len() as u64 + report.more_damage,
             "epochs": report.epochs,
-            "torn_tail": report.torn_tail,
+            "torn_tail": report.torn_tail.as_ref().map(|tail| &tail.detail),
+            "torn_from_commit": report.torn_tail.as_ref().map(|tail| tail.commit),
         }))?);
     }
-    if let Some(trace) = &report.torn_tail {
+    if let Some(tail) = &report.torn_tail {
         output.line(format_args!(
-            "WAL: an unfinished end, which was cut off as an opening does: {trace}"
+            "WAL: an unfinished end, which was cut off as an opening does: {}",
+            tail.detail
         ))?;
     }
     if report.epochs > 0 {
         let jump = text::grouped(report.epochs.saturating_mul(1_000_000));
         output.line(format_args!("the next sequence id of each timeline jumps by {jump}"))?;
     }
-    let verdict = if report.is_whole() { "nothing was lost" } else { "NOT ALL WAS RECOVERED" };
-    Ok(output.line(verdict)?)
+    match (report.is_whole(), &report.torn_tail) {
+        (false, _) => output.line("NOT ALL WAS RECOVERED")?,
+        (true, None) => output.line("nothing was lost")?,
+        // An opening cuts it as well, so it is no loss that is known; nor is it known to be none.
+        (true, Some(tail)) => output.line(format_args!(
+            "nothing is known to be lost; the unfinished end may have held commits from {} on",
+            tail.commit
+        ))?,
+    }
+    Ok(())
 }
 
 /// Names of tables.
