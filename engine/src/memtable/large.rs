@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::segment::{LargePayload, Segment};
 use crate::sync::{AtomicUsize, Ordering};
 use crossbeam_skiplist::SkipMap;
+use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
 /// Estimate of what an open segment costs: itself, its guard, its map, its node.
@@ -58,6 +59,12 @@ impl Memtable {
     pub(crate) fn large_segments(&self) -> Vec<Arc<Segment>> {
         let by_number = self.large.by_number.get().into_iter().flat_map(|found| found.iter());
         by_number.map(|found| Arc::clone(found.value())).collect()
+    }
+
+    /// Of these the one of the lowest number from `from` on.
+    pub(crate) fn large_segment_from(&self, from: u64) -> Option<Arc<Segment>> {
+        let found = self.large.by_number.get()?.lower_bound(Bound::Included(&from))?;
+        Some(Arc::clone(found.value()))
     }
 
     /// Whether the segment of the payload is open here.

@@ -22,6 +22,12 @@ impl Segments {
         Some(&self.0[place])
     }
 
+    /// The segment of the lowest number from `from` on.
+    pub(crate) fn first_from(&self, from: u64) -> Option<&Arc<Segment>> {
+        let place = self.0.partition_point(|segment| segment.meta().number < from);
+        self.0.get(place)
+    }
+
     /// Those of these numbers; the first number that is not there is the error.
     pub(crate) fn select(&self, numbers: &[u64]) -> Result<Segments, u64> {
         let found: Result<Vec<_>, u64> =

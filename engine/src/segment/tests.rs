@@ -239,6 +239,9 @@ fn a_payload_keeps_the_extent_of_its_segment() {
     let set = Segments::new([Arc::clone(&segment), Arc::clone(&segment)]);
     assert_eq!(set.iter().count(), 1);
     assert_eq!(set.select(&[9, 10]).err(), Some(10));
+    for (from, found) in [(0, true), (9, true), (10, false)] {
+        assert_eq!(set.first_from(from).is_some(), found, "{from}");
+    }
     let payload = segment.record(references[1]).unwrap().payload();
     segment.mark_obsolete(1);
     allocator.durable(3);

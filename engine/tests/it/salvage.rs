@@ -231,3 +231,27 @@ fn a_large_payload_whose_footer_was_cut_off_keeps_its_place() {
     assert!(entries.iter().all(|entry| *entry.payload == [7; 4084]));
     left.kill();
 }
+
+/// The last group that was synced, once damaged, looks like one that was never finished: nothing is
+/// known to be lost, nor that nothing is.
+#[test]
+fn a_torn_end_says_from_which_commit_on_something_may_be_missing() {
+    let world = World::new(14);
+    let process = world.open(&tiny()).unwrap();
+    let engine = process.engine.clone();
+    let table = engine.create_table("t", TableOptions::timeline()).unwrap();
+    for _ in 0..4 {
+        let mut batch = WriteBatch::new();
+        batch.append(table, b"t", b"text", None).unwrap();
+        engine.commit(batch, Durability::Sync).unwrap();
+    }
+    drop(engine);
+    process.kill();
+    let groups = Inspector::over(Arc::new(world.disk.reopen())).log().unwrap().groups;
+    let last = groups.last().unwrap();
+    world.disk.flip_bit(last.offset + 110, 3);
+    let salvage = Salvage::over(Arc::new(world.disk.reopen()));
+    let report = salvage.run(Arc::new(SimDisk::new(SimOptions::default()))).unwrap();
+    assert!(report.is_whole() && report.epochs > 0, "{report:?}");
+    assert_eq!(report.torn_tail.unwrap().commit, last.commits.0);
+}

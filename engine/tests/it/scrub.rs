@@ -464,6 +464,26 @@ fn a_slow_scrub_beside_a_busy_writer_finds_nothing_and_holds_one_structure_at_mo
     assert!(held <= without + 64 * 1024, "{held} bytes were held, without a scrub {without}");
 }
 
+/// Each segment once, whether SSTables or the log name it.
+#[test]
+fn large_payloads_are_scrubbed_before_and_behind_their_flush() {
+    let world = World::new(17);
+    let process = world.open(&tiny()).unwrap();
+    let table = process.engine.create_table("t", TableOptions::timeline()).unwrap();
+    for number in 0..5_u8 {
+        let mut batch = WriteBatch::new().with_large_from(1000);
+        batch.append(table, b"large", &[number; 4000], None).unwrap();
+        process.engine.commit(batch, Durability::Sync).unwrap();
+        if number == 2 {
+            process.engine.flush().unwrap();
+        }
+    }
+    let report = scrub(&process.engine);
+    assert!(report.whole && report.faults.is_empty(), "{report:?}");
+    assert_eq!(report.counts.segments, 5);
+    process.kill();
+}
+
 #[test]
 fn between_two_steps_nothing_of_a_dropped_table_is_held() {
     let full = Full::new(12, &tiny());

@@ -1,5 +1,6 @@
 use super::{Bench, entries};
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
 
 /// A store with something in SSTables, closed in order.
 fn store() -> Bench {
@@ -67,4 +68,42 @@ fn a_damaged_block_costs_its_entries_and_they_are_named() {
     assert!(all > 3000, "{all}");
     bench.good_with("append b.tide --table t --timeline alice", b"more\n");
     assert!(shown(&bench, "b.tide", "alice").last().unwrap().0 > 3000);
+}
+
+/// A store that was killed, and whose last commit is damaged: it was promised, and looks like one
+/// that was never finished.
+#[test]
+fn a_torn_end_is_no_known_loss_and_the_last_line_says_so() {
+    let bench = Bench::new();
+    let mut child = bench.live_append("append a.tide --table t --timeline alice");
+    let mut input = child.stdin.take().unwrap();
+    let mut acknowledged = BufReader::new(child.stdout.take().unwrap());
+    for number in 1..=5 {
+        writeln!(input, "line {number}").unwrap();
+        acknowledged.read_line(&mut String::new()).unwrap();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let bytes = std::fs::read(bench.path("a.tide")).unwrap();
+    let lsn = |at: &usize| u64::from_le_bytes(*bytes[at + 24..].first_chunk().unwrap());
+    let ring = (65_536..65_536 + 262_144_usize).step_by(512);
+    let groups = ring.filter(|at| bytes[at + 8..at + 12] == *b"TWAL");
+    bench.flip(groups.max_by_key(lsn).unwrap() as u64 + 100);
+    let told = bench.good("salvage a.tide b.tide");
+    let last = "nothing is known to be lost; the unfinished end may have held commits from ";
+    assert!(told.contains("WAL: an unfinished end") && told.contains(last), "{told}");
+    assert!(!told.contains("nothing was lost"), "{told}");
+    assert_eq!(shown(&bench, "b.tide", "alice").len(), 4);
+    let said = bench.json("salvage a.tide c.tide --json");
+    let summary = said.last().unwrap();
+    assert!(summary["losses"] == 0 && summary["torn_from_commit"].is_u64(), "{summary}");
+}
+
+/// An empty target was left, and stood in the way of the next try.
+#[test]
+fn what_is_no_store_leaves_no_target() {
+    let bench = Bench::new();
+    bench.write("a.tide", &[7; 100_000]);
+    let run = bench.run("salvage a.tide b.tide");
+    assert!(run.code != Some(0) && !bench.path("b.tide").exists(), "{run:?}");
 }

@@ -172,12 +172,17 @@ impl Pass {
     /// held: the view goes at once, and with it the SSTables.
     fn next_segment(&self, core: &Core, from: u64) -> Option<Segment> {
         let view = core.views.current();
-        let sstables = view.version.iter().flat_map(|(_, _, sstable)| sstable.segments().iter());
+        let number = |segment: &&Arc<Segment>| segment.meta().number;
+        // There may be millions, so none is counted up, and none but the next of each SSTable is
+        // looked at: all of them in each step would take the square of their number.
+        let sstables = view.version.iter().map(|(_, _, sstable)| sstable.segments());
+        let flushed = sstables.filter_map(|segments| segments.first_from(from)).min_by_key(number);
         let large: Vec<Arc<Segment>> =
-            view.memtables().flat_map(|memtable| memtable.large_segments()).collect();
-        // All are looked at in each step: there may be millions, so none is counted up.
-        let due = sstables.chain(&large).filter(|it| self.is_due(it.meta().number, from));
-        let next = due.min_by_key(|segment| segment.meta().number)?;
+            view.memtables().filter_map(|memtable| memtable.large_segment_from(from)).collect();
+        let next = flushed.into_iter().chain(&large).min_by_key(number)?;
+        if !self.is_due(next.meta().number, from) {
+            return None;
+        }
         Some(next.for_check(self.source(core, next.disk(), next.meta().extent)))
     }
 
