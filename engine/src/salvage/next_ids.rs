@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn lost_records_are_between_any_of_their_ranges() {
-        let name = |key: &str| (TableId(16), Box::from(key.as_bytes()));
+        let name = |key: &str| -> TimelineName { (TableId(16), key.as_bytes().into()) };
         let range = |first: &str, last: &str| Some((name(first), name(last)));
         let lost = |ranges: &[Option<(TimelineName, TimelineName)>]| {
             let lost = LostRecords::new(ranges.to_vec());

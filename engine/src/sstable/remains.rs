@@ -46,6 +46,8 @@ const NAMED_AT: usize = 24;
 /// Headers that do not verify may have read so many times the bytes of the SSTable in vain, and
 /// once more those that were passed. One that would take more is passed over.
 const VAIN_SHARE: u64 = 4;
+/// What the shortest of them counts as: a read of a few bytes is a read.
+const VAIN_BYTES_MIN: usize = 512;
 
 /// See the module.
 #[derive(Debug)]
@@ -296,9 +298,9 @@ impl Vain {
         self.bytes.saturating_add(Vain::cost(bytes)) <= allowed
     }
 
-    /// What bytes that do not verify count as: a read of a few is a read.
+    /// What bytes that do not verify count as.
     fn cost(bytes: usize) -> u64 {
-        bytes.max(PAGE_SIZE) as u64
+        bytes.max(VAIN_BYTES_MIN) as u64
     }
 }
 
