@@ -134,7 +134,8 @@ impl<M: Message> FanOut<M> {
         Ok(sent(&committed, self.inboxes))
     }
 
-    /// As [`FanOut::commit`], without waiting.
+    /// As [`FanOut::commit`], without waiting; see
+    /// [`Timeline::store_async`](crate::Timeline::store_async).
     ///
     /// # Errors
     /// As [`FanOut::commit`], by the future.

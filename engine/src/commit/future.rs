@@ -11,7 +11,8 @@ use std::task::{Context, Poll};
 /// The outcome of [`Engine::commit_async`](crate::Engine::commit_async).
 ///
 /// The batch is in the queue before the future exists, so batches are committed in the order of the
-/// calls, whether or not the futures are polled. Dropping the future changes nothing: the batch is
+/// calls, whether or not the futures are polled. While the engine holds writers back, all that is
+/// queued waits, and so does the future. Dropping the future changes nothing: the batch is
 /// committed as a whole, or refused. Only one with a precondition on a value may have to be looked
 /// at again, where a flush came in between; that is done when the future is polled, and not at all
 /// where it was dropped.

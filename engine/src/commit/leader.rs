@@ -28,8 +28,6 @@ pub(crate) struct Leader {
     memtable_lsn: u64,
     /// Entries published since the last sync.
     unsynced_entries: u64,
-    /// A slot that was taken but did not fit into its group: first of the next.
-    held: Option<Member>,
     /// Wakers of completed slots, to be called once leadership is given away.
     wakers: Vec<Waker>,
 }
@@ -50,23 +48,29 @@ impl Leader {
             next_commit,
             memtable_lsn,
             unsynced_entries: 0,
-            held: None,
             wakers: Vec::new(),
         }
     }
 
-    /// Commits groups until no slot waits, or a few groups have been served.
+    /// Commits groups until no slot waits, a few groups have been served, or level 0 is full. It
+    /// does not wait for room there: whoever was committed is to hear of it, and what waits is left
+    /// to the commit worker.
     pub(crate) fn lead(&mut self, core: &Core, leadership: &Leadership<'_, Arc<Slot>>) {
-        let mut groups = 0;
-        while groups < limits::LEADER_GROUPS_MAX || self.held.is_some() {
-            let group = self.gather(core, leadership);
+        for _ in 0..limits::LEADER_GROUPS_MAX {
+            let room = core.has_room();
+            if matches!(room, Ok(false)) {
+                break;
+            }
+            let group = gather(core, leadership);
             if group.is_empty() {
                 break;
             }
-            self.commit_group(core, group);
+            match room {
+                Ok(_) => self.commit_group(core, group),
+                Err(error) => self.refuse_all(group, &error),
+            }
             // Before leadership is given away: the other order makes half-empty groups.
             core.queue.wake_all();
-            groups += 1;
         }
         core.erasure.wipe_piece(|from, end| self.writer.wipe(from, end));
     }
@@ -84,39 +88,6 @@ impl Leader {
         core.freeze(self.writer.position(), self.next_commit);
         self.memtable_lsn = self.writer.position().lsn;
         false
-    }
-
-    /// Takes waiting slots, as many as one group holds.
-    fn gather(&mut self, core: &Core, leadership: &Leadership<'_, Arc<Slot>>) -> Vec<Member> {
-        let bytes_max = core.options.batch_bytes_max();
-        let mut group: Vec<Member> = Vec::new();
-        let mut bytes = 0;
-        let mut keyed = false;
-        while group.len() < limits::GROUP_BATCHES_MAX {
-            let member = match self.held.take() {
-                Some(member) => member,
-                None => match leadership.pop() {
-                    Some(slot) => Member {
-                        request: slot.take_request(),
-                        slot: Claim::new(slot),
-                        seqs: Vec::new(),
-                    },
-                    None => break,
-                },
-            };
-            let batch = &member.request.batch;
-            let looks_at_values =
-                batch.preconditions().iter().any(|p| matches!(p, Precondition::Value { .. }));
-            let too_large = bytes + batch.byte_count() > bytes_max;
-            if !group.is_empty() && (too_large || keyed && looks_at_values) {
-                self.held = Some(member);
-                break;
-            }
-            bytes += batch.byte_count();
-            keyed |= batch.has_keyed_writes();
-            group.push(member);
-        }
-        group
     }
 
     fn commit_group(&mut self, core: &Core, group: Vec<Member>) {
@@ -281,6 +252,32 @@ impl Leader {
             }
         }
     }
+}
+
+/// Takes waiting slots, as many as one group holds. The first that does not fit is put back.
+fn gather(core: &Core, leadership: &Leadership<'_, Arc<Slot>>) -> Vec<Member> {
+    let bytes_max = core.options.batch_bytes_max();
+    let mut group: Vec<Member> = Vec::new();
+    let mut bytes = 0;
+    let mut keyed = false;
+    while group.len() < limits::GROUP_BATCHES_MAX {
+        let Some(slot) = leadership.pop() else { break };
+        let stays = |request: &Request| {
+            let batch = &request.batch;
+            let looks_at_values =
+                batch.preconditions().iter().any(|p| matches!(p, Precondition::Value { .. }));
+            let too_large = bytes + batch.byte_count() > bytes_max;
+            !group.is_empty() && (too_large || keyed && looks_at_values)
+        };
+        let Some(request) = slot.take_request_unless(stays) else {
+            leadership.put_back(slot);
+            break;
+        };
+        bytes += request.batch.byte_count();
+        keyed |= request.batch.has_keyed_writes();
+        group.push(Member { slot: Claim::new(slot), request, seqs: Vec::new() });
+    }
+    group
 }
 
 /// What is in the memtable and nobody knows of yet.

@@ -3,7 +3,7 @@
 //! ```text
 //! caller:  check limits ─► resolve: pin state cells ─► stall if behind
 //!          ─► large payloads to extents, synced (`large.rs`) ─► push ─► lead or wait
-//! leader:  take all waiting slots
+//! leader:  unless level 0 is full: take all waiting slots
 //!          per slot: preconditions, sequence ids into the batch's bytes  (a refused one ends here)
 //!          one WAL write, one sync if anyone asked; without one, the disk goes on writing while
 //!          memtable; then the end of the write ─► published commit ─► complete slots, wake all
@@ -25,6 +25,8 @@
 //!     groups).
 //! I5. Entries published ahead of the last sync are never more than `UNSYNCED_ENTRIES_MAX`, and
 //!     never more than an eighth of the ring.
+//! I6. While level 0 is full no group is begun: so futures, whose batches are queued before they
+//!     can wait, are held back as well as callers (`engine/commit_pace.rs`).
 //!
 //! # Concurrency
 //! Callers share the queue and the state cells. Everything else here belongs to the leader; the

@@ -3,16 +3,18 @@
 //! # Invariants
 //! I1. Whoever pushes either becomes the leader, or the leader that kept it from becoming one looks
 //!     at the queue again once leadership is free (`Core::give_away`), and calls the commit worker
-//!     if slots wait. So no slot waits without a leader on its way.
+//!     if slots wait. So no slot waits without a leader on its way; where the leader stops since
+//!     level 0 is full, the worker looks again by itself (`engine/commit_pace.rs`).
 //! I2. A sleeper is woken when its slot is completed, and for nothing else: what a leader leaves
 //!     behind is led by the worker. Sleepers cannot be told apart, so to wake them for a successor
 //!     would wake all of them, and cost each a change of threads (measured: an eighth of what
 //!     durable commits of 64 threads take of the processors).
+//! I3. Slots are popped in the order in which they were pushed. One that is put back is the oldest.
 //!
 //! # Concurrency
-//! `push`, `pop`, `try_lead` and `is_led` take no lock. The mutex closes the gap between a
-//! sleeper's last look and its sleep, and guards their count: where nobody sleeps, waking is no
-//! call of the system.
+//! `push`, `pop`, `try_lead` and `is_led` take no lock, but `pop` for what was put back. The mutex
+//! closes the gap between a sleeper's last look and its sleep, and guards their count: where nobody
+//! sleeps, waking is no call of the system.
 
 use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
 
@@ -37,6 +39,9 @@ mod waiting {
         pub(super) fn is_empty(&self) -> bool {
             self.0.lock().is_empty()
         }
+        pub(super) fn len(&self) -> usize {
+            self.0.lock().len()
+        }
     }
 }
 #[cfg(not(loom))]
@@ -47,6 +52,9 @@ use waiting::Waiting;
 /// Waiting slots and the leadership over them.
 pub(crate) struct CommitQueue<T> {
     waiting: Waiting<T>,
+    /// What was put back, and whether there is any: changed by whoever leads.
+    first: Mutex<Option<T>>,
+    has_first: AtomicBool,
     leading: AtomicBool,
     /// How many there are.
     sleepers: Mutex<usize>,
@@ -63,6 +71,8 @@ impl<T> CommitQueue<T> {
     pub(crate) fn new() -> CommitQueue<T> {
         CommitQueue {
             waiting: Waiting::new(),
+            first: Mutex::new(None),
+            has_first: AtomicBool::new(false),
             leading: AtomicBool::new(false),
             sleepers: Mutex::new(0),
             wake: Condvar::new(),
@@ -74,7 +84,12 @@ impl<T> CommitQueue<T> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && !self.has_first.load(Ordering::SeqCst)
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len() + usize::from(self.has_first.load(Ordering::SeqCst))
     }
 
     /// Leadership, if nobody has it.
@@ -114,13 +129,50 @@ impl<T> CommitQueue<T> {
 impl<T> Leadership<'_, T> {
     /// The oldest waiting slot.
     pub(crate) fn pop(&self) -> Option<T> {
+        if self.queue.has_first.load(Ordering::Relaxed) {
+            self.queue.has_first.store(false, Ordering::SeqCst);
+            return self.queue.first.lock().take();
+        }
         self.queue.waiting.pop()
+    }
+
+    /// Gives the slot back that was popped last: it is the next one again.
+    pub(crate) fn put_back(&self, item: T) {
+        let before = self.queue.first.lock().replace(item);
+        assert!(before.is_none(), "only what was popped is put back");
+        self.queue.has_first.store(true, Ordering::SeqCst);
     }
 }
 
 impl<T> Drop for Leadership<'_, T> {
     fn drop(&mut self) {
         self.queue.leading.store(false, Ordering::SeqCst);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_back_comes_first_and_counts() {
+        let queue = CommitQueue::new();
+        queue.push('a');
+        queue.push('b');
+        let leadership = queue.try_lead().unwrap();
+        for _ in 0..2 {
+            let popped = leadership.pop().unwrap();
+            assert_eq!((popped, queue.len()), ('a', 1));
+            leadership.put_back(popped);
+            assert_eq!(queue.len(), 2);
+        }
+        drop(leadership);
+        let leadership = queue.try_lead().unwrap();
+        assert_eq!((leadership.pop(), leadership.pop()), (Some('a'), Some('b')));
+        leadership.put_back('b');
+        assert!(!queue.is_empty(), "whoever looks calls the worker for it");
+        assert_eq!((leadership.pop(), leadership.pop()), (Some('b'), None));
+        assert!(queue.is_empty());
     }
 }
 

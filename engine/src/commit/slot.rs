@@ -103,6 +103,18 @@ impl Slot {
         self.request.lock().take().expect("a slot is taken by one leader, once")
     }
 
+    /// The same, unless it is to stay for the next group.
+    pub(super) fn take_request_unless(
+        &self,
+        stays: impl FnOnce(&Request) -> bool,
+    ) -> Option<Request> {
+        let mut request = self.request.lock();
+        match stays(request.as_ref().expect("a slot is taken by one leader, once")) {
+            true => None,
+            false => request.take(),
+        }
+    }
+
     /// Leader only, once. The caller wakes sleepers afterwards, and the waker once it leads no
     /// more: a waker runs somebody else's code.
     #[must_use]

@@ -19,7 +19,7 @@ pub(crate) struct Pressure {
     pub(crate) level0: usize,
 }
 
-/// What a writer does before it queues.
+/// What a writer does before it queues, and the commit worker behind what it has led for futures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stall {
     Go,

@@ -12,9 +12,9 @@ use super::tiers::ColdState;
 use super::wish::Wishes;
 use super::workers::Wakes;
 use super::{Claims, Counters, Erasure, ScrubState};
-use crate::commit::{CommitQueue, Leader, Pressure, Slot, Stall, stall};
+use crate::commit::{CommitQueue, Leader, Slot};
 use crate::entry::{Payload, TableId};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::file::superblock::{self, Superblock};
 use crate::file::{Allocator, Disk, FileId, Pacer};
 use crate::health::Health;
@@ -283,48 +283,6 @@ impl Core {
             view.frozen.insert(0, Arc::new(frozen));
         });
         self.wake(|wakes| &wakes.flush);
-    }
-
-    /// Slows a writer down, or stops it, while background work is behind.
-    pub(super) fn wait_for_pace(&self, bytes: usize) -> Result<()> {
-        let mut waited = Duration::ZERO;
-        loop {
-            match stall(&self.pressure(), bytes) {
-                Stall::Go => break,
-                Stall::Slow(delay) => {
-                    self.scheduler.pause(delay);
-                    waited += delay;
-                    break;
-                }
-                Stall::Stop => {
-                    self.check_writable()?;
-                    // Damage is not waited for: a table that has it is not counted.
-                    let error = self.compaction_error.lock().clone();
-                    if let Some(error) = error.filter(|e| e.kind() != ErrorKind::Corruption) {
-                        return Err(error);
-                    }
-                    self.wake(|wakes| &wakes.compact);
-                    let delay = Duration::from_millis(1);
-                    self.scheduler.pause(delay);
-                    waited += delay;
-                }
-            }
-        }
-        if !waited.is_zero() {
-            let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
-            Counters::add(&self.counters.stalled_nanos, nanos);
-        }
-        Ok(())
-    }
-
-    fn pressure(&self) -> Pressure {
-        let view = self.views.current();
-        Pressure {
-            memtable_bytes: view.active.bytes(),
-            memtable_limit: self.options.memtable_bytes,
-            flushing: !view.frozen.is_empty(),
-            level0: view.level0_depth,
-        }
     }
 
     /// The time against which entries expire. It never runs far ahead of what the superblock knows,

@@ -85,8 +85,12 @@ pub struct Stats {
     /// space was free, in milliseconds. The time during which the store was closed counts too, and
     /// a time to live that was made shorter counts as if it had always been so.
     pub expiry_lag_ms: u64,
-    /// Nanoseconds that writers were slowed down or stopped.
+    /// Nanoseconds that writers were slowed down or stopped: of each that waits for its commit, and
+    /// once of all those together that have futures.
     pub stalled_nanos: u64,
+    /// Batches that wait to be committed. Where writers are stopped those of futures may become
+    /// many, see [`Engine::commit_async`](crate::Engine::commit_async).
+    pub queued_commits: u64,
     /// Bytes in memtables.
     pub memtable_bytes: u64,
     /// Timelines whose state is in memory.
@@ -221,6 +225,7 @@ impl Core {
             dropped_bytes: read(&counters.dropped_bytes),
             expiry_lag_ms: read(&counters.expiry_lag_ms),
             stalled_nanos: read(&counters.stalled_nanos),
+            queued_commits: self.queue.len() as u64,
             memtable_bytes: view.memtables().map(|memtable| memtable.bytes() as u64).sum(),
             state_cells: self.states.len() as u64,
             state_bytes: self.states.bytes() as u64,

@@ -45,6 +45,10 @@ impl Core {
             let slot = Arc::new(Slot::new(request));
             self.queue.push(Arc::clone(&slot));
             while !slot.is_done() {
+                if self.is_held_back() {
+                    self.wait_for_room();
+                    continue;
+                }
                 if self.lead() {
                     continue;
                 }
@@ -62,7 +66,8 @@ impl Core {
         }
     }
 
-    /// Queues a batch without waiting.
+    /// Queues a batch without waiting. Where commits are held back, the queue is: see
+    /// `commit_pace.rs`.
     pub(crate) fn submit(
         self: &Arc<Self>,
         batch: WriteBatch,
@@ -105,7 +110,7 @@ impl Core {
         Ok(())
     }
 
-    /// Leads waiting slots, unless somebody else does.
+    /// Leads waiting slots, unless somebody else does: few or none where level 0 is full.
     pub(crate) fn lead(&self) -> bool {
         let led = self.lead_once();
         // Behind a close, or a worker's death, there may be no worker that would lead what was

@@ -3,6 +3,7 @@
 mod alter;
 mod burial;
 mod claims;
+mod commit_pace;
 mod compact_worker;
 mod core;
 mod counters;
@@ -193,6 +194,19 @@ impl Engine {
     /// timeline that is not in memory, and writes payloads of
     /// [`LARGE_PAYLOAD_BYTES`](crate::limits::LARGE_PAYLOAD_BYTES) and more; waits for no other
     /// write of the disk.
+    ///
+    /// Where [`Engine::commit`] would be slowed down or stopped, since compaction is behind, the
+    /// call returns at once all the same. The future stays pending, and is woken once its batch is
+    /// committed, or refused for what a commit that waits would be refused for. A store that is
+    /// closed meanwhile commits what was queued before.
+    ///
+    /// So the store bounds what it has taken in, but not what is queued: a batch is in memory until
+    /// it is committed. That bound is the caller's. A server that sends the next batch of a
+    /// connection when the last one is answered, or lets so many futures exist at one time, has it.
+    /// [`Stats::queued_commits`] says how many wait.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`], by the future.
     pub fn commit_async(&self, batch: WriteBatch, durability: Durability) -> CommitFuture {
         self.handle.core.submit(batch, durability)
     }

@@ -4,6 +4,7 @@
 //! Each is stepped by the scheduler and does a bounded piece of work a step. None holds a lock
 //! between steps. A worker that dies poisons the store: no silent stop.
 
+use super::commit_pace::CommitPace;
 use super::compact_worker::CompactWorker;
 use super::erasure::EraseWorker;
 use super::expiry::ExpiryWorker;
@@ -71,7 +72,7 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<()> {
             flush: start("tidelog-flush", Box::new(FlushWorker::new(core)))?,
             compact: start("tidelog-compact", Box::<CompactWorker>::default())?,
             sync: start("tidelog-sync", Box::new(SyncWorker))?,
-            commit: start("tidelog-commit", Box::new(CommitWorker))?,
+            commit: start("tidelog-commit", Box::<CommitWorker>::default())?,
             expire: start("tidelog-expire", Box::<ExpiryWorker>::default())?,
             space: start("tidelog-space", Box::new(SpaceWorker::new()))?,
             erase: start("tidelog-erase", Box::<EraseWorker>::default())?,
@@ -343,12 +344,24 @@ fn renew_clock(core: &Core) -> Option<Progress> {
 }
 
 /// Leads for callers that do not wait on a thread.
-struct CommitWorker;
+#[derive(Default)]
+struct CommitWorker {
+    pace: CommitPace,
+}
 
 impl Task for CommitWorker {
     fn step(&mut self, core: &Arc<Core>) -> Progress {
-        if !core.queue.is_empty() && core.lead() {
-            return Progress::Busy;
+        let wait = self.pace.wait(core);
+        if !core.queue.is_empty() {
+            if let Some(limit) = wait {
+                return Progress::Idle(Some(limit));
+            }
+            let log_bytes = || core.counters.log_bytes.load(Ordering::Relaxed);
+            let before = log_bytes();
+            if core.lead() {
+                self.pace.led(core, log_bytes() - before);
+                return Progress::Busy;
+            }
         }
         if core.health.check().is_err() {
             // A leader that panicked has kept the wakers of the groups before.

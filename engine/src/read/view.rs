@@ -4,7 +4,7 @@ use super::AmendmentSstables;
 use crate::entry::TableId;
 use crate::memtable::Memtable;
 use crate::sstable::Sstable;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, RwLock};
 use crate::version::{Catalog, MARK_TABLE, Shard, TableRecord, Tier, Version};
 use crate::wal::WalPosition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,15 +133,19 @@ pub(crate) struct Views {
     retired: Mutex<Vec<Arc<View>>>,
     /// That of the current view, for whoever only asks whether the version has changed.
     version_number: AtomicU64,
+    /// That of the current view: asked before every group of commits.
+    level0_depth: AtomicUsize,
 }
 
 impl Views {
     pub(crate) fn new(view: View) -> Views {
         let version_number = AtomicU64::new(view.version_number);
+        let level0_depth = AtomicUsize::new(view.level0_depth);
         Views {
             current: RwLock::new(Arc::new(view)),
             retired: Mutex::new(Vec::new()),
             version_number,
+            level0_depth,
         }
     }
 
@@ -154,6 +158,11 @@ impl Views {
         self.version_number.load(Ordering::Relaxed)
     }
 
+    /// How deep level 0 lies in the current view, see [`View::measure_level0`].
+    pub(crate) fn level0_depth(&self) -> usize {
+        self.level0_depth.load(Ordering::Relaxed)
+    }
+
     /// Replaces the view by a changed copy. `change` runs under the lock: it must do nothing slow.
     pub(crate) fn replace(&self, change: impl FnOnce(&mut View)) {
         let old = {
@@ -164,6 +173,7 @@ impl Views {
                 view.version_number += 1;
                 self.version_number.store(view.version_number, Ordering::Relaxed);
             }
+            self.level0_depth.store(view.level0_depth, Ordering::Relaxed);
             std::mem::replace(&mut *current, Arc::new(view))
         };
         // Outside the lock: the last pointer to a memtable or SSTable may go here.

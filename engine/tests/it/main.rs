@@ -4,6 +4,7 @@
 //! - `amendments`: edit and recall, through every copy, at every stage
 //! - `basic`: what each call promises, on the simulated disk
 //! - `amplification`: bytes written for each byte of payload and id
+//! - `commit_pace`: futures are held back as callers are while compaction is behind
 //! - `history`: random histories of every operation, over tiers, crashes, and clocks that jump;
 //!   `histories`: a few of them
 //! - `locality`: timelines that are read much come to lie together
@@ -57,6 +58,7 @@
 mod amendments;
 mod amplification;
 mod basic;
+mod commit_pace;
 mod crash_sweep;
 mod damage;
 mod draw;

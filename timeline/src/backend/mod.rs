@@ -234,7 +234,8 @@ pub trait Backend: Send + Sync + 'static {
     fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed>;
 
     /// As [`Backend::commit`], without waiting. The batch takes its place among the commits during
-    /// the call, and goes on whether or not the future is polled.
+    /// the call, and goes on whether or not the future is polled. Where a commit would be held back
+    /// the future is pending, and the call returns all the same.
     fn commit_async(&self, batch: Batch, durability: Durability) -> CommitFuture;
 
     /// The present moment.

@@ -117,8 +117,14 @@ impl<M: Message> Timeline<M> {
     }
 
     /// Appends a message without waiting. The write takes its place during this call; the future
-    /// may be dropped, the write then happens whole or not at all. No runtime is needed. May block
-    /// for a moment where the engine holds writers back.
+    /// may be dropped, the write then happens whole or not at all. No runtime is needed. May read
+    /// one block of the file, where the timeline is not in memory, and writes a message of 256 KiB
+    /// and more.
+    ///
+    /// Where the engine holds writers back the future is pending until there is room; the call does
+    /// not block. Until then the message is in memory, so how many there are at one time is for the
+    /// caller to bound: by waiting for answers, or by [`Timeline::store_with_callback`], which has
+    /// a bound.
     ///
     /// # Errors
     /// As [`Timeline::store`], by the future.
