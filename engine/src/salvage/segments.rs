@@ -36,7 +36,7 @@ enum State {
     Damaged(Asked),
 }
 
-/// Answers about a damaged segment may take so many times its own bytes.
+/// Records that cannot be read may take so many times the bytes of their segment to look for.
 const ASKED_SHARE: u64 = 4;
 
 /// The records of a damaged segment that were asked for.
@@ -46,7 +46,7 @@ struct Asked {
     readable: BTreeMap<u64, u64>,
     /// The offsets of the others.
     unreadable: BTreeSet<u64>,
-    /// Bytes in which they were looked for.
+    /// Bytes in which those were looked for. What can be read is no more than the segment.
     bytes: u64,
     /// Whether a segment of the log is what the log says once it is written anew.
     fits_log: Option<bool>,
@@ -215,7 +215,6 @@ impl Asked {
         }
         let left = (segment.meta().bytes * ASKED_SHARE).saturating_sub(self.bytes);
         let (end, bytes) = segment.remaining_record(offset, left);
-        self.bytes += bytes;
         // Only a hostile file has records that lie over each other: the first one counts.
         let taken = end.filter(|end| self.is_free(offset, *end));
         match taken {
@@ -223,6 +222,7 @@ impl Asked {
                 self.readable.insert(offset, end);
             }
             None => {
+                self.bytes += bytes;
                 self.unreadable.insert(offset);
             }
         }
