@@ -83,6 +83,11 @@ impl<'a> Log<'a> {
             if end.is_none() {
                 let synced = log.groups.iter().map(|group| group.synced_lsn).max().unwrap_or(0);
                 log.judge_end(checksum, synced.max(superblock.synced_lsn), findings)?;
+            } else if listing.groups.last().is_some_and(|group| !is_possible(group)) {
+                // Nothing comes behind it that would tell of the gap.
+                let lsn = log.groups.last().map_or(head.lsn, |group| group.end);
+                let lsn = lsn.min(listing.end.lsn);
+                log.lose(lsn..listing.end.lsn, log.last_commit() + 1, None, findings);
             }
             log.leave_out_the_oldest(findings);
         }
