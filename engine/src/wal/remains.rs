@@ -12,8 +12,9 @@
 //! # Invariants
 //! 1. Only groups of this log, of which header, body and frames verify, are given out.
 //! 2. Memory is a window, the largest group, and a line for each group, whatever the bytes say.
-//! 3. Time is that of reading the ring twice and two of the largest groups: groups of one log do
-//!    not lie over each other, so what headers say together is no more than that.
+//! 3. Time is that of reading the ring twice, what may be unsynced and two of the largest groups:
+//!    groups of one log lie over each other only where a power loss took some of what was unsynced
+//!    and left groups of the lap before, so what headers say together is no more than that.
 
 use super::format::{
     FRAME_BATCH, FrameFault, Frames, GROUP_STEP, HEADER_SIZE, Header, HeaderFault, LogId,
@@ -24,6 +25,7 @@ use super::ring::Ring;
 use crate::error::{Error, Result};
 use crate::file::disk::read_readable_at;
 use crate::file::{Disk, Extent, FileId};
+use crate::limits::RING_UNSYNCED_SHARE;
 use std::ops::Range;
 
 /// Bytes of the ring that are looked at together.
@@ -127,8 +129,9 @@ impl Search<'_> {
         let longest = log.group_bytes_max.min(ring.length());
         // Each header by itself may say a length that can be, and all of them together one that
         // would have the ring read as often as it has steps.
-        let is_possible = header.padded_length() <= longest
-            && self.body_bytes <= place.saturating_add(longest.saturating_mul(2));
+        let beyond = longest.saturating_mul(2).saturating_add(ring.length() / RING_UNSYNCED_SHARE);
+        let is_possible =
+            header.padded_length() <= longest && self.body_bytes <= place.saturating_add(beyond);
         let end = lsn.checked_add(header.padded_length());
         let Some(end) = end.filter(|_| is_possible) else {
             return Ok(());
