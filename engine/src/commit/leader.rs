@@ -43,13 +43,7 @@ struct Member {
 impl Leader {
     /// `memtable_lsn`: where the first group of the active memtable lies, or would lie.
     pub(crate) fn new(writer: Writer, next_commit: u64, memtable_lsn: u64) -> Leader {
-        Leader {
-            writer,
-            next_commit,
-            memtable_lsn,
-            unsynced_entries: 0,
-            wakers: Vec::new(),
-        }
+        Leader { writer, next_commit, memtable_lsn, unsynced_entries: 0, wakers: Vec::new() }
     }
 
     /// Commits groups until no slot waits, a few groups have been served, or level 0 is full. It
