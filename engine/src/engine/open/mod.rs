@@ -182,7 +182,9 @@ impl Core {
             // Nobody leads now: what is published is all there is.
             let published = self.published.load(Ordering::Acquire);
             // More may count as flushed: an epoch leaves commit numbers out.
-            if published <= self.flushed_through.load(Ordering::Acquire) {
+            let flushed = published <= self.flushed_through.load(Ordering::Acquire);
+            // A leader may have put back what it had taken out while the queue was looked at.
+            if flushed && self.queue.is_empty() {
                 *self.leader.lock() = None;
                 drop(leadership);
                 return Ok(());
