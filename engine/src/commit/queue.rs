@@ -117,6 +117,11 @@ impl<T> CommitQueue<T> {
         *sleepers -= 1;
     }
 
+    /// Whether a caller sleeps until its slot is completed.
+    pub(crate) fn has_sleepers(&self) -> bool {
+        *self.sleepers.lock() > 0
+    }
+
     /// Wakes every sleeper, after slots were completed.
     pub(crate) fn wake_all(&self) {
         let nobody = *self.sleepers.lock() == 0;

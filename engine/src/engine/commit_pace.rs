@@ -23,6 +23,8 @@
 //! 4. Nobody waits in vain. Where compaction fails, or the store is poisoned, what is queued gets
 //!    the error that a caller gets who waits. A store that is being closed compacts no more: what
 //!    is queued then is committed beyond the limit.
+//! 5. No caller sleeps twice: while one waits in the queue for what a leader has left to the worker
+//!    the worker does not rest. The caller has slept for its bytes before it queued.
 //!
 //! How much is queued is not bounded here, but by those who call: each future stands for one batch,
 //! and to refuse it or to block the call would be worse than to let its caller keep count.
@@ -135,7 +137,7 @@ impl CommitPace {
             let waited_ms = core.raw_clock.monotonic_ms().saturating_sub(since_ms);
             core.count_stalled(Duration::from_millis(waited_ms));
         }
-        if self.rests_until_ms == 0 {
+        if self.rests_until_ms == 0 || core.queue.has_sleepers() {
             return None;
         }
         let left_ms = self.rests_until_ms.saturating_sub(core.raw_clock.monotonic_ms());
