@@ -165,7 +165,7 @@ mod tests {
                 store.clock.advance(Duration::from_millis(500));
                 append(core, table, KEY, b"behind the end of that window");
                 let frozen = freeze(core);
-                scope.spawn(move || sender.send((core.flush_job(&frozen), frozen)));
+                scope.spawn(move || sender.send((Box::new(core.flush_job(&frozen)), frozen)));
                 begun = receiver.recv_timeout(Duration::from_millis(100));
                 Ok(Change { edits: vec![Edit::TableAltered(record)], ..Change::default() })
             });
@@ -174,7 +174,7 @@ mod tests {
                 Ok(begun) => begun,
                 Err(_) => receiver.recv().unwrap(),
             };
-            finish(core, frozen, job);
+            finish(core, frozen, *job);
         });
         append(core, table, KEY, b"in the same moment");
         flush(core);
