@@ -143,7 +143,7 @@ fn segments_move_down_while_the_store_runs() {
     let process = world.open(&tiny()).unwrap();
     let kept = fill(&process);
     let before = process.engine.stats();
-    pass(&world, &process, 300);
+    pass(&world, &process, 1500);
     let stats = process.engine.stats();
     let live = stats.sstable_bytes + stats.segment_bytes;
     assert!(before.file_bytes > FIXED + live + 1_000_000, "{before:?}");

@@ -101,6 +101,10 @@ fn space_comes_back_while_the_store_runs_and_then_there_is_rest() {
     assert!(full.file_bytes > FIXED + 1_500_000, "{full:?}");
     drop(payloads);
     pass(&world, &process, 100);
+    let kept = process.engine.stats().file_bytes;
+    assert_eq!(kept, full.file_bytes, "what was in use a moment ago may be taken again");
+    // What moves down first leaves room that the next look finds.
+    pass(&world, &process, 1500);
     let stats = process.engine.stats();
     assert!(stats.file_bytes < FIXED + 500_000, "{full:?}, then {stats:?}");
     let used = world.disk.used_bytes();
@@ -121,16 +125,16 @@ fn a_steady_store_gives_nothing_back_that_it_takes_again() {
         for key in 0..200 {
             put(&process, table, key * 7 % 200 + seed % 2, &[9; 1000]);
         }
-        world.clock.advance(Duration::from_millis(500));
+        world.clock.advance(Duration::from_millis(2500));
     };
-    (0..100).for_each(&round);
-    let (before, length) = (world.disk.counts(), process.engine.stats().file_bytes);
     (0..200).for_each(&round);
+    let (before, length) = (world.disk.counts(), process.engine.stats().file_bytes);
+    (0..400).for_each(&round);
     let after = world.disk.counts();
     let stats = process.engine.stats();
-    // A hundred seconds, ten looks, 40 MB written: at most at every other look.
-    assert!(after.truncations - before.truncations <= 5, "{before:?}, then {after:?}");
-    assert!(after.holes - before.holes <= 10, "{before:?}, then {after:?}");
+    // A thousand seconds, three looks, 80 MB written.
+    assert!(after.truncations - before.truncations <= 1, "{before:?}, then {after:?}");
+    assert!(after.holes - before.holes <= 2, "{before:?}, then {after:?}");
     assert!(stats.file_bytes <= length * 5 / 4, "{length}, then {stats:?}");
 }
 
@@ -254,7 +258,7 @@ fn churn(sim: &mut Sim, _: &mut Random, number: usize) -> Result<()> {
     let send = send(vec![(table, vec![b't', byte % 5])], vec![byte; 300]);
     let durability = if number.is_multiple_of(3) { Durability::Sync } else { Durability::Buffered };
     sim.commit(&[put(0), put(1), send], durability)?;
-    sim.pass(2500, 12);
+    sim.pass(75_000, 12);
     if number == 70 || number == 130 {
         sim.compact()?;
     }

@@ -47,7 +47,7 @@ impl Parameters {
             true => (40, 20, 200, 1_500),
             false => (5_000, 1_000, 10_000, 20_000),
         };
-        let (lag_ms, patience_ms) = if common.short { (1_500, 0) } else { (6_000, 60_000) };
+        let (lag_ms, patience_ms) = if common.short { (1_500, 0) } else { (6_000, 700_000) };
         let timelines = asked.timelines.unwrap_or(timelines);
         Parameters {
             megabytes: asked.megabytes.unwrap_or(megabytes),

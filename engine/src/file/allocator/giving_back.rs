@@ -6,7 +6,7 @@
 //!  root   |                             |          the next superblock says so, durably
 //!  file   |                             |          shorten ─► now the file ends there too
 //! ```
-//! 1. `look`, every few seconds: whatever is free now is *cold* at the next look if nobody took it
+//! 1. `look`, every few minutes: whatever is free now is *cold* at the next look if nobody took it
 //!    in between. Only cold space is given back, and some of it is kept for reuse, so that a steady
 //!    store does not give back what it takes again a moment later.
 //! 2. `cut` ends the grid before the cold free run at its end. The file keeps its length.
