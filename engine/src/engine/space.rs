@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! every second    what older roots alone needed and nobody reads, if it is much: one root more
-//! every 5 min     look: what was free all the time since the last look is cold
+//! every 5 min     look: what was free all the time since the last one is cold
 //!                 cold at the end        cut the grid ─► root ─► shorten the file
 //!                 cold inside, beyond what is kept for reuse        punch holes
 //!                 cold inside, very much of it       move the highest extent to a lower place
 //! ```
 //! A store at rest, or at a steady pace, comes to a state in which nothing of this happens: what it
 //! takes again within five minutes is never cold, and [`Core::kept_bytes`] are kept in any case.
-//! Between two large merges room lies free for minutes. With looks every ten seconds a steady stream
+//! Between two large merges room lies free for minutes. With looks every ten seconds a steady store
 //! punched two holes a second, and four operations of an hour took 0.1 to 0.2 s: what a hole waits
 //! for the file system's journal now and then, and the log behind it.
 //!
