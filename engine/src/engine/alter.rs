@@ -112,18 +112,27 @@ mod tests {
 
     const KEY: &[u8] = b"room";
 
+    fn ttl(seconds: u64) -> TableOptions {
+        TableOptions::timeline().ttl(Duration::from_secs(seconds))
+    }
+
+    /// A store with an entry in a window of the only piece.
+    fn store() -> (Store, TableId) {
+        let store = Store::by_hand();
+        let table = store.engine.create_table("message", ttl(8)).unwrap();
+        append(store.core(), table, KEY, b"in a window of the only piece");
+        flush(store.core());
+        (store, table)
+    }
+
     /// A longer time to live was shown with its grid before it was durable. A flush that began then
     /// went by that grid; and where the root failed, the old one held again. The next flush went to
     /// a lower window than the one before, so newer entries lay behind older ones, and every read
     /// of the timeline ended with `Corruption`.
     #[test]
     fn no_flush_goes_by_a_grid_that_is_taken_back() {
-        let store = Store::by_hand();
+        let (store, table) = store();
         let core = store.core();
-        let ttl = |seconds| TableOptions::timeline().ttl(Duration::from_secs(seconds));
-        let table = store.engine.create_table("message", ttl(8)).unwrap();
-        append(core, table, KEY, b"in a window of the only piece");
-        flush(core);
         store.clock.advance(Duration::from_millis(5_141));
         append(core, table, KEY, b"at the end of that piece");
         let frozen = freeze(core);
@@ -151,12 +160,8 @@ mod tests {
     /// those that came later, and every read of the timeline ended with `Corruption`.
     #[test]
     fn no_flush_begins_while_a_grid_changes() {
-        let store = Store::by_hand();
+        let (store, table) = store();
         let core = store.core();
-        let ttl = |seconds| TableOptions::timeline().ttl(Duration::from_secs(seconds));
-        let table = store.engine.create_table("message", ttl(8)).unwrap();
-        append(core, table, KEY, b"in a window of the old grid");
-        flush(core);
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             let mut begun = Err(std::sync::mpsc::RecvTimeoutError::Timeout);

@@ -234,7 +234,8 @@ impl Engine {
 
     /// Flushes, compacts until no level has anything to do, and gives all free space back to the
     /// file system: what lies high in the file is moved to lower places, and the file is cut off
-    /// behind it. What readers of this process hold stays until they let go.
+    /// behind it. What expiry or an erasure is taking away meanwhile is waited for. What readers of
+    /// this process hold stays until they let go.
     ///
     /// # Errors
     /// As [`Engine::flush`].

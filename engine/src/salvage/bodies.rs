@@ -228,3 +228,65 @@ impl<'a> Bodies<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::WriteBatch;
+    use crate::file::{Disk, FileId};
+    use crate::testing::{SimDisk, SimOptions};
+    use std::sync::Arc;
+
+    const TABLE: TableId = TableId(16);
+
+    /// What becomes of the body of commit 1, where so many entries had no payload before, and
+    /// nothing else is left of the store.
+    fn taken(body: &[u8], unread: u64) -> (Vec<u8>, Written, Findings) {
+        let (catalog, mut health) = (Catalog::new(), SegmentHealth::default());
+        let mut findings = Findings::default();
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(SimOptions::default()));
+        let known = Known::over(&disk, FileId([7; 16]), &[]);
+        let mut bodies = Bodies::new(&catalog, &mut health, &known, &mut findings, (0, false));
+        bodies.unread = unread;
+        let kept = bodies.take(4096, 1, body).unwrap();
+        (kept, bodies.end(), findings)
+    }
+
+    fn body(large: bool) -> Vec<u8> {
+        let mut batch = WriteBatch::new().with_large_from(if large { 8 } else { usize::MAX });
+        batch.append(TABLE, b"t", &[7; 20], None).unwrap();
+        batch.assign(0, 1);
+        if large {
+            let (number, offset, length) = (9, 1 << 20, 20);
+            let place = LargePayload { number, offset, length, table: TABLE, footer_checksum: 9 };
+            batch.place_large(0, &place);
+        }
+        batch.into_body()
+    }
+
+    /// The entries in front of what nobody wrote counted as recovered, and were in no store.
+    #[test]
+    fn a_body_that_cannot_be_decoded_is_lost_as_a_whole() {
+        let whole = body(false);
+        let (kept, written, findings) = taken(&whole, 0);
+        assert_eq!((kept, written.entries), (whole.clone(), BTreeMap::from([(TABLE, 1)])));
+        assert!(findings.report.lost.is_empty());
+        let (kept, written, findings) = taken(&[&whole[..], &[0xff; 9]].concat(), 0);
+        assert_eq!((kept, written.entries), (Vec::new(), BTreeMap::new()));
+        let lost = &findings.report.lost[..];
+        assert!(matches!(lost, [Loss::Commits { first: 1, last: Some(1), .. }]), "{lost:?}");
+    }
+
+    /// A message may name one timeline a million times: one jump was made for all of them, and the
+    /// ids behind it were given again.
+    #[test]
+    fn ids_jump_for_each_million_entries_without_a_payload() {
+        for (before, epochs) in
+            [(0, 1), (UNSYNCED_ENTRIES_MAX - 2, 1), (UNSYNCED_ENTRIES_MAX - 1, 2)]
+        {
+            let (kept, written, findings) = taken(&body(true), before);
+            assert_eq!((kept.len(), written.entries.len()), (0, 0));
+            assert_eq!(findings.epochs(), epochs, "{before}");
+        }
+    }
+}
