@@ -1,5 +1,5 @@
 //! 1 to 20 GB of messages of 1,000 bytes into 100,000 timelines, settled; then the newest 20 of
-//! 100,000 Zipf-chosen ones, and the time in which the closed database opens again and reads.
+//! 100,000 Zipf-chosen ones, warm as in W4, and the time in which the closed database opens again and reads.
 
 use super::super::{KEY_BYTES, LIMIT, Run, SEED, check};
 use crate::Result;
@@ -7,6 +7,7 @@ use crate::engine::{Entry, Found, Peer, Range, Setup, Table};
 use crate::measure::{Latencies, Meter, Work};
 use std::ops::RangeInclusive;
 use std::time::Instant;
+use tidelog_benches::measure::settle;
 use tidelog_benches::{Message, Messages, Random};
 
 const PAYLOAD: RangeInclusive<usize> = 1_000..=1_000;
@@ -43,22 +44,30 @@ pub fn run(run: &Run) -> Result<()> {
         settles: true,
         ..Work::default()
     })?;
-    let (reads, wrong_reads) = read(run, &*peer, &messages, run.scaled(READS))?;
+    let (_, wrong_before) = read(run, &*peer, &messages, SEED + 6, run.scaled(READS))?;
+    settle()?;
+    let (reads, wrong_reads) = read(run, &*peer, &messages, SEED + 7, run.scaled(READS))?;
     drop(peer);
     let start = Instant::now();
     let peer = run.open(&Setup::default())?;
-    let (_, wrong_first) = read(run, &*peer, &messages, 1)?;
+    let (_, wrong_first) = read(run, &*peer, &messages, SEED + 8, 1)?;
     let figures = [
         ("newest 20 p50 us", reads.quantile(0.5)),
         ("newest 20 p99 us", reads.quantile(0.99)),
         ("reopen ms", start.elapsed().as_secs_f64() * 1e3),
     ];
     record.figures.extend(figures.map(|(name, value)| (name.to_owned(), value)));
-    run.report(&*peer, record, wrong + wrong_reads + wrong_first)
+    run.report(&*peer, record, wrong + wrong_before + wrong_reads + wrong_first)
 }
 
-fn read(run: &Run, peer: &dyn Peer, messages: &Messages, count: u64) -> Result<(Latencies, u64)> {
-    let mut random = Random::new(SEED + 6);
+fn read(
+    run: &Run,
+    peer: &dyn Peer,
+    messages: &Messages,
+    seed: u64,
+    count: u64,
+) -> Result<(Latencies, u64)> {
+    let mut random = Random::new(seed);
     let mut latencies = Latencies::new();
     let mut found = Found::default();
     let mut wrong = 0;

@@ -8,8 +8,11 @@
 //! is told. Where an engine knows no time to live, each batch first deletes as many messages as
 //! have expired (forty at most), which the harness remembers without charge; that is part of the
 //! write.
+//!
+//! Beside it a thread naps, which tells how late the machine wakes anybody in that run.
 
 mod expiry;
+mod naps;
 mod samples;
 
 use super::{KEY_BYTES, LIMIT, Run, SEED};
@@ -17,6 +20,7 @@ use crate::Result;
 use crate::engine::{EngineName, Entry, Expiry, Found, Peer, Range, Setup, Table};
 use crate::measure::{Meter, Work};
 use expiry::Alive;
+use naps::Naps;
 use samples::Samples;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -38,6 +42,7 @@ struct Steady<'a> {
     peer: &'a dyn Peer,
     messages: Messages,
     alive: Alive,
+    naps: &'a Naps,
     samples: Samples,
     logical_bytes: u64,
     wrong: u64,
@@ -53,11 +58,13 @@ pub fn run(run: &Run) -> Result<()> {
     let ttl = Duration::from_secs(TTL.mul_f64(run.scale).as_secs().max(1));
     let peer = run.open(&Setup { ttl: Some(ttl), ..Setup::default() })?;
     let messages = Messages::new(run.timelines(), SEED);
+    let naps = Naps::new();
     let mut steady = Steady {
         run,
         peer: &*peer,
         messages,
         alive: Alive::new(run.timelines(), ttl),
+        naps: &naps,
         samples: Samples::new(&run.directory, length, ttl),
         logical_bytes: 0,
         wrong: 0,
@@ -66,6 +73,7 @@ pub fn run(run: &Run) -> Result<()> {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let syncs = scope.spawn(|| sync_until(&*peer, &is_over));
+        scope.spawn(|| naps.go_on(&is_over));
         let outcome = steady.go_on(length);
         is_over.store(true, Ordering::Relaxed);
         syncs.join().map_err(|_| "the syncing thread has panicked")??;
@@ -84,6 +92,9 @@ pub fn run(run: &Run) -> Result<()> {
     reads.take_latencies(samples.reads());
     reads.workload = "w8-read".to_owned();
     samples.describe(&mut writes);
+    let (late, latest) = naps.quantiles()?;
+    writes.figures.insert("nap late by us, p99.9".to_owned(), late);
+    writes.figures.insert("nap late by us, max".to_owned(), latest);
     run.report(&*peer, writes, wrong)?;
     run.report(&*peer, reads, 0)
 }
@@ -112,7 +123,7 @@ impl Steady<'_> {
             let due = schedule.wait();
             let timeline = u64::from(self.messages.zipf().draw(&mut random));
             self.read(timeline, due)?;
-            self.samples.sample(schedule.behind())?;
+            self.samples.sample(schedule.behind(), self.naps)?;
         }
         self.samples.finish(schedule.behind());
         Ok(())

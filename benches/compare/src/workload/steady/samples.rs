@@ -1,5 +1,6 @@
 //! How latencies and the size of the database go with time.
 
+use super::Naps;
 use crate::Result;
 use crate::measure::Latencies;
 use crate::record::Record;
@@ -68,7 +69,7 @@ impl Samples {
     }
 
     /// Looks at the disk, if it is time.
-    pub fn sample(&mut self, behind: Duration) -> Result<()> {
+    pub fn sample(&mut self, behind: Duration, naps: &Naps) -> Result<()> {
         if Instant::now() < self.next {
             return Ok(());
         }
@@ -80,6 +81,7 @@ impl Samples {
             ("read_p99_us", self.reads[1].quantile(0.99)),
             ("max_us", self.writes[1].quantile(1.0).max(self.reads[1].quantile(1.0))),
             ("behind_ms", behind.as_secs_f64() * 1e3),
+            ("nap_late_us", naps.take_latest()?.as_secs_f64() * 1e6),
         ];
         self.series.push(values.map(|(name, value)| (name.to_owned(), value)).into());
         self.writes[1].clear();
