@@ -2,6 +2,7 @@
 //! the midst of a step: what takes two threads and luck elsewhere is a sequence here.
 
 mod compaction;
+mod put_back;
 mod warm_up;
 
 use super::workers::Task;
