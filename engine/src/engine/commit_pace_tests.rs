@@ -209,3 +209,35 @@ fn the_worker_rests_behind_what_it_has_led_while_level_0_is_nearly_full() {
     }
     store.engine.close().unwrap();
 }
+
+/// A caller sleeps for its bytes before it queues. What a leader leaves behind is led by the
+/// worker, and that rested first for what it had led for futures: the caller slept twice.
+#[test]
+fn the_worker_does_not_rest_while_a_caller_sleeps_in_the_queue() {
+    let store = store();
+    let core = store.core();
+    let payload = vec![7; 200_000];
+    store.set_depth(LEVEL0_STOP - 1);
+    let mut large = store.send(&[&payload, &payload]);
+    store.scheduler.run_until_idle(1000);
+    assert!(polled(&mut large, Waker::noop()).is_some_and(|outcome| outcome.is_ok()));
+    assert!(store.engine.stats().stalled_nanos >= 3_000_000, "the worker rests");
+    let before = store.engine.stats().commits;
+    let at_once = std::thread::scope(|scope| {
+        let leadership = core.queue.try_lead().expect("nobody leads");
+        // So short that it sleeps nowhere but in the queue.
+        let caller = scope.spawn(|| store.commit(b"short"));
+        while !core.queue.has_sleepers() {
+            std::hint::spin_loop();
+        }
+        core.give_away(leadership);
+        store.scheduler.run_until_idle(1000);
+        let commits = store.engine.stats().commits;
+        // Where it rests all the same, that is over soon.
+        store.pass(5);
+        caller.join().unwrap().unwrap();
+        commits
+    });
+    assert_eq!(at_once, before + 1, "no time has passed");
+    store.engine.close().unwrap();
+}
