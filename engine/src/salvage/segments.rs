@@ -244,6 +244,7 @@ mod tests {
     use crate::cache::Source;
     use crate::entry::TableId;
     use crate::file::{ExtentWriter, FileId, Pacer};
+    use crate::segment::{FOOTER_SIZE, RecordRef, SegmentWriter, record_size};
     use crate::sync::Arc;
     use crate::testing::{SimClock, SimDisk, SimOptions, SimScheduler};
 
@@ -276,15 +277,49 @@ mod tests {
         assert!(read < 5 * BYTES, "{read} bytes were read");
     }
 
+    fn output(disk: &SimDisk, extent: Extent) -> ExtentWriter {
+        let clock = SimClock::new(1);
+        let scheduler = SimScheduler::new(1, clock.clone());
+        let pacer = Pacer::new(Arc::new(clock), Arc::new(scheduler), 0);
+        ExtentWriter::new(Arc::new(disk.clone()), extent, Arc::new(pacer))
+    }
+
+    /// A segment of so many records of 5,000 bytes at 4,096 of a disk, and their references.
+    fn segment(records: usize) -> (SimDisk, SegmentMeta, Vec<Reference>) {
+        let record = RecordRef { event_ms: None, origin: None, payload: &[3; 5000] };
+        let bytes = records * record_size(&record) + FOOTER_SIZE;
+        let extent = Extent { offset: 4096, length: round_up(bytes as u64, BLOCK_SIZE) };
+        let length = usize::try_from(extent.end()).unwrap();
+        let disk = SimDisk::from_bytes(SimOptions::default(), &vec![0; length]);
+        let mut writer = SegmentWriter::new(output(&disk, extent), FILE, 9, TableId(16));
+        let references = (0..records).map(|_| writer.append(&record).unwrap()).collect();
+        (disk, writer.finish(extent).unwrap(), references)
+    }
+
+    /// Rot may say lengths that can be: in vain it was looked for nearly four times the segment.
+    /// What could be read counted, too, and so the last records were not looked at any more.
+    #[test]
+    fn what_is_looked_for_in_vain_costs_no_record_that_can_be_read() {
+        const SAID: u32 = 400_000;
+        let (disk, meta, references) = segment(100);
+        for reference in &references[..4] {
+            disk.set_bytes(meta.extent.offset + reference.offset() + 4, &SAID.to_le_bytes());
+        }
+        let left = meta.bytes * ASKED_SHARE - 4 * u64::from(SAID);
+        assert!(left > u64::from(SAID) && left < meta.bytes * 96 / 100, "{left} bytes are left");
+        let source = Source::uncached(Arc::new(disk.clone()), FILE);
+        let mut health = SegmentHealth::default();
+        assert!(!health.add(Segment::new(meta, source, None), false, &mut Findings::default()));
+        let readable = references.iter().filter(|reference| health.reads(**reference));
+        assert_eq!(readable.count(), 96);
+    }
+
     /// A large payload at 4,096 of a disk, whose footer is damaged.
     fn large_with_a_damaged_footer() -> (SimDisk, LargePayload) {
         let disk = SimDisk::from_bytes(SimOptions::default(), &[0; 65_536]);
         let extent = Extent { offset: 4096, length: 12_288 };
-        let clock = SimClock::new(1);
-        let scheduler = SimScheduler::new(1, clock.clone());
-        let pacer = Pacer::new(Arc::new(clock), Arc::new(scheduler), 0);
-        let output = ExtentWriter::new(Arc::new(disk.clone()), extent, Arc::new(pacer));
         let place = (FILE, 9, TableId(16));
+        let output = output(&disk, extent);
         let large = LargePayload::write(output, extent, place, &[3; 8000]).unwrap();
         disk.flip_bit(4096 + large.meta().bytes - 20, 3);
         (disk, large)

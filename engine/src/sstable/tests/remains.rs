@@ -131,29 +131,91 @@ fn a_length_that_no_file_has_takes_no_time() {
     assert_eq!(remains.damaged(), std::slice::from_ref(&behind_the_file));
 }
 
-/// Story: a header at every few bytes that names its place and says a length that can be. The
-/// SSTable was read once for each of them, which is the square of its length.
-#[test]
-fn lengths_that_can_be_one_by_one_cost_little_more_than_the_sstable() {
-    let mut fixture = fixture(Compression::None);
-    let all = entries(&fixture.open(ReadMode::Read).remains().unwrap());
-    let (begin, bytes) = (fixture.meta.bytes, 4u64 << 20);
+/// Makes an SSTable `bytes` long. Behind what it had headers name their place at these places, and
+/// say that so many bytes come behind each.
+fn add_headers(
+    fixture: &mut Fixture,
+    bytes: u64,
+    places: impl Iterator<Item = usize>,
+    stored: u32,
+) {
+    let begin = fixture.meta.bytes;
     let mut behind = vec![0u8; usize::try_from(bytes - begin).unwrap()];
-    for at in (0..300usize).map(|number| number * 64) {
+    for at in places {
         let header = &mut behind[at..at + 40];
         header[4] = BlockKind::TimelineData as u8;
-        header[8..12].copy_from_slice(&(1u32 << 20).to_le_bytes());
+        header[8..12].copy_from_slice(&stored.to_le_bytes());
         header[24..32].copy_from_slice(&fixture.meta.number.to_le_bytes());
         header[32..40].copy_from_slice(&(begin + at as u64).to_le_bytes());
     }
     fixture.disk.set_bytes(EXTENT_OFFSET + begin, &behind);
     fixture.meta.bytes = bytes;
     fixture.meta.extent.length = bytes;
+}
+
+/// Story: a header at every few bytes that names its place and says a length that can be. The
+/// SSTable was read once for each of them, which is the square of its length.
+#[test]
+fn lengths_that_can_be_one_by_one_cost_little_more_than_the_sstable() {
+    let mut fixture = fixture(Compression::None);
+    let all = entries(&fixture.open(ReadMode::Read).remains().unwrap());
+    add_headers(&mut fixture, 4 << 20, (0..300).map(|number| number * 64), 1 << 20);
     let before = fixture.disk.counts().read_bytes;
     let remains = fixture.open(ReadMode::Read).remains().unwrap();
     let read = fixture.disk.counts().read_bytes - before;
     assert!(read < 40 << 20, "{read} bytes were read");
     assert_eq!(entries(&remains), all);
+}
+
+/// Each of these reads 40 bytes alone, and all of them no more than the SSTable has; but a read of
+/// a few bytes is a read.
+#[test]
+fn short_lengths_one_by_one_cost_no_read_each() {
+    let mut fixture = fixture(Compression::None);
+    let all = entries(&fixture.open(ReadMode::Read).remains().unwrap());
+    add_headers(&mut fixture, 4 << 20, (0..100_000).map(|number| number * 40), 0);
+    let before = fixture.disk.counts().reads;
+    let remains = fixture.open(ReadMode::Read).remains().unwrap();
+    let reads = fixture.disk.counts().reads - before;
+    assert!(reads < 70_000, "{reads} reads");
+    assert_eq!(entries(&remains), all);
+}
+
+/// Story: each block that rot was in counted as a page, however short it was. So many short ones
+/// used up what may be read in vain, and all behind them was lost with them.
+#[test]
+fn rot_in_many_short_blocks_costs_no_other() {
+    let options = options(TableKind::Timeline, Compression::None);
+    let fixture = Fixture::build(options, 100, |builder| {
+        for seq in 1..=1000 {
+            let entry = EntryRef {
+                seq,
+                commit: seq,
+                time_ms: seq,
+                ttl_ms: None,
+                event_ms: None,
+                origin: None,
+                payload: &[7; 40],
+                shared: None,
+                erased: false,
+            };
+            builder.append(b"t", &entry)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let whole = fixture.open(ReadMode::Read).remains().unwrap();
+    let all = entries(&whole);
+    let blocks: Vec<_> = (0..whole.block_count()).map(|index| whole.place(index)).collect();
+    let (rotten, sound) = blocks.split_at(blocks.len() * 7 / 10);
+    let as_pages = rotten.len() as u64 * 4096;
+    assert!(as_pages > 8 * fixture.meta.bytes, "{as_pages} of {}", fixture.meta.bytes);
+    fixture.change(|bytes| {
+        rotten.iter().for_each(|block| bytes[usize::try_from(block.end).unwrap() - 1] ^= 4);
+    });
+    let left = fixture.open(ReadMode::Read).remains().unwrap();
+    assert_eq!(left.block_count(), sound.len());
+    assert!(all.len() == 1000 && all.ends_with(&entries(&left)));
 }
 
 /// Each entry of a page can be read, and they lie over each other: their keys together were many
