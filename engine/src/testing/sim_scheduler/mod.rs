@@ -111,6 +111,14 @@ impl SimScheduler {
         drop(slots);
     }
 
+    /// Drops the workers of this name as they are: a test does what they would have done.
+    pub fn dismiss(&self, name: &str) {
+        let mut state = self.state.lock();
+        let slots: Vec<Slot> = state.slots.extract_if(.., |slot| slot.name == name).collect();
+        drop(state);
+        drop(slots);
+    }
+
     /// Workers that are not done.
     pub fn worker_count(&self) -> usize {
         self.state.lock().slots.len()

@@ -155,3 +155,17 @@ fn a_kill_drops_the_workers_even_from_inside() {
     assert_eq!(scheduler.run_until_idle(100), 1);
     assert_eq!((scheduler.worker_count(), Arc::strong_count(&marker)), (0, 1));
 }
+
+#[test]
+fn a_dismissal_drops_the_workers_of_a_name_alone() {
+    let scheduler = SimScheduler::new(3, SimClock::new(0));
+    let log = Log::default();
+    for name in ["stays", "goes"] {
+        let worker = Box::new(Named(name, Arc::clone(&log), || Progress::Idle(None)));
+        scheduler.spawn(name, worker, nobody()).unwrap();
+    }
+    scheduler.dismiss("goes");
+    scheduler.dismiss("nobody");
+    assert_eq!((scheduler.worker_count(), scheduler.run_until_idle(10)), (1, 1));
+    assert_eq!(*log.lock(), ["stays"]);
+}
