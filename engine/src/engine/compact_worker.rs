@@ -132,13 +132,17 @@ impl Core {
     /// there was one.
     fn drop_dead_amendments(&self) -> Result<bool> {
         let claimed = self.claims.numbers();
-        let dead = self.dead_amendments();
-        let numbers: BTreeSet<u64> = dead.into_iter().filter(|it| !claimed.contains(it)).collect();
+        let dead = self.dead_amendments().into_iter();
+        self.drop_amendments(dead.filter(|number| !claimed.contains(number)).collect())
+    }
+
+    /// Drops those of these that are still there: somebody may have taken them away between the
+    /// look at them and the claim.
+    pub(super) fn drop_amendments(&self, numbers: BTreeSet<u64>) -> Result<bool> {
         if numbers.is_empty() {
             return Ok(false);
         }
         let Some(claim) = self.claims.claim(numbers) else { return Ok(false) };
-        // What was claimed by somebody else a moment ago may be gone.
         let live = self.dead_amendments();
         let removed: Vec<u64> =
             live.into_iter().filter(|it| claim.numbers().contains(it)).collect();

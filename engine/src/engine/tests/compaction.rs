@@ -135,10 +135,8 @@ fn an_erasure_that_gives_way_to_expiry_leaves_it_the_time() {
     assert_eq!(numbers(core, table), BTreeSet::new());
 }
 
-/// Amendments that nobody could meet any more were dropped whoever worked on them: the root of an
-/// erasure that was writing them anew was impossible then, and its pass failed.
-#[test]
-fn amendments_are_not_dropped_while_somebody_works_on_them() {
+/// A store by hand with an SSTable of amendments that nobody can meet any more.
+fn with_dead_amendments() -> (Store, BTreeSet<u64>) {
     let store = Store::by_hand();
     let core = store.core();
     let brief = TableOptions::timeline().ttl(Duration::from_secs(20));
@@ -151,6 +149,15 @@ fn amendments_are_not_dropped_while_somebody_works_on_them() {
     let amendments = numbers(core, AMENDMENT_TABLE);
     assert_eq!(amendments.len(), 1);
     store.clock.advance(Duration::from_secs(30));
+    (store, amendments)
+}
+
+/// Amendments that nobody could meet any more were dropped whoever worked on them: the root of an
+/// erasure that was writing them anew was impossible then, and its pass failed.
+#[test]
+fn amendments_are_not_dropped_while_somebody_works_on_them() {
+    let (store, amendments) = with_dead_amendments();
+    let core = store.core();
     let claim = core.claims.claim(amendments.clone()).expect("nobody works on them yet");
     let mut compact = CompactWorker::default();
     until_idle(core, &mut compact);
@@ -158,4 +165,16 @@ fn amendments_are_not_dropped_while_somebody_works_on_them() {
     drop(claim);
     until_idle(core, &mut compact);
     assert_eq!(numbers(core, AMENDMENT_TABLE), BTreeSet::new(), "they have expired");
+}
+
+/// And whoever had worked on them may be done by the time at which they are claimed: the root that
+/// dropped what was gone was impossible, and the compaction failed.
+#[test]
+fn amendments_that_are_gone_by_the_time_of_the_claim_are_not_dropped_again() {
+    let (store, seen) = with_dead_amendments();
+    let core = store.core();
+    assert!(core.drop_amendments(seen.clone()).unwrap());
+    assert_eq!(numbers(core, AMENDMENT_TABLE), BTreeSet::new());
+    assert!(!core.drop_amendments(seen).unwrap());
+    assert_eq!(core.claims.numbers(), BTreeSet::new());
 }
