@@ -2,10 +2,11 @@
 //!
 //! A job claims its inputs before it begins, and holds them until its root is durable or it has
 //! given up. Who needs an SSTable that is claimed asks its holder to give up; jobs look for that
-//! at each step.
+//! at each step. What expiry has asked for no other job begins with before expiry could claim it:
+//! whoever gave way would pick the same job at once, and be asked again.
 //!
 //! # Concurrency
-//! One lock, held for a look-up.
+//! Two locks, each held for a look-up, never one inside the other.
 
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Claims {
     /// By SSTable: whether its holder is asked to give up.
     held: Mutex<BTreeMap<u64, Arc<AtomicBool>>>,
+    /// What expiry found claimed when it looked last.
+    wanted: Mutex<BTreeSet<u64>>,
 }
 
 /// A claim; dropped, it ends.
@@ -31,6 +34,14 @@ impl Claims {
         self.held.lock().keys().copied().collect()
     }
 
+    /// The SSTables that no job is to begin with: those that are claimed, and those that expiry
+    /// waits for.
+    pub(crate) fn busy(&self) -> BTreeSet<u64> {
+        let mut busy = self.numbers();
+        busy.extend(self.wanted.lock().iter());
+        busy
+    }
+
     /// Claims all of these, or none where somebody else has one of them.
     pub(crate) fn claim(self: &Arc<Self>, numbers: BTreeSet<u64>) -> Option<Claim> {
         let mut held = self.held.lock();
@@ -40,6 +51,14 @@ impl Claims {
         let asked = Arc::new(AtomicBool::new(false));
         held.extend(numbers.iter().map(|number| (*number, Arc::clone(&asked))));
         Some(Claim { claims: Arc::clone(self), numbers, asked })
+    }
+
+    /// Asks whoever has these to give up, for expiry: until it says what it wants next, nobody else
+    /// begins with them.
+    pub(crate) fn want(&self, numbers: BTreeSet<u64>) {
+        // Noted first: who gives way looks at it before the next job.
+        self.wanted.lock().clone_from(&numbers);
+        numbers.into_iter().for_each(|number| self.ask(number));
     }
 
     /// Asks whoever has this one to give up.
@@ -88,5 +107,19 @@ mod tests {
         drop(first);
         assert_eq!(&claims.numbers(), second.numbers());
         assert!(claims.claim(BTreeSet::from([1, 2])).is_some_and(|claim| !claim.is_asked()));
+    }
+
+    #[test]
+    fn what_is_wanted_stays_busy_until_something_else_is() {
+        let claims = Arc::new(Claims::default());
+        let claim = claims.claim(BTreeSet::from([1, 2])).unwrap();
+        claims.want(BTreeSet::from([2, 3]));
+        assert!(claim.is_asked());
+        drop(claim);
+        assert_eq!((claims.numbers(), claims.busy()), (BTreeSet::new(), BTreeSet::from([2, 3])));
+        let claim = claims.claim(BTreeSet::from([2])).unwrap();
+        claims.want(BTreeSet::from([1]));
+        assert_eq!(claims.busy(), BTreeSet::from([1, 2]));
+        assert!(!claim.is_asked());
     }
 }

@@ -188,7 +188,7 @@ impl Core {
         let damaged = &self.with_unusable_cold(damaged);
         let now_ms = self.expiry_now();
         let (view, claim, job) = loop {
-            let busy = &self.claims.numbers() | damaged;
+            let busy = &self.claims.busy() | damaged;
             let view = self.views.current();
             let dead = shares.found(&view, now_ms, self.moments()[0]);
             let (trigger, job) = choose(&view, &dead, &options, &busy)?;
@@ -300,7 +300,7 @@ impl CompactWorker {
             Search::Running => return Ok(Progress::Busy),
             Search::Rests(again) => again,
         };
-        if asked && !core.claims.numbers().is_empty() {
+        if asked && !core.claims.busy().is_empty() {
             // What others are about to take away is part of what was asked for.
             return Ok(Progress::Idle(Some(RETRY)));
         }
@@ -327,8 +327,8 @@ impl CompactWorker {
             return self.pick(core);
         };
         if work.claim().is_asked() {
-            // Its inputs are to be dropped: what it has written is given back. Whoever asked gets
-            // the time to take them, or else the same job would be picked and asked again.
+            // Its inputs are to be dropped: what it has written is given back. Until whoever asked
+            // has taken them, no job is picked that needs one.
             self.job = None;
             core.wake(|wakes| &wakes.expire);
             return Ok(Progress::Idle(Some(RETRY)));
@@ -361,6 +361,10 @@ impl CompactWorker {
                 false => &counters.compacted_bytes,
             };
             Counters::add(written, bytes);
+            if work.claim().is_asked() {
+                // It has ended all the same: what was asked for is gone.
+                core.wake(|wakes| &wakes.expire);
+            }
             if self.job.take().is_some_and(|work| work.tier() == Tier::Cold) {
                 core.cold_worked();
             }

@@ -17,7 +17,8 @@
 //! 2. For each timeline the newest that was ever known stays known, after a crash at any step.
 //!    Whoever takes the newest away writes it down in the same root; what is newer is not taken
 //!    away without the same care.
-//! 3. What another job works on is claimed: it is asked to give up, and dropped later.
+//! 3. What another job works on is claimed: it is asked to give up, and dropped later. No other job
+//!    begins with it in between.
 //!
 //! # Concurrency
 //! One worker. Readers keep what they have opened.
@@ -104,13 +105,13 @@ impl ExpiryWorker {
         }
         self.unreadable.end_rests(core.raw_clock.monotonic_ms());
         let (expired, wait_ms) = core.expired_sstables(self.unreadable.numbers());
-        let Some(wait_ms) = wait_ms else {
-            return Ok(Progress::Idle(None));
-        };
         self.job = DropJob::new(core, expired);
         if self.job.is_some() {
             return Ok(Progress::Busy);
         }
+        let Some(wait_ms) = wait_ms else {
+            return Ok(Progress::Idle(None));
+        };
         let wait_ms = wait_ms.clamp(EXPIRY_TICK_MS, EXPIRY_TICK_MS_MAX);
         Ok(Progress::Idle(Some(Duration::from_millis(wait_ms))))
     }
@@ -166,15 +167,16 @@ pub(super) struct DropJob {
 }
 
 impl DropJob {
-    /// A job for as many of `expired` as one root takes and nobody else has.
+    /// A job for as many of `expired` as one root takes and nobody else has. Whoever has one of
+    /// them is asked for it.
     fn new(core: &Core, expired: Vec<Arc<Sstable>>) -> Option<DropJob> {
         let claimed = core.claims.numbers();
         let mut timelines = 0;
-        let mut sstables = Vec::new();
+        let (mut sstables, mut wanted) = (Vec::new(), BTreeSet::new());
         for sstable in expired {
             let meta = sstable.meta();
             if claimed.contains(&meta.number) {
-                core.claims.ask(meta.number);
+                wanted.insert(meta.number);
                 continue;
             }
             timelines += meta.keys;
@@ -185,10 +187,11 @@ impl DropJob {
             sstables.push(sstable);
         }
         let numbers: BTreeSet<u64> = sstables.iter().map(|it| it.meta().number).collect();
-        if numbers.is_empty() {
-            return None;
-        }
-        let claim = core.claims.claim(numbers)?;
+        let claim = if numbers.is_empty() { None } else { core.claims.claim(numbers) };
+        // Behind the claim: what was wanted until now may be in it, and nobody else is to begin
+        // with that in between.
+        core.claims.want(wanted);
+        let claim = claim?;
         // What was claimed by somebody else a moment ago may be gone.
         let view = core.views.current();
         let live =

@@ -107,7 +107,7 @@ impl Core {
         }
         let most = limits::MOVE_PIECE_SSTABLES * self.options.sstable_bytes;
         loop {
-            let busy = &self.claims.numbers() | damaged;
+            let busy = &self.claims.busy() | damaged;
             let now_ms = self.expiry_now();
             let view = self.views.current();
             let job = pick_move(&view.version, options(&view), now_ms, most, &busy)?;

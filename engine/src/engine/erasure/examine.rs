@@ -229,7 +229,7 @@ impl Examination {
     /// Begins the job that writes an SSTable anew, unless it is gone by now.
     fn begin_job(&mut self, core: &Arc<Core>, number: u64) -> Result<Examined> {
         let now_ms = core.expiry_now();
-        let busy = core.claims.numbers();
+        let busy = core.claims.busy();
         let view = core.views.current();
         let Some((_, sstable)) = view.version.find(number) else {
             return Ok(Examined::Running);
@@ -259,8 +259,8 @@ impl Examination {
         claim: Claim,
     ) -> Result<Examined> {
         if claim.is_asked() {
-            // Its inputs are to be dropped: what it has written is given back. Whoever asked gets
-            // the time to take them, or else the same job would be begun and asked again.
+            // Its inputs are to be dropped: what it has written is given back. Until whoever asked
+            // has taken them, no job is begun that needs one.
             drop((job, claim));
             core.wake(|wakes| &wakes.expire);
             return Ok(Examined::Waits("the drop of SSTables"));
@@ -274,6 +274,10 @@ impl Examination {
         Counters::add(&core.counters.compacted_bytes, bytes);
         Counters::add(&core.counters.compactions, 1);
         core.wake(|wakes| &wakes.compact);
+        if claim.is_asked() {
+            // It has ended all the same: what was asked for is gone.
+            core.wake(|wakes| &wakes.expire);
+        }
         Ok(Examined::Running)
     }
 }

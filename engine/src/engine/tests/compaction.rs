@@ -68,6 +68,7 @@ fn until_at_work(core: &Arc<Core>, task: &mut impl Task, inputs: &BTreeSet<u64>)
 
 /// A merge whose inputs had expired gave way to their drop, was picked again before that could
 /// begin, and was asked again at the next tick: nothing was dropped until a merge came through.
+/// Mended by a rest it was still so where somebody waited for compaction, and called the worker.
 #[test]
 fn a_merge_that_gives_way_to_expiry_leaves_it_the_time() {
     let store = Store::new(options());
@@ -82,7 +83,7 @@ fn a_merge_that_gives_way_to_expiry_leaves_it_the_time() {
     let inputs = numbers(core, table);
     assert_eq!(inputs.len(), 4);
     // The store's own worker rests, and is not called.
-    core.compact_all.make();
+    let wish = core.compact_all.make();
     let mut compact = CompactWorker::default();
     until_at_work(core, &mut compact, &inputs);
     store.clock.advance(Duration::from_secs(30));
@@ -90,7 +91,12 @@ fn a_merge_that_gives_way_to_expiry_leaves_it_the_time() {
     assert_eq!(numbers(core, table), inputs, "what is claimed is asked for, and not dropped");
     let progress = compact.step(core);
     assert!(matches!(progress, Progress::Idle(Some(_))), "it would be picked again: {progress:?}");
-    assert_eq!(core.claims.numbers(), BTreeSet::new());
+    for _ in 0..100 {
+        // As `Core::compact` has it do, and writers where level 0 is full.
+        compact.step(core);
+        assert!(core.claims.numbers().is_disjoint(&inputs), "it is picked again");
+    }
+    assert!(!core.compact_all.is_heard(wish), "what is to be dropped was part of the wish");
     // No time passes, so whoever asked must have been called.
     store.scheduler.run_until_idle(10_000);
     assert_eq!(numbers(core, table), BTreeSet::new());
