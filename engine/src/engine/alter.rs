@@ -9,11 +9,12 @@
 //! clock before the view: who still has the old record looked at the clock before the new one was
 //! shown, and did not hide more than it does.
 //!
-//! A new grid holds from the moment at which the root is locked on. A flush looks at the grid under
-//! that lock: what it takes was committed before, or it goes by the new grid.
+//! A new grid holds from a moment inside its root on. No flush begins between that moment and the
+//! view that shows the grid: what it takes was committed before, or it goes by the new grid.
 //!
 //! # Concurrency
-//! Under the `root` lock, as every root; the view is swapped under its own.
+//! Under the lock of the grids, which whoever begins a flush takes as well, and under that of the
+//! root, as every root; the view is swapped under its own. They are taken in this order.
 
 use super::Core;
 use super::root::{Change, Root};
@@ -29,17 +30,10 @@ impl Core {
     pub(crate) fn alter_table(&self, id: TableId, options: &TableOptions) -> Result<()> {
         self.check_changeable()?;
         options.validate()?;
-        let altered = self.commit_root_with(|root| {
+        let altered = self.change_record(|root| {
             let old = alterable(root, id, options)?;
-            let record = self.altered(root, old, options);
-            Ok(Change { edits: vec![Edit::TableAltered(record)], ..Change::default() })
+            Ok(self.altered(root, old, options))
         });
-        if altered.is_err() {
-            // What the catalog says holds again, where it was not what readers were shown.
-            let root = self.root.lock();
-            let tables = Arc::new(root.catalog.tables.clone());
-            self.views.replace(|view| view.tables = tables);
-        }
         self.wake(|wakes| &wakes.expire);
         self.wake(|wakes| &wakes.erase);
         if altered.is_ok() {
@@ -48,6 +42,22 @@ impl Core {
             view.sstables_of(id).for_each(|sstable| self.claims.ask(sstable.meta().number));
         }
         altered
+    }
+
+    /// Makes the record of a table another one. No flush begins meanwhile.
+    fn change_record(&self, record: impl FnOnce(&Root) -> Result<TableRecord>) -> Result<()> {
+        let _grids = self.grids.lock();
+        let changed = self.commit_root_with(|root| {
+            let edits = vec![Edit::TableAltered(record(root)?)];
+            Ok(Change { edits, ..Change::default() })
+        });
+        if changed.is_err() {
+            // What the catalog says holds again, where it was not what readers were shown.
+            let root = self.root.lock();
+            let tables = Arc::new(root.catalog.tables.clone());
+            self.views.replace(|view| view.tables = tables);
+        }
+        changed
     }
 
     /// The record of `old` with other options, shown to readers at once where it hides less.
@@ -165,14 +175,14 @@ mod tests {
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             let mut begun = Err(std::sync::mpsc::RecvTimeoutError::Timeout);
-            let altered = core.commit_root_with(|root| {
+            let altered = core.change_record(|root| {
                 let record = core.altered(root, alterable(root, table, &ttl(40))?, &ttl(40));
                 store.clock.advance(Duration::from_millis(500));
                 append(core, table, KEY, b"behind the end of that window");
                 let frozen = freeze(core);
                 scope.spawn(move || sender.send((Box::new(core.flush_job(&frozen)), frozen)));
                 begun = receiver.recv_timeout(Duration::from_millis(100));
-                Ok(Change { edits: vec![Edit::TableAltered(record)], ..Change::default() })
+                Ok(record)
             });
             altered.unwrap();
             let (job, frozen) = match begun {
@@ -184,5 +194,26 @@ mod tests {
         append(core, table, KEY, b"in the same moment");
         flush(core);
         assert_eq!(store.seqs(table, KEY), [1, 2, 3]);
+    }
+
+    /// Whoever began a flush looked at the grid under the lock of the root, and so waited out the
+    /// syncs of a root that somebody else was writing.
+    #[test]
+    fn a_flush_begins_beside_the_root_of_somebody_else() {
+        let (store, table) = store();
+        let core = store.core();
+        append(core, table, KEY, b"to be flushed");
+        let frozen = freeze(core);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let begun = std::thread::scope(|scope| {
+            let root = core.root.lock();
+            let flushed = &frozen;
+            scope.spawn(move || sender.send(Box::new(core.flush_job(flushed))));
+            let begun = receiver.recv_timeout(Duration::from_secs(10));
+            drop(root);
+            begun
+        });
+        finish(core, frozen, *begun.expect("it waits for the root"));
+        assert_eq!(store.seqs(table, KEY), [1, 2]);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! # Concurrency
 //! Everything is shared; each field says who changes it. Locks are taken in the order `leader`,
-//! `root`, `views`; the leader takes `root` only when it has poisoned the store.
+//! `grids`, `root`, `views`; the leader takes `root` only when it has poisoned the store, and never
+//! `grids`.
 
 use super::flush_pace::FlushWaiters;
 use super::open::WithoutLog;
@@ -60,6 +61,10 @@ pub(crate) struct Core {
     /// Superblock, manifest, catalog: taken by background work and table creation, held across
     /// their syncs; the commit path takes it only for the first unsynced commit of an opening.
     pub(crate) root: Mutex<Root>,
+    /// Held while the record of a table is altered, its root included, and by whoever begins a
+    /// flush for as long as it looks at the records. Taken before `root`. So a flush waits for no
+    /// other root before it begins.
+    pub(crate) grids: Mutex<()>,
     pub(crate) allocator: Arc<Allocator>,
     pub(crate) pacer: Arc<Pacer>,
     pub(crate) output: crate::compaction::OutputContext,

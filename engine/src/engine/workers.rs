@@ -231,11 +231,11 @@ impl Core {
     /// The job that flushes `frozen`.
     pub(crate) fn flush_job(&self, frozen: &Frozen) -> FlushJob {
         // Not while a grid changes: what was committed from then on would go by the old one.
-        let root = self.root.lock();
+        let grids = self.grids.lock();
         // The clock first, then the records, as readers do.
         let now_ms = self.expiry_now();
         let view = self.views.current();
-        drop(root);
+        drop(grids);
         let usable = self.cold_usable();
         let table = |record: &TableRecord| {
             let cold = cold_flush(&view.version, record.id, &record.options, usable);

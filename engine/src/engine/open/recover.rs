@@ -201,6 +201,7 @@ fn assemble(
         leader: Mutex::new(None),
         log: Arc::new(WalState::new(superblock.ring.length, superblock.wal.lsn)),
         root: Mutex::new(Root { superblock: superblock.clone(), manifest, catalog }),
+        grids: Mutex::new(()),
         allocator,
         pacer: Arc::clone(&output.pacer),
         output,
