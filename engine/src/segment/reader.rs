@@ -248,7 +248,11 @@ impl Segment {
     /// The bytes of a record, not verified yet.
     fn read_record(&self, offset: u64, room: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; room.min(FIRST_READ)];
-        self.read(offset, &mut bytes)?;
+        if self.read(offset, &mut bytes).is_err() {
+            // What cannot be read may lie behind the record.
+            bytes.truncate(RECORD_HEADER);
+            self.read(offset, &mut bytes)?;
+        }
         let length = self.head(offset, &bytes)?.length();
         let known = bytes.len().min(length);
         // The length is bounded by the segment, and the largest payload.

@@ -125,6 +125,29 @@ fn every_record_is_found_in_both_modes() {
     }
 }
 
+/// Story: a page was read at first, however short the record. Where the disk failed to read what
+/// lies behind a short one that was an error; and the end of a salvage, which knew that the record
+/// itself can be read.
+#[test]
+fn what_cannot_be_read_behind_a_record_harms_nobody_else() {
+    let items = items(8);
+    let (disk, meta, references) = write(&items);
+    disk.make_unreadable(OFFSET + references[5].offset(), 1);
+    let segment = open(&disk, &meta, ReadMode::Read);
+    for (index, (item, reference)) in items.iter().zip(&references).enumerate() {
+        match segment.record(*reference) {
+            Ok(record) => item.assert_is(&record),
+            Err(Error::Io { .. }) => assert_eq!(index, 5),
+            Err(error) => panic!("{index}: {error}"),
+        }
+    }
+    assert!(segment.record(references[5]).is_err());
+    let needed = references.iter().map(|reference| reference.offset());
+    let needed = needed.filter(|offset| *offset != references[5].offset()).collect();
+    let segment = open(&disk, &meta, ReadMode::Read);
+    segment.write_remains(&needed, &mut |_| Ok(())).unwrap();
+}
+
 /// Each bit of a small segment is flipped: the record that holds it is refused with its place, the
 /// others are read; verification names the damage.
 #[test]
