@@ -22,6 +22,11 @@ impl Extents {
         free
     }
 
+    /// Gives one back that was taken.
+    pub(super) fn give_back(&mut self, extent: Extent) {
+        self.0.remove(&extent.offset);
+    }
+
     /// Whether any of them lies over `bytes` at the front of an extent.
     pub(super) fn have(&self, extent: Extent, bytes: u64) -> bool {
         self.meet(extent.offset, extent.offset.saturating_add(bytes))
@@ -56,5 +61,7 @@ mod tests {
             assert_eq!(!extents.have(at(offset), bytes), free, "{bytes} at {offset}");
             assert_eq!(extents.clone().take(at(offset), bytes), free, "{bytes} at {offset}");
         }
+        extents.give_back(at(4096));
+        assert!(extents.have(at(12_288), 1) && extents.take(at(5000), 10));
     }
 }

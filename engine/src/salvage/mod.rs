@@ -164,6 +164,7 @@ impl Salvage {
         let (mut health, places) = self.segments(&root, &contents, &mut findings);
         let mut target =
             Target::begin(target, root.superblock.ring, self.kept_end(&root, &health)?)?;
+        health.copy_whole(&mut target, &mut findings)?;
         let disks = (Arc::clone(&self.disk), cold);
         let outcome = (&mut target, &mut findings);
         let metas = Sstables::new(&root, disks, &mut health, places, outcome).salvage_all()?;

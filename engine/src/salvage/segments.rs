@@ -1,11 +1,13 @@
 //! The payload segments: which records can be read, and a place in the new store for them.
 //!
-//! A segment that is whole is copied as it is. One that is damaged is written anew, with the
-//! records that entries of the new store refer to; the offsets of these do not change.
+//! A segment that is whole is copied as it is, before anything refers to it in the new store: one
+//! that cannot be read any more by then is damaged, too. One that is damaged is written anew, with
+//! the records that entries of the new store refer to; the offsets of these do not change.
 //!
 //! # Invariants
 //! 1. `reads` says yes only to records that were verified; of a damaged segment exactly those are
-//!    written. They do not lie over each other.
+//!    written. They do not lie over each other. A whole one is in the new store when it is asked
+//!    for.
 //! 2. A damaged segment is read a few times at most, whatever references and records say: honest
 //!    ones together name no more than it has.
 //! 3. What keeps its place in the new store lies over nothing else that does.
@@ -76,6 +78,24 @@ impl SegmentHealth {
         }
         self.known.insert(number, Known { segment, state, in_log });
         is_whole
+    }
+
+    /// Copies the whole ones to the target, to the same places. What was read well a moment ago may
+    /// not be now: then it is damaged.
+    pub(super) fn copy_whole(
+        &mut self,
+        target: &mut Target,
+        findings: &mut Findings,
+    ) -> Result<()> {
+        for known in self.known.values_mut().filter(|it| matches!(it.state, State::Whole(_))) {
+            let SegmentMeta { extent, bytes, .. } = *known.segment.meta();
+            if let Err(error) = target.copy(&**known.segment.disk(), extent, bytes, true)? {
+                findings.absorb("segment", extent.offset, error)?;
+                known.state = State::Damaged(Asked::default());
+                self.whole.give_back(extent);
+            }
+        }
+        Ok(())
     }
 
     /// Whether whole segments lie where this one should: then it was there before them.
@@ -167,8 +187,8 @@ impl SegmentHealth {
         self.known.keys().next_back().copied().unwrap_or(0)
     }
 
-    /// Writes the segments of these numbers to the target; gives what its manifest says of them.
-    /// `in_place`: those that the log names, by place.
+    /// Writes the damaged ones of these numbers to the target, where the whole ones are; gives what
+    /// its manifest says of them. `in_place`: those that the log names, by place.
     pub(super) fn write(
         &self,
         numbers: &BTreeSet<u64>,
@@ -184,7 +204,7 @@ impl Known {
     fn write(&self, in_place: bool, target: &mut Target) -> Result<SegmentMeta> {
         let meta = self.segment.meta();
         let State::Damaged(asked) = &self.state else {
-            let extent = target.copy(&**self.segment.disk(), meta.extent, meta.bytes, true)??;
+            let extent = Target::kept(meta.extent, meta.bytes);
             return Ok(SegmentMeta { extent, ..meta.clone() });
         };
         let needed: BTreeSet<u64> = asked.readable.keys().copied().collect();
@@ -312,6 +332,37 @@ mod tests {
         assert!(!health.add(Segment::new(meta, source, None), false, &mut Findings::default()));
         let readable = references.iter().filter(|reference| health.reads(**reference));
         assert_eq!(readable.count(), 96);
+    }
+
+    /// The disk fails to read it by the time at which it is copied: the run ended, and there was no
+    /// store at all.
+    #[test]
+    fn a_whole_segment_that_cannot_be_copied_is_damaged() {
+        let (disk, meta, references) = segment(100);
+        let source = Source::uncached(Arc::new(disk.clone()), FILE);
+        let (mut health, mut findings) = (SegmentHealth::default(), Findings::default());
+        assert!(health.add(Segment::new(meta.clone(), source, None), false, &mut findings));
+        let ring = Extent { offset: 2 << 20, length: 262_144 };
+        let copy = SimDisk::new(SimOptions::default());
+        let mut target = Target::begin(Arc::new(copy.clone()), ring, 0).unwrap();
+        let begin = usize::try_from(meta.extent.offset).unwrap();
+        let place = begin..begin + usize::try_from(meta.bytes).unwrap();
+        health.copy_whole(&mut target, &mut findings).unwrap();
+        assert_eq!(copy.bytes()[place.clone()], disk.bytes()[place]);
+        assert!(findings.report.damage.is_empty() && health.is_written_over(&meta));
+
+        // The end of one record, and the beginning of the next one.
+        disk.make_unreadable(meta.extent.offset + references[50].offset() - 20, 30);
+        health.copy_whole(&mut target, &mut findings).unwrap();
+        assert_eq!(findings.report.damage.len(), 1, "{:?}", findings.report.damage);
+        assert!(health.is_in_doubt(references[0]) && !health.is_written_over(&meta));
+        let readable = references.iter().filter(|reference| health.reads(**reference));
+        assert_eq!(readable.count(), 98);
+        let written = health.write(&BTreeSet::from([9]), false, &mut target).unwrap();
+        let [written] = &written[..] else { panic!("{written:?}") };
+        let anew = Segment::new(written.clone(), Source::uncached(Arc::new(copy), FILE), None);
+        let (damage, places) = anew.verify_all();
+        assert!(damage.is_empty() && places.contains(references[99]), "{damage:?}");
     }
 
     /// A large payload at 4,096 of a disk, whose footer is damaged.

@@ -2,7 +2,8 @@
 //!
 //! 1. The log, since it says which segments it names.
 //! 2. Records of timelines that lost their newest entries, and how often ids jump.
-//! 3. The segments that SSTables or log refer to, and no others.
+//! 3. The damaged segments that SSTables or log refer to. Whole ones are there by then; those that
+//!    nothing refers to lie in free space.
 //! 4. One base of a manifest.
 //! 5. All of it is verified, as `tidelog verify` does, under the superblock that it will have.
 //! 6. A sync; the superblock.

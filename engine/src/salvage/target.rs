@@ -78,11 +78,16 @@ impl Target {
         same: bool,
     ) -> Result<Result<Extent>> {
         let to = match same {
-            true => Extent { length: round_up(bytes, BLOCK_SIZE), ..extent },
+            true => Target::kept(extent, bytes),
             false => self.reserve(bytes)?,
         };
         let copied = self.copy_bytes(from, extent.offset, to.offset, bytes)?;
         Ok(copied.map(|()| to))
+    }
+
+    /// What is left in the target of an extent that keeps its place.
+    pub(super) fn kept(extent: Extent, bytes: u64) -> Extent {
+        Extent { length: round_up(bytes, BLOCK_SIZE), ..extent }
     }
 
     /// The inner error is that of reading.

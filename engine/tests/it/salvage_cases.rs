@@ -1,11 +1,13 @@
 //! Each kind of structure is damaged in turn: what is lost is what was in it, and it is named.
 
+use super::hooked_disk::HookedDisk;
 use super::salvage_judge::judge;
 use super::salvage_store::Store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidelog_engine::inspect::{Inspector, SstableReport};
-use tidelog_engine::salvage::{Loss, Report};
+use tidelog_engine::salvage::{Loss, Report, Salvage};
+use tidelog_engine::testing::{SimDisk, SimOptions};
 use tidelog_engine::{ErrorKind, TableId};
 
 /// The files of a store that are being damaged.
@@ -312,10 +314,35 @@ fn what_the_disk_cannot_read_counts_as_damaged() {
     let of_rooms = sstables.iter().find(|sstable| sstable.meta.table.0 == 16).unwrap();
     let world = files.store.world(&files.bytes, &files.cold);
     world.disk.make_unreadable(of_rooms.meta.extent.offset + 4096, 4096);
-    let target = tidelog_engine::testing::SimDisk::new(Default::default());
-    let salvage = tidelog_engine::salvage::Salvage::over(Arc::new(world.disk.clone()))
-        .with_cold(Arc::new(world.cold.clone().unwrap()));
+    let target = SimDisk::new(SimOptions::default());
+    let salvage = Salvage::over(Arc::new(world.disk.clone()));
+    let salvage = salvage.with_cold(Arc::new(world.cold.clone().unwrap()));
     let report = salvage.run(Arc::new(target.clone())).unwrap();
     assert!(!report.damage.is_empty(), "{report:#?}");
     judge(&files.store, &files.bytes, (&report, &target), "an unreadable page");
+}
+
+/// A segment that was whole when it was looked at cannot be read by the time at which it is copied:
+/// the run ended with that error, and what could be read was nowhere.
+#[test]
+fn what_the_disk_cannot_read_any_more_is_lost_and_nothing_else() {
+    let files = Files::new(23);
+    let mut lost = 0;
+    for segment in files.inspector().segments().unwrap() {
+        let world = files.store.world(&files.bytes, &files.cold);
+        let target = SimDisk::new(SimOptions::default());
+        let mut hooked = HookedDisk::new(target.clone(), 1024 * 1024);
+        let (disk, place) = (world.disk.clone(), segment.extent.offset + segment.bytes / 3);
+        // The ring of the target is written before anything is copied.
+        hooked.hook = Arc::new(move || disk.make_unreadable(place, 64));
+        let salvage = Salvage::over(Arc::new(world.disk.clone()));
+        let salvage = salvage.with_cold(Arc::new(world.cold.clone().unwrap()));
+        let report = salvage.run(Arc::new(hooked)).unwrap();
+        let context = format!("segment {}", segment.number);
+        assert!(!report.damage.is_empty(), "{context}");
+        assert!(report.lost.iter().all(is_exact), "{context}: {report:#?}");
+        judge(&files.store, &files.bytes, (&report, &target), &context);
+        lost += report.lost.len();
+    }
+    assert!(lost > 0);
 }
