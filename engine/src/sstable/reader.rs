@@ -262,6 +262,11 @@ impl Sstable {
 
     /// What it holds of the timeline `key`.
     pub(crate) fn find(&self, key: &[u8]) -> Result<Option<RunLocation>> {
+        self.find_counting(key, &mut 0)
+    }
+
+    /// The same; counts the pages of the directory that were looked at in vain.
+    pub(super) fn find_counting(&self, key: &[u8], vain: &mut u64) -> Result<Option<RunLocation>> {
         self.expect_kind(TableKind::Timeline)?;
         if !self.may_contain(key)? {
             return Ok(None);
@@ -270,7 +275,7 @@ impl Sstable {
         let hash = key_hash(fetcher.file(), key);
         fetcher.touch_directory(hash, self.meta.keys);
         let blocks = fetcher.footer.data.count;
-        self.search(hash, |page| {
+        self.search(hash, vain, |page| {
             let (content, items) = (page.content, page.items());
             let bases = Bases::of(&self.meta);
             let found = directory::search_timeline(content, items, bases, hash, key)
@@ -396,13 +401,19 @@ impl Sstable {
     }
 
     /// The data block with the newest version of `key`.
-    pub(super) fn find_key(&self, key: &[u8]) -> Result<Option<u32>> {
+    fn find_key(&self, key: &[u8]) -> Result<Option<u32>> {
+        self.find_key_counting(key, &mut 0)
+    }
+
+    /// The same; counts the pages of the directory, and the blocks, that were looked at in vain.
+    pub(super) fn find_key_counting(&self, key: &[u8], vain: &mut u64) -> Result<Option<u32>> {
         if !self.may_contain(key)? {
             return Ok(None);
         }
         let fetcher = self.fetcher()?;
         let hash = key_hash(fetcher.file(), key);
-        self.search(hash, |page| {
+        let mut others = 0;
+        let found = self.search(hash, vain, |page| {
             let blocks = directory::search_keyed(page.content, page.items(), hash)
                 .map_err(|error| page.damage(&error))?;
             for number in blocks {
@@ -413,15 +424,20 @@ impl Sstable {
                 if holds_key(&block, key).map_err(|error| block.damage(&error))? {
                     return Ok(Found::Here(number));
                 }
+                others += 1;
             }
             Ok(Found::NotHere)
-        })
+        });
+        *vain += others;
+        found
     }
 
-    /// Searches the home page of a hash and those behind it, as long as pages are continued.
+    /// Searches the home page of a hash and those behind it, as long as pages are continued; counts
+    /// those that do not have it.
     fn search<T>(
         &self,
         hash: u64,
+        vain: &mut u64,
         mut search: impl FnMut(&BlockView<'_>) -> Result<Found<T>>,
     ) -> Result<Option<T>> {
         let fetcher = self.fetcher()?;
@@ -435,6 +451,7 @@ impl Sstable {
             if let Found::Here(found) = found {
                 return Ok(Some(found));
             }
+            *vain += 1;
             if flags & FLAG_CONTINUED == 0 {
                 return Ok(None);
             }

@@ -11,12 +11,15 @@
 //!    each reference is shown to the caller, who knows the records.
 //!
 //! Step 5 looks every key up, in pages that step 2 has verified and the cache of the source keeps:
-//! whoever asks only for checksums ([`Depth::Bytes`]) leaves it out.
+//! whoever asks only for checksums ([`Depth::Bytes`]) leaves it out. It ends where lookups have
+//! gone over far more pages than the SSTable has: a hostile directory has each of them go over all
+//! of its own.
 //!
 //! Goes on after damage as far as it can, so one call reports all. What was lost with a block is
 //! told by what stands before and behind it ([`Span`]).
 
 use super::block::{Block, carried_checksum};
+use super::damage::{Damage, Depth, Span, SpanEnd};
 use super::directory::{self, RunLocation};
 use super::fetch::Fetcher;
 use super::footer::Section;
@@ -37,33 +40,9 @@ use std::collections::BTreeSet;
 
 /// Damaged places of one SSTable that are named: a hostile one can be wrong at each entry.
 const DAMAGE_MAX: usize = 1000;
-
-/// How much is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Depth {
-    /// Every checksum, and every structure against itself and the manifest.
-    Bytes,
-    /// Directory and filter against the data as well.
-    Lookups,
-}
-
-/// A place in the order of an SSTable: a key, and of a timeline a sequence id.
-pub(crate) type SpanEnd = (Box<[u8]>, u64);
-
-/// The entries between which something is wrong, both included.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) first: SpanEnd,
-    pub(crate) last: SpanEnd,
-}
-
-/// Something that is wrong with an SSTable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Damage {
-    pub(crate) corruption: Corruption,
-    /// What it may concern: less than the whole SSTable where it lies in its data.
-    pub(crate) span: Span,
-}
+/// Pages of the directory that lookups may look at in vain, for each page of the SSTable. Those of
+/// nearly all keys are none; of the worst, three of which just fill a page, they are dozens.
+const VAIN_SHARE: u64 = 512;
 
 impl Sstable {
     /// Everything that is wrong with the SSTable; empty where nothing is. An I/O error is reported
@@ -92,6 +71,7 @@ impl Sstable {
             sstable: self,
             fetcher,
             depth,
+            vain: 0,
             damage: Vec::new(),
             told: BTreeSet::new(),
             unbounded: Vec::new(),
@@ -134,6 +114,8 @@ struct Verifier<'a> {
     sstable: &'a Sstable,
     fetcher: &'a Fetcher,
     depth: Depth,
+    /// Pages that lookups have looked at in vain.
+    vain: u64,
     damage: Vec<Damage>,
     /// Where it is.
     told: BTreeSet<u64>,
@@ -436,6 +418,17 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// Whether keys are looked up, and still are.
+    fn looks_up(&mut self) -> bool {
+        let pages = self.sstable.meta().bytes / BLOCK_SIZE;
+        if self.depth == Depth::Lookups && self.vain > pages.saturating_mul(VAIN_SHARE) {
+            self.depth = Depth::Bytes;
+            let detail = format!("lookups go over {} pages of an SSTable of {pages}", self.vain);
+            self.note(BlockKind::Directory, self.fetcher.footer.directory.offset, detail);
+        }
+        self.depth == Depth::Lookups
+    }
+
     /// Compares the run that ended with its directory entry.
     fn close_run(&mut self) {
         let Last::Run { key, run, partial } = &self.last else {
@@ -443,10 +436,10 @@ impl Verifier<'_> {
         };
         let (key, run, partial) = (key.clone(), *run, *partial || self.gap);
         self.totals.last = (key.as_slice().into(), run.last_seq);
-        if partial || self.depth == Depth::Bytes {
+        if partial || !self.looks_up() {
             return;
         }
-        match self.sstable.find(&key) {
+        match self.sstable.find_counting(&key, &mut self.vain) {
             Ok(Some(found)) if found == run => {}
             Ok(_) => {
                 let offset = self.fetcher.footer.directory.offset;
@@ -477,7 +470,7 @@ impl Verifier<'_> {
             }
             if new_key {
                 self.begin_key(version.key, 0);
-                if self.depth == Depth::Lookups && !gap {
+                if !gap && self.looks_up() {
                     self.verify_key(version.key, number);
                 }
             }
@@ -495,7 +488,7 @@ impl Verifier<'_> {
     }
 
     fn verify_key(&mut self, key: &[u8], block: u32) {
-        match self.sstable.find_key(key) {
+        match self.sstable.find_key_counting(key, &mut self.vain) {
             Ok(Some(found)) if found == block => {}
             Ok(_) => {
                 let offset = self.fetcher.footer.directory.offset;

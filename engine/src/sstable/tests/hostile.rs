@@ -2,6 +2,7 @@
 //! gives an error or some value, never a panic, never more memory than the bytes deserve.
 
 use crate::batch::KeyedOperation;
+use crate::cache::Source;
 use crate::entry::{Direction, KeyedVersion, Payload};
 use crate::limits::SEQ_MAX;
 use crate::options::{Compression, ReadMode};
@@ -19,10 +20,11 @@ use crate::sstable::keyed_block::KeyedBlock;
 use crate::sstable::properties::Properties;
 use crate::sstable::testing::{FILE, Fixture, options};
 use crate::sstable::timeline_block::TimelineBlock;
-use crate::sstable::{EntryRef, Rank};
+use crate::sstable::{EntryRef, Rank, Sstable};
 use crate::version::TableKind;
 use proptest::prelude::*;
 use std::ops::Bound;
+use std::sync::Arc;
 
 fn fixture(compression: Compression) -> Fixture {
     Fixture::build(options(TableKind::Timeline, compression), 600, |builder| {
@@ -357,4 +359,63 @@ fn a_hostile_zstd_frame_fills_no_more_than_its_block() {
             false => assert!(unpacked.unwrap_err().to_string().contains("zstd")),
         }
     }
+}
+
+/// One entry a key.
+fn of_keys(keys: impl Iterator<Item = Vec<u8>>) -> Fixture {
+    Fixture::build(options(TableKind::Timeline, Compression::None), 4096, |builder| {
+        for key in keys {
+            let entry = EntryRef {
+                seq: 1,
+                commit: 1,
+                time_ms: 1,
+                ttl_ms: None,
+                event_ms: None,
+                origin: None,
+                payload: b"text",
+                shared: None,
+                erased: false,
+            };
+            builder.append(&key, &entry)?;
+        }
+        Ok(())
+    })
+    .unwrap()
+}
+
+/// Story: all pages of a directory said that they are continued, and each key lay in the last one
+/// that its lookup comes to. To verify the SSTable took their number times that of the keys.
+#[test]
+fn a_directory_that_is_continued_throughout_costs_no_round_a_key() {
+    const KEYS: u32 = 10_000;
+    let mut fixture = of_keys((0..KEYS).map(|key| key.to_be_bytes().to_vec()));
+    let blocks = fixture.open(ReadMode::Read).blocks().unwrap();
+    let pages = blocks.iter().filter(|block| block.kind == "SSTable directory page");
+    let pages: Vec<usize> = pages.map(|page| usize::try_from(page.offset).unwrap()).collect();
+    fixture.change(|bytes| {
+        bytes[pages[0]..pages[0] + 4096 * pages.len()].rotate_left(4096);
+        for offset in &pages {
+            bytes[offset + 6] = 1;
+            bytes[offset + 32..offset + 40].copy_from_slice(&(*offset as u64).to_le_bytes());
+        }
+    });
+    pages.iter().for_each(|offset| repair(&mut fixture, *offset, 4096));
+    let (keys, rounds) = (u64::from(KEYS), pages.len() as u64 - 1);
+    let most = 530 * (fixture.meta.bytes / 4096) + 4 * keys;
+    assert!(keys * rounds > 2 * most, "{rounds} pages of {} bytes", fixture.meta.bytes);
+    // Without a cache each look at a page is a read.
+    let source = Source::uncached(Arc::new(fixture.disk.clone()), FILE);
+    let before = fixture.disk.counts().reads;
+    let damage = Sstable::new(fixture.meta.clone(), source, None).verify();
+    let reads = fixture.disk.counts().reads - before;
+    assert!(damage.iter().any(|it| it.detail.contains("lookups go over")), "{damage:?}");
+    assert!(reads < most, "{reads} reads, {most} are enough");
+}
+
+/// Three keys of a thousand bytes just fill a page, and many have to go on to other pages.
+#[test]
+fn a_directory_of_long_keys_is_not_taken_for_a_hostile_one() {
+    let long = |key: u32| [&key.to_be_bytes()[..], &[7; 1001]].concat();
+    let fixture = of_keys((0..3000).map(long));
+    assert_eq!(fixture.open(ReadMode::Read).verify(), []);
 }
