@@ -187,7 +187,8 @@ impl DeadEntries for Burial {
     fn is_last_known(&self, key: &[u8], state: &StateRecord) -> Result<bool> {
         let Some(core) = self.core.upgrade() else { return Ok(true) };
         let view = core.views.current();
-        Ok(!is_known_without(&view, self.table, key, state, &self.leaving)?)
+        let published = core.published.load(Ordering::Acquire);
+        Ok(!is_known_without(&view, self.table, key, state, &self.leaving, published)?)
     }
 
     fn forgets(&self, survivors: &[KeyedVersion]) -> Result<bool> {

@@ -8,7 +8,8 @@
 //! 2. The directories of what goes are read page by page. A timeline of which nothing else knows as
 //!    much gets a record in the state table (a small SSTable), so that its next seq never falls.
 //! 3. One root takes the SSTables out and puts the records in. Its sync covers the log, so an entry
-//!    in a memtable that made a record needless is durable with it.
+//!    in a memtable that made a record needless is durable with it: of what is in memory only what
+//!    was published counts, since the log may never have the rest.
 //! 4. Two roots more, if nothing else writes any: then the extents are free.
 //!
 //! # Invariants
@@ -301,6 +302,7 @@ impl DropJob {
     /// Looks which timelines of the next pages only the SSTables that go know.
     fn read_pages(&mut self, core: &Core) -> Result<()> {
         let view = core.views.current();
+        let published = core.published.load(Ordering::Acquire);
         let sstable = Arc::clone(&self.sstables[self.next.0]);
         let table = sstable.meta().table;
         let pages = self.noting(&sstable, sstable.run_pages())?;
@@ -315,7 +317,8 @@ impl DropJob {
                     }
                 }
                 let state = state_of_run(&run);
-                if is_known_without(&view, table, &key, &state, self.claim.numbers())?
+                let leaving = self.claim.numbers();
+                if is_known_without(&view, table, &key, &state, leaving, published)?
                     || Planted::NextSeqForgotten.is_on()
                 {
                     continue;

@@ -145,15 +145,19 @@ fn newest_among<'a>(
 /// Whether a memtable, a record, or a hot SSTable that is not `leaving`, knows as much of a
 /// timeline as `state`, so that they may go without a new record. An SSTable that cannot be read
 /// counts as knowing nothing: at worst a record is written that says nothing new.
+///
+/// `published`: the newest published commit. What a memtable holds behind it may be in the log, or
+/// never come there: the sync of the root in which they go does not speak of it.
 pub(crate) fn is_known_without(
     view: &View,
     table: TableId,
     key: &[u8],
     state: &StateRecord,
     leaving: &BTreeSet<u64>,
+    published: u64,
 ) -> Result<bool> {
-    if view.memtables().any(|memtable| memtable.run(table, key).is_some_and(|run| run.count() > 0))
-    {
+    let mut runs = view.memtables().filter_map(|memtable| memtable.run(table, key));
+    if runs.any(|run| run.count_at(published) > 0) {
         return Ok(true);
     }
     let stays = |sstable: &&Arc<Sstable>| !leaving.contains(&sstable.meta().number);

@@ -3,6 +3,7 @@
 
 mod compaction;
 mod put_back;
+mod records;
 mod warm_up;
 
 use super::workers::Task;
