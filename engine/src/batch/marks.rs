@@ -145,6 +145,16 @@ impl WriteBatch {
             && TimelineMarks::decode(value).is_ok_and(|marks| marks.keep_last.value().is_some())
     }
 
+    /// Whether a mark of this batch gives its timeline a time to live, or takes one away.
+    pub(crate) fn changes_ttl(&self) -> bool {
+        (0..self.marks.len()).any(|index| {
+            let mark = self.mark_at(index).0;
+            let value = &self.body[mark.value.clone()];
+            mark.kind == MarkKind::Timeline
+                && TimelineMarks::decode(value).is_ok_and(|marks| marks.ttl != Said::Nothing)
+        })
+    }
+
     /// The leader's other change: mark `index` goes no further than `end`, the seq behind the
     /// newest entry of its timeline, and is said at `now_ms`.
     pub(crate) fn settle_mark(&mut self, index: usize, end: u64, now_ms: u64) {

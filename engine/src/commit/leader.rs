@@ -91,6 +91,10 @@ impl Leader {
             Ok(time_ms) => time_ms,
             Err(error) => return self.refuse_all(group, &error),
         };
+        // A change of a time to live says when it was made, and is seen once it is published: what
+        // ends in between must not be hidden meanwhile, to be shown again.
+        let changes_ttl = group.iter().any(|member| member.request.batch.changes_ttl());
+        let _held = changes_ttl.then(|| core.clock.hold_expiry());
         let mut group = self.assign_all(core, group);
         if group.is_empty() {
             return;

@@ -1,6 +1,9 @@
 //! Defects of expiry, retention and their space that were mended: one test each, with its story.
 
+use super::regression::hooked;
+use super::regression_stores::{Beside, hook};
 use super::world::{Process, World, tiny};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidelog_engine::testing::{CrashPolicy, Random};
 use tidelog_engine::{
@@ -164,6 +167,33 @@ fn changes_that_a_flush_makes_one_hold_in_a_merge_that_is_at_work() {
         merging.say(all);
         merging.process.engine.flush().unwrap();
         merging.check(&format!("{few:?}"));
+    }
+}
+
+/// A time to live that was taken away, or made longer, was so as of the moment at which its batch
+/// got its place; readers heard of it once the batch was on the disk. An entry that ended in
+/// between was hidden from those who read meanwhile, and came back.
+#[test]
+fn an_entry_that_ends_while_a_longer_time_to_live_is_written_does_not_come_back() {
+    for longer in [Some(3600), None] {
+        let world = World::new(47);
+        let beside = Beside::default();
+        let process = hooked(&world, hook(&beside));
+        let engine = &process.engine;
+        let table = engine.create_table("message", TableOptions::timeline()).unwrap();
+        say(engine, table, Kept::For(Some(10)));
+        append(engine, table, b"brief");
+        world.clock.advance(Duration::from_millis(9_999));
+        let meanwhile = Arc::new(Mutex::new(None));
+        let (store, clock, seen) = (engine.clone(), world.clock.clone(), Arc::clone(&meanwhile));
+        *beside.lock().unwrap() = Some(Box::new(move || {
+            clock.advance(Duration::from_millis(5));
+            *seen.lock().unwrap() = Some(seqs(&store, table));
+        }));
+        say(engine, table, Kept::For(longer));
+        let meanwhile = meanwhile.lock().unwrap().take().expect("it was written to the log");
+        assert_eq!(seqs(engine, table), meanwhile, "{longer:?}");
+        process.kill();
     }
 }
 

@@ -16,9 +16,9 @@ fn open(world: &World, hook: Hook, synced: Hook) -> Process {
 }
 
 /// What happens beside a sync: once, and not before it is there.
-type Beside = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+pub(crate) type Beside = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
-fn hook(beside: &Beside) -> Hook {
+pub(crate) fn hook(beside: &Beside) -> Hook {
     let beside = Arc::clone(beside);
     Arc::new(move || {
         let action = beside.lock().unwrap().take();

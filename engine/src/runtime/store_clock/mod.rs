@@ -14,6 +14,9 @@
 //!    small jumps are not believed where one large one would not be.
 //! 3. A wall clock further ahead is *claimed* time: it is believed after ten minutes of monotonic
 //!    time in which every look at the wall clock confirmed it, and only as far as every look did.
+//! 4. While a change of a time to live is being written, the expiry clock stands still: the change
+//!    says when it was made, and nobody hears of it before it is on the disk. What ended in between
+//!    would be hidden from whoever reads meanwhile, and shown again behind a longer time to live.
 //!
 //! | clock  | origin                             | tolerance   |
 //! |--------|------------------------------------|-------------|
@@ -25,6 +28,7 @@
 //! I2. The expiry clock never runs ahead of high-water mark + monotonic time by more than what ten
 //!     minutes have confirmed and one tolerance for each ten minutes.
 //! I3. No commit time is below what the expiry clock said before.
+//! I4. While the expiry clock is held, and before, nobody is told a later time than it then says.
 //!
 //! # Concurrency
 //! Atomics only, nobody waits. Judging the wall clock is done by one thread at a time, and only
@@ -47,6 +51,8 @@ const COMMIT_TOLERANCE_MS: u64 = 60 * 1000;
 const EXPIRY_TOLERANCE_MS: u64 = 999;
 /// No claim is open.
 const NO_CLAIM: u64 = u64::MAX;
+/// The expiry clock is not held.
+const RUNS: u64 = u64::MAX;
 
 /// The commit clock and the expiry clock of one open store.
 pub(crate) struct StoreClock {
@@ -54,6 +60,18 @@ pub(crate) struct StoreClock {
     start_ms: u64,
     commit: Ratchet,
     expiry: Ratchet,
+    /// Where the expiry clock stands still, or [`RUNS`].
+    held_ms: AtomicU64,
+}
+
+/// The expiry clock stands still until this is dropped.
+#[must_use = "the clock goes on when it is dropped"]
+pub(crate) struct HeldExpiry<'a>(&'a StoreClock);
+
+impl Drop for HeldExpiry<'_> {
+    fn drop(&mut self) {
+        self.0.held_ms.store(RUNS, Ordering::SeqCst);
+    }
 }
 
 impl StoreClock {
@@ -67,6 +85,7 @@ impl StoreClock {
             start_ms,
             commit: Ratchet::new(wall.max(persisted_high_water), COMMIT_TOLERANCE_MS),
             expiry: Ratchet::new(expiry_origin, EXPIRY_TOLERANCE_MS),
+            held_ms: AtomicU64::new(RUNS),
         }
     }
 
@@ -76,13 +95,27 @@ impl StoreClock {
     pub(crate) fn commit_now(&self) -> u64 {
         let (wall, elapsed) = self.look();
         let believed = self.commit.now(elapsed, wall);
-        self.commit.never_lower(believed.max(self.expiry.now(elapsed, wall)))
+        self.commit.never_lower(believed.max(self.expiry.untold(elapsed, wall)))
     }
 
     /// The time against which entries expire, in milliseconds since 1970.
     pub(crate) fn expiry_now(&self) -> u64 {
         let (wall, elapsed) = self.look();
-        self.expiry.now(elapsed, wall)
+        // Behind the look: see `hold_expiry`.
+        match self.held_ms.load(Ordering::SeqCst) {
+            RUNS => self.expiry.now(elapsed, wall),
+            held_ms => held_ms.max(self.expiry.latest.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Lets the expiry clock stand still, until what is returned is dropped. One at a time.
+    pub(crate) fn hold_expiry(&self) -> HeldExpiry<'_> {
+        let (wall, elapsed) = self.look();
+        self.held_ms.store(self.expiry.untold(elapsed, wall), Ordering::SeqCst);
+        // Whoever has seen it running still has looked at the clock before this.
+        let (wall, elapsed) = self.look();
+        self.held_ms.store(self.expiry.now(elapsed, wall), Ordering::SeqCst);
+        HeldExpiry(self)
     }
 
     /// What to persist, so that the next opening goes on from here. It is the expiry clock's: a
@@ -150,6 +183,15 @@ impl Ratchet {
     }
 
     fn now(&self, elapsed: u64, wall: u64) -> u64 {
+        self.never_lower(self.believed(elapsed, wall))
+    }
+
+    /// What `now` would say. It counts as no answer.
+    fn untold(&self, elapsed: u64, wall: u64) -> u64 {
+        self.believed(elapsed, wall).max(self.latest.load(Ordering::Relaxed))
+    }
+
+    fn believed(&self, elapsed: u64, wall: u64) -> u64 {
         let running = self.origin.saturating_add(elapsed);
         let shown = wall.saturating_sub(running);
         let ahead = shown > self.lead.load(Ordering::Relaxed);
@@ -158,7 +200,7 @@ impl Ratchet {
         }
         let believed = running.saturating_add(self.lead.load(Ordering::Relaxed));
         // Whatever the wall clock says: what is persisted must be believed by the next opening.
-        self.never_lower(believed.min(COUNTER_MAX))
+        believed.min(COUNTER_MAX)
     }
 
     /// Most calls fall into the same millisecond as the one before: they only load.

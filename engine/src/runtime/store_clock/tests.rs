@@ -221,3 +221,16 @@ fn a_thread_that_is_held_up_between_two_looks_makes_nobody_fast() {
         assert_eq!(look(&store), clock.wall_ms());
     }
 }
+
+#[test]
+fn an_expiry_clock_that_is_held_stands_still_and_then_goes_on() {
+    let clock = SimClock::new(START);
+    let store = store(&clock, 0);
+    pass(&clock, 1000);
+    let held = store.hold_expiry();
+    pass(&clock, 500);
+    assert_eq!(both(&store), (1500, 1000));
+    assert_eq!(store.high_water(), START + 1000);
+    drop(held);
+    assert_eq!(both(&store), (1500, 1500));
+}
