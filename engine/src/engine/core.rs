@@ -9,6 +9,7 @@ use super::flush_pace::FlushWaiters;
 use super::open::WithoutLog;
 use super::root::{Change, Root};
 use super::space::SpaceWish;
+use super::sync_due::SyncDue;
 use super::tiers::ColdState;
 use super::wish::Wishes;
 use super::workers::Wakes;
@@ -91,8 +92,8 @@ pub(crate) struct Core {
     /// Odd while the superblock is being written, and another number behind it: a scrub tells by it
     /// that a copy which it read was nobody's half-written one.
     pub(crate) root_writes: Arc<AtomicU64>,
-    /// When the log must be synced, on the monotonic clock; `u64::MAX` is never.
-    pub(crate) sync_due_ms: AtomicU64,
+    /// When the log must be synced.
+    pub(crate) sync_due: SyncDue,
     /// Users' wishes for compaction to go on until there is one level.
     pub(crate) compact_all: Wishes,
     /// The superblock says that unsynced entries may have been published.
@@ -337,8 +338,7 @@ impl Core {
     /// Makes sure that the log is synced within `delay` from now.
     pub(crate) fn sync_within(&self, delay: Duration) {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        let due = self.raw_clock.monotonic_ms().saturating_add(delay_ms);
-        if self.sync_due_ms.fetch_min(due, Ordering::AcqRel) > due {
+        if self.sync_due.ask(self.raw_clock.monotonic_ms().saturating_add(delay_ms)) {
             self.wake(|wakes| &wakes.sync);
         }
     }

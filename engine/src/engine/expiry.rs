@@ -33,8 +33,8 @@ use super::{Core, Counters};
 use crate::compaction::SstableSink;
 use crate::entry::TableId;
 use crate::error::{Error, Result};
-use crate::limits::{EXPIRY_TICK_MS, EXPIRY_TICK_MS_MAX};
-use crate::options::Compression;
+use crate::limits::{CLOCK_LEASE_MS, EXPIRY_TICK_MS, EXPIRY_TICK_MS_MAX};
+use crate::options::{Compression, TableOptions};
 use crate::planted::Planted;
 use crate::read::{is_known_without, state_of_run};
 use crate::runtime::Progress;
@@ -85,6 +85,9 @@ impl Task for ExpiryWorker {
 
 impl ExpiryWorker {
     fn try_step(&mut self, core: &Arc<Core>) -> Result<Progress> {
+        if core.renew_clock()? {
+            return Ok(Progress::Busy);
+        }
         if let Some(job) = &mut self.job {
             if job.step(core)? {
                 let since_ms = job.expired_since_ms(core);
@@ -110,15 +113,32 @@ impl ExpiryWorker {
         if self.job.is_some() {
             return Ok(Progress::Busy);
         }
-        let Some(wait_ms) = wait_ms else {
-            return Ok(Progress::Idle(None));
-        };
+        // Where no table has a fence the clock's mark is looked at all the same.
+        let wait_ms = wait_ms.unwrap_or(EXPIRY_TICK_MS_MAX);
         let wait_ms = wait_ms.clamp(EXPIRY_TICK_MS, EXPIRY_TICK_MS_MAX);
         Ok(Progress::Idle(Some(Duration::from_millis(wait_ms))))
     }
 }
 
 impl Core {
+    /// Writes a root when something goes by the clock and the clock's mark has grown old; whether
+    /// it did.
+    fn renew_clock(&self) -> Result<bool> {
+        let view = self.views.current();
+        let timed = |options: &TableOptions| options.ttl_ms.or(options.cold_after_ms).is_some();
+        let expires = view.tables.values().any(|record| timed(&record.options));
+        // Timelines of a table with marks may have times to live of their own, and entries too.
+        if !expires && view.marked.is_empty() && view.own_ttl.is_empty() {
+            return Ok(false);
+        }
+        let mark_ms = self.durable_clock_ms.load(Ordering::Acquire);
+        if self.clock.expiry_now() < mark_ms + CLOCK_LEASE_MS / 2 {
+            return Ok(false);
+        }
+        self.commit_root(Change::default())?;
+        Ok(true)
+    }
+
     /// SSTables of which every entry has expired, those first that did so first; and how long until
     /// the next one does. `None` where no table has a fence.
     pub(super) fn expired_sstables(

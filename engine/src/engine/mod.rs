@@ -23,6 +23,7 @@ mod segment_copy;
 mod segment_copy_tests;
 mod space;
 mod space_moves;
+mod sync_due;
 #[cfg(test)]
 mod tests;
 mod tiers;

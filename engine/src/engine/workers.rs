@@ -12,13 +12,12 @@ use super::flush_pace::FlushPace;
 use super::kept_memory::KeptMemory;
 use super::root::{Change, Root};
 use super::space::SpaceWorker;
+use super::sync_due::Due;
 use super::{Core, Counters};
 use crate::compaction::{FlushJob, FlushOutput, FlushTable, WarmUp, cold_flush};
 use crate::entry::TableId;
 use crate::error::{Error, Result};
-use crate::limits;
 use crate::memtable::Memtable;
-use crate::options::TableOptions;
 use crate::read::{Frozen, View};
 use crate::runtime::{Progress, Wake, Worker};
 use crate::sstable::Sstable;
@@ -294,52 +293,24 @@ impl Core {
     }
 }
 
-/// Syncs the log when an `Interval` commit is due, and keeps the superblock's clock mark fresh.
-struct SyncWorker;
+/// Syncs the log when an `Interval` commit is due. It does nothing else, and waits for nobody but
+/// the disk of the log: whoever has the root may be waiting for another one.
+pub(super) struct SyncWorker;
 
 impl Task for SyncWorker {
     fn step(&mut self, core: &Arc<Core>) -> Progress {
         if core.health.check().is_err() {
             return Progress::Idle(None);
         }
-        if let Some(progress) = renew_clock(core) {
-            return progress;
+        match core.sync_due.look(core.raw_clock.monotonic_ms()) {
+            Due::Never => Progress::Idle(None),
+            Due::In(rest_ms) => Progress::Idle(Some(Duration::from_millis(rest_ms))),
+            Due::Now => {
+                // A failure poisons the store, which the next commit reports.
+                let _ = core.sync_log();
+                Progress::Busy
+            }
         }
-        let due = core.sync_due_ms.load(Ordering::Acquire);
-        if due == u64::MAX {
-            return Progress::Idle(Some(CLOCK_TICK));
-        }
-        let now = core.raw_clock.monotonic_ms();
-        if now < due {
-            return Progress::Idle(Some(Duration::from_millis(due - now)));
-        }
-        // Commits that come from here on set a new due time.
-        core.sync_due_ms.store(u64::MAX, Ordering::Release);
-        // A failure poisons the store, which the next commit reports.
-        let _ = core.sync_log();
-        Progress::Busy
-    }
-}
-
-/// How often the clock mark is looked at.
-const CLOCK_TICK: Duration = Duration::from_secs(5);
-
-/// Writes a root when something goes by the clock and the clock mark has grown old.
-fn renew_clock(core: &Core) -> Option<Progress> {
-    let view = core.views.current();
-    let timed = |options: &TableOptions| options.ttl_ms.or(options.cold_after_ms).is_some();
-    let expires = view.tables.values().any(|record| timed(&record.options));
-    // Timelines of a table with marks may have times to live of their own, and entries too.
-    if !expires && view.marked.is_empty() && view.own_ttl.is_empty() {
-        return None;
-    }
-    let mark = core.durable_clock_ms.load(Ordering::Acquire);
-    if core.clock.expiry_now() < mark + limits::CLOCK_LEASE_MS / 2 {
-        return None;
-    }
-    match core.commit_root(Change::default()) {
-        Ok(()) => Some(Progress::Busy),
-        Err(_) => Some(Progress::Idle(Some(CLOCK_TICK))),
     }
 }
 

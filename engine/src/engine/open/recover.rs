@@ -3,6 +3,7 @@
 use super::super::flush_pace::FlushWaiters;
 use super::super::root::{Change, Root};
 use super::super::space::SpaceWish;
+use super::super::sync_due::SyncDue;
 use super::super::tiers::ColdState;
 use super::super::wish::Wishes;
 use super::super::{Core, Counters, Erasure};
@@ -219,7 +220,7 @@ fn assemble(
         erasure: Erasure::default(),
         scrub: Arc::default(),
         root_writes: Arc::default(),
-        sync_due_ms: AtomicU64::new(u64::MAX),
+        sync_due: SyncDue::default(),
         compact_all: Wishes::default(),
         claims: Arc::default(),
         unsynced_declared: AtomicBool::new(false),

@@ -4,6 +4,7 @@
 mod compaction;
 mod put_back;
 mod records;
+mod syncing;
 mod warm_up;
 
 use super::workers::Task;
