@@ -44,7 +44,8 @@ pub enum ErrorKind {
     /// The store has been closed, or is open for reading only. [`Action::InvalidUse`].
     Closed,
     /// The stored bytes are whole, but they are not a message, or an id, of the type asked for:
-    /// open the table with the type it was written with. [`Action::Abort`].
+    /// open the table with the type it was written with. [`Error::entry`] says which entry it is.
+    /// [`Action::Abort`].
     Decode,
     /// The file system is full. Nothing is lost; writing resumes when there is room.
     /// [`Action::Retry`].
@@ -117,6 +118,18 @@ pub struct FlushFailure {
     pub error: Error,
 }
 
+/// Where an entry lies that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct EntryPlace {
+    /// Name of its table.
+    pub table: String,
+    /// Its timeline.
+    pub timeline: crate::TimelineId,
+    /// Its sequence id.
+    pub seq: u64,
+}
+
 /// What went wrong. Cloneable: one failed write of the batch buffer fails many messages.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
@@ -126,6 +139,7 @@ struct Inner {
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
     failures: Vec<FlushFailure>,
+    entry: Option<EntryPlace>,
 }
 
 impl Error {
@@ -163,6 +177,31 @@ impl Error {
     /// 1,024 are kept, the text says how many there were.
     pub fn failures(&self) -> &[FlushFailure] {
         &self.0.failures
+    }
+
+    /// The entry that could not be read, where the error is of one: it is there, but what is stored
+    /// is no message of the type asked for. Its neighbours are not concerned.
+    ///
+    /// ```
+    /// # let store = tidelog::Store::in_memory();
+    /// use tidelog::{Row, Scan};
+    /// store.table::<String>("t").create()?.timeline("room")?.store(&"no row".to_string())?;
+    /// let rows = store.table::<Row>("t").open()?.timeline("room")?;
+    /// let error = rows.scan(Scan::forward())?.next().expect("an item").unwrap_err();
+    /// assert_eq!(error.entry().map(|entry| entry.seq), Some(1)); // a reader goes on behind it
+    /// # Ok::<(), tidelog::Error>(())
+    /// ```
+    pub fn entry(&self) -> Option<&EntryPlace> {
+        self.0.entry.as_ref()
+    }
+
+    /// The same error, said of an entry.
+    pub(crate) fn at_entry(self, entry: EntryPlace) -> Error {
+        let EntryPlace { table, timeline, seq } = &entry;
+        let message = format!("table {table}, timeline {timeline}, entry {seq}: {self}");
+        let (kind, failures) = (self.kind(), Vec::new());
+        let source: Box<dyn StdError + Send + Sync> = Box::new(self);
+        Error(Arc::new(Inner { kind, message, source: Some(source), failures, entry: Some(entry) }))
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Error {
@@ -208,7 +247,7 @@ impl Error {
         source: Option<Box<dyn StdError + Send + Sync>>,
         failures: Vec<FlushFailure>,
     ) -> Error {
-        Error(Arc::new(Inner { kind, message, source, failures }))
+        Error(Arc::new(Inner { kind, message, source, failures, entry: None }))
     }
 }
 

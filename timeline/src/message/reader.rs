@@ -3,19 +3,41 @@
 
 use crate::error::{Error, Result};
 
+/// Characters of a name that an error shows: a hostile one may be as long as the message.
+const NAME_CHARACTERS_MAX: usize = 64;
+
 pub(super) struct Reader<'a> {
     what: &'static str,
+    /// The part that is being read: its kind, and its name.
+    part: Option<(&'static str, &'a str)>,
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
     /// A reader of `bytes`, which should be a `what`.
     pub(super) fn new(what: &'static str, bytes: &'a [u8]) -> Reader<'a> {
-        Reader { what, rest: bytes }
+        Reader { what, part: None, rest: bytes }
     }
 
     pub(super) fn error(&self, detail: impl std::fmt::Display) -> Error {
-        Error::decode(format!("{}: {detail}", self.what))
+        let what = self.what;
+        Error::decode(match self.part {
+            None => format!("{what}: {detail}"),
+            Some((kind, name)) => {
+                let name: String = name.chars().take(NAME_CHARACTERS_MAX).collect();
+                format!("{what}, {kind} {name:?}: {detail}")
+            }
+        })
+    }
+
+    /// What is read from now on is of a part, which errors name.
+    pub(super) fn begin(&mut self, kind: &'static str, name: &'a str) {
+        self.part = Some((kind, name));
+    }
+
+    /// What is read from now on is of no part.
+    pub(super) fn finish(&mut self) {
+        self.part = None;
     }
 
     pub(super) fn rest(&self) -> &'a [u8] {

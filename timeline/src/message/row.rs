@@ -181,10 +181,12 @@ impl Message for Row {
         let mut last = "";
         for _ in 0..reader.count(6)? {
             let name = reader.text()?;
+            reader.begin("column", name);
             if name <= last {
                 return Err(reader.error("column names do not ascend"));
             }
             columns.insert(name.to_owned(), value(&mut reader)?);
+            reader.finish();
             last = name;
         }
         reader.end()?;

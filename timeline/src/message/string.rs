@@ -127,11 +127,14 @@ impl Message for StringMessage {
         let mut attributes = Attributes::new();
         let mut last = "";
         for _ in 0..reader.count(8)? {
-            let (name, value) = (reader.text()?, reader.text()?);
+            let name = reader.text()?;
+            reader.begin("attribute", name);
+            let value = reader.text()?;
             if name <= last {
                 return Err(reader.error("attribute names do not ascend"));
             }
             attributes.add(name, value).map_err(|error| reader.error(error))?;
+            reader.finish();
             last = name;
         }
         let content = std::str::from_utf8(reader.rest()).map_err(|error| reader.error(error))?;

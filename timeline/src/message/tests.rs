@@ -68,6 +68,24 @@ fn hostile_counts_allocate_nothing() {
     assert_eq!(Row::decode(b"\x02\0\0\0\0").unwrap_err().kind(), ErrorKind::Decode);
 }
 
+/// An error says which part of the message it is of, and shows no more of a name than fits a line.
+#[test]
+fn errors_name_the_column_or_the_attribute() {
+    let row = b"\x01\x02\0\0\0\x01\0\0\0a\x01\x01\0\0\0b\x05\x07";
+    let error = Row::decode(row).unwrap_err();
+    assert_eq!(error.to_string(), "row, column \"b\": a boolean of 7");
+    let row = b"\x01\x01\0\0\0\x01\0\0\0a\x01\x09";
+    assert_eq!(Row::decode(row).unwrap_err().to_string(), "row: 1 bytes too many");
+    let message = b"\x01\0\x01\0\0\0\x01\0\0\0k\x01\0\0\0\xFF";
+    let error = StringMessage::decode(message).unwrap_err();
+    assert!(error.to_string().starts_with("string message, attribute \"k\": "), "{error}");
+    let name = "n".repeat(100_000);
+    let mut bytes = encoded(&Row::new().with(&name[..], true)).unwrap();
+    *bytes.last_mut().unwrap() = 2;
+    let error = Row::decode(&bytes).unwrap_err().to_string();
+    assert!(error.len() < 150 && error.contains("a boolean of 2"), "{error}");
+}
+
 #[test]
 fn attributes_follow_the_rules() {
     let mut attributes = Attributes::new();

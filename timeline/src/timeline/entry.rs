@@ -1,7 +1,7 @@
 //! [`TimelineEntry`]: a message with its place in its timeline.
 
 use crate::backend::Committed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::TimelineId;
 use crate::message::Message;
 use std::time::Duration;
@@ -60,12 +60,13 @@ pub struct TimelineEntry<M> {
 }
 
 impl<M: Message> TimelineEntry<M> {
-    pub(crate) fn decode(entry: Entry) -> Result<TimelineEntry<M>> {
+    pub(super) fn decode(entry: Entry) -> Result<TimelineEntry<M>> {
         let origin = match entry.origin {
             None => None,
             Some(origin) => Some(Origin {
                 table: origin.table,
-                timeline: TimelineId::from_encoded(&origin.key)?,
+                timeline: TimelineId::from_encoded(&origin.key)
+                    .map_err(|error| Error::decode(format!("its origin: {error}")))?,
                 seq: origin.seq,
             }),
         };

@@ -71,7 +71,7 @@ impl<M: Message> Iterator for Items<M> {
             Item::Gap(gap) => Some(Ok(TimelineItem::Gap(gap))),
             Item::Entry(entry) => {
                 self.left -= 1;
-                Some(TimelineEntry::decode(entry).map(TimelineItem::Entry))
+                Some(self.place.decode(entry).map(TimelineItem::Entry))
             }
         }
     }

@@ -140,7 +140,7 @@ impl<M: Message> Entries<M> {
             return Some(Err(error));
         }
         while let Some(entry) = self.page.pop_front() {
-            let entry = match TimelineEntry::decode(entry) {
+            let entry = match self.place.decode(entry) {
                 Ok(entry) => entry,
                 Err(error) => return Some(Err(error)),
             };

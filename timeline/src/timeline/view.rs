@@ -4,14 +4,14 @@ use super::items::Items;
 use super::scan::{Entries, Scan};
 use super::{Timeline, TimelineEntry};
 use crate::backend::BackendSnapshot;
-use crate::error::{Error, Result};
+use crate::error::{EntryPlace, Error, Result};
 use crate::id::TimelineId;
 use crate::message::Message;
 use crate::store::Snapshot;
 use crate::store::core::StoreNumber;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use tidelog_engine::TableId;
+use tidelog_engine::{Entry, TableId};
 
 /// One timeline at one moment; see [`Timeline::at`].
 pub struct TimelineView<M> {
@@ -24,6 +24,8 @@ pub struct TimelineView<M> {
 pub(super) struct Place<M> {
     pub(super) snapshot: Snapshot,
     table: TableId,
+    /// For errors.
+    table_name: Arc<str>,
     id: TimelineId,
     /// The store that the timeline is of.
     store: StoreNumber,
@@ -43,18 +45,40 @@ impl<M> Place<M> {
     }
 }
 
+impl<M: Message> Place<M> {
+    /// The entry with its message. An error says which entry it is.
+    pub(super) fn decode(&self, entry: Entry) -> Result<TimelineEntry<M>> {
+        let seq = entry.seq;
+        TimelineEntry::decode(entry).map_err(|error| {
+            let (table, timeline) = (self.table_name.to_string(), self.id.clone());
+            error.at_entry(EntryPlace { table, timeline, seq })
+        })
+    }
+}
+
 impl<M> Clone for Place<M> {
     fn clone(&self) -> Place<M> {
-        let (snapshot, id) = (self.snapshot.clone(), self.id.clone());
-        Place { snapshot, table: self.table, id, store: self.store, message: PhantomData }
+        Place {
+            snapshot: self.snapshot.clone(),
+            table: self.table,
+            table_name: Arc::clone(&self.table_name),
+            id: self.id.clone(),
+            store: self.store,
+            message: PhantomData,
+        }
     }
 }
 
 impl<M: Message> TimelineView<M> {
     pub(super) fn new(timeline: Timeline<M>, snapshot: Snapshot) -> TimelineView<M> {
-        let (table, id) = (timeline.table.id(), timeline.id.clone());
-        let store = timeline.table.core.number;
-        let place = Place { snapshot, table, id, store, message: PhantomData };
+        let place = Place {
+            snapshot,
+            table: timeline.table.id(),
+            table_name: Arc::clone(&timeline.table.name),
+            id: timeline.id.clone(),
+            store: timeline.table.core.number,
+            message: PhantomData,
+        };
         TimelineView { place, timeline: Some(timeline) }
     }
 
@@ -70,7 +94,7 @@ impl<M: Message> TimelineView<M> {
     pub fn get(&self, seq: u64) -> Result<Option<TimelineEntry<M>>> {
         let (snapshot, table, id) = self.place.parts()?;
         let entry = snapshot.get(table, id, seq)?;
-        entry.map(TimelineEntry::decode).transpose()
+        entry.map(|entry| self.place.decode(entry)).transpose()
     }
 
     /// As [`Timeline::versions`].
@@ -80,7 +104,7 @@ impl<M: Message> TimelineView<M> {
     pub fn versions(&self, seq: u64) -> Result<Vec<TimelineEntry<M>>> {
         let (snapshot, table, id) = self.place.parts()?;
         let versions = snapshot.versions(table, id, seq)?;
-        versions.into_iter().map(TimelineEntry::decode).collect()
+        versions.into_iter().map(|entry| self.place.decode(entry)).collect()
     }
 
     /// As [`Timeline::latest`].
@@ -90,7 +114,7 @@ impl<M: Message> TimelineView<M> {
     pub fn latest(&self) -> Result<Option<TimelineEntry<M>>> {
         let (snapshot, table, id) = self.place.parts()?;
         let entry = snapshot.latest(table, id)?;
-        entry.map(TimelineEntry::decode).transpose()
+        entry.map(|entry| self.place.decode(entry)).transpose()
     }
 
     /// As [`Timeline::latest_seq`].

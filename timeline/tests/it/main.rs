@@ -7,3 +7,4 @@ mod conformance;
 mod misuse;
 mod panics;
 mod store;
+mod unreadable;
