@@ -102,8 +102,20 @@ pub struct ScanRequest {
     pub direction: Direction,
     /// Most entries, at least 1.
     pub limit: usize,
-    /// Bytes of payload after which the page ends; it has at least one entry, if there is any.
+    /// Bytes after which the page ends; it has at least one entry, if there is any. An entry counts
+    /// [`entry_bytes`], a gap [`ITEM_BYTES`].
     pub byte_limit: usize,
+}
+
+/// What each entry and each gap counts towards the bytes of a page, beside what it holds: about
+/// what it takes of memory. So a page of empty messages has an end too.
+pub const ITEM_BYTES: usize = 128;
+
+/// What an entry counts towards the bytes of a page: its payload, the key of its origin, and
+/// [`ITEM_BYTES`].
+pub fn entry_bytes(entry: &Entry) -> usize {
+    let origin = entry.origin.as_ref().map_or(0, |origin| origin.key.len());
+    entry.payload.len() + origin + ITEM_BYTES
 }
 
 /// A page of a scan.
@@ -136,7 +148,7 @@ impl Page {
                 page.next = Some(entry.seq);
                 break;
             }
-            bytes += entry.payload.len();
+            bytes += entry_bytes(&entry);
             page.entries.push(entry);
         }
         Ok(page)
@@ -177,9 +189,10 @@ impl ItemPage {
                 });
                 break;
             }
-            if let Item::Entry(entry) = &item {
-                bytes += entry.payload.len();
-            }
+            bytes += match &item {
+                Item::Entry(entry) => entry_bytes(entry),
+                Item::Gap(_) => ITEM_BYTES,
+            };
             page.items.push(item);
         }
         Ok(page)

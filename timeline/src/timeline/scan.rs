@@ -12,7 +12,7 @@ use tidelog_engine::Entry;
 
 /// Entries read at once, where the scan does not say: the original's default.
 const PAGE_ENTRIES: usize = 100;
-/// Bytes of payload after which a page ends.
+/// Bytes after which a page ends, as [`entry_bytes`](crate::backend::entry_bytes) counts them.
 const PAGE_BYTES: usize = 1 << 20;
 
 /// Which entries to read, and in which order. Default: the whole timeline, without a limit.
@@ -62,7 +62,8 @@ impl Scan {
         self
     }
 
-    /// Entries to read at once, at least 1. Default 100; a page ends after 1 MiB in any case.
+    /// Entries to read at once, at least 1. Default 100. A page ends after 1 MiB in any case, of
+    /// payloads and 128 bytes for each entry and each gap.
     pub fn page(mut self, entries: usize) -> Scan {
         self.page = entries;
         self

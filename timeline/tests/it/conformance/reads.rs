@@ -2,7 +2,7 @@
 
 use super::{append, commit, keyed, seqs, timelines};
 use std::ops::Bound;
-use tidelog::backend::{Backend, ScanRequest};
+use tidelog::backend::{Backend, Batch, ITEM_BYTES, MarkChange, ScanRequest};
 use tidelog::{Direction, TableOptions};
 use tidelog_engine::KeyedOperation;
 
@@ -61,6 +61,23 @@ pub(super) fn pages_end_by_bytes(backend: &dyn Backend) {
     assert_eq!((page.entries.len(), page.next), (2, Some(3)));
     let page = now.scan(table, b"a", &ScanRequest { byte_limit: 0, ..request }).unwrap();
     assert_eq!((page.entries.len(), page.next), (1, Some(2)));
+    // Entries without a payload, and gaps, end a page too.
+    for seq in 1..=20u64 {
+        commit(backend, append(table, "empty", b"")).unwrap();
+        commit(backend, append(table, "holes", b"")).unwrap();
+        if seq.is_multiple_of(2) {
+            let hole = MarkChange::DeleteRange(seq, seq);
+            commit(backend, Batch::mark(table, b"holes", hole)).unwrap();
+        }
+    }
+    let now = backend.snapshot().unwrap();
+    let request = ScanRequest { limit: usize::MAX, byte_limit: 10 * ITEM_BYTES, ..request };
+    let page = now.scan(table, b"empty", &request).unwrap();
+    assert_eq!((page.entries.len(), page.next), (10, Some(11)));
+    for key in [b"empty", b"holes"] {
+        let page = now.scan_items(table, key, &request).unwrap();
+        assert_eq!((page.items.len(), page.next), (10, Some(11)));
+    }
 }
 
 pub(super) fn keyed_tables(backend: &dyn Backend) {
