@@ -97,7 +97,7 @@ impl Scan {
     }
 }
 
-type Filter<M> = Box<dyn Fn(&TimelineEntry<M>) -> bool + Send>;
+pub(super) type Filter<M> = Box<dyn Fn(&TimelineEntry<M>) -> bool + Send>;
 
 /// The entries of a scan, read page by page from one snapshot; see [`Timeline::scan`].
 ///
@@ -122,14 +122,24 @@ impl<M: Message> Entries<M> {
         Ok(Entries { place, core, page: VecDeque::new(), request, left, filter: None, error: None })
     }
 
-    /// Returns only entries that `filter` accepts; the scan's limit counts those. The filter sees
-    /// the message, so it runs here, behind the reading.
+    /// Returns only entries that `filter` accepts, and every filter that was given before; the
+    /// scan's limit counts those. The filter sees the message, so it runs here, behind the reading.
     pub fn matching(
         mut self,
         filter: impl Fn(&TimelineEntry<M>) -> bool + Send + 'static,
     ) -> Entries<M> {
-        self.filter = Some(Box::new(filter));
+        self.add_filter(Box::new(filter));
         self
+    }
+
+    pub(super) fn add_filter(&mut self, filter: Filter<M>) {
+        let filter: Filter<M> = match self.filter.take() {
+            None => filter,
+            Some(before) => {
+                Box::new(move |entry: &TimelineEntry<M>| before(entry) && filter(entry))
+            }
+        };
+        self.filter = Some(filter);
     }
 
     /// The next entry of what has been read already.

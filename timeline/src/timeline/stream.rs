@@ -1,7 +1,7 @@
 //! [`EntryStream`]: a scan that is awaited entry by entry, without a runtime.
 
 use super::TimelineEntry;
-use super::scan::Entries;
+use super::scan::{Entries, Filter};
 use crate::error::Result;
 use crate::message::Message;
 use crate::pending::Pending;
@@ -20,6 +20,8 @@ use std::task::{Context, Poll};
 pub struct EntryStream<M> {
     core: Arc<Core>,
     state: State<M>,
+    /// Filters that were given while a page was being read.
+    filters: Vec<Filter<M>>,
 }
 
 enum State<M> {
@@ -32,20 +34,21 @@ impl<M: Message> EntryStream<M> {
     pub(super) fn new(mut entries: Entries<M>) -> EntryStream<M> {
         // A job on the store's threads must not hold the store.
         let core = entries.core.take().expect("a scan by a handle knows its store");
-        EntryStream { core, state: State::Here(entries) }
+        EntryStream { core, state: State::Here(entries), filters: Vec::new() }
     }
 
-    /// As [`Entries::matching`]. Before the first entry is awaited.
+    /// As [`Entries::matching`], of the entries that have not been returned yet.
     #[must_use]
     pub fn matching(
-        self,
+        mut self,
         filter: impl Fn(&TimelineEntry<M>) -> bool + Send + 'static,
     ) -> EntryStream<M> {
-        let state = match self.state {
-            State::Here(entries) => State::Here(entries.matching(filter)),
-            other => other,
-        };
-        EntryStream { state, ..self }
+        match &mut self.state {
+            State::Here(entries) => entries.add_filter(Box::new(filter)),
+            State::Reading(_) => self.filters.push(Box::new(filter)),
+            State::Ended => {}
+        }
+        self
     }
 
     /// The next entry; `None` at the end. The future may be dropped and asked for again.
@@ -81,7 +84,10 @@ impl<M: Message> EntryStream<M> {
                     self.state = State::Reading(self.core.read_async(read));
                 }
                 State::Reading(mut reading) => match Pin::new(&mut reading).poll(context) {
-                    Poll::Ready(Ok(entries)) => self.state = State::Here(entries),
+                    Poll::Ready(Ok(mut entries)) => {
+                        self.filters.drain(..).for_each(|filter| entries.add_filter(filter));
+                        self.state = State::Here(entries);
+                    }
                     Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                     Poll::Pending => {
                         self.state = State::Reading(reading);

@@ -226,6 +226,10 @@ fn scans_are_lazy_inclusive_and_filtered() {
     let hundreds = hundreds.matching(|entry| entry.message.ends_with("00"));
     let hundreds: Vec<u64> = hundreds.map(|entry| entry.unwrap().seq).collect();
     assert_eq!(hundreds, [100, 200]);
+    let both = room.scan(Scan::forward()).unwrap().matching(|entry| entry.seq > 100);
+    let both = both.matching(|entry| entry.message.ends_with("00"));
+    let both: Vec<u64> = both.map(|entry| entry.unwrap().seq).collect();
+    assert_eq!(both, [200], "a filter takes no earlier one's place");
     let mut running = room.scan(Scan::forward().from(249)).unwrap();
     room.store(&text(251)).unwrap();
     assert_eq!(running.by_ref().count(), 2, "a scan shows the moment of its call");
@@ -397,6 +401,12 @@ fn reads_that_block_go_to_the_stores_threads() {
     assert_eq!(found, (2..=250).collect::<Vec<_>>());
     let abandoned = room.scan_async(Scan::forward()).unwrap();
     drop(abandoned);
+    // A filter that comes while a page is being read was forgotten.
+    let mut stream = room.scan_async(Scan::forward()).unwrap();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let _ = stream.poll_next(&mut context);
+    let mut stream = stream.matching(|entry| entry.seq > 249);
+    assert_eq!(block_on(stream.next()).unwrap().unwrap().seq, 250);
     store.close().unwrap();
 }
 
