@@ -40,9 +40,10 @@ impl<M: Message> Items<M> {
     }
 
     fn read_page(&mut self) {
-        let Some(request) = self.request.take() else {
+        let Some(mut request) = self.request.take() else {
             return;
         };
+        request.limit = request.limit.min(self.left);
         let parts = self.place.parts();
         match parts.and_then(|(snapshot, table, id)| snapshot.scan_items(table, id, &request)) {
             Ok(page) => {
@@ -74,5 +75,31 @@ impl<M: Message> Iterator for Items<M> {
                 Some(self.place.decode(entry).map(TimelineItem::Entry))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+
+    /// A scan for one entry read a hundred.
+    #[test]
+    fn no_more_is_read_than_the_limit_says() {
+        let store = Store::in_memory();
+        let room = store.table::<String>("t").create().unwrap().timeline("room").unwrap();
+        for _ in 0..10 {
+            room.store(&String::new()).unwrap();
+        }
+        room.delete(1).unwrap();
+        let mut items = room.scan_items(Scan::forward().limit(2)).unwrap();
+        assert!(matches!(items.next(), Some(Ok(TimelineItem::Gap(gap))) if gap.to == 1));
+        assert_eq!(items.page.len(), 1);
+        for seq in [2, 3] {
+            let item = items.next();
+            assert!(matches!(item, Some(Ok(TimelineItem::Entry(entry))) if entry.seq == seq));
+            assert!(items.page.is_empty());
+        }
+        assert!(items.next().is_none());
     }
 }

@@ -56,7 +56,7 @@ impl Scan {
         self
     }
 
-    /// Most entries to return, at least 1. Default: no limit.
+    /// Most entries to return, at least 1; one that does not decode counts. Default: no limit.
     pub fn limit(mut self, entries: usize) -> Scan {
         self.limit = Some(entries);
         self
@@ -151,16 +151,19 @@ impl<M: Message> Entries<M> {
             return Some(Err(error));
         }
         while let Some(entry) = self.page.pop_front() {
-            let entry = match self.place.decode(entry) {
-                Ok(entry) => entry,
-                Err(error) => return Some(Err(error)),
-            };
-            if self.filter.as_ref().is_none_or(|filter| filter(&entry)) {
-                self.left -= 1;
-                return Some(Ok(entry));
+            match self.place.decode(entry) {
+                Ok(entry) if !self.accepts(&entry) => {}
+                item => {
+                    self.left -= 1;
+                    return Some(item);
+                }
             }
         }
         None
+    }
+
+    fn accepts(&self, entry: &TimelineEntry<M>) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter(entry))
     }
 
     /// Whether [`Entries::read_page`] may bring more.

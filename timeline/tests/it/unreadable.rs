@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use tidelog::backend::{Backend, Batch, BatchMessage, Target};
 use tidelog::{
-    Durability, Error, ErrorKind, MemoryBackend, Payload, Row, Scan, Store, Timeline, TimelineItem,
+    Durability, Error, ErrorKind, MemoryBackend, Payload, Row, Scan, Store, StringMessage, Timeline,
+    TimelineEntry, TimelineItem,
 };
 
 /// A timeline of rows, the second of whose three entries is none.
@@ -44,6 +45,21 @@ fn an_error_names_the_entry_that_it_is_of() {
     names_it(found[1].as_ref().unwrap_err());
     assert!(matches!(&found[2], Ok(TimelineItem::Entry(entry)) if entry.seq == 1));
     assert!(room.store_at(1, &Row::new()).unwrap_err().entry().is_none());
+}
+
+/// It did not count: a scan by another type gave as many errors as there are entries.
+#[test]
+fn what_does_not_decode_counts_towards_the_limit() {
+    let (store, _room) = room_of_rows();
+    let texts = store.table::<StringMessage>("message").open().unwrap().timeline("room").unwrap();
+    let seqs = |item: Result<TimelineEntry<StringMessage>, Error>| match item {
+        Ok(entry) => entry.seq,
+        Err(error) => error.entry().unwrap().seq,
+    };
+    let scan = Scan::forward().limit(2);
+    let found: Vec<u64> = texts.scan(scan).unwrap().map(seqs).collect();
+    assert_eq!(found, [1, 2]);
+    assert_eq!(texts.scan_items(scan).unwrap().count(), 2);
 }
 
 /// An entry may name an origin that is no timeline of this library.
