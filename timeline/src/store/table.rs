@@ -219,12 +219,14 @@ impl<M: Message> Table<M> {
     /// whose entries have all expired are listed too.
     ///
     /// # Errors
-    /// Those of the backend, at once or as items; the first ends the listing.
+    /// Those of the backend, at once or as an item, which ends the listing. A name that is no id of
+    /// this library is an item of its own ([`Decode`](ErrorKind::Decode)), and the listing goes on.
     pub fn timelines(&self, prefix: &TimelinePrefix) -> Result<Timelines> {
         self.core.check_open()?;
         Ok(Timelines {
             snapshot: self.core.backend.snapshot()?,
             table: self.id(),
+            table_name: Arc::clone(&self.name),
             prefix: prefix.as_bytes().to_vec(),
             page: VecDeque::new(),
             after: None,
@@ -240,8 +242,10 @@ const TIMELINES_PAGE: usize = 256;
 pub struct Timelines {
     snapshot: Arc<dyn BackendSnapshot>,
     table: TableId,
+    /// For errors.
+    table_name: Arc<str>,
     prefix: Vec<u8>,
-    page: VecDeque<TimelineInfo>,
+    page: VecDeque<Result<TimelineInfo>>,
     after: Option<Box<[u8]>>,
     ended: bool,
 }
@@ -252,8 +256,12 @@ impl Timelines {
         let found = self.snapshot.timelines(self.table, &self.prefix, after, TIMELINES_PAGE)?;
         self.ended = found.len() < TIMELINES_PAGE;
         for timeline in found {
-            let id = TimelineId::from_encoded(&timeline.key)?;
-            self.page.push_back(TimelineInfo { id, latest_seq: timeline.latest_seq });
+            let id = TimelineId::from_encoded(&timeline.key).map_err(|error| {
+                let (table, key) = (&self.table_name, timeline.key.escape_ascii());
+                Error::decode(format!("table {table}, timeline of the bytes {key}: {error}"))
+            });
+            let latest_seq = timeline.latest_seq;
+            self.page.push_back(id.map(|id| TimelineInfo { id, latest_seq }));
             self.after = Some(timeline.key);
         }
         Ok(())
@@ -269,9 +277,8 @@ impl Iterator for Timelines {
             && let Err(error) = self.read_page()
         {
             self.ended = true;
-            self.page.clear();
             return Some(Err(error));
         }
-        self.page.pop_front().map(Ok)
+        self.page.pop_front()
     }
 }

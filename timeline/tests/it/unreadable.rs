@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tidelog::backend::{Backend, Batch, BatchMessage, Target};
 use tidelog::{
     Durability, Error, ErrorKind, MemoryBackend, Payload, Row, Scan, Store, StringMessage, Timeline,
-    TimelineEntry, TimelineItem,
+    TimelineEntry, TimelineItem, TimelinePrefix,
 };
 
 /// A timeline of rows, the second of whose three entries is none.
@@ -60,6 +60,24 @@ fn what_does_not_decode_counts_towards_the_limit() {
     let found: Vec<u64> = texts.scan(scan).unwrap().map(seqs).collect();
     assert_eq!(found, [1, 2]);
     assert_eq!(texts.scan_items(scan).unwrap().count(), 2);
+}
+
+/// It ended the listing, and with it went those before it.
+#[test]
+fn a_name_that_is_no_id_hides_no_other() {
+    let backend = Arc::new(MemoryBackend::new());
+    let store = Store::with_backend(backend.clone()).unwrap();
+    let table = store.table::<String>("message").create().unwrap();
+    for id in [b"\x02a\0\x01".as_slice(), b"\x02b", b"\x02c\0\x01"] {
+        let target = Target { table: table.id(), key: id.into(), seq: None };
+        let batch = Batch::append(target, Payload::from_vec(Vec::new()), None);
+        backend.commit(batch, Durability::Sync).unwrap();
+    }
+    let found: Vec<_> = table.timelines(&TimelinePrefix::all()).unwrap().collect();
+    let [Ok(first), Err(error), Ok(last)] = &found[..] else { panic!("three items: {found:?}") };
+    assert_eq!((first.id.to_string(), last.id.to_string()), ("a".to_owned(), "c".to_owned()));
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert!(error.to_string().starts_with("table message, timeline of the bytes \\x02b: "));
 }
 
 /// An entry may name an origin that is no timeline of this library.
