@@ -60,6 +60,24 @@ impl<M: Message> TableBuilder<M> {
         self
     }
 
+    /// What is older than this, by commit time, at least 1 ms, goes to the cold tier: larger blocks
+    /// that are compressed more, in the same file or in [`Options::cold_file`]. It is read as ever.
+    /// Moved window by window, so up to a twentieth later. Default: everything stays hot. Backends
+    /// without tiers take no notice.
+    ///
+    /// [`Options::cold_file`]: crate::Options::cold_file
+    pub fn cold_after(mut self, age: Duration) -> TableBuilder<M> {
+        self.options = self.options.cold_after(age);
+        self
+    }
+
+    /// All goes to the cold tier at once, see [`TableBuilder::cold_after`]: for what is hardly ever
+    /// read. Default: it begins hot.
+    pub fn born_cold(mut self) -> TableBuilder<M> {
+        self.options = self.options.born_cold();
+        self
+    }
+
     /// How the engine compresses the table. Default: not at all.
     pub fn compression(mut self, compression: Compression) -> TableBuilder<M> {
         self.options.compression = compression;
@@ -71,8 +89,9 @@ impl<M: Message> TableBuilder<M> {
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) when it exists with other options;
-    /// [`InvalidUse`](ErrorKind::InvalidUse) for an empty name or a time to live of nothing;
-    /// [`TooLarge`](ErrorKind::TooLarge) for a name above 128 bytes or table 1,025.
+    /// [`InvalidUse`](ErrorKind::InvalidUse) for an empty name or options out of their bounds;
+    /// [`TooLarge`](ErrorKind::TooLarge) for a name above 128 bytes or table 1,025;
+    /// [`Unsupported`](ErrorKind::Unsupported) for zstd in a build without it.
     pub fn create(self) -> Result<Table<M>> {
         self.store.core.check_open()?;
         if self.options.ttl_ms == Some(0) {

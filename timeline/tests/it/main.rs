@@ -7,4 +7,5 @@ mod conformance;
 mod misuse;
 mod panics;
 mod store;
+mod tables;
 mod unreadable;

@@ -27,7 +27,7 @@ use snapshot::MemorySnapshot;
 use state::State;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tidelog_engine::{Durability, Sequence, TableId, TableOptions, limits};
+use tidelog_engine::{Durability, TableId, TableOptions, limits};
 
 /// Wall time in milliseconds since 1970.
 type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
@@ -96,15 +96,7 @@ impl Backend for MemoryBackend {
         }
         let mut state = self.shared.state.write();
         state.check_open()?;
-        if let Some(count) = options.keep_last
-            && (count == 0 || options.sequence == Sequence::Given)
-        {
-            return Err(Error::invalid("keep_last of 0, or on a table of given ids"));
-        }
-        let least_ms = limits::ERASE_AFTER_MS_MIN;
-        if options.erase_after_ms.is_some_and(|age_ms| age_ms < least_ms) {
-            return Err(Error::invalid(format!("erase_after below {least_ms} ms")));
-        }
+        options.validate()?;
         if state.tables.values().any(|table| table.name == name) {
             let text = format!("exists already: table {name}");
             return Err(Error::new(ErrorKind::AlreadyExists, text));

@@ -10,6 +10,7 @@ mod reads;
 mod writes;
 
 use std::sync::Arc;
+use std::time::Duration;
 use tidelog::backend::{
     Backend, BackendSnapshot, Batch, Committed, KeyedWrite, ScanRequest, Target,
 };
@@ -118,6 +119,15 @@ fn tables(backend: &dyn Backend) {
     assert!(backend.table("none").unwrap().is_none());
     let names: Vec<String> = backend.tables().unwrap().into_iter().map(|t| t.name).collect();
     assert_eq!(names, ["keyed", "timelines"]);
+    for wrong in [
+        TableOptions::timeline().ttl(Duration::ZERO),
+        TableOptions::timeline().cold_after(Duration::ZERO),
+        TableOptions::keyed().born_cold(),
+        TableOptions::keyed().erase_after(Duration::from_secs(3600)),
+    ] {
+        let refusal = backend.create_table("wrong", &wrong).unwrap_err();
+        assert_eq!(refusal.kind(), ErrorKind::InvalidUse);
+    }
     assert_eq!(refused(backend, append(TableId(9999), "a", b"x")), ErrorKind::NotFound);
     assert_eq!(refused(backend, append(other, "a", b"x")), ErrorKind::InvalidUse);
     let put = keyed(KeyedOperation::Put, id, "a", b"x");
