@@ -55,6 +55,10 @@ impl Backend for EmbeddedBackend {
         Ok(self.engine.create_table(name, options.clone())?)
     }
 
+    fn alter_table(&self, table: TableId, options: &TableOptions) -> Result<()> {
+        Ok(self.engine.alter_table(table, options.clone())?)
+    }
+
     fn drop_table(&self, table: TableId) -> Result<()> {
         Ok(self.engine.drop_table(table)?)
     }

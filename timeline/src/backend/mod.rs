@@ -219,6 +219,15 @@ pub trait Backend: Send + Sync + 'static {
     /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists), whatever its options.
     fn create_table(&self, name: &str, options: &TableOptions) -> Result<TableId>;
 
+    /// Gives a table other options, for what is in it and for what comes. Its kind, and who gives
+    /// its sequence ids, cannot change. What has expired stays expired.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for one that is not there;
+    /// [`InvalidUse`](crate::ErrorKind::InvalidUse) for options that it cannot have; those of the
+    /// backend. Nothing has changed then.
+    fn alter_table(&self, table: TableId, options: &TableOptions) -> Result<()>;
+
     /// Drops a table and everything in it. Its id is never used again, its name may be.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ use crate::id::TimelineId;
 use crate::pending::Pending;
 use crate::pool::{Pool, caught};
 use crate::store::Snapshot;
+use crate::sync::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tidelog_engine::{Durability, OwnProcess};
@@ -59,6 +60,8 @@ pub(crate) struct Core {
     callbacks: Callbacks,
     readers: Pool,
     capacity: usize,
+    /// Held while a table's options are looked at and replaced.
+    pub(crate) altering: Mutex<()>,
     closed: AtomicBool,
     pub(crate) number: StoreNumber,
     /// The process that opened the store: a child of fork has none of its threads.
@@ -102,6 +105,7 @@ impl Core {
             callbacks: Callbacks::new(),
             readers: Pool::new("tidelog-read", settings.read_threads),
             capacity: settings.buffer.capacity,
+            altering: Mutex::default(),
             closed: AtomicBool::new(false),
             number: StoreNumber::next(),
             process: OwnProcess::new(),

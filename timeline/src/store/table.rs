@@ -147,6 +147,16 @@ impl<M: Message> TableBuilder<M> {
         }
     }
 
+    /// Opens the table and gives it the options said here, as [`Table::alter`], or creates it with
+    /// them: for options that change from one version of a program to the next.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::create`] and [`Table::alter`].
+    pub fn create_or_alter(self) -> Result<Table<M>> {
+        let options = self.options.clone();
+        self.create_or_open()?.alter(|_| options.clone())
+    }
+
     fn copy(&self) -> TableBuilder<M> {
         TableBuilder::new(self.store.clone(), self.name.clone(), self.options.clone())
     }
@@ -198,9 +208,59 @@ impl<M: Message> Table<M> {
         self.description.id
     }
 
-    /// The options it was created with.
+    /// Its options, as they were when it was created or opened, or [altered](Table::alter), by this
+    /// handle.
     pub fn options(&self) -> &TableOptions {
         &self.description.options
+    }
+
+    /// Gives the table other options, durable on return: `change` makes them of those that it has
+    /// now, and may be called again where somebody else alters it at the same time. Its kind, and
+    /// who gives its sequence ids, stay. All handles write and read by them at once; the one that
+    /// is returned knows them.
+    ///
+    /// What has expired stays expired: a longer time to live is that of the entries which are alive
+    /// yet. A shorter one hides at once what is older.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let store = tidelog::Store::in_memory();
+    /// let day = Duration::from_secs(86_400);
+    /// let inbox = store.table::<String>("sync").ttl(7 * day).create()?;
+    /// let inbox = inbox.alter(|options| options.ttl(14 * day).keep_last(10_000))?;
+    /// assert_eq!(inbox.options().keep_last, Some(10_000));
+    /// # Ok::<(), tidelog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) once the table was dropped,
+    /// [`InvalidUse`](ErrorKind::InvalidUse) for options that it cannot have, and those of the
+    /// backend. Nothing has changed then.
+    pub fn alter(&self, change: impl Fn(TableOptions) -> TableOptions) -> Result<Table<M>> {
+        self.core.check_open()?;
+        loop {
+            let found = self.present()?;
+            let options = change(found.options.clone());
+            // No code of the caller's runs under the lock.
+            let altering = self.core.altering.lock();
+            if self.present()? != found {
+                continue;
+            }
+            if options != found.options {
+                self.core.backend.alter_table(found.id, &options)?;
+            }
+            drop(altering);
+            let altered = TableDescription { options, ..found };
+            return Ok(Table::new(Arc::clone(&self.core), altered));
+        }
+    }
+
+    /// The table as it is now. One of its name that was created later is another one.
+    fn present(&self) -> Result<TableDescription> {
+        let found = self.core.backend.table(&self.name)?.filter(|found| found.id == self.id());
+        found.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("not found: table {}", self.name))
+        })
     }
 
     /// A timeline. It needs no creation: one that was never written is empty.

@@ -300,6 +300,10 @@ impl tidelog::Backend for Blocking {
         self.0.create_table(name, options)
     }
 
+    fn alter_table(&self, table: tidelog::TableId, options: &tidelog::TableOptions) -> Result<()> {
+        self.0.alter_table(table, options)
+    }
+
     fn drop_table(&self, table: tidelog::TableId) -> Result<()> {
         self.0.drop_table(table)
     }

@@ -1,5 +1,6 @@
 //! Tables as an application creates, opens and alters them.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tidelog::{Compression, ErrorKind, Options, Store, TableOptions};
 
@@ -21,4 +22,43 @@ fn a_table_is_created_with_every_option_of_the_engine() {
     assert_eq!(*archive.options(), TableOptions::timeline().born_cold());
     let refused = store.table::<String>("n").cold_after(Duration::ZERO).create().err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::InvalidUse);
+}
+
+#[test]
+fn a_table_is_altered_and_keeps_what_it_holds() {
+    let store = Store::in_memory();
+    let table = store.table::<String>("t").ttl(DAY).create().unwrap();
+    let room = table.timeline("room").unwrap();
+    room.store(&"one".to_owned()).unwrap();
+    let altered = table.alter(|options| options.ttl(7 * DAY)).unwrap();
+    assert_eq!((altered.id(), altered.options().ttl_ms), (table.id(), Some(7 * 86_400_000)));
+    let stale = store.table::<String>("t").ttl(DAY).create().err().unwrap();
+    assert_eq!(stale.kind(), ErrorKind::AlreadyExists);
+    let other = store.table::<String>("t").ttl(30 * DAY).create_or_alter().unwrap();
+    assert_eq!((other.id(), other.options().ttl_ms), (table.id(), Some(30 * 86_400_000)));
+    assert_eq!(store.table::<String>("t").open().unwrap().options(), other.options());
+    assert_eq!(room.latest().unwrap().unwrap().message, "one");
+    let given = store.table::<String>("t").given_ids().create_or_alter().err().unwrap();
+    assert_eq!(given.kind(), ErrorKind::InvalidUse);
+    store.drop_table("t").unwrap();
+    store.table::<String>("t").create_or_alter().unwrap();
+    let gone = table.alter(|options| options).err().unwrap();
+    assert_eq!(gone.kind(), ErrorKind::NotFound, "the new table of that name is another one");
+}
+
+/// Two that alter a table at the same time would take back each other's options.
+#[test]
+fn no_alteration_takes_back_another_one() {
+    let store = Store::in_memory();
+    let table = store.table::<String>("t").create().unwrap();
+    let (inner, calls) = (table.clone(), AtomicU32::new(0));
+    let altered = table.alter(|options| {
+        if calls.fetch_add(1, Ordering::Relaxed) == 0 {
+            inner.alter(|options| options.keep_last(7)).unwrap();
+        }
+        options.ttl(DAY)
+    });
+    let options = altered.unwrap().options().clone();
+    assert_eq!(options, TableOptions::timeline().keep_last(7).ttl(DAY));
+    assert_eq!(calls.into_inner(), 2);
 }

@@ -111,12 +111,20 @@ impl Backend for MemoryBackend {
         Ok(id)
     }
 
+    fn alter_table(&self, table: TableId, options: &TableOptions) -> Result<()> {
+        let mut state = self.shared.state.write();
+        state.check_open()?;
+        let now = self.shared.now(&state);
+        state.alter(table, options, now)
+    }
+
     fn drop_table(&self, table: TableId) -> Result<()> {
         let mut state = self.shared.state.write();
         state.check_open()?;
         if state.tables.remove(&table).is_none() {
-            return Err(Error::new(ErrorKind::NotFound, format!("not found: table {}", table.0)));
+            return Err(state::not_found(table));
         }
+        state.gone.remove(&table);
         state.timelines.retain(|(of, _), _| *of != table);
         state.keyed.retain(|(of, _), _| *of != table);
         Ok(())

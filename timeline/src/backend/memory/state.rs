@@ -5,7 +5,7 @@ use super::marks::Settled;
 use crate::backend::TableDescription;
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, VecDeque};
-use tidelog_engine::{Entry, Payload, TableId, TableKind};
+use tidelog_engine::{Entry, Payload, TableId, TableKind, TableOptions};
 
 /// The first table id that users get; those below are the engine's own.
 pub(super) const TABLE_FIRST: u32 = 16;
@@ -20,6 +20,8 @@ pub(super) struct State {
     /// The time of the last commit: times never fall.
     pub(super) time_ms: u64,
     pub(super) tables: BTreeMap<TableId, TableDescription>,
+    /// Of tables that were altered.
+    pub(super) gone: BTreeMap<TableId, Gone>,
     /// Tables created so far: ids are never used again.
     pub(super) created: u32,
     pub(super) timelines: BTreeMap<Key, Run>,
@@ -27,6 +29,15 @@ pub(super) struct State {
     pub(super) amendments: Amendments,
     /// Snapshots that are held: commit to how many.
     pub(super) snapshots: BTreeMap<u64, usize>,
+}
+
+/// What of a table is gone for good, whatever options it gets.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Gone {
+    /// Entries and values that were committed before this time have expired.
+    expired_before: u64,
+    /// What was taken back before this time is erased.
+    erased_before: u64,
 }
 
 /// A timeline.
@@ -79,6 +90,15 @@ pub(super) fn is_expired(entry: &Entry, now: u64) -> bool {
     entry.ttl_ms.is_some_and(|ttl_ms| entry.time_ms.saturating_add(ttl_ms) <= now)
 }
 
+/// What was committed before this time is as old as `age_ms`, or older.
+fn older_before(age_ms: Option<u64>, now: u64) -> u64 {
+    age_ms.map_or(0, |age_ms| now.saturating_add(1).saturating_sub(age_ms))
+}
+
+pub(super) fn not_found(table: TableId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("not found: table {}", table.0))
+}
+
 impl State {
     pub(super) fn check_open(&self) -> Result<()> {
         match self.closed {
@@ -89,7 +109,7 @@ impl State {
 
     pub(super) fn table(&self, id: TableId, kind: TableKind) -> Result<&TableDescription> {
         let Some(table) = self.tables.get(&id) else {
-            return Err(Error::new(ErrorKind::NotFound, format!("not found: table {}", id.0)));
+            return Err(not_found(id));
         };
         if table.options.kind != kind {
             return Err(Error::invalid(format!("table {} is not of this kind", table.name)));
@@ -97,20 +117,45 @@ impl State {
         Ok(table)
     }
 
+    /// Gives a table other options. What is gone stays gone.
+    pub(super) fn alter(&mut self, id: TableId, options: &TableOptions, now: u64) -> Result<()> {
+        options.validate()?;
+        let Some(table) = self.tables.get(&id) else {
+            return Err(not_found(id));
+        };
+        let old = &table.options;
+        if old.kind != options.kind || old.sequence != options.sequence {
+            let name = &table.name;
+            let text = format!("table {name} keeps its kind, and who gives its sequence ids");
+            return Err(Error::invalid(text));
+        }
+        let erased_before = older_before(old.erase_after_ms, now);
+        let gone = self.gone.get(&id).copied().unwrap_or_default();
+        let gone = Gone {
+            expired_before: self.expired_before(table, now),
+            erased_before: gone.erased_before.max(erased_before),
+        };
+        self.gone.insert(id, gone);
+        if let Some(table) = self.tables.get_mut(&id) {
+            table.options = options.clone();
+        }
+        Ok(())
+    }
+
     /// Entries and values committed before this time have expired: one of time t is alive while
     /// now < t + ttl, as in the engine.
     pub(super) fn expired_before(&self, table: &TableDescription, now: u64) -> u64 {
-        table.options.ttl_ms.map_or(0, |ttl| now.saturating_add(1).saturating_sub(ttl))
+        let gone = self.gone.get(&table.id).map_or(0, |gone| gone.expired_before);
+        gone.max(older_before(table.options.ttl_ms, now))
     }
 
     /// Whether what a retraction took back, by table, commit and commit time, is past the erasure
     /// deadline, and shown to nobody.
     pub(super) fn is_erased(&self, retraction: (TableId, u64, u64), now: u64) -> bool {
-        let (table, commit, time_ms) = retraction;
-        let table = self.tables.get(&table);
-        let deadline_ms = table.and_then(|table| table.options.erase_after_ms);
-        deadline_ms.is_some_and(|age_ms| time_ms.saturating_add(age_ms) <= now)
-            && commit <= self.oldest_snapshot()
+        let (id, commit, time_ms) = retraction;
+        let gone = self.gone.get(&id).map_or(0, |gone| gone.erased_before);
+        let deadline_ms = self.tables.get(&id).and_then(|table| table.options.erase_after_ms);
+        time_ms < gone.max(older_before(deadline_ms, now)) && commit <= self.oldest_snapshot()
     }
 
     /// The oldest commit that somebody may still look from.

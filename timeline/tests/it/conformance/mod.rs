@@ -15,12 +15,13 @@ use tidelog::backend::{
     Backend, BackendSnapshot, Batch, Committed, KeyedWrite, ScanRequest, Target,
 };
 use tidelog::{Direction, Durability, ErrorKind, Payload, Result, TableId, TableOptions};
-use tidelog_engine::KeyedOperation;
+use tidelog_engine::{KeyedOperation, Sequence};
 
 /// Runs the whole suite over new, empty backends.
 fn suite(new: &dyn Fn() -> Arc<dyn Backend>) {
-    let tests: [fn(&dyn Backend); 20] = [
+    let tests: [fn(&dyn Backend); 21] = [
         tables,
+        altered_tables,
         writes::dense_ids,
         writes::given_ids,
         writes::atomic_batches,
@@ -132,6 +133,36 @@ fn tables(backend: &dyn Backend) {
     assert_eq!(refused(backend, append(other, "a", b"x")), ErrorKind::InvalidUse);
     let put = keyed(KeyedOperation::Put, id, "a", b"x");
     assert_eq!(refused(backend, put), ErrorKind::InvalidUse);
+}
+
+fn altered_tables(backend: &dyn Backend) {
+    let moment = TableOptions::timeline().ttl(Duration::from_millis(1));
+    let table = backend.create_table("t", &moment).unwrap();
+    let shown = || seqs(&*backend.snapshot().unwrap(), table, "a", 0, u64::MAX);
+    commit(backend, append(table, "a", b"x")).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    let hour = TableOptions::timeline().ttl(Duration::from_secs(3600));
+    backend.alter_table(table, &hour).unwrap();
+    assert_eq!(backend.table("t").unwrap().unwrap().options, hour);
+    assert!(shown().is_empty(), "what has expired stays expired");
+    for _ in 0..3 {
+        commit(backend, append(table, "a", b"x")).unwrap();
+    }
+    assert_eq!(shown(), [2, 3, 4]);
+    let kept = TableOptions::timeline().keep_last(2);
+    backend.alter_table(table, &kept).unwrap();
+    assert_eq!(shown(), [3, 4]);
+    let given = TableOptions { sequence: Sequence::Given, ..TableOptions::timeline() };
+    for wrong in [given, TableOptions::keyed(), TableOptions::timeline().keep_last(0)] {
+        let refusal = backend.alter_table(table, &wrong).unwrap_err();
+        assert_eq!(refusal.kind(), ErrorKind::InvalidUse);
+    }
+    let refusal = backend.alter_table(TableId(9999), &kept).unwrap_err();
+    assert_eq!(refusal.kind(), ErrorKind::NotFound);
+    assert_eq!(backend.table("t").unwrap().unwrap().options, kept);
+    backend.alter_table(table, &TableOptions::timeline()).unwrap();
+    let last = *shown().last().unwrap();
+    assert_eq!((last, shown().contains(&1)), (4, false));
 }
 
 fn dropped_tables(backend: &dyn Backend) {
