@@ -93,29 +93,39 @@ impl<M: Message> TableBuilder<M> {
     /// [`TooLarge`](ErrorKind::TooLarge) for a name above 128 bytes or table 1,025;
     /// [`Unsupported`](ErrorKind::Unsupported) for zstd in a build without it.
     pub fn create(self) -> Result<Table<M>> {
-        self.store.core.check_open()?;
+        let core = Arc::clone(&self.store.core);
+        core.check_open()?;
         if self.options.ttl_ms == Some(0) {
             return Err(Error::invalid("a time to live below 1 ms"));
         }
-        let backend = &self.store.core.backend;
-        match backend.create_table(&self.name, &self.options) {
+        if let Some(found) = core.backend.table(&self.name)? {
+            // Also where nothing can be created, in a store that is open for reading only.
+            return self.same(found);
+        }
+        match core.backend.create_table(&self.name, &self.options) {
             Ok(id) => {
                 let description = TableDescription::new(id, self.name, self.options);
-                Ok(Table::new(self.store.core, description))
+                Ok(Table::new(core, description))
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let found = backend.table(&self.name)?.ok_or(error)?;
-                if found.options != self.options {
-                    let text = format!(
-                        "table {} exists already with other options: {:?}, not {:?}",
-                        self.name, found.options, self.options
-                    );
-                    return Err(Error::new(ErrorKind::AlreadyExists, text));
-                }
-                Ok(Table::new(self.store.core, found))
+                // Somebody was faster.
+                let found = core.backend.table(&self.name)?.ok_or(error)?;
+                self.same(found)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// A table that is there, if it has these options.
+    fn same(self, found: TableDescription) -> Result<Table<M>> {
+        if found.options != self.options {
+            let text = format!(
+                "table {} exists already with other options: {:?}, not {:?}",
+                self.name, found.options, self.options
+            );
+            return Err(Error::new(ErrorKind::AlreadyExists, text));
+        }
+        Ok(Table::new(self.store.core, found))
     }
 
     /// Opens the table with the options it was created with; those said here do not matter.
@@ -140,8 +150,13 @@ impl<M: Message> TableBuilder<M> {
     /// # Errors
     /// As [`TableBuilder::create`], except that other options are no error.
     pub fn create_or_open(self) -> Result<Table<M>> {
+        match self.copy().open() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => return result,
+        }
         let again = self.copy();
         match self.create() {
+            // Somebody was faster.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => again.open(),
             result => result,
         }

@@ -62,3 +62,30 @@ fn no_alteration_takes_back_another_one() {
     assert_eq!(options, TableOptions::timeline().keep_last(7).ttl(DAY));
     assert_eq!(calls.into_inner(), 2);
 }
+
+/// A store that is open for reading only refused to open a table by the calls that may create one.
+#[test]
+fn a_table_that_is_there_is_opened_by_a_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.tide");
+    let options = Options { ring_bytes: 256 * 1024, ..Options::default() };
+    let store = Store::options().engine(options.clone()).open(&path).unwrap();
+    let table = store.table::<String>("t").ttl(DAY).create().unwrap();
+    table.timeline("room").unwrap().store(&"hello".to_owned()).unwrap();
+    store.close().unwrap();
+    drop((store, table));
+    let options = Options { read_only: true, create: false, ..options };
+    let store = Store::options().engine(options).open(&path).unwrap();
+    let tables = [
+        store.table::<String>("t").ttl(DAY).create().unwrap(),
+        store.table::<String>("t").create_or_open().unwrap(),
+        store.table::<String>("t").ttl(DAY).create_or_alter().unwrap(),
+    ];
+    for table in tables {
+        assert_eq!(table.timeline("room").unwrap().latest().unwrap().unwrap().message, "hello");
+    }
+    let refused = store.table::<String>("other").create_or_open().err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Closed);
+    let refused = store.table::<String>("t").create_or_alter().err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Closed);
+}
