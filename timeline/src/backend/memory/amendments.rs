@@ -45,6 +45,12 @@ impl Amendments {
         });
     }
 
+    /// Whether nothing is kept of any entry.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.versions.is_empty() && self.copies.is_empty()
+    }
+
     /// An entry was added.
     pub(super) fn entry_added(&mut self, entry: &Entry) {
         if let Some(origin) = origin_of(entry) {

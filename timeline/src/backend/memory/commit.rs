@@ -6,7 +6,7 @@
 //! 3. Entries, values and amendments are added; what has expired for good is dropped.
 
 use super::amendments::Place;
-use super::marks::{Fences, Settled};
+use super::marks::{self, Fences, Settled};
 use super::state::{Key, Run, State, Version, is_expired};
 use crate::backend::{
     Amendment, Batch, BatchMessage, Committed, KeyedWrite, MarkChange, Target, TimelineMark,
@@ -175,12 +175,14 @@ fn check_marks(state: &State, batch: &Batch) -> Result<()> {
 /// Adds a mark, and drops what nobody sees any more because of it.
 fn add_mark(state: &mut State, mark: TimelineMark) {
     let (commit, time_ms, oldest) = (state.commit, state.time_ms, state.oldest_snapshot());
-    let run = state.timelines.entry((mark.target.table, mark.target.key)).or_default();
+    let key = (mark.target.table, mark.target.key);
+    let run = state.timelines.entry(key.clone()).or_default();
     run.marks.push(Settled::new(mark.change, run.last_seq(), commit, time_ms));
-    let low_water = Fences::new(&run.marks, oldest, (None, 0), 0).low_water();
-    while run.entries.front().is_some_and(|entry| entry.seq < low_water) {
-        run.forgotten = run.entries.pop_front().map_or(run.forgotten, |entry| entry.seq);
+    if oldest == commit {
+        marks::merge(&mut run.marks);
     }
+    let low_water = Fences::new(&run.marks, oldest, (None, 0), 0).low_water();
+    drop_front(state, &key, |entry| entry.seq < low_water);
 }
 
 fn check_precondition(state: &State, precondition: &Precondition, now: u64) -> Result<()> {
@@ -252,8 +254,13 @@ fn drop_gone(state: &mut State, key: &Key, fence: u64, oldest: u64) {
     let now = state.time_ms;
     let gone =
         |entry: &Entry| (entry.time_ms < fence || is_expired(entry, now)) && entry.commit <= oldest;
+    drop_front(state, key, gone);
+}
+
+/// Drops the oldest entries of a timeline as far as they are `gone`, and their amendments.
+pub(super) fn drop_front(state: &mut State, key: &Key, gone: impl Fn(&Entry) -> bool) {
     while let Some(run) = state.timelines.get_mut(key)
-        && run.entries.front().is_some_and(gone)
+        && run.entries.front().is_some_and(&gone)
         && let Some(entry) = run.entries.pop_front()
     {
         run.forgotten = entry.seq;

@@ -24,6 +24,35 @@ impl Settled {
     }
 }
 
+/// Takes out what says nothing beside the others, where all of them are seen by all: of trims, of
+/// deletions from the front and of numbers to keep one is left, and no hole below what they hide.
+/// So marks do not grow with the number of trims.
+pub(super) fn merge(marks: &mut Vec<Settled>) {
+    let fences = Fences::new(marks, u64::MAX, (None, 0), 0);
+    let low_water = fences.low_water();
+    let is_kept = |mark: &Settled| matches!(mark.change, MarkChange::KeepLast(_));
+    let last_kept = marks.iter().rposition(is_kept);
+    let (mut index, mut trims, mut deletions) = (0, 0, 0);
+    marks.retain(|mark| {
+        index += 1;
+        match mark.change {
+            MarkChange::TrimBefore(seq) if seq == fences.trimmed_below => {
+                trims += 1;
+                trims == 1
+            }
+            MarkChange::TrimBefore(_) => false,
+            MarkChange::DeleteRange(0, to) if to + 1 == fences.deleted_below => {
+                deletions += 1;
+                deletions == 1
+            }
+            MarkChange::DeleteRange(0, _) => false,
+            MarkChange::DeleteRange(_, to) => to >= low_water,
+            MarkChange::KeepLast(_) => last_kept == Some(index - 1),
+            MarkChange::TimeToLive(_) | MarkChange::DeleteAll => true,
+        }
+    });
+}
+
 /// What hides entries of a timeline at a moment.
 #[derive(Default)]
 pub(super) struct Fences {

@@ -24,7 +24,7 @@ use super::{Backend, BackendSnapshot, Batch, CommitFuture, Committed, TableDescr
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::RwLock;
 use snapshot::MemorySnapshot;
-use state::State;
+use state::{Key, State};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidelog_engine::{Durability, TableId, TableOptions, limits};
@@ -125,7 +125,12 @@ impl Backend for MemoryBackend {
             return Err(state::not_found(table));
         }
         state.gone.remove(&table);
-        state.timelines.retain(|(of, _), _| *of != table);
+        let of_table = |key: &&Key| key.0 == table;
+        let timelines: Vec<Key> = state.timelines.keys().filter(of_table).cloned().collect();
+        for key in timelines {
+            commit::drop_front(&mut state, &key, |_| true);
+            state.timelines.remove(&key);
+        }
         state.keyed.retain(|(of, _), _| *of != table);
         Ok(())
     }

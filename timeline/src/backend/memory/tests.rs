@@ -1,5 +1,5 @@
 use super::*;
-use crate::backend::{Amendment, KeyedWrite, Target};
+use crate::backend::{Amendment, KeyedWrite, MarkChange, Target};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tidelog_engine::{KeyedOperation, Payload};
@@ -90,4 +90,51 @@ fn what_was_retracted_is_shown_as_erased_after_the_deadline() {
     let [_, _, retracted, newest] = texts;
     let gone = (Vec::new(), true);
     assert_eq!(shown(), [gone.clone(), gone, retracted, newest]);
+}
+
+/// Marks, and what was kept of entries that a trim or the end of a table took away, only grew.
+#[test]
+fn what_is_trimmed_or_dropped_leaves_nothing_behind() {
+    let backend = MemoryBackend::new();
+    let tables = ["message", "sync"].map(|name| {
+        let table = backend.create_table(name, &TableOptions::timeline()).unwrap();
+        Target { table, key: b"a"[..].into(), seq: None }
+    });
+    let [room, inbox] = &tables;
+    let commit = |batch| backend.commit(batch, Durability::Sync).unwrap();
+    let amend = |seq| {
+        let payload = Some(Payload::from_vec(b"y".to_vec()));
+        Batch::amend(Amendment { table: room.table, key: b"a"[..].into(), seq, payload })
+    };
+    let mut send = append(room.table, b"a");
+    send.messages[0].targets.push(inbox.clone());
+    send.messages[0].first_is_origin = true;
+    for seq in 1..=100 {
+        commit(send.clone());
+        commit(amend(seq));
+        for target in &tables {
+            for change in [
+                MarkChange::KeepLast(Some(9)),
+                MarkChange::DeleteRange(seq, seq),
+                MarkChange::TrimBefore(seq),
+                MarkChange::TrimBefore(seq),
+            ] {
+                commit(Batch::mark(target.table, b"a", change));
+            }
+        }
+    }
+    for target in &tables {
+        let state = backend.shared.state.read();
+        let run = &state.timelines[&(target.table, target.key.clone())];
+        assert_eq!((run.entries.len(), run.marks.len()), (1, 3));
+        drop(state);
+        commit(Batch::mark(target.table, b"a", MarkChange::DeleteAll));
+        assert_eq!(backend.snapshot().unwrap().latest_seq(target.table, b"a").unwrap(), 100);
+    }
+    assert!(backend.shared.state.read().amendments.is_empty());
+    commit(send);
+    commit(amend(101));
+    tables.iter().for_each(|target| backend.drop_table(target.table).unwrap());
+    let state = backend.shared.state.read();
+    assert!(state.amendments.is_empty() && state.timelines.is_empty());
 }
