@@ -33,7 +33,8 @@ pub enum ErrorKind {
     InvalidUse,
     /// A value is beyond its limit, which the text names: send less. [`Action::InvalidUse`].
     TooLarge,
-    /// The table does not exist: create it first. [`Action::InvalidUse`].
+    /// The table does not exist: create it first; or no entry was ever written that an amendment
+    /// names. [`Action::InvalidUse`].
     NotFound,
     /// The table exists already, with other options: open it, or name another.
     /// [`Action::InvalidUse`].

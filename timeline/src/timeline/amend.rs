@@ -78,8 +78,12 @@ impl<M: Message> Timeline<M> {
     /// first; nothing where [`Timeline::get`] gives nothing. A message that was erased
     /// ([`TableBuilder::erase_after`](crate::TableBuilder::erase_after)) is said to be.
     ///
+    /// The engine keeps for ever what the entry was written with, and of its amendments the newest
+    /// 1,000, of at most 64 MiB together: older ones go with a compaction, unless a snapshot shows
+    /// them. That is no choice: they are merged in memory. All are answered at once.
+    ///
     /// # Errors
-    /// As [`Timeline::get`].
+    /// As [`Timeline::get`]; one version that does not decode fails the call.
     pub fn versions(&self, seq: u64) -> Result<Vec<TimelineEntry<M>>> {
         self.now()?.versions(seq)
     }
