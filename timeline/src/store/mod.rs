@@ -2,6 +2,7 @@
 
 mod callback;
 pub(crate) mod core;
+mod definition;
 mod options;
 mod scrub;
 mod snapshot;
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
 use std::path::Path;
 use std::sync::Arc;
-use tidelog_engine::{ScrubOptions, TableOptions};
+use tidelog_engine::ScrubOptions;
 
 pub use options::StoreOptions;
 pub use scrub::Scrub;
@@ -93,7 +94,7 @@ impl Store {
     /// not stored: reading with another one than was written gives
     /// [`Decode`](crate::ErrorKind::Decode), or whatever those bytes mean to it.
     pub fn table<M: Message>(&self, name: impl Into<String>) -> TableBuilder<M> {
-        TableBuilder::new(self.clone(), name.into(), TableOptions::timeline())
+        TableBuilder::new(Arc::clone(&self.core), name.into())
     }
 
     /// Whether a table exists.

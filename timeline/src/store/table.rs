@@ -1,7 +1,7 @@
 //! [`Table`]: a named set of timelines, and its creation.
 
-use super::Store;
 use super::core::Core;
+use super::definition::Definition;
 use crate::backend::{BackendSnapshot, TableDescription};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fanout::FanOut;
@@ -12,33 +12,32 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
-use tidelog_engine::{Compression, Sequence, TableId, TableKind, TableOptions};
+use tidelog_engine::{Compression, Sequence, TableId, TableOptions};
 
-/// A table to be created or opened; see [`Store::table`].
+/// A table to be created or opened; see [`Store::table`](crate::Store::table).
 #[must_use = "nothing happens before create or open"]
 pub struct TableBuilder<M> {
-    store: Store,
-    name: String,
-    options: TableOptions,
+    definition: Definition,
     message: PhantomData<fn() -> M>,
 }
 
 impl<M: Message> TableBuilder<M> {
-    pub(super) fn new(store: Store, name: String, options: TableOptions) -> TableBuilder<M> {
-        TableBuilder { store, name, options, message: PhantomData }
+    pub(super) fn new(core: Arc<Core>, name: String) -> TableBuilder<M> {
+        let definition = Definition { core, name, options: TableOptions::timeline() };
+        TableBuilder { definition, message: PhantomData }
     }
 
     /// Entries older than this, by commit time, are never returned, and their space comes back.
     /// At least 1 ms. Default: kept for ever.
     pub fn ttl(mut self, ttl: Duration) -> TableBuilder<M> {
-        self.options = self.options.ttl(ttl);
+        self.definition.options = self.definition.options.ttl(ttl);
         self
     }
 
     /// Only so many of the newest entries of each timeline are shown, at least 1; the space of
     /// others comes back. Deleted entries count. Default: all. Not together with given ids.
     pub fn keep_last(mut self, count: u64) -> TableBuilder<M> {
-        self.options = self.options.keep_last(count);
+        self.definition.options = self.definition.options.keep_last(count);
         self
     }
 
@@ -49,14 +48,14 @@ impl<M: Message> TableBuilder<M> {
     /// expires, is trimmed or deleted has no deadline. See [`TableOptions::erase_after`] for what
     /// may delay it.
     pub fn erase_after(mut self, age: Duration) -> TableBuilder<M> {
-        self.options = self.options.erase_after(age);
+        self.definition.options = self.definition.options.erase_after(age);
         self
     }
 
     /// Sequence ids are given by the caller ([`Timeline::store_at`]): strictly increasing in each
     /// timeline. Default: assigned, 1, 2, 3, …
     pub fn given_ids(mut self) -> TableBuilder<M> {
-        self.options.sequence = Sequence::Given;
+        self.definition.options.sequence = Sequence::Given;
         self
     }
 
@@ -67,20 +66,20 @@ impl<M: Message> TableBuilder<M> {
     ///
     /// [`Options::cold_file`]: crate::Options::cold_file
     pub fn cold_after(mut self, age: Duration) -> TableBuilder<M> {
-        self.options = self.options.cold_after(age);
+        self.definition.options = self.definition.options.cold_after(age);
         self
     }
 
     /// All goes to the cold tier at once, see [`TableBuilder::cold_after`]: for what is hardly ever
     /// read. Default: it begins hot.
     pub fn born_cold(mut self) -> TableBuilder<M> {
-        self.options = self.options.born_cold();
+        self.definition.options = self.definition.options.born_cold();
         self
     }
 
     /// How the engine compresses the table. Default: not at all.
     pub fn compression(mut self, compression: Compression) -> TableBuilder<M> {
-        self.options.compression = compression;
+        self.definition.options.compression = compression;
         self
     }
 
@@ -93,39 +92,8 @@ impl<M: Message> TableBuilder<M> {
     /// [`TooLarge`](ErrorKind::TooLarge) for a name above 128 bytes or table 1,025;
     /// [`Unsupported`](ErrorKind::Unsupported) for zstd in a build without it.
     pub fn create(self) -> Result<Table<M>> {
-        let core = Arc::clone(&self.store.core);
-        core.check_open()?;
-        if self.options.ttl_ms == Some(0) {
-            return Err(Error::invalid("a time to live below 1 ms"));
-        }
-        if let Some(found) = core.backend.table(&self.name)? {
-            // Also where nothing can be created, in a store that is open for reading only.
-            return self.same(found);
-        }
-        match core.backend.create_table(&self.name, &self.options) {
-            Ok(id) => {
-                let description = TableDescription::new(id, self.name, self.options);
-                Ok(Table::new(core, description))
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                // Somebody was faster.
-                let found = core.backend.table(&self.name)?.ok_or(error)?;
-                self.same(found)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A table that is there, if it has these options.
-    fn same(self, found: TableDescription) -> Result<Table<M>> {
-        if found.options != self.options {
-            let text = format!(
-                "table {} exists already with other options: {:?}, not {:?}",
-                self.name, found.options, self.options
-            );
-            return Err(Error::new(ErrorKind::AlreadyExists, text));
-        }
-        Ok(Table::new(self.store.core, found))
+        let created = self.definition.create()?;
+        Ok(Table::new(self.definition.core, created))
     }
 
     /// Opens the table with the options it was created with; those said here do not matter.
@@ -134,15 +102,8 @@ impl<M: Message> TableBuilder<M> {
     /// [`NotFound`](ErrorKind::NotFound) when it does not exist;
     /// [`InvalidUse`](ErrorKind::InvalidUse) when it is no table of timelines.
     pub fn open(self) -> Result<Table<M>> {
-        self.store.core.check_open()?;
-        let Some(found) = self.store.core.backend.table(&self.name)? else {
-            let text = format!("not found: table {}, create it first", self.name);
-            return Err(Error::new(ErrorKind::NotFound, text));
-        };
-        if found.options.kind != TableKind::Timeline {
-            return Err(Error::invalid(format!("table {} holds no timelines", self.name)));
-        }
-        Ok(Table::new(self.store.core, found))
+        let found = self.definition.open()?;
+        Ok(Table::new(self.definition.core, found))
     }
 
     /// Opens the table with whatever options it has, or creates it with those said here.
@@ -150,16 +111,8 @@ impl<M: Message> TableBuilder<M> {
     /// # Errors
     /// As [`TableBuilder::create`], except that other options are no error.
     pub fn create_or_open(self) -> Result<Table<M>> {
-        match self.copy().open() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            result => return result,
-        }
-        let again = self.copy();
-        match self.create() {
-            // Somebody was faster.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => again.open(),
-            result => result,
-        }
+        let found = self.definition.create_or_open()?;
+        Ok(Table::new(self.definition.core, found))
     }
 
     /// Opens the table and gives it the options said here, as [`Table::alter`], or creates it with
@@ -168,12 +121,8 @@ impl<M: Message> TableBuilder<M> {
     /// # Errors
     /// As [`TableBuilder::create`] and [`Table::alter`].
     pub fn create_or_alter(self) -> Result<Table<M>> {
-        let options = self.options.clone();
+        let options = self.definition.options.clone();
         self.create_or_open()?.alter(|_| options.clone())
-    }
-
-    fn copy(&self) -> TableBuilder<M> {
-        TableBuilder::new(self.store.clone(), self.name.clone(), self.options.clone())
     }
 }
 
