@@ -1,13 +1,13 @@
 //! [`FanOut`]: one message to a conversation and to many inboxes, in one commit with one payload
 //! (write diffusion).
 
-use crate::backend::{Batch, BatchMessage, Committed, Target};
+use crate::backend::{Batch, BatchMessage, Committed, KeyedWrite, Target};
 use crate::error::{Error, Result};
 use crate::id::{IntoTimelineId, TimelineId};
 use crate::message::{Message, encoded};
 use crate::pending::Pending;
-use crate::store::Table;
 use crate::store::core::Request;
+use crate::store::{MetaTable, Table};
 use crate::timeline::first_seq;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub struct FanOut<M> {
     ttl: Option<Duration>,
     durability: Durability,
     latest: Option<u64>,
+    keyed: Vec<KeyedWrite>,
 }
 
 /// What a fan-out wrote.
@@ -71,6 +72,7 @@ impl<M: Message> FanOut<M> {
             ttl: None,
             durability,
             latest: None,
+            keyed: Vec::new(),
         })
     }
 
@@ -121,13 +123,29 @@ impl<M: Message> FanOut<M> {
         self
     }
 
+    /// Sets a value of a table of the same store, in the same commit: both are written, or none.
+    ///
+    /// # Errors
+    /// Those of the id and of the encoder; [`InvalidUse`](crate::ErrorKind::InvalidUse) for a table
+    /// of another store.
+    pub fn put<V: Message>(
+        mut self,
+        meta: &MetaTable<V>,
+        id: impl IntoTimelineId,
+        value: &V,
+    ) -> Result<FanOut<M>> {
+        self.keyed.push(meta.write_in(&self.table.core, id, value)?);
+        Ok(self)
+    }
+
     /// Writes the conversation's entry and all inbox entries, in one commit.
     ///
     /// # Errors
     /// As [`Timeline::store`](crate::Timeline::store). [`TooLarge`](crate::ErrorKind::TooLarge)
     /// for a payload above 16 MiB, and when the payload (28 bytes in place of one of 256 KiB or
-    /// more) and 14 bytes and the id for each inbox are above the engine's limit for a batch
-    /// (16 MiB, or a quarter of its ring): nothing was written, and nothing is ever split silently.
+    /// more), values, and 14 bytes and the id for each inbox are above the engine's limit for a
+    /// batch (16 MiB, or a quarter of its ring): nothing was written, and nothing is ever split
+    /// silently.
     pub fn commit(self) -> Result<Sent> {
         let request = self.request()?;
         let committed = self.table.core.commit(request)?;
@@ -164,6 +182,7 @@ impl<M: Message> FanOut<M> {
             first_is_origin: !self.inboxes.is_empty(),
             targets,
         });
+        batch.keyed = self.keyed.clone();
         if let Some(latest) = self.latest {
             let Some(seq) = latest.checked_add(1) else {
                 return Err(Error::invalid(format!("no sequence id lies behind {latest}")));

@@ -29,7 +29,7 @@
 //! every name of that library to the one here.
 //!
 //! Reading order: [`id`], [`message`], [`backend`], then [`Store`], [`Table`], [`Timeline`],
-//! [`FanOut`].
+//! [`FanOut`], [`MetaTable`].
 
 // Every handle that users hold is usable from any thread.
 const _: () = {
@@ -38,6 +38,7 @@ const _: () = {
     shared::<Store>();
     shared::<Table<String>>();
     shared::<Timeline<String>>();
+    shared::<MetaTable<String>>();
     shared::<Snapshot>();
     shared::<Error>();
     sent::<Pending<String>>();
@@ -67,7 +68,7 @@ pub use id::{Field, IntoField, IntoTimelineId, TimelineId, TimelinePrefix};
 pub use message::Json;
 pub use message::{Attributes, DistinctMessage, Message, Row, StringMessage, Value};
 pub use pending::Pending;
-pub use store::Timelines;
+pub use store::{MetaBuilder, MetaEntries, MetaTable, Timelines};
 pub use store::{Scrub, Snapshot, Store, StoreOptions, Table, TableBuilder, TimelineInfo};
 pub use tidelog_engine::{
     Compression, Durability, Gap, GapReason, Options, Payload, Sequence, TableId, TableOptions,

@@ -3,6 +3,7 @@
 mod callback;
 pub(crate) mod core;
 mod definition;
+mod meta;
 mod options;
 mod scrub;
 mod snapshot;
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tidelog_engine::ScrubOptions;
 
+pub use meta::{MetaBuilder, MetaEntries, MetaTable};
 pub use options::StoreOptions;
 pub use scrub::Scrub;
 pub use snapshot::Snapshot;
@@ -95,6 +97,13 @@ impl Store {
     /// [`Decode`](crate::ErrorKind::Decode), or whatever those bytes mean to it.
     pub fn table<M: Message>(&self, name: impl Into<String>) -> TableBuilder<M> {
         TableBuilder::new(Arc::clone(&self.core), name.into())
+    }
+
+    /// A table of one value of type `M` for each identifier, to be created or opened: what a
+    /// conversation, a group or a user is. A value is written alone, or in the commit of a message
+    /// ([`Append::put`](crate::Append::put), [`FanOut::put`](crate::FanOut::put)).
+    pub fn meta<M: Message>(&self, name: impl Into<String>) -> MetaBuilder<M> {
+        MetaBuilder::new(Arc::clone(&self.core), name.into())
     }
 
     /// Whether a table exists.

@@ -1,10 +1,12 @@
 //! [`Append`]: one write with its options.
 
 use super::{Timeline, TimelineEntry};
-use crate::backend::{Batch, Committed, Target};
+use crate::backend::{Batch, Committed, KeyedWrite, Target};
 use crate::error::{Error, Result};
+use crate::id::IntoTimelineId;
 use crate::message::{Message, encoded};
 use crate::pending::Pending;
+use crate::store::MetaTable;
 use crate::store::core::Request;
 use std::time::Duration;
 use tidelog_engine::{Durability, Payload, Precondition, Sequence};
@@ -19,13 +21,15 @@ pub struct Append<'a, M> {
     durability: Durability,
     latest: Option<u64>,
     seq: Option<u64>,
+    keyed: Vec<KeyedWrite>,
 }
 
 impl<'a, M: Message> Append<'a, M> {
     pub(super) fn new(timeline: &'a Timeline<M>, message: &'a M) -> Append<'a, M> {
         let durability = timeline.table.core.durability;
         let (event_time, ttl, latest, seq) = (None, None, None, None);
-        Append { timeline, message, event_time, ttl, durability, latest, seq }
+        let keyed = Vec::new();
+        Append { timeline, message, event_time, ttl, durability, latest, seq, keyed }
     }
 
     /// When it happened, in milliseconds since 1970 (UTC). Default: not said.
@@ -60,6 +64,31 @@ impl<'a, M: Message> Append<'a, M> {
     pub fn at(mut self, seq: u64) -> Append<'a, M> {
         self.seq = Some(seq);
         self
+    }
+
+    /// Sets a value of a table of the same store, in the same commit: both are written, or none.
+    ///
+    /// ```
+    /// # let store = tidelog::Store::in_memory();
+    /// # let room = store.table::<String>("message").create()?.timeline("room")?;
+    /// let last = store.meta::<String>("last").create()?;
+    /// let hello = "hello".to_string();
+    /// room.write(&hello).put(&last, "room", &hello)?.store()?;
+    /// assert_eq!(last.get("room")?, Some(hello));
+    /// # Ok::<(), tidelog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the id and of the encoder; [`InvalidUse`](crate::ErrorKind::InvalidUse) for a table
+    /// of another store.
+    pub fn put<V: Message>(
+        mut self,
+        meta: &MetaTable<V>,
+        id: impl IntoTimelineId,
+        value: &V,
+    ) -> Result<Append<'a, M>> {
+        self.keyed.push(meta.write_in(&self.timeline.table.core, id, value)?);
+        Ok(self)
     }
 
     /// Writes; see [`Timeline::store`].
@@ -147,6 +176,7 @@ impl<'a, M: Message> Append<'a, M> {
         let payload = Payload::from_vec(encoded(self.message)?);
         let mut batch = Batch::append(target, payload, self.event_time);
         batch.messages.iter_mut().for_each(|message| message.ttl = self.ttl);
+        batch.keyed = self.keyed.clone();
         if let Some(latest) = self.latest {
             let Some(seq) = latest.checked_add(1) else {
                 return Err(Error::invalid(format!("no sequence id lies behind {latest}")));

@@ -7,8 +7,12 @@ use super::source::Repository;
 const PAGE: &str = "docs/TUNING.md";
 
 /// Files with options: fields of structures whose name ends so, and methods that take `mut self`.
-const FILES: &[&str] =
-    &["engine/src/options.rs", "timeline/src/store/options.rs", "timeline/src/store/table.rs"];
+const FILES: &[&str] = &[
+    "engine/src/options.rs",
+    "timeline/src/store/meta.rs",
+    "timeline/src/store/options.rs",
+    "timeline/src/store/table.rs",
+];
 
 /// Options that the page does not name, in backticks.
 pub fn check(repository: &Repository) -> Vec<Fault> {
