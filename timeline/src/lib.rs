@@ -62,7 +62,7 @@ mod timeline;
 pub use backend::{Backend, Direction, EmbeddedBackend, MemoryBackend};
 pub use buffer::BufferOptions;
 pub use error::{Action, EntryPlace, Error, ErrorKind, FlushFailure, Result};
-pub use fanout::{Delivered, FanOut, Sent};
+pub use fanout::{Delivered, Delivery, FanOut, Sent, SentInParts};
 pub use id::{Field, IntoField, IntoTimelineId, TimelineId, TimelinePrefix};
 #[cfg(feature = "serde")]
 pub use message::Json;

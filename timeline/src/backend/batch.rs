@@ -6,6 +6,11 @@ use tidelog_engine::{KeyedOperation, Origin, Payload, Precondition, TableId, lim
 /// What the engine keeps of a large payload in a batch.
 const LARGE_BYTES: usize = 28;
 
+/// Bytes of a target in a batch.
+pub(crate) fn target_bytes(key: &[u8]) -> usize {
+    14 + key.len()
+}
+
 /// Where one entry of a message goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
@@ -154,7 +159,7 @@ impl Batch {
 
     fn bytes(&self, payload_bytes: impl Fn(&Payload) -> usize) -> usize {
         let origin = |origin: &Origin| 14 + origin.key.len();
-        let target = |target: &Target| 14 + target.key.len();
+        let target = |target: &Target| target_bytes(&target.key);
         let message = |message: &BatchMessage| {
             10 + message.event_ms.map_or(0, |_| 8)
                 + message.ttl.map_or(0, |_| 10)

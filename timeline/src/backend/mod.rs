@@ -36,6 +36,7 @@ use tidelog_engine::{
     Durability, Entry, Item, Payload, Scrub, ScrubOptions, TableId, TableOptions,
 };
 
+pub(crate) use batch::target_bytes;
 pub use batch::{Amendment, Batch, BatchMessage, KeyedWrite, MarkChange, Target, TimelineMark};
 pub use embedded::EmbeddedBackend;
 pub use memory::MemoryBackend;

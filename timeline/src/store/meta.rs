@@ -289,13 +289,28 @@ impl<M: Message> MetaTable<M> {
         id: impl IntoTimelineId,
         value: &M,
     ) -> Result<KeyedWrite> {
-        if !Arc::ptr_eq(&self.core, core) {
+        if !self.is_of(core) {
             return Err(Error::invalid(format!("table {} is of another store", self.name)));
         }
         self.write(&id.into_timeline_id()?, Some(value))
     }
 
-    fn write(&self, id: &TimelineId, value: Option<&M>) -> Result<KeyedWrite> {
+    /// Whether it is of the store with this core.
+    pub(crate) fn is_of(&self, core: &Arc<Core>) -> bool {
+        Arc::ptr_eq(&self.core, core)
+    }
+
+    /// The condition that a value is this one; `None` where there must be none.
+    pub(crate) fn require(&self, id: &TimelineId, value: Option<&M>) -> Result<Precondition> {
+        Ok(self.require_bytes(id, value.map(encoded).transpose()?))
+    }
+
+    fn require_bytes(&self, id: &TimelineId, value: Option<Vec<u8>>) -> Precondition {
+        Precondition::Value { table: self.id, key: id.as_bytes().into(), value }
+    }
+
+    /// The write that sets a value, or takes it away.
+    pub(crate) fn write(&self, id: &TimelineId, value: Option<&M>) -> Result<KeyedWrite> {
         let (operation, value) = match value {
             Some(value) => (KeyedOperation::Put, encoded(value)?),
             None => (KeyedOperation::Delete, Vec::new()),
@@ -327,8 +342,7 @@ impl<M: Message> MetaTable<M> {
         value: Option<&M>,
     ) -> Result<()> {
         let mut request = self.request(id, value)?;
-        let (table, key) = (self.id, id.as_bytes().into());
-        request.batch.preconditions.push(Precondition::Value { table, key, value: expected });
+        request.batch.preconditions.push(self.require_bytes(id, expected));
         self.core.commit(request).map(drop)
     }
 

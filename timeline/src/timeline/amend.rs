@@ -142,7 +142,11 @@ fn amend_async<M: Message>(
     }
 }
 
-fn request<M: Message>(table: &Table<M>, place: &Origin, message: Option<&M>) -> Result<Request> {
+pub(crate) fn request<M: Message>(
+    table: &Table<M>,
+    place: &Origin,
+    message: Option<&M>,
+) -> Result<Request> {
     let (id, timeline): (TableId, &TimelineId) = (place.table, &place.timeline);
     if message.is_none() {
         M::retracted().map_err(|error| {

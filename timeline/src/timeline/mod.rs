@@ -15,6 +15,7 @@ use crate::message::Message;
 use crate::pending::Pending;
 use crate::store::{Snapshot, Table};
 
+pub(crate) use amend::request as amend_request;
 pub use append::Append;
 pub(crate) use entry::first_seq;
 pub use entry::{Origin, Revision, TimelineEntry};

@@ -7,6 +7,7 @@ mod conformance;
 mod meta;
 mod misuse;
 mod panics;
+mod parts;
 mod store;
 mod tables;
 mod unreadable;

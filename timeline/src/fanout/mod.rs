@@ -1,5 +1,7 @@
 //! [`FanOut`]: one message to a conversation and to many inboxes, in one commit with one payload
-//! (write diffusion).
+//! (write diffusion); in several commits where one does not hold them (`parts`).
+
+mod parts;
 
 use crate::backend::{Batch, BatchMessage, Committed, KeyedWrite, Target};
 use crate::error::{Error, Result};
@@ -12,6 +14,8 @@ use crate::timeline::first_seq;
 use std::collections::HashSet;
 use std::time::Duration;
 use tidelog_engine::{Durability, Payload, Precondition, TableId};
+
+pub use parts::{Delivery, SentInParts};
 
 /// One message to a conversation and to many inboxes; see [`Table::fan_out`].
 ///
@@ -145,7 +149,7 @@ impl<M: Message> FanOut<M> {
     /// for a payload above 16 MiB, and when the payload (28 bytes in place of one of 256 KiB or
     /// more), values, and 14 bytes and the id for each inbox are above the engine's limit for a
     /// batch (16 MiB, or a quarter of its ring): nothing was written, and nothing is ever split
-    /// silently.
+    /// silently. [`FanOut::commit_in_parts`] has no such limit.
     pub fn commit(self) -> Result<Sent> {
         let request = self.request()?;
         let committed = self.table.core.commit(request)?;
