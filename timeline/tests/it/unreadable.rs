@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use tidelog::backend::{Backend, Batch, BatchMessage, Target};
 use tidelog::{
-    Durability, Error, ErrorKind, MemoryBackend, Payload, Row, Scan, Store, StringMessage, Timeline,
-    TimelineEntry, TimelineItem, TimelinePrefix,
+    Durability, Error, ErrorKind, MemoryBackend, Payload, Row, Scan, Store, StringMessage,
+    Timeline, TimelineEntry, TimelineItem, TimelinePrefix,
 };
 
 /// A timeline of rows, the second of whose three entries is none.
