@@ -190,11 +190,13 @@ impl Batch {
         self.preconditions.append(&mut other.preconditions);
     }
 
-    /// Every timeline that the batch writes to, by table and encoded id, once for each write.
+    /// Every timeline and every key that the batch writes to, by table and encoded id, once for
+    /// each write.
     pub fn places(&self) -> impl Iterator<Item = (TableId, &[u8])> {
         let amended = self.amendments.iter().map(|amended| (amended.table, &amended.key[..]));
+        let keyed = self.keyed.iter().map(|write| (write.table, &write.key[..]));
         let targets = self.targets().chain(self.marks.iter().map(|mark| &mark.target));
-        targets.map(|target| (target.table, &target.key[..])).chain(amended)
+        targets.map(|target| (target.table, &target.key[..])).chain(amended).chain(keyed)
     }
 
     /// Every target, in the order in which sequence ids are answered.

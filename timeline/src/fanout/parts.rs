@@ -13,7 +13,8 @@
 //! 1. Each commit requires the record as it was read, and writes the one that comes behind it: so
 //!    each inbox gets the message once, whatever fails, and whoever else does the same.
 //! 2. The first commit requires that `after` is the newest sequence id of the conversation: so the
-//!    entry is the one behind it, but for ids that a power loss took.
+//!    entry is the one behind it, but for ids that a power loss took. (Where these and the entry
+//!    were trimmed together before the record says its seq, one of them is taken for it.)
 //! 3. A part is committed with the message as it was when the record was read, or later. An
 //!    amendment by the record changes that: so it comes before a part, which is looked at again
 //!    then, or behind it, and counts for its inboxes.
@@ -154,7 +155,14 @@ impl<M: Message> FanOut<M> {
     /// [`MetaTable::retract_delivery`], which reach every inbox. [`Timeline::amend`] and
     /// [`Timeline::retract`] reach the inboxes that have the message, and most of the others: each
     /// part is committed with the message as it is just before; one that is amended in this moment
-    /// goes to the inboxes of the part as it was. A time to live begins with each part.
+    /// goes to the inboxes of the part as it was. An entry that is trimmed, deleted or expired
+    /// meanwhile is delivered as it was written, whatever these two did to it just before; where
+    /// the record knows of a change, the delivery ends with [`NotFound`](ErrorKind::NotFound).
+    ///
+    /// Inboxes are to be named in the same order, and the message must encode to the same bytes.
+    /// Values ([`FanOut::put`]) and [`FanOut::expect_latest`] are of the first commit; the event
+    /// time and the time to live of a part are those of the call that writes it, and a time to live
+    /// begins with each part.
     ///
     /// [`Timeline::amend`]: crate::Timeline::amend
     /// [`Timeline::retract`]: crate::Timeline::retract
@@ -177,7 +185,8 @@ impl<M: Message> FanOut<M> {
     /// As [`FanOut::commit`], but for the number of inboxes; what was delivered before an error
     /// stays, and a repetition goes on. [`Conflict`](ErrorKind::Conflict) where the id is that of
     /// another message, or of other inboxes, and where others write faster to the conversation a
-    /// thousand times in a row.
+    /// thousand times in a row: messages to it in the batch buffer count as such others.
+    /// [`NotFound`](ErrorKind::NotFound), for good, where the entry was amended and is gone.
     pub fn commit_in_parts(
         self,
         deliveries: &MetaTable<Delivery>,
@@ -317,7 +326,13 @@ impl<M: Message> Run<'_, M> {
                 delivery.retracted = true;
                 return self.commit(Batch::default(), Some(before), &delivery);
             }
-            Some(entry) => entry.payload,
+            Some(entry) => {
+                if entry.revision.is_some() {
+                    // Once it is gone nobody can say what it was amended to.
+                    delivery.changes = delivery.changes.max(1);
+                }
+                entry.payload
+            }
             None if before.changes == 0 => sent.payload.clone(),
             None => {
                 let text = format!("not found: entry {seq} of {}, amended", before.conversation);

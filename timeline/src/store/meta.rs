@@ -177,7 +177,8 @@ impl<M: Message> MetaTable<M> {
     }
 
     /// The identifiers that begin with some fields, and their values, in the order of the
-    /// identifiers, as of now. At most 64 values are in memory at a time.
+    /// identifiers, as of now. At most 64 values are in memory at a time, of up to 16 MiB each:
+    /// list large ones by narrow prefixes.
     ///
     /// # Errors
     /// Those of the backend, at once or as an item, which ends the listing. A value that does not
@@ -201,7 +202,7 @@ impl<M: Message> MetaTable<M> {
     }
 
     /// Sets the value of an identifier, whatever it was. Writes of one thread take effect in the
-    /// order of the calls; they do not wait for messages in the batch buffer.
+    /// order of the calls, also behind messages in the batch buffer that set the same value.
     ///
     /// # Errors
     /// Those of the id and of the encoder, and those of [`Timeline::store`](crate::Timeline::store)

@@ -170,6 +170,30 @@ fn values_go_through_the_buffer_with_their_messages() {
     assert_eq!((room.len().unwrap(), last.get("room").unwrap()), (5, Some(text(4))));
 }
 
+/// A value that was set by itself came before one that waited in the batch buffer, and was set back
+/// by it: the newer of two writes of one thread was lost.
+#[test]
+fn a_value_waits_for_those_before_it_in_the_buffer() {
+    let buffer = BufferOptions { delay: Duration::from_secs(3600), ..BufferOptions::default() };
+    let backend = std::sync::Arc::new(MemoryBackend::new());
+    let store = Store::options().buffer(buffer).open_with(backend).unwrap();
+    let room = store.table::<String>("t").create().unwrap().timeline("room").unwrap();
+    let last = store.meta::<String>("last").create().unwrap();
+    let buffered = |value: &str| {
+        let message = text(value);
+        drop(room.write(&message).put(&last, "room", &message).unwrap().batch().unwrap());
+    };
+    buffered("1");
+    last.put("room", &text("2")).unwrap();
+    assert_eq!(last.get("room").unwrap(), Some(text("2")));
+    buffered("3");
+    last.delete("room").unwrap();
+    buffered("4");
+    last.put_async("room", &text("5")).wait().unwrap();
+    store.flush().unwrap();
+    assert_eq!((room.len().unwrap(), last.get("room").unwrap()), (3, Some(text("5"))));
+}
+
 #[test]
 fn a_value_that_does_not_decode_is_named() {
     let store = Store::in_memory();
