@@ -48,6 +48,13 @@ pub enum Expiry {
     ByApplication,
 }
 
+impl Expiry {
+    /// Whether of what has expired some may be there while others are gone.
+    pub fn is_lazy(self) -> bool {
+        !matches!(self, Expiry::Exact | Expiry::ByApplication)
+    }
+}
+
 impl std::fmt::Display for EngineName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())

@@ -11,6 +11,7 @@
 //!
 //! Beside it a thread naps, which tells how late the machine wakes anybody in that run.
 
+mod answers;
 mod expiry;
 mod naps;
 mod samples;
@@ -19,6 +20,7 @@ use super::{KEY_BYTES, LIMIT, Run, SEED};
 use crate::Result;
 use crate::engine::{EngineName, Entry, Expiry, Found, Peer, Range, Setup, Table};
 use crate::measure::{Meter, Work};
+use answers::Expected;
 use expiry::Alive;
 use naps::Naps;
 use samples::Samples;
@@ -153,30 +155,22 @@ impl Steady<'_> {
         Ok(())
     }
 
-    /// Reads the newest entries. They must be dense, and none that is surely alive may be missing;
-    /// of an engine that says so, none that has surely expired may be there.
+    /// Reads the newest entries.
     fn read(&mut self, timeline: u64, due: Instant) -> Result<()> {
         let mut found = Found::default();
         let start = Instant::now();
         self.peer.read(Table::Messages, timeline, Range::Newest, LIMIT, &mut found)?;
         self.samples.read(due.elapsed());
-        let count = self.messages.count(timeline);
-        let seqs = (1..=count).rev().take(LIMIT);
-        let oldest_alive = self.alive.oldest_surely_alive(timeline, Instant::now());
-        let is_exact = self.run.engine.expiry() == Expiry::Exact;
-        let dead = self.alive.newest_surely_expired(timeline, start);
-        let newest_dead = if is_exact { dead } else { 0 };
-        let mut answers = found.iter();
-        for seq in seqs {
-            let Some((given, payload)) = answers.next() else {
-                // Everything from here on must be allowed to be gone.
-                self.wrong += u64::from(oldest_alive <= seq);
-                break;
-            };
-            let is_right = given == seq && payload == self.run.payload(Message { timeline, seq });
-            self.wrong += u64::from(!is_right || seq <= newest_dead);
-        }
-        self.wrong += answers.len() as u64;
+        let expected = Expected {
+            count: self.messages.count(timeline),
+            oldest_alive: self.alive.oldest_surely_alive(timeline, Instant::now()),
+            newest_dead: self.alive.newest_surely_expired(timeline, start),
+            limit: LIMIT,
+        };
+        let given = found
+            .iter()
+            .map(|(seq, payload)| (seq, payload == self.run.payload(Message { timeline, seq })));
+        self.wrong += answers::wrong(self.run.engine.expiry(), &expected, given);
         Ok(())
     }
 }
