@@ -44,13 +44,18 @@ pub(super) fn may_contain(content: &[u8], hash: u64) -> bool {
     probes(hash).into_iter().all(|(byte, mask)| content[byte] & mask != 0)
 }
 
+/// The place of a hash's line in the content of its page.
+pub(super) fn line_of(hash: u64) -> usize {
+    usize::try_from((hash >> 32) % LINES_PER_PAGE).expect("less than 63") * LINE
+}
+
 /// The bytes of the page, and the bits in them, that a hash sets.
 fn probes(hash: u64) -> [(usize, u8); PROBES] {
-    let line = usize::try_from((hash >> 32) % LINES_PER_PAGE).expect("less than 63");
+    let line = line_of(hash);
     let mut bits = mix(hash ^ 0x9e37_79b9_7f4a_7c15);
     std::array::from_fn(|_| {
         let bit = usize::try_from(bits & 511).expect("nine bits");
         bits >>= 9;
-        (line * LINE + bit / 8, 1u8 << (bit % 8))
+        (line + bit / 8, 1u8 << (bit % 8))
     })
 }

@@ -268,9 +268,15 @@ impl Sstable {
     /// The same; counts the pages of the directory that were looked at in vain.
     pub(super) fn find_counting(&self, key: &[u8], vain: &mut u64) -> Result<Option<RunLocation>> {
         self.expect_kind(TableKind::Timeline)?;
-        if !self.may_contain(key)? {
-            return Ok(None);
+        match self.may_contain(key)? {
+            true => self.find_run(key, vain),
+            false => Ok(None),
         }
+    }
+
+    /// The same without a look at the filter.
+    pub(crate) fn find_run(&self, key: &[u8], vain: &mut u64) -> Result<Option<RunLocation>> {
+        self.expect_kind(TableKind::Timeline)?;
         let fetcher = self.fetcher()?;
         let hash = key_hash(fetcher.file(), key);
         fetcher.touch_directory(hash, self.meta.keys);
@@ -387,6 +393,13 @@ impl Sstable {
         }
         let fetcher = self.fetcher()?;
         if fetcher.reads() { self.filter_contains(key) } else { Ok(true) }
+    }
+
+    /// Asks memory for what [`Sstable::filter_contains`] will read, where that was read before.
+    pub(crate) fn touch_filter(&self, key: &[u8]) {
+        if let Some(fetcher) = self.opened.get() {
+            fetcher.touch_filter(key_hash(fetcher.file(), key));
+        }
     }
 
     /// Whether the filter lets the key pass.

@@ -23,6 +23,7 @@ use super::block::{Block, BlockView, Identity, verify, zeroed};
 use super::block_places::BlockPlaces;
 use super::directory;
 use super::evictions::Evictions;
+use super::filter;
 use super::footer::{Footer, Section};
 use super::format::{BlockHeader, BlockKind, Codec, HEADER_SIZE};
 use super::index::{INDEX_ENTRIES_PER_PAGE, IndexEntry};
@@ -236,6 +237,16 @@ impl Fetcher {
         if let Some(content) = self.verified_page(&handle) {
             let mean = usize::try_from(keys / section.count).unwrap_or_default();
             touch(content, directory::places_of(hash, mean));
+        }
+    }
+
+    /// Asks memory for the line of the filter of a hash, where its page was verified before.
+    pub(super) fn touch_filter(&self, hash: u64) {
+        let section = &self.footer.filter;
+        let page = filter::page_of(hash, section.count);
+        let handle = self.page_handle(BlockKind::Filter, section, page);
+        if let Some(content) = self.verified_page(&handle) {
+            touch(content, [filter::line_of(hash)]);
         }
     }
 
