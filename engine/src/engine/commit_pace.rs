@@ -3,7 +3,7 @@
 //! ```text
 //! level 0    48 SSTables ────────────────────── 96 ──────────────────────────────────────────►
 //! a caller   sleeps before it queues,           waits before it queues
-//!            for its bytes
+//!            for each of its bytes
 //! a future   queues; the commit worker rests    queues; nobody takes anything out of the queue,
 //!            behind what it has led, as long    the commit worker looks each millisecond whether
 //!            as a caller would have slept       that is over
@@ -23,7 +23,8 @@
 //! 4. Nobody waits in vain. Where compaction fails, or the store is poisoned, what is queued gets
 //!    the error that a caller gets who waits. A store that is being closed compacts no more: what
 //!    is queued then is committed beyond the limit.
-//! 5. No caller sleeps twice: while one waits in the queue for what a leader has left to the worker
+//! 5. Callers that sleep beside each other are together no faster than one.
+//! 6. No caller sleeps twice: while one waits in the queue for what a leader has left to the worker
 //!    the worker does not rest. The caller has slept for its bytes before it queued.
 //!
 //! How much is queued is not bounded here, but by those who call: each future stands for one batch,
@@ -31,27 +32,46 @@
 //!
 //! # Concurrency
 //! Level 0 is seen by one relaxed load, of a value that may be out of date: it is looked at again.
+//! So is the number of those who sleep.
 //! [`CommitPace`] is the commit worker's own.
 
+use super::workers::inside_a_worker;
 use super::{Core, Counters};
 use crate::commit::{Pressure, Stall, stall};
 use crate::error::{ErrorKind, Result};
 use crate::limits::{LEVEL0_SLOW, LEVEL0_STOP};
+use crate::sync::{AtomicU32, Ordering};
 use std::time::Duration;
 
+/// Longest sleep at once: then whoever waits looks again whether it is still to wait so long.
+const PIECE: Duration = Duration::from_millis(10);
 /// How often whoever waits for room looks again.
 const LOOK: Duration = Duration::from_millis(1);
 
 impl Core {
     /// Slows a caller down, or stops it, while background work is behind.
     pub(super) fn wait_for_pace(&self, bytes: usize) -> Result<()> {
+        let mut slept = Duration::ZERO;
+        let mut beside = None;
         loop {
             match stall(&self.pressure(), bytes) {
                 Stall::Go => return Ok(()),
                 Stall::Slow(delay) => {
-                    self.scheduler.pause(delay);
-                    self.count_stalled(delay);
-                    return Ok(());
+                    let beside = &*beside.get_or_insert_with(|| Slowed::join(&self.slowed));
+                    let piece = (delay * beside.count()).saturating_sub(slept).min(PIECE);
+                    if piece.is_zero() {
+                        return Ok(());
+                    }
+                    if !slept.is_zero() {
+                        self.check_writable()?;
+                    }
+                    self.scheduler.pause(piece);
+                    self.count_stalled(piece);
+                    slept += piece;
+                    if inside_a_worker() {
+                        // A waker that commits: futures wait for this thread.
+                        return Ok(());
+                    }
                 }
                 Stall::Stop => {
                     self.check_writable()?;
@@ -112,6 +132,28 @@ impl Core {
     }
 }
 
+/// A caller that sleeps for its bytes. All of them together go at the pace of one: each sleeps as
+/// many times as long as there are.
+struct Slowed<'a>(&'a AtomicU32);
+
+impl<'a> Slowed<'a> {
+    fn join(slowed: &'a AtomicU32) -> Slowed<'a> {
+        slowed.fetch_add(1, Ordering::Relaxed);
+        Slowed(slowed)
+    }
+
+    /// How many there are by now, this one included.
+    fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Slowed<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What the commit worker has to wait for before it leads again.
 #[derive(Debug, Default)]
 pub(super) struct CommitPace {
@@ -140,12 +182,16 @@ impl CommitPace {
         if self.rests_until_ms == 0 || core.queue.has_sleepers() {
             return None;
         }
+        if core.views.level0_depth() <= LEVEL0_SLOW {
+            *self = CommitPace::default();
+            return None;
+        }
         let left_ms = self.rests_until_ms.saturating_sub(core.raw_clock.monotonic_ms());
         if left_ms == 0 {
             self.rests_until_ms = 0;
             return None;
         }
-        Some(Duration::from_millis(left_ms))
+        Some(Duration::from_millis(left_ms).min(PIECE))
     }
 
     /// Groups that take `bytes` of the log were led. For a memtable that is full before the last
@@ -160,7 +206,7 @@ impl CommitPace {
         if let Stall::Slow(delay) = stall(&pressure, bytes) {
             self.owed += delay;
             // Whole milliseconds: less than that no clock here tells.
-            let rest_ms = u64::from(self.owed.subsec_millis());
+            let rest_ms = u64::try_from(self.owed.as_millis()).unwrap_or(u64::MAX);
             let rest = Duration::from_millis(rest_ms);
             self.owed -= rest;
             self.rests_until_ms = core.raw_clock.monotonic_ms() + rest_ms;

@@ -187,7 +187,7 @@ fn a_close_commits_what_waits_for_room() {
 #[test]
 fn the_worker_rests_behind_what_it_has_led_while_level_0_is_nearly_full() {
     let store = store();
-    // Each of these would sleep nearly as long as can be.
+    // Each of these would sleep for about 92 ms.
     let payload = vec![7; 200_000];
     let send = || store.send(&[&payload, &payload]);
     let is_done = |future: &mut CommitFuture| {
@@ -198,11 +198,13 @@ fn the_worker_rests_behind_what_it_has_led_while_level_0_is_nearly_full() {
     assert!(is_done(&mut send()), "nothing was led before it");
     let mut second = send();
     assert!(!is_done(&mut second), "the worker rests");
-    store.clock.advance(Duration::from_millis(4));
+    store.clock.advance(Duration::from_millis(80));
+    assert!(!is_done(&mut second), "it still rests");
+    store.clock.advance(Duration::from_millis(20));
     assert!(is_done(&mut second), "no longer than a caller sleeps");
-    assert!(store.engine.stats().stalled_nanos >= 3_000_000);
+    assert!(store.engine.stats().stalled_nanos >= 80_000_000);
 
-    store.pass(5);
+    // It owes as much again, but not to a level that is not deep any more.
     store.set_depth(LEVEL0_SLOW);
     for _ in 0..3 {
         assert!(is_done(&mut send()), "level 0 is not deep");
@@ -233,8 +235,8 @@ fn the_worker_does_not_rest_while_a_caller_sleeps_in_the_queue() {
         core.give_away(leadership);
         store.scheduler.run_until_idle(1000);
         let commits = store.engine.stats().commits;
-        // Where it rests all the same, that is over soon.
-        store.pass(5);
+        // Where it rests all the same, that is over by then.
+        store.pass(100);
         caller.join().unwrap().unwrap();
         commits
     });

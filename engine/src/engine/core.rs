@@ -30,7 +30,7 @@ use crate::read::{
 };
 use crate::runtime::{Clock, Scheduler, StoreClock};
 use crate::state::{StateCache, StateCell, StateRecord};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::wal::{WalPosition, WalState, sync_written};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -92,6 +92,8 @@ pub(crate) struct Core {
     /// Odd while the superblock is being written, and another number behind it: a scrub tells by it
     /// that a copy which it read was nobody's half-written one.
     pub(crate) root_writes: Arc<AtomicU64>,
+    /// Callers that sleep for their bytes, since level 0 is deep.
+    pub(crate) slowed: AtomicU32,
     /// When the log must be synced.
     pub(crate) sync_due: SyncDue,
     /// Users' wishes for compaction to go on until there is one level.

@@ -33,7 +33,7 @@ use crate::runtime::StoreClock;
 use crate::segment::{Segment, Segments};
 use crate::sstable::{Allowance, Sstable};
 use crate::state::StateCache;
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::version::{Catalog, Edit, SstableMeta, Version};
 use crate::wal::{WalState, Writer};
 use std::collections::BTreeSet;
@@ -220,6 +220,7 @@ fn assemble(
         erasure: Erasure::default(),
         scrub: Arc::default(),
         root_writes: Arc::default(),
+        slowed: AtomicU32::new(0),
         sync_due: SyncDue::default(),
         compact_all: Wishes::default(),
         claims: Arc::default(),
