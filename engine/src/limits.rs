@@ -179,6 +179,12 @@ pub const STORED_PIECE_BYTES: u64 = 1024 * 1024;
 pub const LOCK_TRIES: usize = 100;
 /// See [`LOCK_TRIES`].
 pub const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
+/// Longest time for which a leader waits for callers that come back: what it takes to wake them.
+pub const GROUP_DELAY_MAX: std::time::Duration = std::time::Duration::from_micros(40);
+/// Callers of durable commits above which none is waited for.
+pub const GROUP_DELAY_CALLERS_MAX: usize = 16;
+/// Longest time for which the caller of an unsynced commit yields to the leader before it sleeps.
+pub const UNSYNCED_WAIT_MAX: std::time::Duration = std::time::Duration::from_micros(20);
 /// Commit groups that one leader serves before it gives leadership away.
 pub const LEADER_GROUPS_MAX: usize = 4;
 /// Frozen memtables that may wait for their flush beside the active one.

@@ -3,6 +3,7 @@
 //! See `mod.rs` for the protocol and its invariants. Whoever holds leadership runs this; nothing in
 //! here reads the disk.
 
+use super::delay::GroupDelay;
 use super::queue::Leadership;
 use super::slot::Claim;
 use super::{Committed, Outcome, Request, Slot};
@@ -28,6 +29,8 @@ pub(crate) struct Leader {
     memtable_lsn: u64,
     /// Entries published since the last sync.
     unsynced_entries: u64,
+    /// Whether a group waits for callers that come back.
+    delay: GroupDelay,
     /// Wakers of completed slots, to be called once leadership is given away.
     wakers: Vec<Waker>,
 }
@@ -43,30 +46,69 @@ struct Member {
 impl Leader {
     /// `memtable_lsn`: where the first group of the active memtable lies, or would lie.
     pub(crate) fn new(writer: Writer, next_commit: u64, memtable_lsn: u64) -> Leader {
-        Leader { writer, next_commit, memtable_lsn, unsynced_entries: 0, wakers: Vec::new() }
+        let (delay, wakers) = (GroupDelay::new(), Vec::new());
+        Leader { writer, next_commit, memtable_lsn, unsynced_entries: 0, delay, wakers }
     }
 
     /// Commits groups until no slot waits, a few groups have been served, or level 0 is full. It
     /// does not wait for room there: whoever was committed is to hear of it, and what waits is left
-    /// to the commit worker.
-    pub(crate) fn lead(&mut self, core: &Core, leadership: &Leadership<'_, Arc<Slot>>) {
+    /// to the commit worker. Where few callers commit durably, one that leads leaves once it is
+    /// served itself: the others expect it back.
+    pub(crate) fn lead(
+        &mut self,
+        core: &Core,
+        leadership: &Leadership<'_, Arc<Slot>>,
+        is_served: &dyn Fn() -> bool,
+    ) {
         for _ in 0..limits::LEADER_GROUPS_MAX {
             let room = core.has_room();
             if matches!(room, Ok(false)) {
                 break;
             }
-            let group = gather(core, leadership);
-            if group.is_empty() {
+            let mut group = Gathered::default();
+            group.gather(core, leadership);
+            if group.members.is_empty() {
                 break;
             }
+            let is_synced = group.is_synced();
+            if is_synced {
+                self.wait_for_callers(core, leadership, &mut group);
+            }
+            let group = group.members;
+            let callers = group.iter().filter(|member| member.slot.has_caller()).count();
+            self.delay.tells(0);
             match room {
                 Ok(_) => self.commit_group(core, group),
                 Err(error) => self.refuse_all(group, &error),
             }
             // Before leadership is given away: the other order makes half-empty groups.
             core.queue.wake_all();
+            if is_synced {
+                let now_ms = core.raw_clock.monotonic_ms();
+                self.delay.ended(now_ms, callers);
+                if self.delay.are_few() && is_served() {
+                    break;
+                }
+            }
         }
         core.erasure.wipe_piece(|from, end| self.writer.wipe(from, end));
+    }
+
+    /// Lets callers come back that were just told of their last commit.
+    fn wait_for_callers(
+        &mut self,
+        core: &Core,
+        leadership: &Leadership<'_, Arc<Slot>>,
+        group: &mut Gathered,
+    ) {
+        let count = group.members.len();
+        let Some(wanted) = self.delay.waits_for(core.raw_clock.monotonic_ms(), count) else {
+            return;
+        };
+        let have_come = || count + core.queue.len() >= wanted;
+        core.scheduler.yield_until(limits::GROUP_DELAY_MAX, &have_come);
+        self.delay.learn(have_come());
+        group.gather(core, leadership);
     }
 
     /// Freezes the active memtable, if it holds anything, so that it will be flushed. Returns
@@ -177,6 +219,7 @@ impl Leader {
                 core.wake(|wakes| &wakes.compact);
             }
         }
+        self.delay.tells(core.queue.len());
         for (slot, committed) in ended {
             self.complete(slot, Outcome::Final(Ok(committed)));
         }
@@ -252,30 +295,42 @@ impl Leader {
     }
 }
 
-/// Takes waiting slots, as many as one group holds. The first that does not fit is put back.
-fn gather(core: &Core, leadership: &Leadership<'_, Arc<Slot>>) -> Vec<Member> {
-    let bytes_max = core.options.batch_bytes_max();
-    let mut group: Vec<Member> = Vec::new();
-    let mut bytes = 0;
-    let mut keyed = false;
-    while group.len() < limits::GROUP_BATCHES_MAX {
-        let Some(slot) = leadership.pop() else { break };
-        let stays = |request: &Request| {
-            let batch = &request.batch;
-            let looks_at_values =
-                batch.preconditions().iter().any(|p| matches!(p, Precondition::Value { .. }));
-            let too_large = bytes + batch.byte_count() > bytes_max;
-            !group.is_empty() && (too_large || keyed && looks_at_values)
-        };
-        let Some(request) = slot.take_request_unless(stays) else {
-            leadership.put_back(slot);
-            break;
-        };
-        bytes += request.batch.byte_count();
-        keyed |= request.batch.has_keyed_writes();
-        group.push(Member { slot: Claim::new(slot), request, seqs: Vec::new() });
+/// Slots that become one group.
+#[derive(Default)]
+struct Gathered {
+    members: Vec<Member>,
+    bytes: usize,
+    /// Whether one of them writes values.
+    is_keyed: bool,
+}
+
+impl Gathered {
+    /// Takes waiting slots, as many as one group holds. The first that does not fit is put back.
+    fn gather(&mut self, core: &Core, leadership: &Leadership<'_, Arc<Slot>>) {
+        let bytes_max = core.options.batch_bytes_max();
+        while self.members.len() < limits::GROUP_BATCHES_MAX {
+            let Some(slot) = leadership.pop() else { break };
+            let stays = |request: &Request| {
+                let batch = &request.batch;
+                let looks_at_values =
+                    batch.preconditions().iter().any(|p| matches!(p, Precondition::Value { .. }));
+                let too_large = self.bytes + batch.byte_count() > bytes_max;
+                !self.members.is_empty() && (too_large || self.is_keyed && looks_at_values)
+            };
+            let Some(request) = slot.take_request_unless(stays) else {
+                leadership.put_back(slot);
+                break;
+            };
+            self.bytes += request.batch.byte_count();
+            self.is_keyed |= request.batch.has_keyed_writes();
+            self.members.push(Member { slot: Claim::new(slot), request, seqs: Vec::new() });
+        }
     }
-    group
+
+    /// Whether anyone asks for a sync.
+    fn is_synced(&self) -> bool {
+        self.members.iter().any(|member| member.request.durability == Durability::Sync)
+    }
 }
 
 /// What is in the memtable and nobody knows of yet.

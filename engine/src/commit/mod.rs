@@ -3,7 +3,8 @@
 //! ```text
 //! caller:  check limits ─► resolve: pin state cells ─► stall if behind
 //!          ─► large payloads to extents, synced (`large.rs`) ─► push ─► lead or wait
-//! leader:  unless level 0 is full: take all waiting slots
+//! leader:  unless level 0 is full: take all waiting slots; for a sync, wait a moment for callers
+//!          that were just told of their last one (`delay.rs`)
 //!          per slot: preconditions, sequence ids into the batch's bytes  (a refused one ends here)
 //!          one WAL write, one sync if anyone asked; without one, the disk goes on writing while
 //!          memtable; then the end of the write ─► published commit ─► complete slots, wake all
@@ -32,6 +33,7 @@
 //! Callers share the queue and the state cells. Everything else here belongs to the leader; the
 //! mutex around it is taken by whoever has won leadership, so it is never waited for.
 
+mod delay;
 mod future;
 mod large;
 mod leader;

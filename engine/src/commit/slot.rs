@@ -31,6 +31,11 @@ impl Claim {
         Claim(slot)
     }
 
+    /// Whether a thread waits for it, which may commit again once it is told.
+    pub(super) fn has_caller(&self) -> bool {
+        self.0.has_caller
+    }
+
     /// See [`Slot::complete`].
     #[must_use]
     pub(super) fn complete(self, outcome: Outcome) -> Option<Waker> {
@@ -78,6 +83,8 @@ pub(crate) enum Outcome {
 
 /// Shared by the caller, or its future, and the leader.
 pub(crate) struct Slot {
+    /// A thread waits for it, and no future.
+    has_caller: bool,
     request: Mutex<Option<Request>>,
     done: AtomicBool,
     end: Mutex<End>,
@@ -90,8 +97,15 @@ struct End {
 }
 
 impl Slot {
-    pub(crate) fn new(request: Request) -> Slot {
+    /// For a thread that waits.
+    pub(crate) fn of_caller(request: Request) -> Slot {
+        Slot { has_caller: true, ..Slot::of_future(request) }
+    }
+
+    /// For a future.
+    pub(crate) fn of_future(request: Request) -> Slot {
         Slot {
+            has_caller: false,
             request: Mutex::new(Some(request)),
             done: AtomicBool::new(false),
             end: Mutex::new(End::default()),

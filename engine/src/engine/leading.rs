@@ -12,6 +12,7 @@ use crate::commit::{
 };
 use crate::error::{Error, Result};
 use crate::file::StoreBy;
+use crate::limits;
 use crate::options::{Durability, ReadMode, UnsyncedCommits};
 use crate::sync::{Arc, Ordering};
 use crate::wal::Writer;
@@ -37,27 +38,40 @@ impl Core {
         mut batch: WriteBatch,
         durability: Durability,
     ) -> Result<Committed> {
+        let mut has_waited = false;
         loop {
             self.declare_unsynced(durability)?;
             let mut request = resolve(self, batch, durability)?;
-            self.wait_for_pace(request.batch.byte_count())?;
+            if !has_waited {
+                // Whoever comes back has slept for its bytes. A flush would end meanwhile each
+                // time, and a condition on a value be looked at again for ever.
+                self.wait_for_pace(request.batch.byte_count())?;
+                has_waited = true;
+            }
             self.store_large(&mut request)?;
-            let slot = Arc::new(Slot::new(request));
+            let is_synced = request.durability == Durability::Sync;
+            let slot = Arc::new(Slot::of_caller(request));
             self.queue.push(Arc::clone(&slot));
             while !slot.is_done() {
                 if self.is_held_back() {
                     self.wait_for_room();
                     continue;
                 }
-                if self.lead() {
+                if self.lead_for(&|| slot.is_done()) {
                     continue;
                 }
-                match inside_a_worker() {
+                if inside_a_worker() {
                     // The worker that would lead what a leader leaves behind may be this one: a
                     // waker that commits.
-                    true => self.scheduler.pause(Duration::from_micros(100)),
-                    false => self.queue.sleep_unless(|| slot.is_done()),
+                    self.scheduler.pause(Duration::from_micros(100));
+                    continue;
                 }
+                if !is_synced {
+                    // A group that is not synced is over sooner than a thread sleeps and wakes.
+                    let is_over = || slot.is_done() || !self.queue.is_led();
+                    self.scheduler.yield_until(limits::UNSYNCED_WAIT_MAX, &is_over);
+                }
+                self.queue.sleep_unless(|| slot.is_done());
             }
             match slot.take_outcome().expect("a done slot has its outcome") {
                 Outcome::Final(result) => return result,
@@ -82,7 +96,7 @@ impl Core {
         match request {
             Err(error) => CommitFuture::refused(error),
             Ok(request) => {
-                let slot = Arc::new(Slot::new(request));
+                let slot = Arc::new(Slot::of_future(request));
                 self.queue.push(Arc::clone(&slot));
                 // Whoever leads calls the worker for what is left: see `give_away`.
                 if !self.queue.is_led() {
@@ -112,7 +126,12 @@ impl Core {
 
     /// Leads waiting slots, unless somebody else does: few or none where level 0 is full.
     pub(crate) fn lead(&self) -> bool {
-        let led = self.lead_once();
+        self.lead_for(&|| false)
+    }
+
+    /// The same for a caller, who may leave once it is served.
+    fn lead_for(&self, is_served: &dyn Fn() -> bool) -> bool {
+        let led = self.lead_once(is_served);
         // Behind a close, or a worker's death, there may be no worker that would lead what was
         // pushed during the last group by callers who found it led. Whoever closes swaps the mark
         // before trying to lead, and a death poisons the store before: either that attempt finds
@@ -120,14 +139,14 @@ impl Core {
         let without_worker =
             || self.closed.fetch_or(false, Ordering::AcqRel) || self.health.check().is_err();
         while led && !self.queue.is_empty() && without_worker() {
-            if !self.lead_once() {
+            if !self.lead_once(is_served) {
                 break;
             }
         }
         led
     }
 
-    fn lead_once(&self) -> bool {
+    fn lead_once(&self, is_served: &dyn Fn() -> bool) -> bool {
         // Made first, so that a panic drops it last: when leadership is free again.
         let guard = PoisonOnPanic(self);
         let Some(leadership) = self.queue.try_lead() else {
@@ -136,7 +155,7 @@ impl Core {
         };
         let wakers = match self.leader.lock().as_mut() {
             Some(leader) => {
-                leader.lead(self, &leadership);
+                leader.lead(self, &leadership, is_served);
                 leader.take_wakers()
             }
             None => {

@@ -75,6 +75,13 @@ pub trait Scheduler: Send + Sync + 'static {
     /// sleep up to `limit`; the simulated scheduler steps a worker, or lets simulated time pass.
     fn pause(&self, limit: Duration);
 
+    /// Lets other threads run until `until` holds, or for about `limit`: for waits that are over
+    /// sooner than a thread sleeps and wakes. Where no thread runs beside the caller it returns at
+    /// once.
+    fn yield_until(&self, limit: Duration, until: &dyn Fn() -> bool) {
+        let _ = (limit, until);
+    }
+
     /// Runs both, and returns once both have ended: `beside` on a thread of its own, `own` on that
     /// of the caller. Without threads one after the other, `beside` first: so `own` may wait for
     /// it, but it not for `own`.

@@ -16,6 +16,7 @@
 //! - `faults`: the k-th operation fails, the disk is full, and what must still hold
 //! - `full_disk`: opening without room for a log
 //! - `groups`: groups of several batches, which one thread does not make
+//! - `group_delay`: few callers share their syncs
 //! - `panics`: seams that panic at their k-th call (`fuse`), workers that die, threads that are
 //!   not to be had
 //! - `recovered`: what an opening after a kill reads, and leaves for later
@@ -72,6 +73,7 @@ mod faults;
 mod flush_pace;
 mod full_disk;
 mod fuse;
+mod group_delay;
 mod groups;
 mod histories;
 mod history;

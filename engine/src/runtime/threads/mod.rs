@@ -107,6 +107,23 @@ impl Scheduler for ThreadScheduler {
         }
     }
 
+    #[cfg(not(shuttle))]
+    #[expect(clippy::disallowed_methods, reason = "microseconds, which no `Clock` tells")]
+    fn yield_until(&self, limit: Duration, until: &dyn Fn() -> bool) {
+        let start = std::time::Instant::now();
+        while !until() && start.elapsed() < limit {
+            thread::yield_now();
+        }
+    }
+
+    /// No time passes there: the others get a turn.
+    #[cfg(shuttle)]
+    fn yield_until(&self, _: Duration, until: &dyn Fn() -> bool) {
+        if !until() {
+            thread::yield_now();
+        }
+    }
+
     #[cfg(shuttle)]
     fn together(&self, _: &str, beside: &mut (dyn FnMut() + Send), own: &mut dyn FnMut()) {
         thread::scope(|scope| {
